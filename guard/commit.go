@@ -1,0 +1,191 @@
+package guard
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// span checks a range that a caller gave and turns it into offsets.
+func (r *Region) span(op string, off, n int) (uintptr, uintptr, error) {
+	page := vm.Probe().PageSize
+	switch {
+	case off < 0 || n < 0 || off > r.size || n > r.size-off:
+		return 0, 0, r.errorf(op, fmt.Errorf("offset %d and length %d are not inside its %d bytes", off, n, r.size))
+	case off%page != 0 || n%page != 0:
+		return 0, 0, r.errorf(op, fmt.Errorf("offset %d and length %d must be multiples of the OS page of %d bytes", off, n, page))
+	}
+	return uintptr(off), uintptr(off + n), nil
+}
+
+// change runs f on a checked, not empty range of the open region, under its lock.
+func (r *Region) change(op string, off, n int, f func(rec *record, lo, hi uintptr) error) error {
+	lo, hi, err := r.span(op, off, n)
+	if err != nil {
+		return err
+	}
+	rec := r.rec
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.state != open {
+		return r.errorf(op, ErrClosed)
+	}
+	if lo == hi {
+		return nil
+	}
+	if err := f(rec, lo, hi); err != nil {
+		return r.errorf(op, noMemory(err))
+	}
+	return nil
+}
+
+// noMemory makes the kernel's out-of-memory error wrap ErrNoMemory, naming the
+// limit that is behind it as far as can be told.
+func noMemory(err error) error {
+	if !vm.IsOutOfMemory(err) {
+		return err
+	}
+	return fmt.Errorf("%v (vm.max_map_count is %d): %w", err, vm.Probe().MaxMappings, ErrNoMemory)
+}
+
+// Commit makes [off, off+n) usable: readable, writable, zeroed, charged to the budget. What
+// is committed already stays as it is, and is charged once. The error wraps
+// ErrNoMemory where the budget or the kernel refuses; then nothing has changed.
+func (r *Region) Commit(off, n int) error {
+	lo, hi, err := r.span("commit", off, n)
+	if err != nil {
+		return err
+	}
+	for {
+		need := r.missing(lo, hi)
+		// Charged without the lock, because OnSoft may come back to this region.
+		if err := charge(int64(need)); err != nil {
+			return r.errorf("commit", err)
+		}
+		enough := true
+		used := uintptr(0)
+		err := r.change("commit", off, n, func(rec *record, lo, hi uintptr) error {
+			missing := hi - lo - rec.committed.bytes(lo, hi)
+			if missing > need {
+				enough = false // somebody decommitted meanwhile
+				return nil
+			}
+			if err := rec.commit(lo, hi, r.fault); err != nil {
+				return err
+			}
+			used = missing
+			rec.charge.Add(int64(missing))
+			return nil
+		})
+		if used < need {
+			refund(int64(need - used))
+		}
+		if err != nil || enough {
+			return err
+		}
+	}
+}
+
+func (r *Region) missing(lo, hi uintptr) uintptr {
+	r.rec.mu.Lock()
+	defer r.rec.mu.Unlock()
+	return hi - lo - r.rec.committed.bytes(lo, hi)
+}
+
+// commit makes what is missing in [lo, hi) usable, all of it or nothing.
+func (rec *record) commit(lo, hi uintptr, prefault bool) error {
+	gaps := rec.committed.outside(lo, hi)
+	for i, gap := range gaps {
+		err := rec.protect(gap.off, gap.end, vm.ReadWrite)
+		if err == nil && prefault {
+			err = rec.populate(gap.off, gap.end)
+		}
+		if err != nil {
+			for _, done := range gaps[:i+1] {
+				_ = rec.hide(done.off, done.end)
+			}
+			return err
+		}
+	}
+	for _, gap := range gaps {
+		rec.committed = rec.committed.set(gap.off, gap.end, vm.ReadWrite)
+	}
+	return nil
+}
+
+// unguarded returns what a change of protection must be applied to in [lo, hi): all
+// of it where guards are markers, which survive; else what is between the
+// PROT_NONE pages that stand for guards.
+func (rec *record) unguarded(lo, hi uintptr) spans {
+	if rec.light {
+		return spans{{off: lo, end: hi}}
+	}
+	return rec.guards.outside(lo, hi)
+}
+
+func (rec *record) protect(lo, hi uintptr, prot vm.Prot) error {
+	for _, s := range rec.unguarded(lo, hi) {
+		if err := vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, prot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// populate brings [lo, hi) into RAM, but for guards: the kernel refuses those.
+func (rec *record) populate(lo, hi uintptr) error {
+	for _, s := range rec.guards.outside(lo, hi) {
+		if err := populate(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func populate(p unsafe.Pointer, n uintptr) error {
+	if vm.Probe().Populate {
+		return vm.Populate(p, n)
+	}
+	// Zero over zero: it is the write that brings the page in.
+	for off := uintptr(0); off < n; off += uintptr(vm.Probe().PageSize) {
+		*(*byte)(unsafe.Add(p, off)) = 0
+	}
+	return nil
+}
+
+// hide makes [lo, hi) inaccessible and gives its memory back.
+func (rec *record) hide(lo, hi uintptr) error {
+	p, n := unsafe.Add(rec.base, lo), hi-lo
+	if err := vm.Protect(p, n, vm.None); err != nil {
+		return err
+	}
+	if rec.locked {
+		if err := vm.Unlock(p, n); err != nil {
+			return err
+		}
+	}
+	return vm.Discard(p, n)
+}
+
+// Decommit gives the memory of [off, off+n) back and refunds the budget. The
+// contents are lost; a touch faults until Commit, after which it reads zero. What is not committed
+// is left alone. Guards inside stay.
+func (r *Region) Decommit(off, n int) error {
+	var freed uintptr
+	err := r.change("decommit", off, n, func(rec *record, lo, hi uintptr) error {
+		for _, s := range rec.committed.inside(lo, hi) {
+			if err := rec.hide(s.off, s.end); err != nil {
+				// As it was before, but for contents that may be gone already.
+				_ = rec.protect(s.off, s.end, s.prot)
+				return err
+			}
+			rec.committed = rec.committed.remove(s.off, s.end)
+			freed += s.end - s.off
+		}
+		return nil
+	})
+	r.rec.charge.Add(-int64(freed))
+	refund(int64(freed))
+	return err
+}

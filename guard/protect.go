@@ -1,0 +1,125 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+var errNotCommitted = errors.New("not all of it is committed")
+
+// Protect sets what may be done with [off, off+n), all of which must be
+// committed. Contents and charge stay. A touch that it refuses faults (Protected).
+func (r *Region) Protect(off, n int, prot Prot) error {
+	if prot > vm.ReadExecute {
+		return r.errorf("protect", fmt.Errorf("%d is not a protection", prot))
+	}
+	return r.change("protect", off, n, func(rec *record, lo, hi uintptr) error {
+		if !rec.committed.covers(lo, hi) {
+			return errNotCommitted
+		}
+		if err := rec.protect(lo, hi, prot); err != nil {
+			_ = rec.restore(lo, hi)
+			return err
+		}
+		rec.committed = rec.committed.set(lo, hi, prot)
+		return nil
+	})
+}
+
+// restore applies to [lo, hi) the protections that the books have for it.
+func (rec *record) restore(lo, hi uintptr) error {
+	for _, s := range rec.committed.inside(lo, hi) {
+		if err := rec.protect(s.off, s.end, s.prot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Guard makes [off, off+n) inaccessible, committed or not: a touch faults
+// (Guarded). Its contents are lost; its charge stays. Guarding what is guarded changes
+// nothing. Where guards are PROT_NONE pages the error wraps ErrNoMemory when the process has no mapping left.
+func (r *Region) Guard(off, n int) error {
+	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
+		p := unsafe.Add(rec.base, lo)
+		if rec.light {
+			if err := vm.Guard(p, hi-lo); err != nil {
+				return err
+			}
+		} else if err := rec.hide(lo, hi); err != nil {
+			_ = rec.restore(lo, hi)
+			return err
+		}
+		rec.guards = rec.guards.set(lo, hi, vm.None)
+		return nil
+	})
+}
+
+// Unguard takes the guards in [off, off+n) away. What is committed there is
+// usable again, as Protect said last, and reads zero. What is not guarded is left alone.
+func (r *Region) Unguard(off, n int) error {
+	return r.change("unguard", off, n, func(rec *record, lo, hi uintptr) error {
+		if rec.guards.bytes(lo, hi) == 0 {
+			return nil
+		}
+		if rec.light {
+			if err := vm.Unguard(unsafe.Add(rec.base, lo), hi-lo); err != nil {
+				return err
+			}
+			rec.guards = rec.guards.remove(lo, hi)
+			return nil
+		}
+		before := slices.Clone(rec.guards)
+		rec.guards = rec.guards.remove(lo, hi)
+		if err := rec.restore(lo, hi); err != nil {
+			rec.guards = before
+			for _, s := range before.inside(lo, hi) {
+				_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.None)
+			}
+			return err
+		}
+		return nil
+	})
+}
+
+// Lock keeps [off, off+n), all of which must be committed, in RAM until Unlock,
+// Decommit or Close. RLIMIT_MEMLOCK bounds what a process may lock. Locked memory cannot be guarded.
+func (r *Region) Lock(off, n int) error {
+	return r.change("lock", off, n, func(rec *record, lo, hi uintptr) error {
+		if !rec.committed.covers(lo, hi) {
+			return errNotCommitted
+		}
+		if rec.guards.bytes(lo, hi) > 0 {
+			return errors.New("part of it is guarded")
+		}
+		rec.locked = true
+		err := vm.Lock(unsafe.Add(rec.base, lo), hi-lo)
+		if vm.IsOutOfMemory(err) {
+			return fmt.Errorf("%v: RLIMIT_MEMLOCK is %d: %w", err, vm.Probe().LockedMemory, ErrNoMemory)
+		}
+		return err
+	})
+}
+
+// Unlock lets the kernel move [off, off+n) out of RAM again.
+func (r *Region) Unlock(off, n int) error {
+	return r.change("unlock", off, n, func(rec *record, lo, hi uintptr) error {
+		return vm.Unlock(unsafe.Add(rec.base, lo), hi-lo)
+	})
+}
+
+// Advise passes a hint about [off, off+n) to the kernel. The error wraps
+// errors.ErrUnsupported where the kernel does not know it. Advise HugePages for whole
+// regions (Config.HugePages): a part splits the mapping.
+func (r *Region) Advise(off, n int, a Advice) error {
+	if a > vm.NoDump {
+		return r.errorf("advise", fmt.Errorf("%d is not an advice", a))
+	}
+	return r.change("advise", off, n, func(rec *record, lo, hi uintptr) error {
+		return vm.Advise(unsafe.Add(rec.base, lo), hi-lo, a)
+	})
+}

@@ -1,0 +1,250 @@
+package guard
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// Config says what Map reserves.
+type Config struct {
+	// Name is shown in faults, in Regions and, as [anon:offheap: Name], in
+	// /proc/PID/maps. Default "region".
+	Name string
+
+	// Size is the bytes of data; it is rounded up to OS pages. It must be positive.
+	Size int
+
+	// MinSize is the smallest size in bytes to settle for where the system refuses addresses
+	// (RLIMIT_AS): Size is halved until it fits or falls below. Default Size.
+	MinSize int
+
+	// HugePages asks for huge pages over the whole region, where the system has them.
+	HugePages bool
+
+	// Prefault makes Commit bring the memory into RAM at once.
+	Prefault bool
+}
+
+// Region is a reservation of addresses between two guards. Its methods may be
+// called by any number of goroutines; offsets and lengths are in bytes and, but for Bytes, multiples
+// of the OS page inside [0, Size).
+type Region struct {
+	rec     *record
+	base    unsafe.Pointer
+	size    int
+	huge    bool
+	fault   bool
+	cleanup runtime.Cleanup
+}
+
+// guardSize is the addresses on either side of the data, at least. An overrun with a
+// stride larger than an OS page should not leap over them.
+const guardSize = 64 << 10
+
+// maxSize leaves room for guards and alignment in every size computation.
+const maxSize = math.MaxInt/2 - 4*guardSize
+
+// Map reserves a region. Nothing is committed yet: touching it faults until
+// Commit. Base is aligned to 2 MiB for sizes from 2 MiB on, to OS pages else.
+// The error wraps ErrNoMemory where addresses are refused.
+func Map(c Config) (*Region, error) {
+	if c.Name == "" {
+		c.Name = "region"
+	}
+	if c.MinSize == 0 {
+		c.MinSize = c.Size
+	}
+	switch {
+	case c.Size <= 0:
+		return nil, fmt.Errorf("guard: map %q: size %d must be positive", c.Name, c.Size)
+	case c.MinSize < 0 || c.MinSize > c.Size:
+		return nil, fmt.Errorf("guard: map %q: MinSize %d must be between 0 and Size %d", c.Name, c.MinSize, c.Size)
+	case c.Size > maxSize:
+		return nil, fmt.Errorf("guard: map %q: %d bytes are more than addresses can hold: %w", c.Name, c.Size, ErrNoMemory)
+	}
+	for size := c.Size; ; size /= 2 {
+		rec, err := reserve(size)
+		if err == nil {
+			return rec.open(c), nil
+		}
+		if size/2 < c.MinSize {
+			return nil, fmt.Errorf("guard: map %q: reserve %d bytes%s: %v: %w", c.Name, size, addressLimit(), err, ErrNoMemory)
+		}
+	}
+}
+
+func addressLimit() string {
+	if as := vm.Probe().AddressSpace; as != vm.Unlimited {
+		return fmt.Sprintf(" (RLIMIT_AS is %d)", as)
+	}
+	return ""
+}
+
+// reserve claims addresses for size bytes of data and two guards. Where the
+// kernel has none left, quarantined ones are given back first.
+func reserve(size int) (*record, error) {
+	page := uintptr(vm.Probe().PageSize)
+	data := alignUp(uintptr(size), page)
+	align, side := page, alignUp(guardSize, page)
+	if data >= hugeAlign {
+		align = hugeAlign
+	}
+	total := data + 2*side + align - page
+	for {
+		start, err := vm.Reserve(total)
+		if err != nil {
+			if vm.IsOutOfMemory(err) && releaseOldest() {
+				continue
+			}
+			return nil, err
+		}
+		gap := alignUp(uintptr(start)+side, align) - uintptr(start)
+		return &record{start: start, size: total, base: unsafe.Add(start, gap), data: data, light: lightGuards}, nil
+	}
+}
+
+// hugeAlign is the alignment that lets huge pages form on every system we know.
+const hugeAlign = 2 << 20
+
+func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
+
+// open names and registers a fresh reservation and wraps it for its user.
+func (rec *record) open(c Config) *Region {
+	rec.name = c.Name
+	rec.stack = callers(2)
+	setName(rec, "offheap: "+c.Name)
+	if c.HugePages {
+		// A hint: a kernel without huge pages serves small ones.
+		_ = vm.Advise(rec.base, rec.data, vm.HugePages)
+	}
+	register(rec)
+	r := &Region{rec: rec, base: rec.base, size: int(rec.data), huge: c.HugePages, fault: c.Prefault}
+	r.cleanup = runtime.AddCleanup(r, leak, rec)
+	return r
+}
+
+// setName shows a name in /proc/PID/maps. It is for people only: a kernel that
+// cannot is no error.
+func setName(rec *record, name string) {
+	name = strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' || strings.ContainsRune("\\`$[]", c) {
+			return '_'
+		}
+		return c
+	}, name)
+	_ = vm.Name(rec.start, rec.size, name[:min(len(name), 79)])
+}
+
+// Base returns the address of the first byte. It never changes, and stays
+// reserved after Close as the package comment says.
+func (r *Region) Base() unsafe.Pointer { return r.base }
+
+// Size returns the bytes of data.
+func (r *Region) Size() int { return r.size }
+
+// Name returns the name that faults show.
+func (r *Region) Name() string { return r.rec.name }
+
+// Bytes returns the whole region, committed or not: touching what is not
+// committed faults. The slice dies with Close.
+func (r *Region) Bytes() []byte { return unsafe.Slice((*byte)(r.base), r.size) }
+
+// Reserved returns the bytes of addresses claimed, guards included.
+func (r *Region) Reserved() int64 { return int64(r.rec.size) }
+
+// Committed returns the bytes charged to the budget.
+func (r *Region) Committed() int64 { return r.rec.charge.Load() }
+
+// Resident returns how many bytes are in RAM, by asking the kernel: a system
+// call for each 256 MiB committed. The error is errors.ErrUnsupported where the
+// system does not tell.
+func (r *Region) Resident() (int64, error) {
+	rec := r.rec
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.state != open {
+		return 0, r.errorf("resident", ErrClosed)
+	}
+	n, err := rec.resident()
+	if err != nil {
+		return 0, r.errorf("resident", err)
+	}
+	return n, nil
+}
+
+// resident needs rec.mu.
+func (rec *record) resident() (total int64, err error) {
+	for _, s := range rec.committed {
+		n, err := vm.Resident(unsafe.Add(rec.base, s.off), s.end-s.off)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// SetLive is for allocators built on the region: it says how many bytes they
+// have handed out, for Regions and Usage.
+func (r *Region) SetLive(n int64) { r.rec.live.Store(n) }
+
+// Close takes the memory back and puts the addresses into quarantine. A second
+// Close is an error that wraps ErrClosed. If the kernel refuses, the region
+// stays open as it was, and Close may be called again.
+func (r *Region) Close() error {
+	rec := r.rec
+	rec.mu.Lock()
+	if rec.state != open {
+		rec.mu.Unlock()
+		return r.errorf("close", ErrClosed)
+	}
+	// Inaccessible first: this is the call that can fail, and nothing is lost if it does.
+	if err := vm.Protect(rec.base, rec.data, vm.None); err != nil {
+		rec.mu.Unlock()
+		return r.errorf("close", err)
+	}
+	rec.state = closed
+	kept := rec.discardAll()
+	rec.committed, rec.guards = nil, nil
+	n := rec.charge.Swap(0)
+	rec.live.Store(0)
+	rec.mu.Unlock()
+
+	r.cleanup.Stop()
+	refund(n)
+	if kept != nil {
+		// The memory could not be taken out of the mapping, so the mapping goes:
+		// addresses are worth less than what is behind them.
+		unregister(rec)
+		release([]*record{rec})
+		return r.errorf("close: addresses are not quarantined", kept)
+	}
+	setName(rec, "offheap: closed")
+	quarantine(rec)
+	return nil
+}
+
+// discardAll gives back whatever the region holds: memory, locks, guard
+// markers and their page tables. rec.mu is held.
+func (rec *record) discardAll() error {
+	if rec.locked {
+		if err := vm.Unlock(rec.base, rec.data); err != nil {
+			return err
+		}
+	}
+	if rec.light && len(rec.guards) > 0 {
+		if err := vm.Unguard(rec.base, rec.data); err != nil {
+			return err
+		}
+	}
+	return vm.Discard(rec.base, rec.data)
+}
+
+func (r *Region) errorf(op string, err error) error {
+	return fmt.Errorf("guard: %s region %q: %w", op, r.rec.name, err)
+}

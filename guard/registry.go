@@ -1,0 +1,318 @@
+package guard
+
+import (
+	"fmt"
+	"iter"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// record is what the process knows of a region, from Map until its addresses
+// are released. The user's Region points to it and not the other way round, so
+// that a Region nobody can reach any more is noticed.
+type record struct {
+	name   string
+	stack  []uintptr      // of Map's caller
+	start  unsafe.Pointer // of the reservation
+	size   uintptr        // of the reservation
+	base   unsafe.Pointer // of the data
+	data   uintptr        // bytes of data
+	light  bool           // guards inside are markers
+	charge atomic.Int64   // bytes committed
+	live   atomic.Int64   // bytes in use, as the owner said last
+	leaked atomic.Bool
+
+	mu        sync.Mutex
+	state     state
+	committed spans // by the protection asked for
+	guards    spans // over committed and uncommitted memory alike
+	locked    bool  // some part was locked into RAM once
+}
+
+type state uint8
+
+const (
+	open state = iota
+	closed
+)
+
+func (r *record) addr() uintptr { return uintptr(r.start) }
+
+// registry holds every record, open and quarantined, sorted by address.
+var registry struct {
+	mu      sync.RWMutex
+	records []*record
+	waiting []*record // quarantined, oldest first
+	held    uintptr   // bytes of addresses in waiting
+	limit   uintptr   // the most that held may be
+	onLeak  func(Info)
+}
+
+// maxWaiting bounds the quarantine in regions, for each may take a mapping of
+// those that the process may hold.
+const maxWaiting = 4096
+
+func init() { registry.limit = defaultQuarantine() }
+
+// defaultQuarantine is 1 TiB, or less where addresses are scarce.
+func defaultQuarantine() uintptr {
+	if unsafe.Sizeof(uintptr(0)) == 4 {
+		return 256 << 20
+	}
+	limit := uint64(1) << 40
+	if as := vm.Probe().AddressSpace; as != vm.Unlimited {
+		limit = min(limit, as/8)
+	}
+	return uintptr(limit)
+}
+
+// SetQuarantine bounds the addresses, in bytes, that closed regions keep
+// reserved so that stale pointers fault. The default is 1 TiB (256 MiB on 32-bit
+// systems, and at most an eighth of RLIMIT_AS); 0 keeps none. At most 4096 regions are kept
+// whatever their size. It returns the bound it replaces; a negative bytes changes nothing.
+func SetQuarantine(bytes int) (old int) {
+	registry.mu.Lock()
+	old = int(registry.limit)
+	if bytes >= 0 {
+		registry.limit = uintptr(bytes)
+	}
+	out := expire()
+	registry.mu.Unlock()
+	release(out)
+	return old
+}
+
+func register(r *record) {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(registry.records, r.addr(), compareAddr)
+	registry.records = slices.Insert(registry.records, i, r)
+}
+
+func compareAddr(r *record, addr uintptr) int {
+	switch {
+	case r.addr() < addr:
+		return -1
+	case r.addr() > addr:
+		return 1
+	}
+	return 0
+}
+
+// lookup finds the record whose reservation, guards included, holds addr.
+func lookup(addr uintptr) *record {
+	registry.mu.RLock()
+	defer registry.mu.RUnlock()
+	i, exact := slices.BinarySearchFunc(registry.records, addr, compareAddr)
+	if !exact {
+		if i == 0 {
+			return nil
+		}
+		i--
+	}
+	if r := registry.records[i]; addr-r.addr() < r.size {
+		return r
+	}
+	return nil
+}
+
+// quarantine takes a closed record in and lets the oldest go that are too many.
+func quarantine(r *record) {
+	registry.mu.Lock()
+	registry.waiting = append(registry.waiting, r)
+	registry.held += r.size
+	out := expire()
+	registry.mu.Unlock()
+	release(out)
+}
+
+// expire takes the oldest records out of the quarantine until it is within its
+// bounds. registry.mu is held.
+func expire() []*record {
+	n := 0
+	for n < len(registry.waiting) && (registry.held > registry.limit || len(registry.waiting)-n > maxWaiting) {
+		registry.held -= registry.waiting[n].size
+		n++
+	}
+	return takeOldest(n)
+}
+
+func takeOldest(n int) []*record {
+	out := slices.Clone(registry.waiting[:n])
+	registry.waiting = slices.Delete(registry.waiting, 0, n)
+	for _, r := range out {
+		removeRecord(r)
+	}
+	return out
+}
+
+// removeRecord needs registry.mu.
+func removeRecord(r *record) {
+	if i, found := slices.BinarySearchFunc(registry.records, r.addr(), compareAddr); found {
+		registry.records = slices.Delete(registry.records, i, i+1)
+	}
+}
+
+func unregister(r *record) {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	removeRecord(r)
+}
+
+// releaseOldest gives the addresses of the oldest quarantined region back; false where there is none.
+func releaseOldest() bool {
+	registry.mu.Lock()
+	var out []*record
+	if len(registry.waiting) > 0 {
+		registry.held -= registry.waiting[0].size
+		out = takeOldest(1)
+	}
+	registry.mu.Unlock()
+	release(out)
+	return len(out) > 0
+}
+
+// release unmaps. A record that the kernel would not unmap goes back to the
+// end of the queue: its addresses are still ours.
+func release(out []*record) {
+	for _, r := range out {
+		if vm.Release(r.start, r.size) != nil {
+			register(r)
+			registry.mu.Lock()
+			registry.waiting = append(registry.waiting, r)
+			registry.held += r.size
+			registry.mu.Unlock()
+		}
+	}
+}
+
+// Info describes a region at one moment. The figures are bytes.
+type Info struct {
+	Name      string
+	Kind      string // "private": anonymous and private
+	Base      uintptr
+	Size      int
+	Reserved  int64 // addresses claimed, guards included
+	Committed int64 // charged to the budget
+	Resident  int64 // in RAM; -1 where the system does not tell
+	Live      int64 // handed out by the owner, as it said last (Region.SetLive)
+	Leaked    bool  // unreachable and not closed
+	Opened    string
+}
+
+// Regions iterates over what is mapped now, in order of address. Closed regions in
+// quarantine are not among it. Each step takes the time to count resident pages.
+func Regions() iter.Seq[Info] {
+	return func(yield func(Info) bool) {
+		registry.mu.RLock()
+		records := slices.Clone(registry.records)
+		registry.mu.RUnlock()
+		for _, r := range records {
+			if in, ok := r.info(); ok && !yield(in) {
+				return
+			}
+		}
+	}
+}
+
+func (r *record) info() (Info, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != open {
+		return Info{}, false
+	}
+	resident, err := r.resident()
+	if err != nil {
+		resident = -1
+	}
+	return Info{
+		Name: r.name, Kind: "private", Base: uintptr(r.base), Size: int(r.data),
+		Reserved: int64(r.size), Committed: r.charge.Load(), Resident: resident, Live: r.live.Load(),
+		Leaked: r.leaked.Load(), Opened: trace(r.stack),
+	}, true
+}
+
+// Totals are the process's figures in bytes.
+type Totals struct {
+	Regions     int   // open
+	Reserved    int64 // addresses of open regions, guards included
+	Committed   int64 // charged to the budget
+	Resident    int64 // in RAM; -1 where the system does not tell
+	Live        int64 // handed out by the owners, as they said last
+	Quarantined int64 // addresses of closed regions that are still reserved
+}
+
+// Usage adds up the open regions. It takes the time to count resident pages.
+func Usage() Totals {
+	var t Totals
+	for in := range Regions() {
+		t.Regions++
+		t.Reserved += in.Reserved
+		t.Committed += in.Committed
+		t.Live += in.Live
+		if in.Resident < 0 || t.Resident < 0 {
+			t.Resident = -1
+		} else {
+			t.Resident += in.Resident
+		}
+	}
+	registry.mu.RLock()
+	t.Quarantined = int64(registry.held)
+	registry.mu.RUnlock()
+	return t
+}
+
+// OnLeak sets what is called for a region that became unreachable without
+// Close. The region stays mapped. By default a line is written to standard
+// error; nil brings that back.
+func OnLeak(f func(Info)) {
+	registry.mu.Lock()
+	registry.onLeak = f
+	registry.mu.Unlock()
+}
+
+// leak is the cleanup of a Region that was not closed.
+func leak(r *record) {
+	in, ok := r.info()
+	if !ok {
+		return
+	}
+	r.leaked.Store(true)
+	in.Leaked = true
+	registry.mu.RLock()
+	f := registry.onLeak
+	registry.mu.RUnlock()
+	if f == nil {
+		f = func(in Info) {
+			fmt.Fprintf(os.Stderr, "offheap: region %q (%d bytes committed) was never closed; opened at\n%s", in.Name, in.Committed, in.Opened)
+		}
+	}
+	f(in)
+}
+
+func callers(skip int) []uintptr {
+	var pcs [16]uintptr
+	return slices.Clone(pcs[:runtime.Callers(skip+2, pcs[:])])
+}
+
+// trace prints a stack as the runtime does: a line for the function, one for the place.
+func trace(pcs []uintptr) string {
+	if len(pcs) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for frames := runtime.CallersFrames(pcs); ; {
+		f, more := frames.Next()
+		fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
+		if !more {
+			return b.String()
+		}
+	}
+}

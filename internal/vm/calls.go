@@ -1,0 +1,82 @@
+//go:build unix
+
+package vm
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// bytes views a range for those calls of x/sys that take a slice. The slice is
+// never read or written.
+func bytes(p unsafe.Pointer, n uintptr) []byte { return unsafe.Slice((*byte)(p), n) }
+
+var protBits = [...]int{
+	None:        unix.PROT_NONE,
+	Read:        unix.PROT_READ,
+	ReadWrite:   unix.PROT_READ | unix.PROT_WRITE,
+	ReadExecute: unix.PROT_READ | unix.PROT_EXEC,
+}
+
+// Reserve claims n bytes of addresses, inaccessible, where the kernel chooses.
+// No memory is promised for them: they count towards RLIMIT_AS, not towards overcommit.
+func Reserve(n uintptr) (unsafe.Pointer, error) {
+	if err := failing(Mmap); err != nil {
+		return nil, err
+	}
+	return unix.MmapPtr(-1, 0, nil, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|mapNoReserve)
+}
+
+// Release gives addresses back: the next mapping of anybody may get them.
+func Release(p unsafe.Pointer, n uintptr) error {
+	if err := failing(Munmap); err != nil {
+		return err
+	}
+	return unix.MunmapPtr(p, n)
+}
+
+// Protect sets what may be done with the range.
+func Protect(p unsafe.Pointer, n uintptr, prot Prot) error {
+	if err := failing(Mprotect); err != nil {
+		return err
+	}
+	return unix.Mprotect(bytes(p, n), protBits[prot])
+}
+
+// Lock keeps the range in RAM, bringing it in first. RLIMIT_MEMLOCK bounds it.
+func Lock(p unsafe.Pointer, n uintptr) error {
+	if err := failing(Mlock); err != nil {
+		return err
+	}
+	return unix.Mlock(bytes(p, n))
+}
+
+// Unlock undoes Lock.
+func Unlock(p unsafe.Pointer, n uintptr) error {
+	if err := failing(Munlock); err != nil {
+		return err
+	}
+	return unix.Munlock(bytes(p, n))
+}
+
+func madvise(p unsafe.Pointer, n uintptr, advice int) error {
+	if err := failing(Madvise); err != nil {
+		return err
+	}
+	for {
+		err := unix.Madvise(bytes(p, n), advice)
+		// EAGAIN: the kernel was short of something for a moment. EINTR: a
+		// signal came during a long guard installation, which starts again.
+		if err != unix.EAGAIN && err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// IsOutOfMemory tells whether err is the kernel's word for "no memory, no
+// addresses or no mapping left".
+func IsOutOfMemory(err error) bool { return err == unix.ENOMEM || err == unix.EAGAIN }
+
+// OutOfMemory is that word, for tests that inject it.
+const OutOfMemory = unix.ENOMEM

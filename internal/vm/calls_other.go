@@ -1,0 +1,33 @@
+//go:build unix && !linux
+
+package vm
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The BSDs take no memory for PROT_NONE anonymous mappings, so they need no flag.
+const mapNoReserve = 0
+
+// Discard gives the memory of an inaccessible range back; it reads zero when it is
+// made usable again. These kernels take MADV_DONTNEED as a hint and keep the
+// contents, so they are cleared first; MADV_FREE then lets the kernel take the pages.
+func Discard(p unsafe.Pointer, n uintptr) error {
+	if err := Protect(p, n, ReadWrite); err != nil {
+		return err
+	}
+	clear(bytes(p, n))
+	if err := madvise(p, n, unix.MADV_FREE); err != nil {
+		return err
+	}
+	return Protect(p, n, None)
+}
+
+func Guard(unsafe.Pointer, uintptr) error             { return ErrUnsupported }
+func Unguard(unsafe.Pointer, uintptr) error           { return ErrUnsupported }
+func Populate(unsafe.Pointer, uintptr) error          { return ErrUnsupported }
+func Advise(unsafe.Pointer, uintptr, Advice) error    { return ErrUnsupported }
+func Name(unsafe.Pointer, uintptr, string) error      { return ErrUnsupported }
+func Resident(unsafe.Pointer, uintptr) (int64, error) { return 0, ErrUnsupported }

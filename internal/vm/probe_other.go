@@ -1,0 +1,19 @@
+//go:build unix && !linux
+
+package vm
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Probe looks at the kernel and the process's limits, once.
+var Probe = sync.OnceValue(func() Features {
+	return Features{
+		PageSize:     unix.Getpagesize(),
+		AddressSpace: Unlimited,
+		LockedMemory: Unlimited,
+		CgroupLimit:  Unlimited,
+	}
+})

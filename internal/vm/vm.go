@@ -1,0 +1,95 @@
+// Package vm is the floor that the house stands on: every call that offheap
+// makes to the kernel's memory manager is here, and nothing else is.
+//
+// # The contract
+//
+// A stretch of addresses is in one of three states. Each arrow is one system
+// call, made in place: no address is ever mapped over.
+//
+//		          Reserve               Protect(ReadWrite)
+//		   free ──────────▶  reserved  ───────────────────▶  usable
+//		    ▲                │     ▲                            │
+//		    └────────────────┘     └────────────────────────────┘
+//		         Release             Discard + Protect(None)
+//
+//	  - reserved: addresses are claimed, no memory stands behind them and none is
+//	    promised; a touch faults.
+//	  - usable: a touch brings in a zeroed OS page. Discard takes the pages away
+//	    and leaves the stretch usable; the next touch reads zero.
+//	  - Over either lies an optional guard marker (Guard, Unguard): a touch faults
+//	    whatever the protection says. Markers survive Discard and Protect, and
+//	    need no mapping of their own.
+//
+// # Preconditions
+//
+// Addresses and lengths are multiples of the OS page and lie inside one
+// reservation: the callers in package guard have checked. The functions
+// are safe for concurrent use on disjoint ranges.
+//
+// # Failing on purpose
+//
+// Inject makes the Nth call of a kind fail once, so that the floors above can be
+// shown to survive every failure. When nothing is injected it costs one load.
+package vm
+
+import "errors"
+
+// ErrUnsupported is what a call returns that this kernel does not have.
+var ErrUnsupported = errors.ErrUnsupported
+
+// Prot is what may be done with memory. There is no write+execute.
+type Prot uint8
+
+const (
+	None        Prot = iota // every touch faults
+	Read                    // reads
+	ReadWrite               // reads and writes
+	ReadExecute             // reads and runs code
+)
+
+func (p Prot) String() string {
+	switch p {
+	case None:
+		return "none"
+	case Read:
+		return "read"
+	case ReadWrite:
+		return "read-write"
+	case ReadExecute:
+		return "read-execute"
+	}
+	return "invalid protection"
+}
+
+// Advice is a hint about how memory will be used.
+type Advice uint8
+
+const (
+	Normal      Advice = iota // no hint
+	Sequential                // will be read in order
+	Random                    // will be read in no order
+	WillNeed                  // will be read soon
+	HugePages                 // back it with huge pages where they fit
+	NoHugePages               // never back it with huge pages
+	NoDump                    // leave it out of core dumps
+	advices
+)
+
+// Unlimited is the value of a limit that is not set.
+const Unlimited = ^uint64(0)
+
+// Features is what this kernel and this process's limits allow.
+type Features struct {
+	PageSize     int    // bytes in an OS page
+	HugePageSize int    // bytes in a huge page; 0 where there are none
+	HugePageMode string // "always", "madvise", "never"; "" where unknown
+	LightGuards  bool   // guard markers without a mapping each (Linux 6.13)
+	Populate     bool   // pages can be brought in ahead (Linux 5.14)
+	Names        bool   // mappings can be named (Linux 5.17 with CONFIG_ANON_VMA_NAME)
+	MaxMappings  int    // mappings a process may hold; 0 where unknown
+	AddressSpace uint64 // RLIMIT_AS in bytes, or Unlimited
+	LockedMemory uint64 // RLIMIT_MEMLOCK in bytes, or Unlimited
+	Overcommit   string // "heuristic", "always", "never"; "" where unknown
+	CgroupLimit  uint64 // bytes the control group allows, or Unlimited
+	PhysicalSize uint64 // bytes of RAM; 0 where unknown
+}
