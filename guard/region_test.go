@@ -2,6 +2,7 @@ package guard
 
 import (
 	"errors"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -196,17 +197,17 @@ func TestCharges(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	page := PageSize()
-	for _, c := range []Config{{}, {Size: -1}, {Size: -1 << 62}, {Size: int(^uint(0) >> 1)}, {Size: page, MinSize: -1}, {Size: page, MinSize: page + 1}} {
+	for _, c := range []Config{{}, {Size: -1}, {Size: math.MinInt}, {Size: math.MaxInt}, {Size: page, MinSize: -1}, {Size: page, MinSize: page + 1}} {
 		if r, err := Map(c); err == nil {
 			r.Close()
 			t.Errorf("Map(%+v) succeeded", c)
 		}
 	}
-	if _, err := Map(Config{Size: int(^uint(0) >> 1)}); !errors.Is(err, ErrNoMemory) {
+	if _, err := Map(Config{Size: math.MaxInt}); !errors.Is(err, ErrNoMemory) {
 		t.Errorf("huge size: %v", err)
 	}
 	r := mustMap(t, Config{Size: 4 * page})
-	ranges := [][2]int{{-page, page}, {0, -page}, {0, 5 * page}, {4 * page, page}, {1, page}, {0, page + 1}, {page, int(^uint(0)>>1) &^ (page - 1)}}
+	ranges := [][2]int{{-page, page}, {0, -page}, {0, 5 * page}, {4 * page, page}, {1, page}, {0, page + 1}, {page, math.MaxInt &^ (page - 1)}}
 	for name, op := range operations(r) {
 		for _, x := range ranges {
 			if err := op(x[0], x[1]); err == nil {

@@ -30,10 +30,10 @@ type descriptor struct {
 	pointerBytes int
 }
 
-// pointer is the descriptor of a pointer type (internal/abi.PtrType): a common
-// part of 32 bytes and four words, then the element's descriptor.
+// pointer is the descriptor of a pointer type (internal/abi.PtrType): the common
+// part, which is four words and 16 bytes, then the element's descriptor.
 type pointer struct {
-	_    [32 + 2*unsafe.Sizeof(uintptr(0))]byte
+	_    [16 + 4*unsafe.Sizeof(uintptr(0))]byte
 	elem *descriptor
 }
 

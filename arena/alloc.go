@@ -1,0 +1,149 @@
+package arena
+
+import (
+	"fmt"
+	"math/bits"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// MakeSlice returns a slice of zeroed elements with the given length and
+// capacity, as make does. It panics as New does; a negative length, or one above capacity, panics too.
+func MakeSlice[T any](a *Arena, length, capacity int) []T {
+	return must(TryMakeSlice[T](a, length, capacity))
+}
+
+// TryMakeSlice is MakeSlice that returns its error: out of memory, or a size that
+// no memory could hold. It panics if T contains pointers.
+func TryMakeSlice[T any](a *Arena, length, capacity int) ([]T, error) {
+	a.usable("MakeSlice")
+	mustBePointerFree((*T)(nil))
+	size, err := sliceSize[T](length, capacity)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.take(size, granule)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*T)(p), capacity)[:length], nil
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// sliceSize is the bytes of a slice, refused where they do not fit into an int.
+func sliceSize[T any](length, capacity int) (uintptr, error) {
+	if length < 0 || length > capacity {
+		return 0, fmt.Errorf("arena: a slice of length %d and capacity %d cannot be", length, capacity)
+	}
+	hi, lo := bits.Mul(uint(capacity), uint(unsafe.Sizeof(*new(T))))
+	if hi != 0 || int(lo) < 0 {
+		return 0, fmt.Errorf("arena: %d elements of %d bytes are more than addresses can hold: %w", capacity, unsafe.Sizeof(*new(T)), guard.ErrNoMemory)
+	}
+	return uintptr(lo), nil
+}
+
+// Alloc returns size zeroed bytes, aligned to align: a power of two up to 2 MiB.
+// It panics as New does, and for sizes and alignments that cannot be.
+func (a *Arena) Alloc(size, align int) []byte { return must(a.TryAlloc(size, align)) }
+
+// TryAlloc is Alloc that returns its error.
+func (a *Arena) TryAlloc(size, align int) ([]byte, error) {
+	a.usable("Alloc")
+	if err := checkAlloc(size, align); err != nil {
+		return nil, err
+	}
+	p, err := a.take(uintptr(size), max(uintptr(align), granule))
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(p), size), nil
+}
+
+func checkAlloc(size, align int) error {
+	if size < 0 || align <= 0 || align&(align-1) != 0 || align > maxAlign {
+		return fmt.Errorf("arena: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", size, align, maxAlign)
+	}
+	return nil
+}
+
+// String returns a copy of s that lives in the arena. The string is valid until the arena is
+// reset, rewound or closed; keep it on the Go heap no longer than that.
+func String(a *Arena, s string) string {
+	a.usable("String")
+	if s == "" {
+		return ""
+	}
+	p := (*byte)(must(a.takeDirty(uintptr(len(s)))))
+	copy(unsafe.Slice(p, len(s)), s)
+	return unsafe.String(p, len(s))
+}
+
+// Clone returns a copy of s that lives in the arena, with no capacity to spare.
+func Clone[T any](a *Arena, s []T) []T {
+	a.usable("Clone")
+	mustBePointerFree((*T)(nil))
+	p := (*T)(must(a.takeDirty(uintptr(len(s)) * unsafe.Sizeof(*new(T)))))
+	out := unsafe.Slice(p, len(s))
+	copy(out, s)
+	return out
+}
+
+// Append appends to a slice as the built-in does. A slice with no room that is the
+// arena's last allocation grows in place; another is copied to a larger place, and the old one
+// stays unused until the arena is reset. The slice may come from anywhere.
+func Append[T any](a *Arena, s []T, values ...T) []T {
+	if len(values) <= cap(s)-len(s) {
+		return append(s, values...)
+	}
+	a.usable("Append")
+	mustBePointerFree((*T)(nil))
+	n := len(s) + len(values)
+	grown := must(grow(a, s, n))
+	copy(grown[len(s):], values)
+	return grown
+}
+
+// grow returns s with length n, which is above its capacity. What stands above
+// n in the result's capacity is zero; what stands between is anything.
+func grow[T any](a *Arena, s []T, n int) ([]T, error) {
+	size := unsafe.Sizeof(*new(T))
+	if size == 0 {
+		return unsafe.Slice((*T)(a.base), n), nil
+	}
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(s))) - uintptr(a.base) // wraps if s lies elsewhere
+	if cap(s) > 0 && start >= first && start < a.top && alignUp(start+uintptr(cap(s))*size, granule) == a.top {
+		if uintptr(n) > a.ceiling/size {
+			return nil, a.full(uintptr(n-cap(s)) * size)
+		}
+		end := alignUp(start+uintptr(n)*size, granule)
+		if _, err := a.takeDirty(end - a.top); err != nil {
+			return nil, err
+		}
+		out := unsafe.Slice(unsafe.SliceData(s), (end-start)/size)
+		clear(out[n:])
+		return out[:n], nil
+	}
+	capacity := max(n, 2*cap(s))
+	if cap(s) > 256 {
+		capacity = max(n, cap(s)+cap(s)/4+192)
+	}
+	bytes, err := sliceSize[T](n, capacity)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.takeDirty(bytes)
+	if err != nil {
+		return nil, err
+	}
+	out := unsafe.Slice((*T)(p), capacity)
+	copy(out, s)
+	clear(out[n:])
+	return out[:n], nil
+}

@@ -1,0 +1,280 @@
+package arena
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Concurrent is an arena that any number of goroutines allocate from at once.
+// NewIn, MakeSliceIn and the others are its forms of New, MakeSlice and so on.
+//
+//	        next ──────────────▶
+//	┌──────┬──────┬──────┬──────┬─────────────────────────────
+//	│ P0's │ P1's │ P0's │ large│     reserved
+//	└──────┴──────┴──────┴──────┴─────────────────────────────
+//
+// Each processor has a chunk of its own to move its bump pointer through, so the fast path takes
+// no lock and shares no cache line. A new chunk is carved off by moving next; large
+// objects are carved off alone. What is left of a chunk when it is replaced is lost until Reset.
+//
+// Reset and Close take memory away from everybody: call them when no other goroutine uses the arena.
+type Concurrent struct {
+	base   unsafe.Pointer
+	chunks []chunk // one for each processor, and an empty one at the end for those beyond
+	chunk  uintptr // bytes that a processor carves off at a time
+
+	next    atomic.Uintptr
+	_       [120]byte // next is written by all
+	dirty   uintptr   // bytes below it were handed out before the last Reset. Written by Reset only
+	ceiling uintptr
+	high    atomic.Uintptr
+	region  *guard.Region
+	config  Config
+	closed  bool
+}
+
+// chunk is where a processor allocates: the bytes of [top, limit) are zero. It is alone on
+// its cache lines.
+type chunk struct {
+	top, limit uintptr
+	lock       chunkLock
+	_          [128 - 2*unsafe.Sizeof(uintptr(0)) - unsafe.Sizeof(chunkLock{})]byte
+}
+
+// chunkSize is what a processor carves off at a time, unless Limit is small: committing
+// it costs one system call, a fiftieth of what touching its pages costs.
+const chunkSize = 256 << 10
+
+// An object of more than an eighth of a chunk, or aligned to more than an OS page, is carved off
+// alone: then less than an eighth is lost when the next object does not fit.
+func (k *Concurrent) alone(size, align uintptr) bool { return size > k.chunk/8 || align > 4096 }
+
+// OpenConcurrent reserves an arena for many goroutines. Config.Retain is not used: Reset keeps
+// what is committed.
+func OpenConcurrent(c Config) (*Concurrent, error) {
+	region, c, err := mapRegion(c, defaultReserve)
+	if err != nil {
+		return nil, err
+	}
+	k := &Concurrent{
+		base: region.Base(), chunks: make([]chunk, processors()+1), region: region, config: c,
+		ceiling: min(uintptr(region.Size()), alignUp(uintptr(c.Limit)+first, granule)),
+		chunk:   min(chunkSize, max(4096, uintptr(c.Limit)/64)),
+	}
+	k.next.Store(first)
+	return k, nil
+}
+
+// NewIn returns a zeroed T, as New does, from any goroutine.
+func NewIn[T any](k *Concurrent) *T { return must(TryNewIn[T](k)) }
+
+// TryNewIn is NewIn that returns its error. It panics if T contains pointers.
+func TryNewIn[T any](k *Concurrent) (*T, error) {
+	mustBePointerFree((*T)(nil))
+	p, err := k.take(unsafe.Sizeof(cell[T]{}), granule)
+	return (*T)(p), err
+}
+
+// MakeSliceIn returns a slice of zeroed elements, as MakeSlice does, from any goroutine.
+func MakeSliceIn[T any](k *Concurrent, length, capacity int) []T {
+	return must(TryMakeSliceIn[T](k, length, capacity))
+}
+
+// TryMakeSliceIn is MakeSliceIn that returns its error. It panics if T contains pointers.
+func TryMakeSliceIn[T any](k *Concurrent, length, capacity int) ([]T, error) {
+	mustBePointerFree((*T)(nil))
+	size, err := sliceSize[T](length, capacity)
+	if err != nil {
+		return nil, err
+	}
+	p, err := k.take(size, granule)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*T)(p), capacity)[:length], nil
+}
+
+// Alloc returns size zeroed bytes aligned to align, as Arena.Alloc does, from any goroutine.
+func (k *Concurrent) Alloc(size, align int) []byte { return must(k.TryAlloc(size, align)) }
+
+// TryAlloc is Alloc that returns its error.
+func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
+	if err := checkAlloc(size, align); err != nil {
+		return nil, err
+	}
+	p, err := k.take(uintptr(size), max(uintptr(align), granule))
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(p), size), nil
+}
+
+// StringIn returns a copy of s that lives in the arena, as String does, from any goroutine.
+func StringIn(k *Concurrent, s string) string {
+	if s == "" {
+		return ""
+	}
+	p := (*byte)(must(k.take(uintptr(len(s)), granule)))
+	copy(unsafe.Slice(p, len(s)), s)
+	return unsafe.String(p, len(s))
+}
+
+// RefIn returns a Ref to p, which must lie in k, as RefOf does.
+func RefIn[T any](k *Concurrent, p *T) Ref[T] {
+	return Ref[T]{offsetOf(k.base, k.next.Load(), unsafe.Pointer(p), unsafe.Sizeof(*p), "RefIn", k.config.Name)}
+}
+
+// DerefIn returns the object that r refers to in k, as Deref does.
+func (r Ref[T]) DerefIn(k *Concurrent) *T {
+	if top := uint64(k.next.Load()); r.off-first >= top-first || uint64(unsafe.Sizeof(*new(T))) > top-r.off {
+		if r.off == 0 {
+			return nil
+		}
+		panic(k.violation("DerefIn", fmt.Sprintf("reference to offset %d, outside the %d bytes handed out", r.off, top-first)))
+	}
+	return (*T)(unsafe.Add(k.base, r.off))
+}
+
+// take hands out size zeroed bytes. align is a power of two from granule to maxAlign.
+//
+// Cost: the pin, one addition, one comparison.
+func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
+	if !k.alone(size, align) {
+		c := k.enter()
+		off := (c.top + align - 1) &^ (align - 1)
+		if end := (off + size + granule - 1) &^ (granule - 1); end <= c.limit {
+			c.top = end
+			k.leave(c)
+			return unsafe.Add(k.base, off), nil
+		}
+		k.leave(c)
+	}
+	return k.refill(size, align)
+}
+
+// refill carves off a new chunk for this processor and serves the request from
+// it, or carves off just the object.
+func (k *Concurrent) refill(size, align uintptr) (unsafe.Pointer, error) {
+	if k.closed {
+		panic(k.violation("New", "use after Close"))
+	}
+	if k.alone(size, align) || k.beyond() {
+		off, _, err := k.carve(size, size, align)
+		if err != nil {
+			return nil, err
+		}
+		return unsafe.Add(k.base, off), nil
+	}
+	off, limit, err := k.carve(k.chunk, size, max(align, 64))
+	if err != nil {
+		return nil, err
+	}
+	rest := alignUp(off+size, granule)
+	c := k.enter()
+	// Another goroutine may have refilled this processor meanwhile, and this one may have moved to another: the
+	// chunk with more in it stays.
+	if c != k.empty() && limit-rest > c.limit-c.top {
+		c.top, c.limit = rest, limit
+	}
+	k.leave(c)
+	return unsafe.Add(k.base, off), nil
+}
+
+// empty is the chunk of processors that were added after OpenConcurrent. Nothing is ever put into it, because
+// they would share it without a lock.
+func (k *Concurrent) empty() *chunk { return &k.chunks[len(k.chunks)-1] }
+
+func (k *Concurrent) beyond() bool {
+	c := k.enter()
+	k.leave(c)
+	return c == k.empty()
+}
+
+// carve takes the next want bytes, or only least where no more are left, commits them and makes them zero.
+func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err error) {
+	for {
+		from := k.next.Load()
+		off = alignUp(from, align)
+		if least > k.ceiling || off > k.ceiling-least {
+			return 0, 0, k.full(least, from)
+		}
+		end = alignUp(off+min(want, k.ceiling-off), granule)
+		if !k.next.CompareAndSwap(from, end) {
+			continue
+		}
+		if err = k.ready(off, end); err == nil {
+			return off, end, nil
+		}
+		// Addresses go back if nobody took more; else they are lost until Reset.
+		k.next.CompareAndSwap(end, from)
+		return 0, 0, fmt.Errorf("arena: %w", err)
+	}
+}
+
+// ready commits [off, end) and clears what was used before the last Reset.
+func (k *Concurrent) ready(off, end uintptr) error {
+	page := uintptr(guard.PageSize())
+	if k.config.HugePages {
+		page = maxAlign
+	}
+	lo, hi := off&^(page-1), min(alignUp(end, page), uintptr(k.region.Size()))
+	if err := k.region.Commit(int(lo), int(hi-lo)); err != nil {
+		return err
+	}
+	if off < k.dirty {
+		clear(unsafe.Slice((*byte)(unsafe.Add(k.base, off)), min(end, k.dirty)-off))
+	}
+	return nil
+}
+
+func (k *Concurrent) full(size, used uintptr) error {
+	return fmt.Errorf("arena: %q: %d bytes more than the %d in use exceed its Limit of %d: %w", k.config.Name, size, used-first, k.config.Limit, guard.ErrNoMemory)
+}
+
+func (k *Concurrent) violation(op, what string) *guard.Violation {
+	return &guard.Violation{Op: "arena.Concurrent." + op, What: what, Region: k.config.Name}
+}
+
+// Reset frees everything that was handed out. No other goroutine may use the arena meanwhile.
+func (k *Concurrent) Reset() {
+	if k.closed {
+		panic(k.violation("Reset", "use after Close"))
+	}
+	k.restart()
+}
+
+func (k *Concurrent) restart() {
+	top := k.next.Load()
+	k.high.Store(max(k.high.Load(), top))
+	k.dirty = max(k.dirty, top)
+	for i := range k.chunks {
+		k.chunks[i].top, k.chunks[i].limit = 0, 0
+	}
+	k.next.Store(first)
+}
+
+// Close gives everything back. A second Close is an error that wraps
+// guard.ErrClosed. No other goroutine may use the arena meanwhile.
+func (k *Concurrent) Close() error {
+	if k.closed {
+		return fmt.Errorf("arena: close %q: %w", k.config.Name, guard.ErrClosed)
+	}
+	if err := k.region.Close(); err != nil {
+		return fmt.Errorf("arena: close: %w", err)
+	}
+	k.restart()
+	k.closed = true
+	return nil
+}
+
+// Stats returns the arena's figures; Live counts chunks as a whole. Any goroutine may call it.
+func (k *Concurrent) Stats() Stats {
+	s := regionStats(k.region, k.closed)
+	top := k.next.Load()
+	s.Live = int64(top - first)
+	s.HighWater = int64(max(k.high.Load(), top) - first)
+	return s
+}

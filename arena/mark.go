@@ -1,0 +1,80 @@
+package arena
+
+// Mark is a place in an arena. It is valid until the arena is reset or closed, or
+// rewound to an earlier Mark.
+type Mark struct {
+	arena     *Arena
+	epoch     uint64
+	off       uintptr
+	callbacks int
+}
+
+// Mark remembers the place where the next allocation will be.
+func (a *Arena) Mark() Mark {
+	a.usable("Mark")
+	return Mark{a, a.epoch, a.top, len(a.onReset)}
+}
+
+// Rewind frees what was allocated since the Mark was taken, running the OnReset callbacks registered since. A
+// Mark may be rewound to more than once. The Mark of another arena, and a stale one, is a
+// *guard.Violation; a Mark that more than 16 later rewinds lie upon may pass
+// although it is stale.
+func (a *Arena) Rewind(m Mark) {
+	a.usable("Rewind")
+	switch {
+	case m.arena != a:
+		panic(a.violation("Rewind", "mark of another arena"))
+	case a.rewinds.stale(m):
+		panic(a.violation("Rewind", "stale mark: the arena was reset, or rewound to an earlier one"))
+	}
+	if len(a.onReset) > m.callbacks || a.reset {
+		a.unwind("Rewind", m.callbacks, func() { a.rewind(m) })
+		return
+	}
+	a.rewind(m)
+}
+
+func (a *Arena) rewind(m Mark) {
+	a.free(m.off)
+	a.epoch++
+	a.rewinds.push(a.epoch, m.off)
+}
+
+// rewinds remembers how far the arena was rewound and when, as far as it matters for
+// the marks that are left. A mark is stale if the arena went below it after it
+// was taken.
+//
+// Invariant: entries are sorted by epoch and, at the same time, by offset: a rewind makes
+// all entries at or above it superfluous, because it is later and lower.
+type rewinds struct {
+	since uint64 // epoch of the last reset
+	n     int
+	at    [16]struct {
+		epoch uint64
+		off   uintptr
+	}
+}
+
+func (r *rewinds) push(epoch uint64, off uintptr) {
+	for r.n > 0 && r.at[r.n-1].off >= off {
+		r.n--
+	}
+	if r.n == len(r.at) {
+		copy(r.at[:], r.at[1:])
+		r.n--
+	}
+	r.at[r.n].epoch, r.at[r.n].off = epoch, off
+	r.n++
+}
+
+func (r *rewinds) stale(m Mark) bool {
+	if m.epoch < r.since {
+		return true
+	}
+	for _, e := range r.at[:r.n] {
+		if e.epoch > m.epoch {
+			return e.off < m.off // the first since the mark went lowest
+		}
+	}
+	return false
+}

@@ -1,0 +1,72 @@
+package arena
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Ref is a reference to a T in an arena: 8 bytes without a pointer, so it may be stored in
+// the arena, and is valid in every process or run that maps the same bytes. The zero Ref is nil.
+// It belongs to one arena and dies with what it refers to.
+type Ref[T any] struct{ off uint64 }
+
+// IsNil tells whether r refers to nothing.
+func (r Ref[T]) IsNil() bool { return r.off == 0 }
+
+// RefOf returns a Ref to p, which must lie in a; nil gives the nil Ref. A pointer that lies elsewhere is a *guard.Violation.
+func RefOf[T any](a *Arena, p *T) Ref[T] {
+	return Ref[T]{offsetOf(a.base, a.top, unsafe.Pointer(p), unsafe.Sizeof(*p), "RefOf", a.config.Name)}
+}
+
+// offsetOf checks that p and its size bytes lie in what is handed out, below top.
+func offsetOf(base unsafe.Pointer, top uintptr, p unsafe.Pointer, size uintptr, op, name string) uint64 {
+	if p == nil {
+		return 0
+	}
+	off := uintptr(p) - uintptr(base) // wraps if p lies below
+	if off < first || off > top || size > top-off {
+		panic(&guard.Violation{Op: "arena." + op, What: "pointer into other memory", Region: name, Addr: uintptr(p), Offset: int(off)})
+	}
+	return uint64(off)
+}
+
+// Deref returns the object that r refers to; nil for the nil Ref. A Ref that does not lie in
+// what a has handed out is a *guard.Violation. The Ref of another arena that happens to lie inside
+// goes unnoticed, and so does one that outlived its object.
+//
+// Cost: inlined, two comparisons.
+func (r Ref[T]) Deref(a *Arena) *T { return deref[T](a, r.off, outside) }
+
+// deref has its slow path as a parameter for the reason that bump has.
+func deref[T any](a *Arena, off uint64, outside func(a *Arena, off uint64) unsafe.Pointer) *T {
+	if off-first >= uint64(a.top-first) || off+uint64(unsafe.Sizeof(*new(T))) > uint64(a.top) {
+		return (*T)(outside(a, off))
+	}
+	return (*T)(unsafe.Add(a.base, off))
+}
+
+func outside(a *Arena, off uint64) unsafe.Pointer {
+	if off == 0 {
+		return nil
+	}
+	v := a.violation("Deref", fmt.Sprintf("reference to offset %d, outside the %d bytes handed out", off, a.top-first))
+	if a.state != open {
+		v = a.violation("Deref", "use after Close or Put")
+	}
+	panic(v)
+}
+
+// Slice returns the n objects that start at r: what MakeSlice made, if r is the Ref of its first
+// element. n must not be negative. For the nil Ref n must be 0.
+func (r Ref[T]) Slice(a *Arena, n int) []T {
+	if r.off == 0 && n == 0 {
+		return nil
+	}
+	size := uint64(unsafe.Sizeof(*new(T)))
+	if n < 0 || r.off < first || r.off > uint64(a.top) || size > 0 && uint64(n) > (uint64(a.top)-r.off)/size {
+		panic(a.violation("Slice", fmt.Sprintf("%d objects from offset %d, outside the %d bytes handed out", n, r.off, a.top-first)))
+	}
+	return unsafe.Slice((*T)(unsafe.Add(a.base, r.off)), n)
+}
