@@ -285,6 +285,9 @@ func TestResident(t *testing.T) {
 	if n, err := r.Resident(); n != int64(10*page) || err != nil {
 		t.Fatalf("ten pages touched: %d bytes resident, %v", n, err)
 	}
+	if !vm.Probe().Populate {
+		return // the pages are touched one by one, which an emulator may hide from mincore
+	}
 	eager := mustMap(t, Config{Size: 64 * page, Prefault: true})
 	if err := errors.Join(eager.Guard(page, page), eager.Commit(0, 64*page)); err != nil {
 		t.Fatal(err)

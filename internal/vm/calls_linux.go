@@ -60,9 +60,12 @@ func Name(p unsafe.Pointer, n uintptr, name string) error {
 // Resident returns how many bytes of the range are in RAM. It costs one system
 // call for each 256 MiB (4 KiB OS pages).
 func Resident(p unsafe.Pointer, n uintptr) (int64, error) {
-	page := uintptr(Probe().PageSize)
+	return resident(p, n, uintptr(Probe().PageSize))
+}
+
+func resident(p unsafe.Pointer, n, page uintptr) (int64, error) {
 	vec := make([]byte, min(n/page, 64<<10))
-	var resident int64
+	var pages int64
 	for off := uintptr(0); off < n; {
 		part := min(n-off, uintptr(len(vec))*page)
 		if err := failing(Mincore); err != nil {
@@ -73,9 +76,9 @@ func Resident(p unsafe.Pointer, n uintptr) (int64, error) {
 			return 0, errno
 		}
 		for _, v := range vec[:part/page] {
-			resident += int64(v & 1)
+			pages += int64(v & 1)
 		}
 		off += part
 	}
-	return resident * int64(page), nil
+	return pages * int64(page), nil
 }
