@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+const queries = 200_000
+
+const compareAbout = `Builds a full-text index of the text files in a folder twice, each time in a
+process of its own: with Go's maps, slices and strings, and with offheap. Then
+both answer the same 200,000 queries while the last tenth of the documents is
+added, and all answers must be equal. Prints what each side took.
+
+Text files are the regular files of 1 byte to 64 MiB that have no zero byte in
+their first 8 KiB; links are not followed. GOGC and GOMEMLIMIT apply to both sides.
+
+The exit status is 1 if answers differ.`
+
+// titles is what people call the sides.
+var titles = map[string]string{workload.GoHeap: "Go heap", workload.OffHeap: "offheap"}
+
+// comparison is both sides' figures, as -json prints them.
+type comparison struct {
+	GoHeap       workload.Figures `json:"go_heap"`
+	OffHeap      workload.Figures `json:"offheap"`
+	Queries      int              `json:"queries"`
+	AnswersEqual bool             `json:"answers_equal"`
+	InputBytes   int64            `json:"input_bytes"`
+	Documents    int              `json:"documents"`
+}
+
+func compare(args []string, stdout, stderr io.Writer) int {
+	f := newFlags("compare [-dir DIR] [-json]", compareAbout, stdout, stderr)
+	dir := f.String("dir", "", "the `folder` to index (default: the source of the installed Go)")
+	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
+	if status, ok := f.parse(args, 0); !ok {
+		return status
+	}
+	if *dir == "" {
+		var err error
+		if *dir, err = goSource(); err != nil {
+			return f.refuse("%v", err)
+		}
+	} else if err := checkFolder(*dir); err != nil {
+		return f.refuse("%v", err)
+	}
+
+	return f.compareFolder(*dir, queries, *asJSON)
+}
+
+// compareFolder does the job, the command line being understood.
+func (f *flags) compareFolder(dir string, queries int, asJSON bool) int {
+	progress, done := newProgress(f.stderr, "")
+	corpus, err := workload.Survey(dir, queries, progress)
+	done()
+	if errors.Is(err, workload.ErrNothing) {
+		return f.refuse("%v", err)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	if corpus.Skipped > 0 {
+		fmt.Fprintf(f.stderr, "%s: left out %d files and folders that cannot be read\n", f.Name(), corpus.Skipped)
+	}
+	goHeap, err := measure(workload.GoHeap, corpus, f.stderr)
+	if err != nil {
+		return f.fail(err)
+	}
+	offHeap, err := measure(workload.OffHeap, corpus, f.stderr)
+	if err != nil {
+		return f.fail(err)
+	}
+	return f.report(corpus, goHeap, offHeap, asJSON)
+}
+
+// report prints the comparison, and fails if answers differ.
+func (f *flags) report(corpus *workload.Corpus, goHeap, offHeap *workload.Report, asJSON bool) int {
+	difference := differ(corpus, goHeap, offHeap)
+	c := comparison{
+		goHeap.Figures, offHeap.Figures,
+		corpus.Queries.Len(), difference == nil, corpus.Bytes, corpus.Documents.Len(),
+	}
+	var err error
+	if asJSON {
+		err = printJSON(f.stdout, c)
+	} else {
+		err = c.print(f.stdout)
+	}
+	if err := errors.Join(err, difference); err != nil {
+		return f.fail(err)
+	}
+	return statusOK
+}
+
+// differ compares the answers, and names the first query that was answered differently.
+func differ(c *workload.Corpus, a, b *workload.Report) error {
+	if len(a.Answers) != len(b.Answers) {
+		return fmt.Errorf("one side gave %d answers, the other %d", len(a.Answers), len(b.Answers))
+	}
+	for i := range a.Answers {
+		if a.Answers[i] != b.Answers[i] {
+			return fmt.Errorf("answers differ, first to query %d: %q", i, c.Queries.At(i))
+		}
+	}
+	return nil
+}
+
+// goSource finds the source tree of the installed toolchain.
+func goSource() (string, error) {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	dir := filepath.Join(strings.TrimSpace(string(out)), "src")
+	if err != nil || checkFolder(dir) != nil {
+		return "", errors.New("found no Go source tree (go env GOROOT); name a folder with -dir")
+	}
+	return dir, nil
+}
+
+func checkFolder(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %q", dir)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%q is not a folder", dir)
+	}
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMain lets compare start the test binary as it starts the command.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == sideCommand {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func runs(args ...string) (status int, stdout, stderr string) {
+	var out, complaints bytes.Buffer
+	status = run(args, &out, &complaints)
+	return status, out.String(), complaints.String()
+}
+
+func TestHelp(t *testing.T) {
+	for _, flag := range []string{"-h", "-help", "--help"} {
+		status, stdout, stderr := runs(flag)
+		if status != 0 || stderr != "" {
+			t.Errorf("%s: status %d, stderr %q", flag, status, stderr)
+		}
+		for _, c := range commands {
+			listed := strings.Contains(stdout, "  "+c.name+" ")
+			if listed != (c.summary != "") {
+				t.Errorf("%s: %s listed: %v", flag, c.name, listed)
+			}
+			status, stdout, stderr := runs(c.name, flag)
+			if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "Usage: offheap "+c.name) {
+				t.Errorf("%s %s: status %d, stdout %q, stderr %q", c.name, flag, status, stdout, stderr)
+			}
+		}
+	}
+}
+
+func TestCommandLineRefused(t *testing.T) {
+	empty := t.TempDir()
+	file := filepath.Join(empty, "file")
+	if err := os.WriteFile(file, []byte("\x00"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	gone := filepath.Join(empty, "gone")
+	for _, c := range []struct {
+		args string
+		says string
+	}{
+		{"", "which command"},
+		{"fly", `"fly"`},
+		{"-v", `"-v"`},
+		{"compare -fast", "-fast"},
+		{"compare -dir", "-dir"},
+		{"compare here", `"here"`},
+		{"compare -json -dir " + gone, "no folder"},
+		{"compare -dir " + file, "not a folder"},
+		{"compare -dir " + empty, "no text"},
+		{"info -fast", "-fast"},
+		{"info now", `"now"`},
+		{"info -json=perhaps", "perhaps"},
+	} {
+		status, stdout, stderr := runs(strings.Fields(c.args)...)
+		if status != 2 || stdout != "" || !strings.Contains(stderr, c.says) || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "offheap") {
+			t.Errorf("offheap %s: status %d, stdout %q, stderr %q", c.args, status, stdout, stderr)
+		}
+	}
+}
+
+func TestCompareWithoutGo(t *testing.T) {
+	t.Setenv("PATH", "")
+	status, _, stderr := runs("compare")
+	if status != 2 || !strings.Contains(stderr, "-dir") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("status %d, stderr %q", status, stderr)
+	}
+}

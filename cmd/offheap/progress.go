@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+const (
+	patience = time.Second            // what is done sooner is not announced
+	pace     = 200 * time.Millisecond // between two lines
+)
+
+// line is a progress line that is written over itself.
+type line struct {
+	out     io.Writer
+	what    string
+	started time.Time
+	shown   time.Time // zero if this step was not announced
+}
+
+// newProgress returns a Progress that shows one step after the other on
+// stderr, and what takes the line away at the end. It shows nothing
+// unless stderr is a terminal.
+func newProgress(stderr io.Writer, who string) (show workload.Progress, done func()) {
+	if !isTerminal(stderr) {
+		return func(string, int, int) {}, func() {}
+	}
+	l := &line{out: stderr}
+	return func(what string, done, total int) { l.show(who+what, done, total) }, l.clear
+}
+
+func (l *line) show(what string, done, total int) {
+	now := time.Now()
+	if what != l.what {
+		l.clear()
+		l.what, l.started = what, now
+	}
+	if now.Sub(l.started) < patience || now.Sub(l.shown) < pace {
+		return
+	}
+	l.shown = now
+	fmt.Fprintf(l.out, "\r\x1b[K%s: %s of %s", what, humanize.Comma(int64(done)), humanize.Comma(int64(total)))
+}
+
+func (l *line) clear() {
+	if !l.shown.IsZero() {
+		fmt.Fprint(l.out, "\r\x1b[K")
+		l.shown = time.Time{}
+	}
+}
+
+// isTerminal tells whether w is a device that shows characters. The null device
+// passes for one, and does no harm.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

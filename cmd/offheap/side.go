@@ -1,0 +1,66 @@
+package main
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// sideCommand is the command that offheap starts itself with: one side of compare, in a
+// process of its own. The corpus comes in on stdin and the report goes out on stdout.
+const sideCommand = "compare-side"
+
+func side(args []string, stdout, stderr io.Writer) int {
+	f := newFlags(sideCommand+" SIDE", "Started by compare.", stdout, stderr)
+	if status, ok := f.parse(args, 1); !ok {
+		return status
+	}
+	var c workload.Corpus
+	if err := gob.NewDecoder(os.Stdin).Decode(&c); err != nil {
+		return f.fail(fmt.Errorf("reading the corpus: %w", err))
+	}
+	progress, done := newProgress(stderr, titles[f.Arg(0)]+": ")
+	report, err := workload.Measure(f.Arg(0), &c, progress)
+	done()
+	if err == nil {
+		err = gob.NewEncoder(stdout).Encode(report)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	return statusOK
+}
+
+// measure runs one side in a process of its own.
+func measure(name string, c *workload.Corpus, stderr io.Writer) (*workload.Report, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	child := exec.Command(self, sideCommand, name)
+	child.Stderr = stderr
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := child.Start(); err != nil {
+		return nil, err
+	}
+	report := new(workload.Report)
+	sent := errors.Join(gob.NewEncoder(stdin).Encode(c), stdin.Close())
+	received := gob.NewDecoder(stdout).Decode(report)
+	// What the child says of its end tells more than a broken pipe does.
+	if err := child.Wait(); err != nil {
+		return nil, fmt.Errorf("%s: %w", titles[name], err)
+	}
+	return report, errors.Join(sent, received)
+}
