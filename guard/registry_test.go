@@ -136,8 +136,8 @@ func TestReserveFallsBack(t *testing.T) {
 }
 
 func TestHugeReservations(t *testing.T) {
-	if unsafe.Sizeof(uintptr(0)) == 4 || vm.Probe().AddressSpace != vm.Unlimited {
-		t.Skip("addresses are scarce here")
+	if testing.Short() || unsafe.Sizeof(uintptr(0)) == 4 || vm.Probe().AddressSpace != vm.Unlimited {
+		t.Skip("addresses are scarce here, or each costs time (-short, for emulators)")
 	}
 	half := 8 << (unsafe.Sizeof(uintptr(0)) * 5) // 8 TiB
 	r := mustMap(t, Config{Size: 2 * half})
