@@ -85,10 +85,13 @@ func String(a *Arena, s string) string {
 	return unsafe.String(p, len(s))
 }
 
-// Clone returns a copy of s that lives in the arena, with no capacity to spare.
+// Clone returns a copy of s that lives in the arena, with no capacity to spare; nil for nil.
 func Clone[T any](a *Arena, s []T) []T {
 	a.usable("Clone")
 	mustBePointerFree((*T)(nil))
+	if s == nil {
+		return nil
+	}
 	p := (*T)(must(a.takeDirty(uintptr(len(s)) * unsafe.Sizeof(*new(T)))))
 	out := unsafe.Slice(p, len(s))
 	copy(out, s)
@@ -110,6 +113,12 @@ func Append[T any](a *Arena, s []T, values ...T) []T {
 	return grown
 }
 
+// endsAt tells whether nothing that is in use lies beyond end. It may lie there although end rounds up to top: x[:3:3]
+// must not grow over the rest of the five bytes of x.
+func (a *Arena) endsAt(end uintptr) bool {
+	return end == a.top || end == a.tail && alignUp(end, granule) == a.top
+}
+
 // grow returns s with length n, which is above its capacity. What stands above
 // n in the result's capacity is zero; what stands between is anything.
 func grow[T any](a *Arena, s []T, n int) ([]T, error) {
@@ -118,7 +127,7 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 		return unsafe.Slice((*T)(a.base), n), nil
 	}
 	start := uintptr(unsafe.Pointer(unsafe.SliceData(s))) - uintptr(a.base) // wraps if s lies elsewhere
-	if cap(s) > 0 && start >= first && start < a.top && alignUp(start+uintptr(cap(s))*size, granule) == a.top {
+	if cap(s) > 0 && start >= first && start < a.top && a.endsAt(start+uintptr(cap(s))*size) {
 		if uintptr(n) > a.ceiling/size {
 			return nil, a.full(uintptr(n-cap(s)) * size)
 		}
@@ -127,6 +136,7 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 			return nil, err
 		}
 		out := unsafe.Slice(unsafe.SliceData(s), (end-start)/size)
+		a.tail = start + uintptr(cap(out))*size
 		clear(out[n:])
 		return out[:n], nil
 	}
@@ -134,6 +144,7 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 	if cap(s) > 256 {
 		capacity = max(n, cap(s)+cap(s)/4+192)
 	}
+	capacity = max(n, min(capacity, int((a.ceiling-a.top)/size))) // an arena that is nearly full has room for n yet
 	bytes, err := sliceSize[T](n, capacity)
 	if err != nil {
 		return nil, err

@@ -112,8 +112,9 @@ const (
 // Arena is a stretch of memory that is freed at once. It is for one goroutine
 // at a time. The zero Arena is not usable: see Open.
 //
-// Invariants: first ≤ top ≤ committed ≤ ceiling; dirty ≤ committed; the bytes of [top, ready) and of
-// [dirty, committed) are zero; limit is ready, or 0 to send every call to
+// Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤ committed, once something is;
+// committed ≤ ceiling rounded up to what is committed at a time; the bytes of [top, ready) and of
+// [max(top, dirty), committed) are zero; limit is ready, or 0 to send every call to
 // the slow path (closed, in a pool, type words not trusted).
 type Arena struct {
 	top   uintptr
@@ -124,8 +125,11 @@ type Arena struct {
 	dirty     uintptr
 	committed uintptr
 	ceiling   uintptr // the most that top may be
-	high      uintptr // the most that top was, but for what top says now
+	tail      uintptr // where the last object ends, before rounding; 0 where that is not known: see grow
+	peak      uintptr // the most that top was since the last reset, but for what top says now
+	high      uintptr // the most that top was before the last reset
 	recent    uintptr // what recent rounds used, decaying: see trim
+	told      bool    // the region was told that something is live
 
 	state   state
 	reset   bool // Reset, Rewind or Close is running callbacks
@@ -155,10 +159,14 @@ func openArena(c Config, reserve int) (*Arena, error) {
 		return nil, err
 	}
 	return &Arena{
-		base: region.Base(), top: first, ready: first, dirty: first, high: first,
-		ceiling: min(uintptr(region.Size()), uintptr(c.Limit)+first),
-		state:   open, region: region, config: c,
+		base: region.Base(), top: first, ready: first, dirty: first, peak: first, high: first,
+		ceiling: ceiling(region, c), state: open, region: region, config: c,
 	}, nil
+}
+
+// ceiling is the most that may be handed out, as an offset.
+func ceiling(region *guard.Region, c Config) uintptr {
+	return min(uintptr(region.Size()), alignUp(uintptr(c.Limit)+first, granule))
 }
 
 // mapRegion checks a Config, fills in its defaults and reserves the addresses.
@@ -197,16 +205,17 @@ func mapRegion(c Config, reserve int) (*guard.Region, Config, error) {
 	return region, c, nil
 }
 
-// setReady says up to where memory is zero, and lets the fast path see it.
+// setReady says up to where memory is zero, and lets the fast path see it as far as Config.Limit allows.
 func (a *Arena) setReady(to uintptr) {
-	a.ready = to
+	a.ready = min(to, a.ceiling)
 	if pointerfree.Trusted {
-		a.limit = to
+		a.limit = a.ready
 	}
 }
 
 // Close runs the OnReset callbacks, last first, and gives everything back. Memory of the arena
-// must not be used any more: it faults. A second Close is an error that wraps guard.ErrClosed.
+// must not be used any more: it faults. A second Close is an error that wraps guard.ErrClosed; after another
+// error, where the kernel refused, Close may be called again.
 // An arena of a Pool is closed by the pool: closing it is an error.
 func (a *Arena) Close() error {
 	if a.pool != nil {
@@ -227,7 +236,7 @@ func (a *Arena) release() error {
 	if err := a.region.Close(); err != nil {
 		return fmt.Errorf("arena: close: %w", err)
 	}
-	a.high = max(a.high, a.top)
+	a.high = max(a.high, a.peak, a.top)
 	a.state, a.top, a.limit, a.ready, a.dirty, a.committed = closed, first, 0, 0, 0, 0
 	return nil
 }
@@ -260,7 +269,7 @@ type Stats struct {
 func (a *Arena) Stats() Stats {
 	s := regionStats(a.region, a.state == closed)
 	s.Live = int64(a.top - first)
-	s.HighWater = int64(max(a.high, a.top) - first)
+	s.HighWater = int64(max(a.high, a.peak, a.top) - first)
 	return s
 }
 

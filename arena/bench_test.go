@@ -1,6 +1,8 @@
 package arena
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"unsafe"
 )
@@ -73,6 +75,7 @@ var (
 	sink64 *obj64
 )
 
+// BenchmarkPool gets an arena, allocates an object and puts the arena back.
 func BenchmarkPool(b *testing.B) {
 	p, err := OpenPool(Config{})
 	if err != nil {
@@ -89,21 +92,36 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
+// BenchmarkConcurrent shares rounds of 64-byte objects among goroutines; the time is of one object, whoever
+// allocates it, in memory that was touched before.
 func BenchmarkConcurrent(b *testing.B) {
-	k, err := OpenConcurrent(Config{})
-	if err != nil {
-		b.Fatal(err)
+	for _, goroutines := range []int{1, 2} {
+		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
+			k, err := OpenConcurrent(Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer k.Close()
+			const round = 1 << 19
+			share := func(n int) {
+				k.Reset()
+				var wg sync.WaitGroup
+				for range goroutines {
+					wg.Go(func() {
+						for i := range n / goroutines {
+							NewIn[obj64](k).a[0] = uint64(i)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			share(round)
+			b.ResetTimer()
+			for n := 0; n < b.N; n += round {
+				share(round)
+			}
+		})
 	}
-	defer k.Close()
-	for range 1 << 20 {
-		NewIn[obj64](k)
-	}
-	k.Reset()
-	b.RunParallel(func(pb *testing.PB) {
-		for i := uint64(0); pb.Next(); i++ {
-			NewIn[obj64](k).a[0] = i
-		}
-	})
 }
 
 func BenchmarkMark(b *testing.B) {

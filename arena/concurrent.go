@@ -49,8 +49,9 @@ type chunk struct {
 const chunkSize = 256 << 10
 
 // An object of more than an eighth of a chunk, or aligned to more than an OS page, is carved off
-// alone: then less than an eighth is lost when the next object does not fit.
-func (k *Concurrent) alone(size, align uintptr) bool { return size > k.chunk/8 || align > 4096 }
+// alone: then less than an eighth is lost when the next object does not fit. So is an object
+// of no size, which would fit into a chunk that is not there.
+func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.chunk/8 || align > 4096 }
 
 // OpenConcurrent reserves an arena for many goroutines. Config.Retain is not used: Reset keeps
 // what is committed.
@@ -61,7 +62,7 @@ func OpenConcurrent(c Config) (*Concurrent, error) {
 	}
 	k := &Concurrent{
 		base: region.Base(), chunks: make([]chunk, processors()+1), region: region, config: c,
-		ceiling: min(uintptr(region.Size()), alignUp(uintptr(c.Limit)+first, granule)),
+		ceiling: ceiling(region, c),
 		chunk:   min(chunkSize, max(4096, uintptr(c.Limit)/64)),
 	}
 	k.next.Store(first)
@@ -129,7 +130,7 @@ func RefIn[T any](k *Concurrent, p *T) Ref[T] {
 
 // DerefIn returns the object that r refers to in k, as Deref does.
 func (r Ref[T]) DerefIn(k *Concurrent) *T {
-	if top := uint64(k.next.Load()); r.off-first >= top-first || uint64(unsafe.Sizeof(*new(T))) > top-r.off {
+	if top := uint64(k.next.Load()); r.off-first > top-first || uint64(unsafe.Sizeof(*new(T))) > top-r.off {
 		if r.off == 0 {
 			return nil
 		}

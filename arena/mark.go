@@ -37,33 +37,35 @@ func (a *Arena) Rewind(m Mark) {
 func (a *Arena) rewind(m Mark) {
 	a.free(m.off)
 	a.epoch++
-	a.rewinds.push(a.epoch, m.off)
+	a.rewinds.push(a.epoch, m.off, m.callbacks)
 }
 
 // rewinds remembers how far the arena was rewound and when, as far as it matters for
 // the marks that are left. A mark is stale if the arena went below it after it
 // was taken.
 //
-// Invariant: entries are sorted by epoch and, at the same time, by offset: a rewind makes
+// Invariant: entries are sorted by epoch and, at the same time, by offset and number of callbacks: a rewind makes
 // all entries at or above it superfluous, because it is later and lower.
 type rewinds struct {
 	since uint64 // epoch of the last reset
 	n     int
 	at    [16]struct {
-		epoch uint64
-		off   uintptr
+		epoch     uint64
+		off       uintptr
+		callbacks int
 	}
 }
 
-func (r *rewinds) push(epoch uint64, off uintptr) {
-	for r.n > 0 && r.at[r.n-1].off >= off {
+func (r *rewinds) push(epoch uint64, off uintptr, callbacks int) {
+	for r.n > 0 && r.at[r.n-1].off >= off && r.at[r.n-1].callbacks >= callbacks {
 		r.n--
 	}
 	if r.n == len(r.at) {
 		copy(r.at[:], r.at[1:])
 		r.n--
 	}
-	r.at[r.n].epoch, r.at[r.n].off = epoch, off
+	e := &r.at[r.n]
+	e.epoch, e.off, e.callbacks = epoch, off, callbacks
 	r.n++
 }
 
@@ -73,7 +75,8 @@ func (r *rewinds) stale(m Mark) bool {
 	}
 	for _, e := range r.at[:r.n] {
 		if e.epoch > m.epoch {
-			return e.off < m.off // the first since the mark went lowest
+			// The first since the mark went lowest. Between two marks there may be a callback and no memory.
+			return e.off < m.off || e.callbacks < m.callbacks
 		}
 	}
 	return false

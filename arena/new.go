@@ -7,12 +7,13 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 )
 
 // New returns a zeroed T that lives until the arena is reset, rewound or
 // closed. It panics with an error that wraps guard.ErrNoMemory when the arena
-// is full, and with a *pointerfree.PointerError if T contains pointers.
+// is full, and with an error that names the field if T contains pointers.
 //
 // Cost: inlined, one addition, one comparison, one store. The check of the type is a constant.
 func New[T any](a *Arena) *T { return bump[T](a, refill) }
@@ -76,7 +77,7 @@ func (a *Arena) take(size, align uintptr) (unsafe.Pointer, error) {
 			return nil, err
 		}
 	}
-	a.top = end
+	a.top, a.tail = end, off+size
 	return unsafe.Add(a.base, off), nil
 }
 
@@ -91,9 +92,12 @@ func (a *Arena) takeDirty(size uintptr) (unsafe.Pointer, error) {
 	if err := a.commit(end); err != nil {
 		return nil, err
 	}
-	a.top = end
+	a.top, a.tail = end, off+size
 	if end > a.ready {
 		a.setReady(end)
+	}
+	if invariant.Enabled {
+		a.check()
 	}
 	return unsafe.Add(a.base, off), nil
 }
@@ -119,26 +123,26 @@ func (a *Arena) reach(end uintptr) error {
 	} else {
 		a.setReady(a.committed) // never used since it was committed
 	}
+	if invariant.Enabled {
+		a.check()
+	}
 	return nil
 }
 
 // commit makes memory usable up to end, and somewhat further if nothing forbids it.
 func (a *Arena) commit(end uintptr) error {
-	if end <= a.committed {
-		return nil
-	}
 	if end > a.ceiling {
 		return a.full(end - a.top)
 	}
-	unit := uintptr(guard.PageSize())
-	if a.config.HugePages {
-		unit = maxAlign
+	if end <= a.committed {
+		return nil
 	}
-	size := uintptr(a.region.Size())
+	unit := a.unit()
+	most := min(alignUp(a.ceiling, unit), uintptr(a.region.Size()))
 	want := max(end, a.committed+commitStep(a.committed))
-	to := min(alignUp(want, unit), size)
+	to := min(alignUp(want, unit), most)
 	err := a.region.Commit(int(a.committed), int(to-a.committed))
-	if least := min(alignUp(end, unit), size); err != nil && least < to {
+	if least := min(alignUp(end, unit), most); err != nil && least < to {
 		to = least
 		err = a.region.Commit(int(a.committed), int(to-a.committed))
 	}
@@ -147,7 +151,16 @@ func (a *Arena) commit(end uintptr) error {
 	}
 	a.committed = to
 	a.region.SetLive(int64(end - first))
+	a.told = true
 	return nil
+}
+
+// unit is what is committed and decommitted in multiples of.
+func (a *Arena) unit() uintptr {
+	if a.config.HugePages {
+		return maxAlign
+	}
+	return uintptr(guard.PageSize())
 }
 
 // commitStep grows with the arena: small arenas are charged little that they do not use, and

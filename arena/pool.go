@@ -40,6 +40,7 @@ func OpenPool(c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Name = trial.config.Name
 	p := &Pool{places: make([]place, processors()), config: c}
 	p.opened, trial.pool = 1, p
 	p.Put(trial)
@@ -104,7 +105,9 @@ func (p *Pool) find() (*Arena, error) {
 	}
 	a, err := openArena(p.config, poolReserve)
 	if err != nil {
-		p.forget(1)
+		p.mu.Lock()
+		p.opened--
+		p.mu.Unlock()
 		return nil, err
 	}
 	a.pool = p
@@ -129,7 +132,7 @@ func (p *Pool) pop() *Arena {
 
 // Put resets the arena and keeps it for the next Get. Putting an arena twice, or
 // one of another pool, is a *guard.Violation, and so is its use afterwards. After Close of the
-// pool it closes the arena.
+// pool it closes the arena. If an OnReset callback panics, the arena is kept all the same.
 func (p *Pool) Put(a *Arena) {
 	if a.pool != p {
 		panic(a.violation("Put", "arena of another pool"))
@@ -137,7 +140,19 @@ func (p *Pool) Put(a *Arena) {
 	if a.state != open {
 		panic(a.violation("Put", "put twice"))
 	}
-	a.Reset()
+	if a.reset {
+		panic(a.violation("Put", "called by an OnReset callback"))
+	}
+	if len(a.onReset) > 0 {
+		defer p.keep(a) // a callback may panic
+		a.Reset()
+		return
+	}
+	a.restart()
+	p.keep(a)
+}
+
+func (p *Pool) keep(a *Arena) {
 	a.state, a.limit = idle, 0
 	if !p.here().arena.CompareAndSwap(nil, a) {
 		p.stack(a)
@@ -168,10 +183,11 @@ func (p *Pool) Purge() error {
 }
 
 // Close closes the idle arenas; those in use are closed when they are put. A
-// second Close is an error that wraps guard.ErrClosed.
+// second Close is an error that wraps guard.ErrClosed, unless there are arenas that the kernel refused to
+// close: then it tries them again.
 func (p *Pool) Close() error {
 	p.mu.Lock()
-	if p.closed {
+	if p.closed && len(p.idle) == 0 {
 		p.mu.Unlock()
 		return fmt.Errorf("arena: close pool %q: %w", p.config.Name, guard.ErrClosed)
 	}
@@ -180,26 +196,29 @@ func (p *Pool) Close() error {
 	p.idle = nil
 	p.mu.Unlock()
 	for i := range p.places {
-		if a := p.places[i].arena.Swap(&gone); a != nil {
+		if a := p.places[i].arena.Swap(&gone); a != nil && a != &gone {
 			out = append(out, a)
 		}
 	}
 	return p.discard(out)
 }
 
+// discard closes idle arenas. One that the kernel refuses to close stays idle.
 func (p *Pool) discard(arenas []*Arena) error {
 	var errs []error
 	for _, a := range arenas {
 		errs = append(errs, a.close())
 	}
-	p.forget(len(arenas))
-	return errors.Join(errs...)
-}
-
-func (p *Pool) forget(n int) {
 	p.mu.Lock()
-	p.opened -= n
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	for _, a := range arenas {
+		if a.state == closed {
+			p.opened--
+		} else {
+			p.idle = append(p.idle, a)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // PoolStats counts arenas. Their bytes are in guard.Regions, under the pool's name.

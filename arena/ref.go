@@ -41,7 +41,7 @@ func (r Ref[T]) Deref(a *Arena) *T { return deref[T](a, r.off, outside) }
 
 // deref has its slow path as a parameter for the reason that bump has.
 func deref[T any](a *Arena, off uint64, outside func(a *Arena, off uint64) unsafe.Pointer) *T {
-	if off-first >= uint64(a.top-first) || off+uint64(unsafe.Sizeof(*new(T))) > uint64(a.top) {
+	if off-first > uint64(a.top-first) || off+uint64(unsafe.Sizeof(*new(T))) > uint64(a.top) {
 		return (*T)(outside(a, off))
 	}
 	return (*T)(unsafe.Add(a.base, off))

@@ -3,23 +3,31 @@ package arena
 import (
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
 // Reset frees everything that was handed out: pointers into the arena must not be
 // used any more. It runs the OnReset callbacks first. Memory that recent rounds did not need goes back to the system.
 func (a *Arena) Reset() {
 	a.usable("Reset")
-	a.unwind("Reset", 0, a.restart)
+	if len(a.onReset) > 0 || a.reset {
+		a.unwind("Reset", 0, a.restart)
+		return
+	}
+	a.restart()
 }
 
 func (a *Arena) restart() {
-	used := a.top
 	a.free(first)
+	used := a.peak
+	a.high, a.peak = max(a.high, used), first
 	a.epoch++
 	a.rewinds = rewinds{since: a.epoch}
 	a.trim(used)
-	a.region.SetLive(0)
+	if a.told { // an atomic store that a pool of small arenas need not make each time
+		a.region.SetLive(0)
+		a.told = false
+	}
 }
 
 // eager is the most that is cleared when it is freed rather than when it is handed out
@@ -29,14 +37,17 @@ const eager = 4 << 10
 // free takes [to, top) back.
 func (a *Arena) free(to uintptr) {
 	from := a.top
-	a.high = max(a.high, from)
-	a.top = to
+	a.peak = max(a.peak, from)
+	a.top, a.tail = to, 0
 	if from-to <= eager {
 		clear(unsafe.Slice((*byte)(unsafe.Add(a.base, to)), from-to))
-		return
+	} else {
+		a.dirty = max(a.dirty, from)
+		a.setReady(to)
 	}
-	a.dirty = max(a.dirty, from)
-	a.setReady(to)
+	if invariant.Enabled {
+		a.check()
+	}
 }
 
 // trim gives back what stands above what recent rounds used. The memory of a spike
@@ -48,17 +59,16 @@ func (a *Arena) trim(used uintptr) {
 	if a.committed <= 2*keep {
 		return
 	}
-	unit := uintptr(guard.PageSize())
-	if a.config.HugePages {
-		unit = maxAlign
-	}
-	keep = alignUp(keep, unit)
+	keep = alignUp(keep, a.unit())
 	if keep >= a.committed || a.region.Decommit(int(keep), int(a.committed-keep)) != nil {
 		return // what the kernel does not take stays ours, as it was
 	}
 	a.committed = keep
 	a.dirty = min(a.dirty, keep)
 	a.setReady(min(a.ready, keep))
+	if invariant.Enabled {
+		a.check()
+	}
 }
 
 // OnReset registers f to be called when what is allocated after this call is freed: by

@@ -21,7 +21,8 @@ type Budget struct {
 	Hard int64
 
 	// OnSoft is told how many bytes are committed. It runs on the goroutine that commits, without
-	// locks held, and may decommit, close and commit. While it runs it is not called again.
+	// locks held, and may decommit, close and commit; but it must leave alone the allocator
+	// that is committing, which is in the middle of a call. While it runs it is not called again.
 	OnSoft func(committed int64)
 
 	// ShareGoLimit takes the Go memory limit (GOMEMLIMIT) in force as the total for
@@ -46,6 +47,9 @@ var ledger struct {
 	goShare atomic.Int64 // goTotal, as the charging side sees it
 	goLimit atomic.Int64 // what Go's limit was last set to
 }
+
+// Committed returns the bytes that all regions together have committed. It costs one load.
+func Committed() int64 { return ledger.committed.Load() }
 
 // SetBudget replaces the budget. What is committed beyond a new Hard stays; new
 // commits fail until enough is given back. Safe for concurrent use.

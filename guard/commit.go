@@ -60,8 +60,10 @@ func (r *Region) Commit(off, n int) error {
 	for {
 		need := r.missing(lo, hi)
 		// Charged without the lock, because OnSoft may come back to this region.
-		if err := charge(int64(need)); err != nil {
-			return r.errorf("commit", err)
+		if need > 0 {
+			if err := charge(int64(need)); err != nil {
+				return r.errorf("commit", err)
+			}
 		}
 		enough := true
 		used := uintptr(0)
@@ -181,11 +183,11 @@ func (r *Region) Decommit(off, n int) error {
 				return err
 			}
 			rec.committed = rec.committed.remove(s.off, s.end)
+			rec.charge.Add(-int64(s.end - s.off))
 			freed += s.end - s.off
 		}
 		return nil
 	})
-	r.rec.charge.Add(-int64(freed))
 	refund(int64(freed))
 	return err
 }

@@ -194,8 +194,9 @@ func (rec *record) resident() (total int64, err error) {
 func (r *Region) SetLive(n int64) { r.rec.live.Store(n) }
 
 // Close takes the memory back and puts the addresses into quarantine. A second
-// Close is an error that wraps ErrClosed. If the kernel refuses, the region
-// stays open as it was, and Close may be called again.
+// Close is an error that wraps ErrClosed. After any other error the region is open as it was, and
+// Close may be called again. Should the kernel refuse to take the memory out of the mapping, the
+// mapping goes as a whole, and its addresses are not quarantined.
 func (r *Region) Close() error {
 	rec := r.rec
 	rec.mu.Lock()
@@ -209,7 +210,7 @@ func (r *Region) Close() error {
 		return r.errorf("close", err)
 	}
 	rec.state = closed
-	kept := rec.discardAll()
+	discarded := rec.discardAll() == nil
 	rec.committed, rec.guards = nil, nil
 	n := rec.charge.Swap(0)
 	rec.live.Store(0)
@@ -217,12 +218,11 @@ func (r *Region) Close() error {
 
 	r.cleanup.Stop()
 	refund(n)
-	if kept != nil {
-		// The memory could not be taken out of the mapping, so the mapping goes:
-		// addresses are worth less than what is behind them.
+	if !discarded {
+		// Addresses are worth less than what is behind them.
 		unregister(rec)
 		release([]*record{rec})
-		return r.errorf("close: addresses are not quarantined", kept)
+		return nil
 	}
 	setName(rec, "offheap: closed")
 	quarantine(rec)

@@ -45,7 +45,9 @@ func Words(p any) int { return (*(**pointer)(unsafe.Pointer(&p))).elem.pointerBy
 var Trusted = agrees()
 
 func agrees() (ok bool) {
-	// The layout is a guess until proven: a wrong one may read anywhere.
+	// The layout is a guess until proven: a wrong one may read anywhere, and
+	// reflect may change too.
+	defer func() { ok = recover() == nil && ok }()
 	abi := reflect.TypeFor[reflect.Value]().Field(0).Type.Elem() // *abi.Type
 	common, found := abi.FieldByName("PtrBytes")
 	if !found || common.Offset != unsafe.Offsetof(descriptor{}.pointerBytes) || common.Type.Kind() != reflect.Uintptr ||

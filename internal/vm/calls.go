@@ -64,11 +64,11 @@ func madvise(p unsafe.Pointer, n uintptr, advice int) error {
 	if err := failing(Madvise); err != nil {
 		return err
 	}
-	for {
+	for tries := 1; ; tries++ {
 		err := unix.Madvise(bytes(p, n), advice)
 		// EAGAIN: the kernel was short of something for a moment. EINTR: a
 		// signal came during a long guard installation, which starts again.
-		if err != unix.EAGAIN && err != unix.EINTR {
+		if err != unix.EAGAIN && err != unix.EINTR || tries == 1000 {
 			return err
 		}
 	}

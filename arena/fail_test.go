@@ -1,0 +1,302 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// scenario does everything with arenas that leads to system calls. It notes the errors that it meets, tries
+// again what failed, and checks contents as it goes.
+type scenario struct {
+	t    *testing.T
+	what string
+	errs []error
+}
+
+// try calls f until it succeeds, at most twice: a failure happens once.
+func (s *scenario) try(op string, f func() error) {
+	s.t.Helper()
+	err := f()
+	if err == nil {
+		return
+	}
+	s.errs = append(s.errs, err)
+	if err := f(); err != nil {
+		s.t.Errorf("%s: %s failed again: %v", s.what, op, err)
+	}
+}
+
+// piece allocates n bytes, which must be zero, and fills them.
+func (s *scenario) piece(a *Arena, n int) (b []byte) {
+	s.t.Helper()
+	s.try("Alloc", func() (err error) {
+		top := a.top
+		if b, err = a.TryAlloc(n, 8); err != nil {
+			if !errors.Is(err, guard.ErrNoMemory) {
+				s.t.Errorf("%s: the error does not wrap ErrNoMemory: %v", s.what, err)
+			}
+			if a.top != top {
+				s.t.Errorf("%s: a refused Alloc took memory", s.what)
+			}
+		}
+		return err
+	})
+	mustBeZero(s.t, s.what, b)
+	smear(b)
+	a.check()
+	return b
+}
+
+func (s *scenario) intact(b []byte) {
+	s.t.Helper()
+	mustAllBe(s.t, s.what, b, smeared)
+}
+
+func (s *scenario) run() {
+	s.single()
+	s.pool()
+	s.concurrent()
+}
+
+func (s *scenario) single() {
+	for _, c := range []Config{{Name: "plain", Retain: 64 << 10}, {Name: "huge", HugePages: true, Retain: 64 << 10}, {Name: "ahead", Prefault: true, Reserve: 32 << 20, Retain: 64 << 10}} {
+		var a *Arena
+		s.try("Open", func() (err error) { a, err = Open(c); return err })
+		for range 2 {
+			first := s.piece(a, 100)
+			m := a.Mark()
+			s.piece(a, 200<<10)
+			a.Rewind(m)
+			large := s.piece(a, 1<<20)
+			s.try("New", func() error { return panicOf(func() { New[[100 << 10]byte](a)[5] = 1 }) })
+			s.try("Append", func() error { return panicOf(func() { Append(a, large, make([]byte, 1<<20)...) }) })
+			s.intact(first)
+			s.intact(large)
+			a.Stats()
+			a.Reset()
+			for range 12 { // until memory goes back
+				s.piece(a, 50)
+				a.Reset()
+				a.check()
+			}
+		}
+		s.intact(s.piece(a, 100<<10))
+		s.close(a.Close)
+		if a.state != closed {
+			s.t.Errorf("%s: the arena is open after Close", s.what)
+		}
+	}
+}
+
+// close closes. After a failure a second call may also find that the memory was gone already.
+func (s *scenario) close(f func() error) {
+	s.t.Helper()
+	failed := false
+	s.try("Close", func() error {
+		err := f()
+		if failed && errors.Is(err, guard.ErrClosed) {
+			return nil
+		}
+		failed = err != nil
+		return err
+	})
+}
+
+func (s *scenario) pool() {
+	var p *Pool
+	s.try("OpenPool", func() (err error) { p, err = OpenPool(Config{Name: "pool", Retain: 64 << 10}); return err })
+	for range 2 {
+		var out []*Arena
+		for range 3 {
+			var a *Arena
+			s.try("Get", func() (err error) { a, err = p.Get(); return err })
+			s.piece(a, 300<<10)
+			out = append(out, a)
+		}
+		for _, a := range out {
+			p.Put(a)
+		}
+		s.try("Purge", p.Purge)
+		if got := p.Stats(); got != (PoolStats{}) {
+			s.t.Errorf("%s: after Purge: %+v", s.what, got)
+		}
+	}
+	var late, idle *Arena
+	s.try("Get", func() (err error) { late, err = p.Get(); return err })
+	s.try("Get", func() (err error) { idle, err = p.Get(); return err })
+	s.piece(late, 1000)
+	s.piece(idle, 1000)
+	p.Put(idle)
+	s.close(p.Close)
+	p.Put(late)
+	if p.Stats().Open != 0 { // Put closes the arena and has no error to return
+		s.errs = append(s.errs, errors.New("late Put"))
+		s.close(p.Close)
+	}
+	if got := p.Stats(); got != (PoolStats{}) {
+		s.t.Errorf("%s: after Close: %+v", s.what, got)
+	}
+}
+
+func (s *scenario) concurrent() {
+	var k *Concurrent
+	s.try("OpenConcurrent", func() (err error) { k, err = OpenConcurrent(Config{Name: "concurrent"}); return err })
+	for range 2 {
+		var all [][]byte
+		for i := range 30 {
+			var b []byte
+			s.try("Alloc", func() (err error) { b, err = k.TryAlloc(8000+i*3000, 8); return err })
+			mustBeZero(s.t, s.what, b)
+			smear(b)
+			all = append(all, b)
+			s.try("NewIn", func() error { return panicOf(func() { *NewIn[[2]uint64](k) = [2]uint64{1, 2} }) })
+		}
+		for _, b := range all {
+			s.intact(b)
+		}
+		k.Stats()
+		k.Reset()
+	}
+	s.close(k.Close)
+	if !k.closed {
+		s.t.Errorf("%s: the arena is open after Close", s.what)
+	}
+}
+
+// TestFailEveryCall lets every system call of the scenario fail once. What is behind a call is either reported
+// or made up for; nothing is lost, nothing leaks, and the next call works.
+func TestFailEveryCall(t *testing.T) {
+	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30)) // little, so that addresses are given back too
+	reported := map[vm.Kind]int{}
+	for kind := range vm.Kinds {
+		stop := vm.Inject(kind, 0, nil)
+		(&scenario{t: t, what: "no failure"}).run()
+		n := stop()
+		t.Logf("%v: %d calls", kind, n)
+		step := 1
+		if testing.Short() {
+			step = 7
+		}
+		for nth := 1; nth <= n; nth += step {
+			before := guard.Usage()
+			s := &scenario{t: t, what: fmt.Sprintf("%v %d of %d fails", kind, nth, n)}
+			stop := vm.Inject(kind, nth, vm.OutOfMemory)
+			s.run()
+			stop()
+			after := guard.Usage()
+			if after.Regions != before.Regions || after.Committed != before.Committed || after.Reserved != before.Reserved || after.Live != before.Live {
+				t.Fatalf("%s: something is left behind:\nbefore %+v\nafter  %+v", s.what, before, after)
+			}
+			if len(s.errs) > 1 {
+				t.Errorf("%s: one failure made several errors: %v", s.what, s.errs)
+			}
+			reported[kind] += len(s.errs)
+		}
+	}
+	for kind, want := range map[vm.Kind]bool{vm.Mmap: false, vm.Munmap: false, vm.Mprotect: true, vm.Madvise: true, vm.Mincore: false} {
+		if want && reported[kind] == 0 {
+			t.Errorf("no failure of %v was ever reported", kind)
+		}
+	}
+}
+
+// TestCloseFailsAndIsTriedAgain: while the kernel refuses to close it, an arena stays as it was.
+func TestCloseFailsAndIsTriedAgain(t *testing.T) {
+	nothingLeft(t)
+	a, err := Open(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := New[uint64](a)
+	*p = 7
+	stop := vm.Inject(vm.Mprotect, 1, vm.OutOfMemory)
+	err = a.Close()
+	stop()
+	if err == nil || errors.Is(err, guard.ErrClosed) {
+		t.Fatal(err)
+	}
+	if *p != 7 || *New[uint64](a) != 0 {
+		t.Fatal("the arena is not as it was")
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCloseLosesItsAddresses: when memory cannot be taken out of a mapping, the mapping goes, and the arena is closed.
+func TestCloseLosesItsAddresses(t *testing.T) {
+	nothingLeft(t)
+	a, err := Open(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	*New[uint64](a) = 7
+	k, err := OpenConcurrent(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	*NewIn[uint64](k) = 7
+	for name, c := range map[string]struct{ close, use func() }{
+		"Arena":      {func() { err = a.Close() }, func() { New[uint64](a) }},
+		"Concurrent": {func() { err = k.Close() }, func() { NewIn[uint64](k) }},
+	} {
+		stop := vm.Inject(vm.Madvise, 1, vm.OutOfMemory)
+		c.close()
+		stop()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var v *guard.Violation
+		if err := panicOf(c.use); !errors.As(err, &v) {
+			t.Errorf("%s: use after such a Close: %v", name, err)
+		}
+		if c.close(); !errors.Is(err, guard.ErrClosed) {
+			t.Errorf("%s: second Close: %v", name, err)
+		}
+	}
+}
+
+// TestPoolCloseIsTriedAgain: arenas that the kernel refuses to close stay with the pool.
+func TestPoolCloseIsTriedAgain(t *testing.T) {
+	p := pooled(t, Config{})
+	stop := vm.Inject(vm.Mprotect, 1, vm.OutOfMemory)
+	err := p.Close()
+	stop()
+	if err == nil || errors.Is(err, guard.ErrClosed) {
+		t.Fatal(err)
+	}
+	counts(t, "after a failure", p, 1, 1)
+	if _, err := p.Get(); !errors.Is(err, guard.ErrClosed) {
+		t.Fatalf("Get after a Close that failed: %v", err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	counts(t, "closed", p, 0, 0)
+}
+
+// TestCommitsLessWhenItMust: an arena commits ahead only where nothing forbids it.
+func TestCommitsLessWhenItMust(t *testing.T) {
+	a := opened(t, Config{})
+	page := guard.PageSize()
+	if err := guard.SetBudget(guard.Budget{Hard: guard.Usage().Committed + int64(2*page)}); err != nil {
+		t.Fatal(err)
+	}
+	defer guard.SetBudget(guard.Budget{})
+	b := a.Alloc(2*page-first, 8)
+	smear(b)
+	if c := a.Stats().Committed; c != int64(2*page) {
+		t.Fatalf("%d bytes committed", c)
+	}
+	if _, err := a.TryAlloc(1, 1); !errors.Is(err, guard.ErrNoMemory) {
+		t.Fatal(err)
+	}
+	if unsafe.Add(a.base, a.top) != unsafe.Add(unsafe.Pointer(&b[0]), len(b)) {
+		t.Fatal("a refused Alloc moved the arena")
+	}
+}

@@ -1,0 +1,191 @@
+package alloctest
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// limit fills an allocator up to its limit and over it.
+func limit(t *testing.T, m Maker) {
+	const most = 1 << 20
+	a, done := open(t, m, most)
+	defer done()
+	if b, err := a.Alloc(most+1, 1); !errors.Is(err, guard.ErrNoMemory) {
+		t.Fatalf("%d bytes of %d: %v", len(b), most, err)
+	}
+	for round := range 3 {
+		o := objects{t: t}
+		total := 0
+		for _, size := range []int{10_000, 100, 1} { // the smaller ones fill what the larger leave
+			for {
+				b, err := a.Alloc(size, 8)
+				if err != nil {
+					if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "1048576") {
+						t.Fatalf("the error at the limit should wrap ErrNoMemory and name the limit: %v", err)
+					}
+					break
+				}
+				o.add(b, size, 8)
+				if total += size; total > most {
+					t.Fatalf("%d bytes handed out, the limit is %d", total, most)
+				}
+			}
+		}
+		if total < most-m.MaxWaste {
+			t.Fatalf("round %d: refused at %d bytes of %d", round, total, most)
+		}
+		o.verify()
+		if a.Free == nil && a.Reset == nil {
+			return
+		}
+		for a.Free != nil && len(o.live) > 0 {
+			a.Free(o.take(len(o.live) - 1).bytes)
+		}
+		if a.Reset != nil {
+			a.Reset()
+		}
+	}
+}
+
+// stats checks that the four figures add up at every step, and are what the registry has.
+func stats(t *testing.T, m Maker) {
+	before := guard.Usage()
+	a, done := open(t, m, 0)
+	defer done()
+	var most int64
+	look := func(when string) Stats {
+		t.Helper()
+		s := a.Stats()
+		most = max(most, s.Live)
+		if s.Live < 0 || s.Live > s.Committed || s.Committed > s.Reserved || s.Resident > s.Committed || s.HighWater < most {
+			t.Fatalf("%s: %+v does not add up; %d were live at most", when, s, most)
+		}
+		u := guard.Usage()
+		if s.Reserved != u.Reserved-before.Reserved || s.Committed != u.Committed-before.Committed {
+			t.Fatalf("%s: %+v differs from what guard has, before %+v, now %+v", when, s, before, u)
+		}
+		return s
+	}
+	if s := look("fresh"); s.Live != 0 || s.HighWater != 0 {
+		t.Fatalf("fresh: %+v", s)
+	}
+	o := objects{t: t}
+	var sum int64
+	for _, n := range interesting() {
+		b, err := a.Alloc(n, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.add(b, n, 8)
+		sum += int64(n)
+		if s := look("growing"); s.Live < sum || s.Resident >= 0 && s.Resident < sum {
+			t.Fatalf("%d bytes are in use and were written, but %+v", sum, s)
+		}
+	}
+	for a.Free != nil && len(o.live) > 0 {
+		a.Free(o.take(len(o.live) / 2).bytes)
+		look("shrinking")
+	}
+	if a.Reset != nil {
+		a.Reset()
+	}
+	if s := look("empty"); s.Live != 0 || s.HighWater < sum {
+		t.Fatalf("empty after %d bytes: %+v", sum, s)
+	}
+}
+
+// budget lets the process's budget refuse instead of the allocator's own limit.
+func budget(t *testing.T, m Maker) {
+	hard := guard.Usage().Committed + 8<<20
+	if err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
+		t.Fatal(err)
+	}
+	defer guard.SetBudget(guard.Budget{})
+	a, done := open(t, m, 0)
+	defer done()
+	o := objects{t: t}
+	var err error
+	for err == nil {
+		var b []byte
+		if b, err = a.Alloc(50_000, 8); err == nil {
+			o.add(b, 50_000, 8)
+		}
+		if u := guard.Usage().Committed; u > hard {
+			t.Fatalf("%d bytes committed, the hard budget is %d", u, hard)
+		}
+	}
+	if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
+		t.Fatalf("the error should wrap ErrNoMemory and name the budget: %v", err)
+	}
+	if got := len(o.live) * 50_000; got < 4<<20 {
+		t.Fatalf("refused at %d bytes of a budget of 8 MiB", got)
+	}
+	o.verify()
+	if err := guard.SetBudget(guard.Budget{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		b, err := a.Alloc(50_000, 8)
+		if err != nil {
+			t.Fatalf("after the budget was lifted: %v", err)
+		}
+		o.add(b, 50_000, 8)
+	}
+	o.verify()
+}
+
+func closing(t *testing.T, m Maker) {
+	a, _ := open(t, m, 0)
+	small, err := a.Alloc(100, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := a.Alloc(1<<20, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small[99], large[1<<20-1] = 1, 1
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("second close: %v", err)
+	}
+	for _, b := range [][]byte{small, large} {
+		var fault *guard.Fault
+		err := guard.Catch(func() { b[len(b)-1]++ })
+		if !errors.As(err, &fault) || fault.Kind != guard.UseAfterClose {
+			t.Errorf("touch of a closed allocator: %v", err)
+		}
+	}
+	if s := a.Stats(); s.Live != 0 || s.Committed != 0 || s.Reserved != 0 || s.HighWater < 1<<20 {
+		t.Errorf("after close: %+v", s)
+	}
+	calls := map[string]func(){
+		"Alloc":          func() { a.Alloc(8, 8) },
+		"Alloc of none":  func() { a.Alloc(0, 8) },
+		"Alloc of large": func() { a.Alloc(1<<20, 4096) },
+	}
+	if a.Free != nil {
+		calls["Free"] = func() { a.Free(small) }
+	}
+	if a.Reset != nil {
+		calls["Reset"] = a.Reset
+	}
+	for name, call := range calls {
+		var v *guard.Violation
+		if err, _ := caught(call).(error); !errors.As(err, &v) {
+			t.Errorf("%s after close: %v, want a *guard.Violation", name, err)
+		}
+	}
+}
+
+// caught returns what f panics with.
+func caught(f func()) (p any) {
+	defer func() { p = recover() }()
+	f()
+	return nil
+}
