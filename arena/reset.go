@@ -22,7 +22,7 @@ func (a *Arena) restart() {
 	used := a.peak
 	a.high, a.peak = max(a.high, used), first
 	a.epoch++
-	a.rewinds = rewinds{since: a.epoch}
+	a.rewinds.since, a.rewinds.n = a.epoch, 0
 	a.trim(used)
 	if a.told { // an atomic store that a pool of small arenas need not make each time
 		a.region.SetLive(0)
