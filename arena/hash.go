@@ -42,11 +42,11 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 			p = unsafe.Add(p, 16)
 		}
 		// The last 16 bytes, of which some were hashed before.
-		x, y = load8(unsafe.Add(p, n), -16), load8(unsafe.Add(p, n), -8)
+		x, y = load8(p, int(n)-16), load8(p, int(n)-8)
 	case n >= 8:
-		x, y = load8(p, 0), load8(unsafe.Add(p, n), -8)
+		x, y = load8(p, 0), load8(p, int(n)-8)
 	case n >= 4:
-		x, y = load4(p, 0), load4(unsafe.Add(p, n), -4)
+		x, y = load4(p, 0), load4(p, int(n)-4)
 	case n > 0:
 		x = uint64(load1(p, 0)) | uint64(load1(p, n/2))<<8 | uint64(load1(p, n-1))<<16
 	}
