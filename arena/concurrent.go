@@ -170,8 +170,11 @@ func (k *Concurrent) refill(size, align uintptr) (unsafe.Pointer, error) {
 		return unsafe.Add(k.base, off), nil
 	}
 	off, limit, err := k.carve(k.chunk, size, max(align, 64))
-	if err != nil {
-		return nil, err
+	if err != nil { // there may be room for the object yet
+		if off, _, err = k.carve(size, size, align); err != nil {
+			return nil, err
+		}
+		return unsafe.Add(k.base, off), nil
 	}
 	rest := alignUp(off+size, granule)
 	c := k.enter()

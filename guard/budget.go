@@ -106,7 +106,14 @@ func charge(n int64) error {
 			continue
 		}
 		if b != nil && b.Soft > 0 && now >= b.Soft && ledger.armed.CompareAndSwap(true, false) {
+			booked := false
+			defer func() {
+				if !booked { // OnSoft panicked: nobody will commit what was charged
+					refund(n)
+				}
+			}()
 			reclaim(b, now)
+			booked = true
 		}
 		moveGoLimit()
 		return nil
@@ -142,7 +149,7 @@ func moveGoLimit() {
 		}
 		want := max(total-ledger.committed.Load(), total/16)
 		diff := want - ledger.goLimit.Load()
-		if max(diff, -diff) < total/64 || !ledger.goMu.TryLock() {
+		if diff == 0 || max(diff, -diff) < total/64 || !ledger.goMu.TryLock() {
 			return
 		}
 		if ledger.goShare.Load() == total { // SetBudget has not ended it meanwhile

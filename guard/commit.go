@@ -62,6 +62,9 @@ func (r *Region) Commit(off, n int) error {
 		// Charged without the lock, because OnSoft may come back to this region.
 		if need > 0 {
 			if err := charge(int64(need)); err != nil {
+				if r.missing(lo, hi) < need {
+					continue // somebody committed some of it meanwhile
+				}
 				return r.errorf("commit", err)
 			}
 		}
@@ -92,6 +95,9 @@ func (r *Region) Commit(off, n int) error {
 func (r *Region) missing(lo, hi uintptr) uintptr {
 	r.rec.mu.Lock()
 	defer r.rec.mu.Unlock()
+	if r.rec.state != open {
+		return 0 // change says so
+	}
 	return hi - lo - r.rec.committed.bytes(lo, hi)
 }
 

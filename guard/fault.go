@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -90,7 +91,7 @@ func Catch(f func()) (err error) {
 // classify finds the fault behind a recovered panic; nil if it is not ours.
 func classify(p any) *Fault {
 	at, ok := p.(interface {
-		error
+		runtime.Error
 		Addr() uintptr
 	})
 	if !ok {

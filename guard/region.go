@@ -242,7 +242,12 @@ func (rec *record) discardAll() error {
 			return err
 		}
 	}
-	return vm.Discard(rec.base, rec.data)
+	for _, s := range rec.committed {
+		if err := vm.Discard(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Region) errorf(op string, err error) error {
