@@ -100,7 +100,8 @@ func Clone[T any](a *Arena, s []T) []T {
 
 // Append appends to a slice as the built-in does. A slice with no room that is the
 // arena's last allocation grows in place; another is copied to a larger place, and the old one
-// stays unused until the arena is reset. The slice may come from anywhere.
+// stays unused until the arena is reset. The slice may come from anywhere. What a slice grew by
+// in place after a Mark is freed by Rewind to it.
 func Append[T any](a *Arena, s []T, values ...T) []T {
 	if len(values) <= cap(s)-len(s) {
 		return append(s, values...)
@@ -150,6 +151,10 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 		return nil, err
 	}
 	p, err := a.takeDirty(bytes)
+	if err != nil && capacity > n { // the budget may have room for n yet
+		capacity = n
+		p, err = a.takeDirty(uintptr(n) * size)
+	}
 	if err != nil {
 		return nil, err
 	}

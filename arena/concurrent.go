@@ -9,7 +9,8 @@ import (
 )
 
 // Concurrent is an arena that any number of goroutines allocate from at once.
-// NewIn, MakeSliceIn and the others are its forms of New, MakeSlice and so on.
+// NewIn, MakeSliceIn, StringIn, Alloc and their Try forms allocate, RefIn and Ref.DerefIn make and follow
+// references.
 //
 //	        next ──────────────▶
 //	┌──────┬──────┬──────┬──────┬─────────────────────────────
@@ -26,9 +27,10 @@ type Concurrent struct {
 	chunks []chunk // one for each processor, and an empty one at the end for those beyond
 	chunk  uintptr // bytes that a processor carves off at a time
 
+	_       [128]byte // next is written by all, and alone
 	next    atomic.Uintptr
-	_       [120]byte // next is written by all
-	dirty   uintptr   // bytes below it were handed out before the last Reset. Written by Reset only
+	_       [128]byte
+	dirty   uintptr // bytes below it were handed out before the last Reset. Written by Reset only
 	ceiling uintptr
 	high    atomic.Uintptr
 	region  *guard.Region
@@ -45,12 +47,12 @@ type chunk struct {
 }
 
 // chunkSize is what a processor carves off at a time, unless Limit is small: committing
-// it costs one system call, a fiftieth of what touching its pages costs.
+// it is one system call, touching it is one fault for each of its OS pages.
 const chunkSize = 256 << 10
 
-// An object of more than an eighth of a chunk, or aligned to more than an OS page, is carved off
-// alone: then less than an eighth is lost when the next object does not fit. So is an object
-// of no size, which would fit into a chunk that is not there.
+// alone tells whether an object is carved off alone: one of more than an eighth of a chunk, so that less than
+// that is lost when the next object does not fit; one aligned to more than 4 KiB; and one of no size, which
+// would fit into a chunk that is not there.
 func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.chunk/8 || align > 4096 }
 
 // OpenConcurrent reserves an arena for many goroutines. Config.Retain is not used: Reset keeps
@@ -134,7 +136,8 @@ func (r Ref[T]) DerefIn(k *Concurrent) *T {
 		if r.off == 0 {
 			return nil
 		}
-		panic(k.violation("DerefIn", fmt.Sprintf("reference to offset %d, outside the %d bytes handed out", r.off, top-first)))
+		k.usable("DerefIn")
+		panic(beyond(k.violation("DerefIn", ""), r.off))
 	}
 	return (*T)(unsafe.Add(k.base, r.off))
 }
@@ -159,9 +162,7 @@ func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 // refill carves off a new chunk for this processor and serves the request from
 // it, or carves off just the object.
 func (k *Concurrent) refill(size, align uintptr) (unsafe.Pointer, error) {
-	if k.closed {
-		panic(k.violation("New", "use after Close"))
-	}
+	k.usable("New")
 	if k.alone(size, align) || k.beyond() {
 		off, _, err := k.carve(size, size, align)
 		if err != nil {
@@ -210,6 +211,7 @@ func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err er
 			continue
 		}
 		if err = k.ready(off, end); err == nil {
+			k.region.SetLive(int64(end - first))
 			return off, end, nil
 		}
 		// Addresses go back if nobody took more; else they are lost until Reset.
@@ -238,15 +240,19 @@ func (k *Concurrent) full(size, used uintptr) error {
 	return fmt.Errorf("arena: %q: %d bytes more than the %d in use exceed its Limit of %d: %w", k.config.Name, size, used-first, k.config.Limit, guard.ErrNoMemory)
 }
 
+func (k *Concurrent) usable(op string) {
+	if k.closed {
+		panic(k.violation(op, "use after Close"))
+	}
+}
+
 func (k *Concurrent) violation(op, what string) *guard.Violation {
 	return &guard.Violation{Op: "arena.Concurrent." + op, What: what, Region: k.config.Name}
 }
 
 // Reset frees everything that was handed out. No other goroutine may use the arena meanwhile.
 func (k *Concurrent) Reset() {
-	if k.closed {
-		panic(k.violation("Reset", "use after Close"))
-	}
+	k.usable("Reset")
 	k.restart()
 }
 
@@ -258,6 +264,7 @@ func (k *Concurrent) restart() {
 		k.chunks[i].top, k.chunks[i].limit = 0, 0
 	}
 	k.next.Store(first)
+	k.region.SetLive(0)
 }
 
 // Close gives everything back. A second Close is an error that wraps

@@ -199,7 +199,7 @@ func TestFailEveryCall(t *testing.T) {
 		}
 	}
 	for kind, want := range map[vm.Kind]bool{vm.Mmap: false, vm.Munmap: false, vm.Mprotect: true, vm.Madvise: true, vm.Mincore: false} {
-		if want && reported[kind] == 0 {
+		if want && reported[kind] == 0 && !testing.Short() {
 			t.Errorf("no failure of %v was ever reported", kind)
 		}
 	}

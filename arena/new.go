@@ -120,6 +120,7 @@ func (a *Arena) reach(end uintptr) error {
 	if err := a.commit(end); err != nil {
 		return err
 	}
+	a.tell(end)
 	from := max(a.ready, a.top)
 	if from < a.dirty {
 		step := uintptr(clearStep)
@@ -162,9 +163,13 @@ func (a *Arena) commit(end uintptr) error {
 		return fmt.Errorf("arena: %w", err)
 	}
 	a.committed = to
-	a.region.SetLive(int64(end - first))
-	a.told = true
 	return nil
+}
+
+// tell lets the registry know what is live, on slow paths only: it is an atomic store.
+func (a *Arena) tell(top uintptr) {
+	a.region.SetLive(int64(top - first))
+	a.told = true
 }
 
 // unit is what is committed and decommitted in multiples of.

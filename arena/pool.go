@@ -15,7 +15,7 @@ import (
 // goroutines; the arenas are for one goroutine at a time.
 //
 // Every processor has a place for one idle arena, so that Get and Put mostly meet no
-// other goroutine; further idle arenas lie in a locked stack. There are never more
+// other goroutine; further idle arenas lie in a locked stack. There are hardly more
 // arenas than were in use at the same time, and Purge closes those that are idle.
 type Pool struct {
 	places []place
@@ -33,7 +33,7 @@ type place struct {
 	_     [120]byte
 }
 
-// OpenPool makes an empty pool of arenas that are opened with c when they are needed. c.Reserve is 1 GiB by
+// OpenPool makes a pool of arenas that are opened with c when they are needed, the first at once, which proves c. c.Reserve is 1 GiB by
 // default here, for many arenas must fit into the address space. The error is about c.
 func OpenPool(c Config) (*Pool, error) {
 	trial, err := openArena(c, poolReserve)
@@ -131,7 +131,7 @@ func (p *Pool) pop() *Arena {
 }
 
 // Put resets the arena and keeps it for the next Get. Putting an arena twice, or
-// one of another pool, is a *guard.Violation, and so is its use afterwards. After Close of the
+// one of another pool, is a *guard.Violation, and so is its use afterwards, until Get hands it out again. After Close of the
 // pool it closes the arena. If an OnReset callback panics, the arena is kept all the same.
 func (p *Pool) Put(a *Arena) {
 	if a.pool != p {

@@ -1,14 +1,13 @@
 package arena
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // Ref is a reference to a T in an arena: 8 bytes without a pointer, so it may be stored in
-// the arena, and is valid in every process or run that maps the same bytes. The zero Ref is nil.
+// the arena. It is an offset and does not depend on where the arena lies. The zero Ref is nil.
 // It belongs to one arena and dies with what it refers to.
 type Ref[T any] struct{ off uint64 }
 
@@ -51,11 +50,14 @@ func outside(a *Arena, off uint64) unsafe.Pointer {
 	if off == 0 {
 		return nil
 	}
-	v := a.violation("Deref", fmt.Sprintf("reference to offset %d, outside the %d bytes handed out", off, a.top-first))
-	if a.state != open {
-		v = a.violation("Deref", "use after Close or Put")
-	}
-	panic(v)
+	a.usable("Deref")
+	panic(beyond(a.violation("Deref", ""), off))
+}
+
+// beyond completes the violation of following a reference to where nothing is.
+func beyond(v *guard.Violation, off uint64) *guard.Violation {
+	v.What, v.Offset = "reference outside what is handed out", int(off)
+	return v
 }
 
 // Slice returns the n objects that start at r: what MakeSlice made, if r is the Ref of its first
@@ -66,7 +68,8 @@ func (r Ref[T]) Slice(a *Arena, n int) []T {
 	}
 	size := uint64(unsafe.Sizeof(*new(T)))
 	if n < 0 || r.off < first || r.off > uint64(a.top) || size > 0 && uint64(n) > (uint64(a.top)-r.off)/size {
-		panic(a.violation("Slice", fmt.Sprintf("%d objects from offset %d, outside the %d bytes handed out", n, r.off, a.top-first)))
+		a.usable("Slice")
+		panic(beyond(a.violation("Slice", ""), r.off))
 	}
 	return unsafe.Slice((*T)(unsafe.Add(a.base, r.off)), n)
 }

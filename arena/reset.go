@@ -44,6 +44,7 @@ func (a *Arena) free(to uintptr) {
 	} else {
 		a.dirty = max(a.dirty, from)
 		a.setReady(to)
+		a.tell(to)
 	}
 	if invariant.Enabled {
 		a.check()

@@ -13,7 +13,8 @@ import (
 // The zero Budget bounds nothing.
 type Budget struct {
 	// Soft is the level in bytes at which OnSoft is called; 0 for none. It is
-	// called again after the total fell a sixteenth below Soft and rose again.
+	// called again after the total fell a sixteenth below Soft and rose again, and not at all while
+	// the total is above Soft already when the budget is set.
 	Soft int64
 
 	// Hard is the most in bytes that may be committed; 0 for no bound. What would exceed it
@@ -22,7 +23,8 @@ type Budget struct {
 
 	// OnSoft is told how many bytes are committed. It runs on the goroutine that commits, without
 	// locks held, and may decommit, close and commit; but it must leave alone the allocator
-	// that is committing, which is in the middle of a call. While it runs it is not called again.
+	// that is committing, which is in the middle of a call. While it runs it is not called again:
+	// another goroutine that exceeds Hard meanwhile gets its error at once.
 	OnSoft func(committed int64)
 
 	// ShareGoLimit takes the Go memory limit (GOMEMLIMIT) in force as the total for
@@ -100,7 +102,7 @@ func charge(n int64) error {
 				reclaimed = true
 				continue
 			}
-			return fmt.Errorf("%d bytes more than the %d committed exceed the hard budget of %d: %w", n, was, b.Hard, ErrNoMemory)
+			return fmt.Errorf("%d bytes on top of the %d committed would exceed the hard budget of %d: %w", n, was, b.Hard, ErrNoMemory)
 		}
 		if !ledger.committed.CompareAndSwap(was, now) {
 			continue

@@ -46,7 +46,8 @@ func noMemory(err error) error {
 	if !vm.IsOutOfMemory(err) {
 		return err
 	}
-	return fmt.Errorf("%v (vm.max_map_count is %d): %w", err, vm.Probe().MaxMappings, ErrNoMemory)
+	v := vm.Probe()
+	return fmt.Errorf("%v (vm.max_map_count is %d, overcommit is %q): %w", err, v.MaxMappings, v.Overcommit, ErrNoMemory)
 }
 
 // Commit makes [off, off+n) usable: readable, writable, zeroed, charged to the budget. What
@@ -76,7 +77,7 @@ func (r *Region) Commit(off, n int) error {
 				enough = false // somebody decommitted meanwhile
 				return nil
 			}
-			if err := rec.commit(lo, hi, r.fault); err != nil {
+			if err := rec.commit(lo, hi, r.prefault); err != nil {
 				return err
 			}
 			used = missing
@@ -119,6 +120,7 @@ func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	for _, gap := range gaps {
 		rec.committed = rec.committed.set(gap.off, gap.end, vm.ReadWrite)
 	}
+	rec.used = max(rec.used, hi)
 	return nil
 }
 

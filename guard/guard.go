@@ -1,6 +1,6 @@
 // Package guard makes regions: stretches of memory outside the Go heap, each
-// between two guards, in which a touch of what must not be touched becomes a Go
-// error that says what was touched.
+// between two guards. A touch of what must not be touched ends the program at that
+// instruction or, inside Catch, becomes a Go error that says what was touched.
 //
 // # A region
 //
@@ -40,14 +40,15 @@
 //  2. The memory is the user's to synchronise: Decommit, Protect, Guard and
 //     Close take it away from whoever is using it.
 //  3. Callbacks (Budget.OnSoft, OnLeak) are called without any lock held, on the
-//     goroutine that caused them; OnLeak on the runtime's cleanup goroutine.
+//     goroutine that caused them; OnLeak on goroutines of the runtime, possibly several at once.
 //
 // # Cost (Linux 6.18, x86-64)
 //
-// Map and Close a few microseconds whatever the size; Commit and Decommit
-// one or two system calls, about 0.3 µs and up; Guard 0.3 µs and 14 ns for each further OS page; Catch
-// a few nanoseconds, or about 2 µs where it catches a fault. A region takes one or two of
-// the mappings that the process may hold (vm.max_map_count).
+// Map takes a few microseconds whatever the size, Close that and what the kernel takes to free
+// what is in RAM. Commit and Decommit are one or two system calls each. Guard takes 0.3 µs
+// and 14 ns for each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault.
+// A region takes one of the mappings that the process may hold (vm.max_map_count), three once something
+// is committed, one more with huge pages.
 //
 // # Guards inside a region
 //
@@ -85,7 +86,7 @@ const (
 	None        = vm.None        // every touch faults; contents and charge stay
 	Read        = vm.Read        // writes fault
 	ReadWrite   = vm.ReadWrite   // what Commit gives
-	ReadExecute = vm.ReadExecute // writes fault, machine code runs
+	ReadExecute = vm.ReadExecute // writes fault, machine code runs (the caller synchronises instruction caches)
 )
 
 // Advice is a hint for Region.Advise.
@@ -107,6 +108,6 @@ func PageSize() int { return vm.Probe().PageSize }
 // lightGuards tells whether guards inside regions are kernel markers. Tests change it.
 var lightGuards = vm.Probe().LightGuards && os.Getenv("OFFHEAP_GUARDS") != "mprotect"
 
-// LightGuards tells whether guards inside a region are kernel markers, any number in one mapping, or
-// PROT_NONE pages, some 32,000 in a process.
+// LightGuards is true where guards inside a region are kernel markers, any number in one mapping, and false
+// where each is a PROT_NONE page, of which some 32,000 fit into a process.
 func LightGuards() bool { return lightGuards }

@@ -96,6 +96,11 @@ func (r *Region) Lock(off, n int) error {
 		if rec.guards.bytes(lo, hi) > 0 {
 			return errors.New("part of it is guarded")
 		}
+		for _, s := range rec.committed.inside(lo, hi) {
+			if s.prot == vm.None {
+				return errors.New("part of it is protected from every access")
+			}
+		}
 		rec.locked = true
 		err := vm.Lock(unsafe.Add(rec.base, lo), hi-lo)
 		if vm.IsOutOfMemory(err) {

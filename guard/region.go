@@ -34,12 +34,12 @@ type Config struct {
 // called by any number of goroutines; offsets and lengths are in bytes and, but for Bytes, multiples
 // of the OS page inside [0, Size).
 type Region struct {
-	rec     *record
-	base    unsafe.Pointer
-	size    int
-	huge    bool
-	fault   bool
-	cleanup runtime.Cleanup
+	rec      *record
+	base     unsafe.Pointer
+	size     int
+	reserved int64
+	prefault bool
+	cleanup  runtime.Cleanup
 }
 
 // guardSize is the addresses on either side of the data, at least. An overrun with a
@@ -123,7 +123,7 @@ func (rec *record) open(c Config) *Region {
 		_ = vm.Advise(rec.base, rec.data, vm.HugePages)
 	}
 	register(rec)
-	r := &Region{rec: rec, base: rec.base, size: int(rec.data), huge: c.HugePages, fault: c.Prefault}
+	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault}
 	r.cleanup = runtime.AddCleanup(r, leak, rec)
 	return r
 }
@@ -155,7 +155,7 @@ func (r *Region) Name() string { return r.rec.name }
 func (r *Region) Bytes() []byte { return unsafe.Slice((*byte)(r.base), r.size) }
 
 // Reserved returns the bytes of addresses claimed, guards included.
-func (r *Region) Reserved() int64 { return int64(r.rec.size) }
+func (r *Region) Reserved() int64 { return r.reserved }
 
 // Committed returns the bytes charged to the budget.
 func (r *Region) Committed() int64 { return r.rec.charge.Load() }
@@ -211,6 +211,7 @@ func (r *Region) Close() error {
 	}
 	rec.state = closed
 	discarded := rec.discardAll() == nil
+	used := rec.used
 	rec.committed, rec.guards = nil, nil
 	n := rec.charge.Swap(0)
 	rec.live.Store(0)
@@ -225,7 +226,7 @@ func (r *Region) Close() error {
 		return nil
 	}
 	setName(rec, "offheap: closed")
-	quarantine(rec)
+	quarantine(rec, uintptr(rec.base)-uintptr(rec.start)+used+alignUp(guardSize, uintptr(PageSize())))
 	return nil
 }
 

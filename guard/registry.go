@@ -21,7 +21,7 @@ type record struct {
 	name   string
 	stack  []uintptr      // of Map's caller
 	start  unsafe.Pointer // of the reservation
-	size   uintptr        // of the reservation
+	size   uintptr        // of the reservation, or what is left of it in quarantine
 	base   unsafe.Pointer // of the data
 	data   uintptr        // bytes of data
 	light  bool           // guards inside are markers
@@ -31,9 +31,10 @@ type record struct {
 
 	mu        sync.Mutex
 	state     state
-	committed spans // by the protection asked for
-	guards    spans // over committed and uncommitted memory alike
-	locked    bool  // some part was locked into RAM once
+	committed spans   // by the protection asked for
+	guards    spans   // over committed and uncommitted memory alike
+	used      uintptr // where the highest ever committed ends
+	locked    bool    // some part was locked into RAM once
 }
 
 type state uint8
@@ -74,7 +75,7 @@ func defaultQuarantine() uintptr {
 }
 
 // SetQuarantine bounds the addresses, in bytes, that closed regions keep
-// reserved so that stale pointers fault. The default is 1 TiB (256 MiB on 32-bit
+// reserved so that stale pointers fault: of each, what was ever committed. The default is 1 TiB (256 MiB on 32-bit
 // systems, and at most an eighth of RLIMIT_AS); 0 keeps none. At most 4096 regions are kept
 // whatever their size. It returns the bound it replaces; a negative bytes changes nothing.
 func SetQuarantine(bytes int) (old int) {
@@ -123,9 +124,14 @@ func lookup(addr uintptr) *record {
 	return nil
 }
 
-// quarantine takes a closed record in and lets the oldest go that are too many.
-func quarantine(r *record) {
+// quarantine takes a closed record in and lets the oldest go that are too many. Only the
+// first keep bytes stay reserved, because no pointer beyond was ever good: so the
+// quarantine has room for many large reservations of which little was used.
+func quarantine(r *record, keep uintptr) {
 	registry.mu.Lock()
+	if keep < r.size && vm.Release(unsafe.Add(r.start, keep), r.size-keep) == nil {
+		r.size = keep
+	}
 	registry.waiting = append(registry.waiting, r)
 	registry.held += r.size
 	out := expire()
@@ -202,13 +208,13 @@ type Info struct {
 	Reserved  int64 // addresses claimed, guards included
 	Committed int64 // charged to the budget
 	Resident  int64 // in RAM; -1 where the system does not tell
-	Live      int64 // handed out by the owner, as it said last (Region.SetLive)
+	Live      int64 // handed out by the owner, as it said last: arenas do when they commit, clear and reset
 	Leaked    bool  // unreachable and not closed
 	Opened    string
 }
 
 // Regions iterates over what is mapped now, in order of address. Closed regions in
-// quarantine are not among it. Each step takes the time to count resident pages.
+// quarantine are not among them. Each step takes the time to count resident pages.
 func Regions() iter.Seq[Info] {
 	return func(yield func(Info) bool) {
 		registry.mu.RLock()

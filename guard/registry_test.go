@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"runtime"
 	"strings"
 	"sync"
@@ -55,7 +56,7 @@ func TestRegions(t *testing.T) {
 		t.Fatal("a closed region is listed")
 	}
 	after := Usage()
-	if after.Quarantined != before.Quarantined+u.Reserved-before.Reserved {
+	if kept := after.Quarantined - before.Quarantined; kept < int64(2*page) || kept > r.Reserved() {
 		t.Fatalf("quarantine went from %d to %d", before.Quarantined, after.Quarantined)
 	}
 	before.Quarantined, after.Quarantined, before.Resident, after.Resident = 0, 0, 0, 0
@@ -73,7 +74,13 @@ func TestQuarantine(t *testing.T) {
 	if Usage().Quarantined != 0 {
 		t.Fatal("a quarantine of 0 keeps addresses")
 	}
-	open := func() *Region { return mustMap(t, Config{Name: "q", Size: 1 << 20}) }
+	open := func() *Region {
+		r := mustMap(t, Config{Name: "q", Size: 1 << 20})
+		if err := r.Commit(0, r.Size()); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
 	first := open()
 	size := int(first.Reserved())
 	SetQuarantine(2 * size)
@@ -107,6 +114,22 @@ func TestQuarantine(t *testing.T) {
 	SetQuarantine(size)
 	if lookup(uintptr(second.Base())) != nil || lookup(uintptr(third.Base())) == nil {
 		t.Fatal("lowering the bound did not release the oldest, or not only that")
+	}
+}
+
+// Of a large region of which little was used, little is kept: what pointers can point to.
+func TestQuarantineKeepsWhatWasUsed(t *testing.T) {
+	defer SetQuarantine(SetQuarantine(0))
+	SetQuarantine(64 << 20)
+	r := mustMap(t, Config{Size: 256 << 20})
+	if err := errors.Join(r.Commit(0, 1<<20), r.Decommit(0, 1<<20), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if kept := Usage().Quarantined; kept < 1<<20 || kept > 8<<20 {
+		t.Fatalf("%d bytes are kept", kept)
+	}
+	for _, off := range []int{-1, 0, 1<<20 - 1, 1 << 20} {
+		expect(t, "closed", touch(r, off), UseAfterClose, off)
 	}
 }
 

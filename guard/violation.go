@@ -10,7 +10,7 @@ type Violation struct {
 	What   string  // what is wrong, in fixed words: "mark of another arena"
 	Region string  // the owner's name
 	Addr   uintptr // the object; 0 where there is none
-	Offset int     // of Addr from the region's base
+	Offset int     // from the region's base
 
 	// Stacks as the runtime prints them, where they were recorded.
 	Allocated string
@@ -20,7 +20,10 @@ type Violation struct {
 func (v *Violation) Error() string {
 	s := fmt.Sprintf("%s: %s (%q", v.Op, v.What, v.Region)
 	if v.Addr != 0 {
-		s += fmt.Sprintf(", address %#x, offset %d", v.Addr, v.Offset)
+		s += fmt.Sprintf(", address %#x", v.Addr)
+	}
+	if v.Addr != 0 || v.Offset != 0 {
+		s += fmt.Sprintf(", offset %d", v.Offset)
 	}
 	s += ")"
 	if v.Allocated != "" {

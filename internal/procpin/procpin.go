@@ -8,8 +8,8 @@ package procpin
 
 import _ "unsafe" // for go:linkname
 
-// Pin keeps the goroutine on its processor and returns the processor's number,
-// which is below runtime.GOMAXPROCS at this moment, and may have been above an earlier value.
+// Pin keeps the goroutine on its processor and returns the processor's number. It is below the
+// current GOMAXPROCS, which may be higher than when the caller last looked.
 //
 //go:linkname Pin runtime.procPin
 func Pin() int

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bytes views a range for those calls of x/sys that take a slice. The slice is
-// never read or written.
+// bytes views a range for those calls of x/sys that take a slice.
 func bytes(p unsafe.Pointer, n uintptr) []byte { return unsafe.Slice((*byte)(p), n) }
 
 var protBits = [...]int{

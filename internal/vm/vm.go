@@ -1,21 +1,21 @@
-// Package vm is the floor that the house stands on: every call that offheap
-// makes to the kernel's memory manager is here, and nothing else is.
+// Package vm is the lowest layer: every call that offheap makes to the kernel's memory manager is
+// here, and nothing else is.
 //
 // # The contract
 //
-// A stretch of addresses is in one of three states. Each arrow is one system
+// A stretch of addresses is in one of three states. Each word on an arrow is one system
 // call, made in place: no address is ever mapped over.
 //
 //		          Reserve               Protect(ReadWrite)
 //		   free ──────────▶  reserved  ───────────────────▶  usable
 //		    ▲                │     ▲                            │
 //		    └────────────────┘     └────────────────────────────┘
-//		         Release             Discard + Protect(None)
+//		         Release             Protect(None), Discard
 //
 //	  - reserved: addresses are claimed, no memory stands behind them and none is
 //	    promised; a touch faults.
-//	  - usable: a touch brings in a zeroed OS page. Discard takes the pages away
-//	    and leaves the stretch usable; the next touch reads zero.
+//	  - usable: a touch brings in a zeroed OS page. Discard takes the pages of a
+//	    stretch away that was made inaccessible before.
 //	  - Over either lies an optional guard marker (Guard, Unguard): a touch faults
 //	    whatever the protection says. Markers survive Discard and Protect, and
 //	    need no mapping of their own.
@@ -28,7 +28,7 @@
 //
 // # Failing on purpose
 //
-// Inject makes the Nth call of a kind fail once, so that the floors above can be
+// Inject makes the Nth call of a kind fail once, so that the packages above can be
 // shown to survive every failure. When nothing is injected it costs one load.
 package vm
 

@@ -8,13 +8,14 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Bump is what an allocation and an eight-byte store into it take, in nanoseconds.
 type Bump struct {
 	Size  int     `json:"size"`        // bytes of the object
 	Hot   float64 `json:"hot_ns"`      // 1 MiB that is in the cache, again and again
-	Fresh float64 `json:"fresh_ns"`    // 256 MiB never touched before, with 4 KiB OS pages
+	Fresh float64 `json:"fresh_ns"`    // 256 MiB never touched before
 	Reset float64 `json:"reset_ns"`    // the same 256 MiB, touched and reset
 	Huge  float64 `json:"hugepage_ns"` // 256 MiB never touched before, with huge pages
 }
@@ -32,8 +33,7 @@ type (
 	object64 [8]uint64
 )
 
-// bumps allocates n objects and writes to each. There is one function for each size, because in a generic
-// one New would not be inlined for its type.
+// bumps are the loops, one for each size, because in a generic function New would not be inlined for its type.
 var bumps = []struct {
 	size int
 	fill func(a *arena.Arena, n int)
@@ -58,7 +58,11 @@ var bumps = []struct {
 // MeasureBump runs the arena's form of the usual bump-allocator benchmark: objects of 16, 32 and 64 bytes, all
 // zeroed, each written to once. report is called for each size as soon as it is done.
 func MeasureBump(progress Progress, report func(Bump)) error {
-	if err := warmUp(4 * bumpFresh); err != nil {
+	v := vm.Probe()
+	if ram := min(v.CgroupLimit, v.PhysicalSize); ram < 4*bumpFresh {
+		return fmt.Errorf("bump: the benchmark takes %d bytes of memory, and there are %d", 4*bumpFresh, ram)
+	}
+	if err := warmUp(2 * bumpFresh); err != nil {
 		return err
 	}
 	for i, b := range bumps {
