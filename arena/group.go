@@ -7,7 +7,7 @@ import (
 )
 
 // A group is 15 slots for entries, and a header of 16 bytes, which lies apart. The header has a byte for
-// each slot, its tag: 8 bits of the hash of the key that lies there, or 0 if the slot is empty; and how many
+// each slot, its tag: 7 bits of the hash of the key that lies there and a mark, or 0 if the slot is empty; and how many
 // entries went past this group because it was full.
 //
 //	byte 0  1  2  3  4  5  6  7 │ 8  9 10 11 12 13 14 15
@@ -30,14 +30,10 @@ const (
 	pastMost = 255
 )
 
-// tagOf returns the tag for a hash, of its low bits, for the high ones chose the group. It is neither 0 nor 1: see matching.
-func tagOf(hash uint64) uint8 {
-	tag := uint8(hash)
-	if tag < 2 {
-		tag += 2
-	}
-	return tag
-}
+// mark is set in every hash, and so in the tag, which is the hash's low byte: the high bits chose the group.
+const mark = 0x80
+
+func tagOf(hash uint64) uint8 { return uint8(hash) }
 
 // words returns the header of a group.
 func words(header unsafe.Pointer) (even, odd uint64) {
@@ -51,43 +47,26 @@ func setWords(header unsafe.Pointer, even, odd uint64) {
 	binary.LittleEndian.PutUint64(h[8:], odd)
 }
 
-// slots is a set of slots of one group.
-type slots uint64
+// slotSet is a set of slots of one group.
+type slotSet uint64
 
 // matching returns the slots whose tag is that of tags, which has it in every byte. Rarely there are more: where a
-// tag differs from it in the lowest bit, and the subtraction borrowed. So such a slot is never an empty
-// one, because no tag is 1.
-func matching(even, odd, tags uint64) slots {
-	even ^= tags
-	odd ^= tags
-	return slots((even-lows)&^even&highs>>4 | (odd-lows)&^odd&(highs>>8))
+// tag differs from it in the lowest bit, and the subtraction borrowed. An empty slot never is among them.
+func matching(even, odd, tags uint64) slotSet {
+	return slotSet(((even^tags)-lows)&even&highs>>4 | ((odd^tags)-lows)&odd&(highs>>8))
 }
 
 // used returns the slots that have an entry.
-func used(even, odd uint64) slots {
-	even |= even&^highs + ^uint64(highs)
-	odd |= odd&^highs + ^uint64(highs)
-	return slots(even&highs>>4 | odd&(highs>>8))
-}
+func used(even, odd uint64) slotSet { return slotSet(even&highs>>4 | odd&(highs>>8)) }
 
 // unused returns the others.
-func unused(even, odd uint64) slots {
+func unused(even, odd uint64) slotSet {
 	const all = highs>>4 | highs>>8
 	return used(even, odd) ^ all
 }
 
-func (s slots) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
-func (s slots) last() uintptr  { return uintptr(63-bits.LeadingZeros64(uint64(s))) / 4 }
-func (s slots) count() int     { return bits.OnesCount64(uint64(s)) }
-
-// pick returns the slot for a new entry. Those that have their home elsewhere go to the end, where they are
-// found when they must move.
-func (s slots) pick(home bool) uintptr {
-	if home {
-		return s.first()
-	}
-	return s.last()
-}
+func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
+func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
 // setTag writes the tag of a slot. It writes a whole word: a search that follows at once reads whole
 // words, and would have to wait for a byte.

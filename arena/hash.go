@@ -26,10 +26,23 @@ func fold(a, b uint64) uint64 {
 
 // word hashes 8 bytes. The second multiplication is there because a map orders entries by the high
 // bits: in a single product these are evenly spaced for keys that are, in steps that can meet.
-func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b) * finish }
+func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b)*finish | mark }
 
 // pair hashes 16 bytes.
-func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b) * finish }
+func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b)*finish | mark }
+
+// memory hashes a key of which all bytes count.
+func (s seed) memory(key unsafe.Pointer, size uintptr) uint64 {
+	switch size {
+	case 4:
+		return s.word(load4(key, 0))
+	case 8:
+		return s.word(load8(key, 0))
+	case 16:
+		return s.pair(load8(key, 0), load8(key, 8))
+	}
+	return s.bytes(key, size)
+}
 
 // bytes hashes any number of bytes.
 func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
@@ -50,7 +63,7 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 	case n > 0:
 		x = uint64(load1(p, 0)) | uint64(load1(p, n/2))<<8 | uint64(load1(p, n-1))<<16
 	}
-	return fold(x^h, y^s.b) * finish
+	return fold(x^h, y^s.b)*finish | mark
 }
 
 func load8(p unsafe.Pointer, at int) uint64 {
@@ -62,6 +75,20 @@ func load4(p unsafe.Pointer, at int) uint64 {
 }
 
 func load1(p unsafe.Pointer, at uintptr) byte { return *(*byte)(unsafe.Add(p, at)) }
+
+// hasher is how the keys of a map are hashed.
+type hasher struct {
+	kind  kind
+	parts []part // that count
+}
+
+type kind uint8
+
+const (
+	byBytes kind = iota // all of the key
+	byParts             // the parts
+	known               // the key is a text, which has its hash inside
+)
 
 // part is a stretch of a key that counts when keys are compared. Padding and blank fields
 // do not; floats are compared by value, so that 0 and -0 must hash alike.
@@ -128,5 +155,5 @@ func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
 		}
 		h = fold(x^h, s.b) + x
 	}
-	return fold(h, s.b) * finish
+	return fold(h, s.b)*finish | mark
 }

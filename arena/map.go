@@ -1,6 +1,9 @@
 package arena
 
-import "iter"
+import (
+	"iter"
+	"unsafe"
+)
 
 // Map is a hash table in an arena.
 type Map[K comparable, V any] struct{ table[K, V] }
@@ -22,7 +25,7 @@ func (m *Map[K, V]) Len() int {
 
 // Get returns the value of k, and whether it is there.
 func (m *Map[K, V]) Get(k K) (v V, ok bool) {
-	if s, _ := m.find(k); s != nil {
+	if s := m.find(&m.table, k); s != nil {
 		return s.value, true
 	}
 	return v, false
@@ -31,7 +34,7 @@ func (m *Map[K, V]) Get(k K) (v V, ok bool) {
 // Lookup returns a pointer to the value of k, nil if it is not there. The pointer is valid until the next
 // insertion or deletion.
 func (m *Map[K, V]) Lookup(k K) *V {
-	if s, _ := m.find(k); s != nil {
+	if s := m.find(&m.table, k); s != nil {
 		return &s.value
 	}
 	return nil
@@ -46,11 +49,12 @@ func (m *Map[K, V]) Put(k K, v V) {
 
 // TryPut is Put that returns its error.
 func (m *Map[K, V]) TryPut(k K, v V) error {
-	s, hash := m.find(k)
+	s := m.find(&m.table, k)
 	if s != nil {
 		s.value = v
 		return nil
 	}
+	hash := m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))
 	s, err := m.insert(hash, tagOf(hash))
 	if err != nil {
 		return err
@@ -62,10 +66,11 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 
 // Entry returns a pointer to the value of k, and whether k was inserted just now, with a zero value.
 func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
-	s, hash := m.find(k)
+	s := m.find(&m.table, k)
 	if s != nil {
 		return &s.value, false
 	}
+	hash := m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))
 	s = must(m.insert(hash, tagOf(hash)))
 	*s = slot[K, V]{key: k}
 	m.checked()
@@ -74,11 +79,11 @@ func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
 
 // Delete removes k and tells whether it was there.
 func (m *Map[K, V]) Delete(k K) bool {
-	s, hash := m.find(k)
+	s := m.find(&m.table, k)
 	if s == nil {
 		return false
 	}
-	m.remove(hash, s)
+	m.remove(m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k)), s)
 	m.checked()
 	return true
 }

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
@@ -21,8 +22,8 @@ func (t *table[K, V]) check() {
 		}
 	}
 	h := t.head
-	old := &h.scales[0]
-	holds(h.moved < old.homes, "%d homes of %d were moved", h.moved, old.homes)
+	old := h.old()
+	holds(h.moved < old.homes || h.leftSize > 0, "%d groups of %d were moved", h.moved, old.homes)
 	count := uint64(0)
 	for i := range h.scales {
 		s := &h.scales[i]
@@ -35,7 +36,12 @@ func (t *table[K, V]) check() {
 			header, slots := groupAt(t.base, s.dir, address, t.slotSize)
 			for m := used(words(header)); m != 0; m &= m - 1 {
 				e := slotAt[K, V](slots, m.first())
-				its, home := h.seek(t.hash(&e.key))
+				hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
+				its, home := h.seek(hash)
+				if its != s && h.isLeft(hash) {
+					its, home = old, from
+				}
+				holds(tagAt(header, m.first())&mark != 0 && (t.hasher.kind == known || tagAt(header, m.first()) == tagOf(hash)), "the tag at %d is that of the key", address)
 				holds(its == s && home <= address, "the entry at %d has its home there or before: %d", address, home)
 				for ; home < address; home++ {
 					passed[home]++

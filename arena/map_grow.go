@@ -6,7 +6,7 @@ import (
 )
 
 // The load of a table is kept near loadFull. A scale is laid out anew, and larger, while
-// entries come in: each insertion moves one home at most. What has not been moved is denser than the average, but
+// entries come in: each insertion moves one group at most. What has not been moved is denser than the average, but
 // not above loadMost.
 const (
 	loadPer  = 100
@@ -35,143 +35,106 @@ func larger(homes uint64) uint64 {
 	return homes + max(homes/8&^(segmentGroups-1), segmentGroups)
 }
 
-// plan says when the homes of the old scale are moved.
+// plan says when the groups of the old scale are moved.
 func (h *mapHeader) plan() {
-	homes := h.scales[0].homes
+	homes := h.old().homes
 	start := homes * groupSlots * loadFull
 	end := min(larger(homes)*groupSlots*loadFull, homes*groupSlots*loadMost)
 	h.due = start << paceBits / loadPer
 	h.pace = (end - start) << paceBits / loadPer / homes
-	h.moved, h.boundary = 0, 0
+	h.moved, h.boundary, h.left, h.leftSize = 0, 0, 1, 0
 }
 
-// moveHome moves what has its home at the first home that was not moved. It fails, and nothing is changed, if
+// move moves the first group that was not moved to the new scale. It fails, and nothing is changed, if
 // there is no memory.
-func (t *table[K, V]) moveHome() error {
+//
+// With the group its home is moved, but for entries that went past it: they come with the next groups.
+func (t *table[K, V]) move() error {
 	h := t.head
-	from, to := &h.scales[0], &h.scales[1]
+	from, to := h.old(), h.new()
 	if to.homes == 0 {
 		if err := t.layOut(to, larger(from.homes)); err != nil {
 			return err
 		}
 	}
-	boundary, _ := from.end(h.moved + 1)
-	last, _ := bits.Mul64(boundary-1, to.homes)
-	if err := t.makeRoom(last + to.first); err != nil {
+	header, slots := groupAt(t.base, from.dir, from.first+h.moved, unsafe.Sizeof(slot[K, V]{}))
+	boundary := from.last(h.moved)
+	last, _ := bits.Mul64(boundary, to.homes)
+	if err := t.makeRoom(to.first+last, used(words(header)).count()); err != nil {
 		return err
 	}
-	home, slots := groupAt(t.base, from.dir, h.moved+from.first, unsafe.Sizeof(slot[K, V]{}))
-	if n := past(home); n != 0 {
-		t.moveDisplaced(int(n))
-	}
-	t.moveGroup(home, slots, max(last, 1)-1+to.first)
-	setWords(home, 0, 0)
+	t.moveEntries(header, slots, to.first+max(last, 1)-1)
 	h.moved++
 	h.boundary = boundary
 	h.due += h.pace
+	if past(header) == 0 {
+		h.left = boundary + 1
+	}
+	h.leftSize = boundary + 1 - h.left
+	setWords(header, 0, 0)
 	t.recycle()
 	return nil
 }
 
-// moveGroup moves all entries of a group: all homes before it have been moved, so it is their home. Nearly all of them
-// go to two groups, at near and behind: what is free there is read once.
-func (t *table[K, V]) moveGroup(header, slots unsafe.Pointer, near uint64) {
-	seed, to := t.head.seed, &t.head.scales[1]
+// moveEntries moves the entries of a group. Nearly all go to two groups, at near and behind: what is free there is
+// read once. Which of the two is as good as random, so that is an index and not a branch.
+func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
+	seed, kind, to := t.head.seed, t.hasher.kind, t.head.new()
 	size := unsafe.Sizeof(slot[K, V]{})
-	header0, slots0 := groupAt(t.base, to.dir, near, size)
-	header1, slots1 := groupAt(t.base, to.dir, near+1, size)
-	free0, free1 := unused(words(header0)), unused(words(header1))
+	var at [2]struct {
+		header, slots unsafe.Pointer
+		free          slotSet
+	}
+	for i := range at {
+		at[i].header, at[i].slots = groupAt(t.base, to.dir, near+uint64(i), size)
+		at[i].free = unused(words(at[i].header))
+	}
 	homes, first := to.homes, to.first-near
 	for m := used(words(header)); m != 0; m &= m - 1 {
 		i := m.first()
 		e := (*slot[K, V])(unsafe.Add(slots, i*size))
 		var hash uint64
-		if unsafe.Sizeof(e.key) == 8 && t.keys == byBytes {
+		if unsafe.Sizeof(e.key) == 8 && kind == byBytes {
 			hash = seed.word(load8(unsafe.Pointer(e), 0)) // not a call
 		} else {
-			hash = t.hash(&e.key)
+			hash = t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
 		}
 		tag := tagAt(header, i)
 		home, _ := bits.Mul64(hash, homes)
-		switch home += first; {
-		case home == 0 && free0 != 0:
-			i := free0.first()
-			free0 &= free0 - 1
-			putTag(header0, i, tag)
-			*(*slot[K, V])(unsafe.Add(slots0, i*size)) = *e
-		case home == 1 && free1 != 0:
-			i := free1.first()
-			free1 &= free1 - 1
-			putTag(header1, i, tag)
-			*(*slot[K, V])(unsafe.Add(slots1, i*size)) = *e
-		default:
-			*t.place(hash, tag) = *e
-			free0, free1 = unused(words(header0)), unused(words(header1))
+		home += first
+		if home < 2 && at[home].free != 0 {
+			to := &at[home]
+			i := to.free.first()
+			to.free &= to.free - 1
+			putTag(to.header, i, tag)
+			*(*slot[K, V])(unsafe.Add(to.slots, i*size)) = *e
+			continue
 		}
-	}
-}
-
-// moveDisplaced moves the n entries that went past the home that is moved now. They tend to be in the last slots.
-func (t *table[K, V]) moveDisplaced(n int) {
-	if n == pastMost {
-		n = -1 // not known
-	}
-	h := t.head
-	from := &h.scales[0]
-	home := h.moved + from.first
-	for address := home + 1; ; address++ {
-		header, slots := groupAt(t.base, from.dir, address, unsafe.Sizeof(slot[K, V]{}))
-		for m := used(words(header)); m != 0; {
-			i := m.last()
-			m ^= 1 << (4*i + 3)
-			e := slotAt[K, V](slots, i)
-			hash := t.hash(&e.key)
-			if s, its := h.seek(hash); its != home || s != from {
-				continue
-			}
-			*t.place(hash, tagAt(header, i)) = *e
-			setTag(header, i, 0)
-			for between := home + 1; between < address; between++ {
-				dropPast(t.header(from, between))
-			}
-			if n--; n == 0 {
-				return
-			}
-		}
-		if past(header) == 0 {
-			return
+		*t.place(hash, tag) = *e
+		for i := range at {
+			at[i].free = unused(words(at[i].header))
 		}
 	}
 }
 
 // place makes a slot in the new scale, where makeRoom has seen that there is one.
 func (t *table[K, V]) place(hash uint64, tag uint8) *slot[K, V] {
-	to := &t.head.scales[1]
-	home, _ := bits.Mul64(hash, to.homes)
-	home += to.first
-	for address := home; ; address++ {
+	to := t.head.new()
+	address, _ := bits.Mul64(hash, to.homes)
+	for address += to.first; ; address++ {
 		header, slots := groupAt(t.base, to.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		if free := unused(words(header)); free != 0 {
-			i := free.pick(address == home)
-			setTag(header, i, tag)
-			return slotAt[K, V](slots, i)
+			setTag(header, free.first(), tag)
+			return slotAt[K, V](slots, free.first())
 		}
 		addPast(header)
 	}
 }
 
-// makeRoom makes sure that what is moved next finds room in the new scale, at the address of the last home that
-// it may have there or behind.
-func (g *ground) makeRoom(last uint64) error {
-	h := g.head
-	from, to := &h.scales[0], &h.scales[1]
-	even, odd := words(g.header(from, h.moved+from.first))
-	entries := used(even, odd).count() + int(odd>>56)
-	if odd>>56 == pastMost {
-		for address := h.moved + from.first; past(g.header(from, address)) != 0; address++ {
-			entries += groupSlots
-		}
-	}
+// makeRoom makes sure that a number of entries find room in the new scale, if none has its home there behind the
+// address last.
+func (g *ground) makeRoom(last uint64, entries int) error {
+	to := g.head.new()
 	for address := last; ; address++ {
 		if err := g.reach(to, address); err != nil {
 			return err
@@ -183,25 +146,24 @@ func (g *ground) makeRoom(last uint64) error {
 	}
 }
 
-// recycle keeps the segment whose last home was moved, and ends the move after the last home of all.
+// recycle keeps a segment whose last group was moved. The move ends with the last home, or behind it where the last
+// entry is that went past: what there is of the old scale beyond was never used, or is empty again.
 func (g *ground) recycle() {
 	h := g.head
-	from := &h.scales[0]
-	whole := from.first == 0 // segments, not a piece of one
-	if whole && h.moved%segmentGroups == 0 {
-		g.keep(from, h.moved/segmentGroups-1)
-	}
-	if h.moved < from.homes {
-		return
-	}
-	if whole {
-		for s := from.homes / segmentGroups; s < from.segments; s++ {
-			for i := range uint64(segmentGroups) {
-				setWords(g.header(from, s*segmentGroups+i), 0, 0) // counts that were stuck
-			}
-			g.keep(from, s)
+	from := h.old()
+	done := h.moved >= from.homes && h.leftSize == 0
+	if whole := from.first == 0; whole { // segments, not a piece of one
+		segments := h.moved / segmentGroups
+		if h.moved%segmentGroups == 0 {
+			g.keep(from, segments-1)
+		}
+		for done && segments < from.segments {
+			g.keep(from, segments)
+			segments++
 		}
 	}
-	h.scales = [2]scale{h.scales[1]}
-	h.plan()
+	if done {
+		h.scales = [2]scale{{}, *h.new()}
+		h.plan()
+	}
 }

@@ -2,6 +2,7 @@ package arena
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"unsafe"
 
@@ -14,22 +15,27 @@ type ground struct {
 	base     unsafe.Pointer // of the arena
 	head     *mapHeader
 	arena    *Arena
-	epoch    uint64 // of the arena, when the table was last known to be alive
-	mark     Mark   // above all memory of the table: it is stale if some was taken back
 	slotSize uintptr
+	hasher   hasher
+
+	doomed bool   // the arena takes memory of the table back, or has done so
+	epoch  uint64 // of the arena, when that began
+	doom   func() // tells the table
 }
 
 // mapHeader is a table's root. It is in the arena, without pointers.
 type mapHeader struct {
-	scales   [2]scale // the old one, and the new one while homes are moved to it
-	boundary uint64   // hashes below it are laid over the new scale
+	scales   [2]scale // the new one while groups are moved to it, and the old one
+	boundary uint64   // hashes up to it are laid over the new scale; 0 is no hash, for none
+	left     uint64   // of those, hashes from here on may still be in the old one, behind what was moved
+	leftSize uint64   // how many hashes these are
 	seed     seed
-	moved    uint64 // homes of the old scale that were moved: the first ones
-	count    uint64 // entries
-	changes  uint64 // insertions and deletions so far
-	due      uint64 // the next home is moved when count<<paceBits reaches this
-	pace     uint64 // how much further due is after each
-	spare    uint64 // offset of an empty segment, whose first 8 bytes are the next one's; 0 for none
+	moved    uint64  // groups of the old scale that were moved: the first ones
+	count    uint64  // entries
+	changes  uint64  // insertions and deletions so far
+	due      uint64  // the next group is moved when count<<paceBits reaches this
+	pace     uint64  // how much further due is after each
+	spare    segment // an empty one, whose first header is the next; zero for none
 }
 
 // scale is a stretch of groups. The home of a hash is the group that is at the same place in the stretch
@@ -40,7 +46,7 @@ type mapHeader struct {
 type scale struct {
 	homes    uint64
 	first    uint64
-	dir      uint64 // offset of the directory: the segments' offsets
+	dir      uint64 // offset of the directory: an array of segments
 	dirCap   uint64
 	segments uint64 // that there are
 }
@@ -50,33 +56,40 @@ const (
 	segmentGroups = 1 << segmentBits
 )
 
+func (h *mapHeader) new() *scale { return &h.scales[0] }
+func (h *mapHeader) old() *scale { return &h.scales[1] }
+
 // seek returns where a hash has its home. It does without a branch, which would go the wrong way
 // every other time while the table grows.
 func (h *mapHeader) seek(hash uint64) (s *scale, address uint64) {
-	_, isMoved := bits.Sub64(hash, h.boundary, 0)
-	s = (*scale)(unsafe.Add(unsafe.Pointer(&h.scales), uintptr(-isMoved)&unsafe.Sizeof(scale{})))
+	_, isOld := bits.Sub64(h.boundary, hash, 0)
+	s = (*scale)(unsafe.Add(unsafe.Pointer(&h.scales), uintptr(-isOld)&unsafe.Sizeof(scale{})))
 	address, _ = bits.Mul64(hash, s.homes)
 	return s, address + s.first
 }
 
-// end returns the least hash that has its home behind the first n homes. If there is none it is 0, which
-// follows the last hash, and more is false.
-func (s *scale) end(n uint64) (hash uint64, more bool) {
-	if n >= s.homes {
-		return 0, false
+// isLeft tells whether a hash that is laid over the new scale may still be in the old one.
+func (h *mapHeader) isLeft(hash uint64) bool { return hash-h.left < h.leftSize }
+
+// last returns the last hash that has its home among the first n+1 homes.
+func (s *scale) last(n uint64) uint64 {
+	if n+1 >= s.homes {
+		return math.MaxUint64
 	}
-	hash, _ = bits.Div64(n, s.homes-1, s.homes)
-	return hash, true
+	next, _ := bits.Div64(n+1, s.homes-1, s.homes)
+	return next - 1
 }
 
-// groupAt returns the header and the first slot of the group at an address, which there must be. A segment has
-// the slots of its groups in order, and behind them the headers in reverse: so a piece of a segment lies together, and
-// headers share cache lines. It is a function, because a method of a generic type would look for its dictionary.
+// segment says where a segment is: the offsets of its headers and of its slots. They are apart, so that the
+// headers of many groups are in few cache lines and OS pages.
+type segment struct{ headers, slots uint64 }
+
+// groupAt returns the header and the first slot of the group at an address, which there must be. It is a function,
+// because a method of a generic type would look for its dictionary.
 func groupAt(base unsafe.Pointer, dir, address uint64, slotSize uintptr) (header, slots unsafe.Pointer) {
-	off := *(*uintptr)(unsafe.Add(base, uintptr(dir+address>>segmentBits*8)))
+	s := (*segment)(unsafe.Add(base, uintptr(dir+address>>segmentBits*uint64(unsafe.Sizeof(segment{})))))
 	i := uintptr(address) % segmentGroups
-	header = unsafe.Add(base, off+segmentGroups*groupSlots*slotSize+(i^(segmentGroups-1))*headerSize)
-	return header, unsafe.Add(base, off+i*(groupSlots*slotSize))
+	return unsafe.Add(base, uintptr(s.headers)+i*headerSize), unsafe.Add(base, uintptr(s.slots)+i*(groupSlots*slotSize))
 }
 
 func (g *ground) header(s *scale, address uint64) unsafe.Pointer {
@@ -84,21 +97,28 @@ func (g *ground) header(s *scale, address uint64) unsafe.Pointer {
 	return header
 }
 
+func (g *ground) slots(s *scale, address uint64) unsafe.Pointer {
+	_, slots := groupAt(g.base, s.dir, address, g.slotSize)
+	return slots
+}
+
 func (g *ground) at(off uint64) unsafe.Pointer { return unsafe.Add(g.base, uintptr(off)) }
 
 // segment returns a segment's entry in the directory.
-func (g *ground) segment(s *scale, i uint64) *uint64 { return (*uint64)(g.at(s.dir + i*8)) }
+func (g *ground) segment(s *scale, i uint64) *segment {
+	return (*segment)(g.at(s.dir + i*uint64(unsafe.Sizeof(segment{}))))
+}
 
 // open makes the memory of an empty table with room for hint entries.
-func (g *ground) open(a *Arena, hint int, slotSize uintptr) error {
+func (g *ground) open(a *Arena, hint int, h hasher, slotSize uintptr) error {
 	head, err := TryNew[mapHeader](a)
 	if err != nil {
 		return err
 	}
-	*g = ground{arena: a, base: a.base, head: head, slotSize: slotSize, mark: Mark{arena: a, off: a.top}}
-	g.remember()
+	g.base, g.head, g.arena, g.slotSize, g.hasher = a.base, head, a, slotSize, h
+	a.OnReset(g.doom)
 	head.seed = newSeed()
-	old := &head.scales[0]
+	old := head.old()
 	if err := g.layOut(old, homesFor(uint64(hint))); err != nil {
 		return err
 	}
@@ -109,28 +129,22 @@ func (g *ground) open(a *Arena, hint int, slotSize uintptr) error {
 	return nil
 }
 
-// alive panics if the arena took memory of the table back.
+// alive panics if the arena took memory of the table back. It writes nothing, so lookups may run side by side.
 func (g *ground) alive() {
-	if g.epoch != g.arena.epoch || g.arena.state != open {
+	if g.doomed {
 		g.stillAlive()
 	}
 }
 
-// stillAlive does not write, so that lookups may run side by side.
+// stillAlive lets callbacks of OnReset use the table: its memory goes after them.
 func (g *ground) stillAlive() {
 	g.arena.usable("Map")
-	if g.arena.rewinds.stale(g.mark) {
+	if !g.arena.reset || g.arena.epoch != g.epoch {
 		panic(g.arena.violation("Map", "use after Reset, or after Rewind to a mark older than the map's last growth"))
 	}
 }
 
-// remember notes that the table is alive now.
-func (g *ground) remember() {
-	g.epoch = g.arena.epoch
-	g.mark.epoch = g.epoch
-}
-
-// take allocates n times size bytes.
+// take allocates n times size bytes. Whatever takes them back will call doom first.
 func (g *ground) take(n uint64, size, align uintptr) (uint64, error) {
 	hi, bytes := bits.Mul64(n, uint64(size))
 	if hi != 0 || bytes > uint64(g.arena.ceiling) {
@@ -140,14 +154,25 @@ func (g *ground) take(n uint64, size, align uintptr) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	g.mark.off = g.arena.top
+	g.arena.OnReset(g.doom)
 	return uint64(uintptr(p) - uintptr(g.base)), nil
+}
+
+// hash hashes a key.
+func (g *ground) hash(key unsafe.Pointer, size uintptr) uint64 {
+	switch g.hasher.kind {
+	case known:
+		return (*text)(key).spread()
+	case byParts:
+		return g.head.seed.parts(key, g.hasher.parts)
+	}
+	return g.head.seed.memory(key, size)
 }
 
 // layOut makes a scale without groups.
 func (g *ground) layOut(s *scale, homes uint64) (err error) {
 	dirCap := homes/segmentGroups + 2
-	dir, err := g.take(dirCap, 8, granule)
+	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), granule)
 	if err != nil {
 		return err
 	}
@@ -162,8 +187,8 @@ func (g *ground) layOut(s *scale, homes uint64) (err error) {
 // reach makes sure that there is a group at the address.
 func (g *ground) reach(s *scale, address uint64) error {
 	for address >= s.segments*segmentGroups {
-		if g.head.spare == 0 || s.segments == 0 && s.first > 0 {
-			if err := g.addSegments(s, 1); err != nil {
+		if g.head.spare == (segment{}) || s.segments == 0 && s.first > 0 {
+			if err := g.addSegments(s, 1+s.homes/segmentGroups/segmentsPer); err != nil {
 				return err
 			}
 		} else if err := g.addSpare(s); err != nil {
@@ -173,24 +198,35 @@ func (g *ground) reach(s *scale, address uint64) error {
 	return nil
 }
 
+// segmentsPer is how much a table is larger than what is allocated at a time: headers lie together in larger
+// pieces, and what is not used yet is little.
+const segmentsPer = 128
+
 // addSegments allocates n segments.
 func (g *ground) addSegments(s *scale, n uint64) error {
 	if err := g.growDirectory(s, n); err != nil {
 		return err
 	}
-	groups := uint64(segmentGroups)
+	missing := uint64(0) // of the first segment of a small scale only the end is there
 	if s.segments == 0 {
-		groups -= s.first
+		missing = s.first
 	}
-	slots := groupSlots * g.slotSize
-	off, err := g.take(n*groups, slots+headerSize, 64)
+	groups := n*segmentGroups - missing
+	headers, err := g.take(groups, headerSize, 64)
 	if err != nil {
 		return err
 	}
-	off -= (segmentGroups - groups) * uint64(slots) // what is not there of a first segment; this may wrap
+	slotsSize := groupSlots * g.slotSize
+	slots, err := g.take(groups, slotsSize, 64)
+	if err != nil {
+		return err
+	}
+	// The offset of the segment's start may wrap, and wraps back.
+	at := segment{headers - missing*headerSize, slots - missing*uint64(slotsSize)}
 	for range n {
-		*g.segment(s, s.segments) = off
-		off += segmentGroups * uint64(slots+headerSize)
+		*g.segment(s, s.segments) = at
+		at.headers += segmentGroups * headerSize
+		at.slots += segmentGroups * uint64(slotsSize)
 		s.segments++
 	}
 	return nil
@@ -201,19 +237,19 @@ func (g *ground) addSpare(s *scale) error {
 	if err := g.growDirectory(s, 1); err != nil {
 		return err
 	}
-	off := g.head.spare
-	link := (*uint64)(g.at(off))
-	g.head.spare, *link = *link, 0
-	*g.segment(s, s.segments) = off
+	spare := g.head.spare
+	next := (*segment)(g.at(spare.headers))
+	g.head.spare, *next = *next, segment{}
+	*g.segment(s, s.segments) = spare
 	s.segments++
 	return nil
 }
 
 // keep puts an empty segment aside.
 func (g *ground) keep(s *scale, i uint64) {
-	off := *g.segment(s, i)
-	*(*uint64)(g.at(off)) = g.head.spare
-	g.head.spare = off
+	spare := *g.segment(s, i)
+	*(*segment)(g.at(spare.headers)) = g.head.spare
+	g.head.spare = spare
 }
 
 // growDirectory makes room for n more segments. There is room for the homes and one segment more, so
@@ -223,11 +259,11 @@ func (g *ground) growDirectory(s *scale, n uint64) error {
 		return nil
 	}
 	dirCap := 2 * (s.segments + n)
-	dir, err := g.take(dirCap, 8, granule)
+	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), granule)
 	if err != nil {
 		return err
 	}
-	copy(unsafe.Slice((*uint64)(g.at(dir)), s.segments), unsafe.Slice((*uint64)(g.at(s.dir)), s.segments))
+	copy(unsafe.Slice((*segment)(g.at(dir)), s.segments), unsafe.Slice((*segment)(g.at(s.dir)), s.segments))
 	s.dir, s.dirCap = dir, dirCap
 	return nil
 }

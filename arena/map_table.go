@@ -8,9 +8,8 @@ import (
 
 // table is what Map and StringMap have in common: everything but how a key is looked for.
 type table[K comparable, V any] struct {
+	find func(t *table[K, V], key K) *slot[K, V] // returns the slot of a key, nil if it is not there
 	ground
-	keys  hashing
-	parts []part // of a key: those that count
 }
 
 // slot is an entry.
@@ -18,15 +17,6 @@ type slot[K comparable, V any] struct {
 	key   K
 	value V
 }
-
-// hashing is how keys are hashed.
-type hashing uint8
-
-const (
-	byBytes hashing = iota // all of the key
-	byParts                // what counts of it
-	known                  // it is a text, which has its hash inside
-)
 
 // open makes an empty table with room for hint entries.
 func (t *table[K, V]) open(a *Arena, op string, hint int) error {
@@ -36,33 +26,19 @@ func (t *table[K, V]) open(a *Arena, op string, hint int) error {
 	if hint < 0 {
 		return fmt.Errorf("arena: %s: the hint %d is negative", op, hint)
 	}
-	t.parts = partsOf(reflect.TypeFor[K]())
+	h := hasher{parts: partsOf(reflect.TypeFor[K]())}
 	if _, ok := any(*new(K)).(text); ok {
-		t.keys = known
-	} else if !plain(t.parts, unsafe.Sizeof(*new(K))) {
-		t.keys = byParts
+		h.kind = known
+	} else if !plain(h.parts, unsafe.Sizeof(*new(K))) {
+		h.kind = byParts
 	}
-	return t.ground.open(a, hint, unsafe.Sizeof(slot[K, V]{}))
-}
-
-// hash hashes a key.
-func (t *table[K, V]) hash(key *K) uint64 {
-	p := unsafe.Pointer(key)
-	switch t.keys {
-	case known:
-		return (*text)(p).spread()
-	case byParts:
-		return t.head.seed.parts(p, t.parts)
+	if t.find = t.carefully(); h.kind == byBytes {
+		t.find = t.quickly()
 	}
-	switch unsafe.Sizeof(*key) {
-	case 4:
-		return t.head.seed.word(load4(p, 0))
-	case 8:
-		return t.head.seed.word(load8(p, 0))
-	case 16:
-		return t.head.seed.pair(load8(p, 0), load8(p, 8))
+	t.doom = func() {
+		t.doomed, t.epoch, t.find = true, a.epoch, t.carefully()
 	}
-	return t.head.seed.bytes(p, unsafe.Sizeof(*key))
+	return t.ground.open(a, hint, h, unsafe.Sizeof(slot[K, V]{}))
 }
 
 // slotAt returns a slot of a group.
@@ -70,28 +46,79 @@ func slotAt[K comparable, V any](slots unsafe.Pointer, i uintptr) *slot[K, V] {
 	return (*slot[K, V])(unsafe.Add(slots, i*unsafe.Sizeof(slot[K, V]{})))
 }
 
-// find returns the slot of a key, nil if it is not there, and the key's hash.
-func (t *table[K, V]) find(key K) (*slot[K, V], uint64) {
-	t.alive()
-	h := t.head
-	var hash uint64
-	if unsafe.Sizeof(key) == 8 && t.keys == byBytes {
-		hash = h.seed.word(load8(unsafe.Pointer(&key), 0)) // not a call
-	} else {
-		hash = t.hash(&key)
+// quickly returns a find for tables whose keys count with all bytes. It does not look whether the table
+// is alive: doom puts another in its place.
+//
+// It calls nothing, needs no stack, and is as short as can be: while the processor waits for memory
+// it looks ahead, and the shorter this is, the more searches it overlaps. As a literal it needs no dictionary. (In an inlined literal, calls are not inlined.)
+//
+//go:noinline
+func (t *table[K, V]) quickly() func(t *table[K, V], key K) *slot[K, V] {
+	return func(t *table[K, V], key K) *slot[K, V] {
+		h := t.head
+		var hash uint64
+		switch p := unsafe.Pointer(&key); unsafe.Sizeof(key) { // a constant
+		case 4:
+			hash = h.seed.word(load4(p, 0))
+		case 8:
+			hash = h.seed.word(load8(p, 0))
+		case 16:
+			hash = h.seed.pair(load8(p, 0), load8(p, 8))
+		default:
+			hash = h.seed.bytes(p, unsafe.Sizeof(key))
+		}
+		s, address := h.seek(hash)
+		tags := uint64(tagOf(hash)) * lows
+		for {
+			header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
+			even, odd := words(header)
+			for m := matching(even, odd, tags); m != 0; m &= m - 1 {
+				if e := (*slot[K, V])(unsafe.Add(slots, m.first()*unsafe.Sizeof(slot[K, V]{}))); e.key == key {
+					return e
+				}
+			}
+			address++
+			if odd>>56 == 0 {
+				old := h.old()
+				if s == old || !h.isLeft(hash) {
+					return nil
+				}
+				s, address = old, old.first+h.moved
+			}
+		}
 	}
-	s, address := h.seek(hash)
-	tags := uint64(tagOf(hash)) * lows
+}
+
+// carefully returns a find for all tables.
+//
+//go:noinline
+func (t *table[K, V]) carefully() func(t *table[K, V], key K) *slot[K, V] {
+	return func(t *table[K, V], key K) *slot[K, V] {
+		t.alive()
+		h := t.head
+		hash := t.hash(unsafe.Pointer(&key), unsafe.Sizeof(key))
+		s, address := h.seek(hash)
+		tags := uint64(tagOf(hash)) * lows
+		e := t.findFrom(s, address, key, tags)
+		if e == nil && h.isLeft(hash) {
+			e = t.findFrom(h.old(), h.old().first+h.moved, key, tags)
+		}
+		return e
+	}
+}
+
+// findFrom looks for a key in the groups from an address on.
+func (t *table[K, V]) findFrom(s *scale, address uint64, key K, tags uint64) *slot[K, V] {
 	for {
 		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		even, odd := words(header)
 		for m := matching(even, odd, tags); m != 0; m &= m - 1 {
-			if e := (*slot[K, V])(unsafe.Add(slots, m.first()*unsafe.Sizeof(slot[K, V]{}))); e.key == key {
-				return e, hash
+			if e := slotAt[K, V](slots, m.first()); e.key == key {
+				return e
 			}
 		}
 		if odd>>56 == 0 {
-			return nil, hash
+			return nil
 		}
 		address++
 	}
@@ -100,10 +127,9 @@ func (t *table[K, V]) find(key K) (*slot[K, V], uint64) {
 // insert makes a slot for a key that is not there, which the caller writes: all of it. It fails, and nothing
 // is changed, if there is no memory.
 func (t *table[K, V]) insert(hash uint64, tag uint8) (*slot[K, V], error) {
-	t.remember()
 	h := t.head
 	if h.count<<paceBits >= h.due {
-		if err := t.moveHome(); err != nil {
+		if err := t.move(); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +145,7 @@ func (t *table[K, V]) insert(hash uint64, tag uint8) (*slot[K, V], error) {
 		header, slots = groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		free = unused(words(header))
 	}
-	i := free.pick(address == home)
+	i := free.first()
 	for ; home < address; home++ {
 		addPast(t.header(s, home))
 	}
@@ -131,18 +157,31 @@ func (t *table[K, V]) insert(hash uint64, tag uint8) (*slot[K, V], error) {
 
 // remove empties the slot of a key whose hash is given.
 func (t *table[K, V]) remove(hash uint64, gone *slot[K, V]) {
-	t.remember()
-	size := max(unsafe.Sizeof(*gone), 1)
-	s, address := t.head.seek(hash)
+	h := t.head
+	s, from := h.seek(hash)
+	header, address := t.owner(s, from, gone)
+	if header == nil {
+		s, from = h.old(), h.old().first+h.moved
+		header, address = t.owner(s, from, gone)
+	}
+	setTag(header, (uintptr(unsafe.Pointer(gone))-uintptr(t.slots(s, address)))/max(t.slotSize, 1), 0)
+	for ; from < address; from++ {
+		dropPast(t.header(s, from))
+	}
+	h.count--
+	h.changes++
+}
+
+// owner returns the group that a slot is in; nil if an entry whose search starts at the address cannot be there.
+func (t *table[K, V]) owner(s *scale, address uint64, of *slot[K, V]) (unsafe.Pointer, uint64) {
 	for {
-		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(*gone))
-		if off := uintptr(unsafe.Pointer(gone)) - uintptr(slots); off < groupSlots*size {
-			setTag(header, off/size, 0)
-			break
+		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(*of))
+		if uintptr(unsafe.Pointer(of))-uintptr(slots) < max(groupSlots*unsafe.Sizeof(*of), 1) {
+			return header, address
 		}
-		dropPast(header)
+		if past(header) == 0 {
+			return nil, 0
+		}
 		address++
 	}
-	t.head.count--
-	t.head.changes++
 }

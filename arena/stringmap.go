@@ -21,7 +21,7 @@ type text struct {
 }
 
 // spread returns the hash as it is laid over a scale.
-func (k text) spread() uint64 { return uint64(k.hash) << 32 }
+func (k text) spread() uint64 { return uint64(k.hash)<<32 | mark }
 
 // NewStringMap makes an empty map with room for hint entries.
 func NewStringMap[V any](a *Arena, hint int) *StringMap[V] {
@@ -112,7 +112,7 @@ func (m *StringMap[V]) look(key string) (*slot[text, V], uint64, uint8) {
 	m.alive()
 	full := m.head.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key)))
 	tag := tagOf(full)
-	hash := full >> 32 << 32
+	hash := full>>32<<32 | mark
 	s, address := m.head.seek(hash)
 	tags := uint64(tag) * lows
 	for {
@@ -125,6 +125,10 @@ func (m *StringMap[V]) look(key string) (*slot[text, V], uint64, uint8) {
 			}
 		}
 		if odd>>56 == 0 {
+			if old := m.head.old(); s != old && m.head.isLeft(hash) {
+				s, address = old, old.first+m.head.moved
+				continue
+			}
 			return nil, hash, tag
 		}
 		address++

@@ -1,0 +1,107 @@
+package arena
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+)
+
+// FuzzMap drives a Map and a StringMap through the same operations as Go's maps. Each
+// operation is three bytes: what, and a key of which few values occur, so that keys meet again.
+func FuzzMap(f *testing.F) {
+	f.Add([]byte{0, 1, 2, 0, 1, 3, 1, 1, 2, 2, 1, 2, 3, 0, 0})
+	grow := []byte{}
+	for i := range 900 { // grows through several scales, then shrinks to nothing
+		grow = append(grow, 0, byte(i), byte(i>>8))
+	}
+	for i := range 900 {
+		grow = append(grow, 2, byte(i), byte(i>>8))
+	}
+	f.Add(grow)
+	churn := []byte{}
+	for i := range 1500 {
+		churn = append(churn, 0, byte(i), byte(i>>8), 2, byte(i-200), byte((i-200)>>8), 3, 0, 0)
+	}
+	f.Add(churn)
+	f.Fuzz(func(t *testing.T, ops []byte) {
+		a := openTest(t, Config{})
+		m, sm := NewMap[uint16, uint64](a, 0), NewStringMap[uint64](a, 0)
+		model := map[uint16]uint64{}
+		name := func(k uint16) string { return fmt.Sprintf("%0*d", int(k%40), k) }
+		for i := 0; i+2 < len(ops); i += 3 {
+			k := binary.LittleEndian.Uint16(ops[i+1:])
+			s := name(k)
+			want, there := model[k]
+			switch ops[i] % 5 {
+			case 0:
+				m.Put(k, uint64(i))
+				sm.Put(s, uint64(i))
+				model[k] = uint64(i)
+			case 1:
+				v, fresh := m.Entry(k)
+				w, freshToo := sm.Entry([]byte(s))
+				if fresh == there || freshToo == there || *v != want || *w != want {
+					t.Fatalf("Entry(%d): %d %v, %d %v; model %d %v", k, *v, fresh, *w, freshToo, want, there)
+				}
+				*v += 7
+				*w += 7
+				model[k] = want + 7
+			case 2:
+				if m.Delete(k) != there || sm.Delete(s) != there {
+					t.Fatalf("Delete(%d): model %v", k, there)
+				}
+				delete(model, k)
+			case 3:
+				New[[3]uint64](a) // the table must not need contiguous memory
+			}
+			want, there = model[k]
+			if v, ok := m.Get(k); v != want || ok != there {
+				t.Fatalf("Get(%d) = %d, %v; model %d, %v", k, v, ok, want, there)
+			}
+			if v, ok := sm.Get(s); v != want || ok != there {
+				t.Fatalf("Get(%q) = %d, %v; model %d, %v", s, v, ok, want, there)
+			}
+			if p := sm.Lookup([]byte(s)); (p != nil) != there || there && *p != want {
+				t.Fatalf("Lookup(%q) = %v; model %d, %v", s, p, want, there)
+			}
+			if m.Len() != len(model) || sm.Len() != len(model) {
+				t.Fatalf("%d and %d entries, model %d", m.Len(), sm.Len(), len(model))
+			}
+		}
+		m.check()
+		sm.check()
+		seen := map[uint16]bool{}
+		for k, v := range m.All() {
+			if want, ok := model[k]; !ok || v != want || seen[k] {
+				t.Fatalf("All: %d = %d; model %d, %v; seen %v", k, v, want, ok, seen[k])
+			}
+			seen[k] = true
+		}
+		texts := map[string]uint64{}
+		for s, v := range sm.All() {
+			if _, twice := texts[s]; twice {
+				t.Fatalf("All: %q twice", s)
+			}
+			texts[s] = v
+		}
+		for k, want := range model {
+			if v, ok := texts[name(k)]; !seen[k] || !ok || v != want {
+				t.Fatalf("All: %d is missing or wrong", k)
+			}
+		}
+	})
+}
+
+func openTest(t testing.TB, c Config) *Arena {
+	t.Helper()
+	a, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.close(); err != nil && a.state != closed {
+			t.Error(err)
+		}
+	})
+	return a
+}
