@@ -7,7 +7,9 @@ import (
 	"unsafe"
 )
 
-// StringMap is a hash table in an arena whose keys are strings, copied into the arena.
+// StringMap is a hash table in an arena whose keys are strings, copied into the arena. It is a Map in all else:
+// what is said there of memory, lifetime and concurrency holds. A key is at most 4 GiB long; the bytes of a key that
+// was deleted are free again when the arena is reset.
 type StringMap[V any] struct {
 	table[text, V]
 	next, end uint64 // offsets: where the next key's bytes go
@@ -23,7 +25,7 @@ type text struct {
 // spread returns the hash as it is laid over a scale.
 func (k text) spread() uint64 { return uint64(k.hash)<<32 | mark }
 
-// NewStringMap makes an empty map with room for hint entries.
+// NewStringMap makes an empty map, as NewMap does.
 func NewStringMap[V any](a *Arena, hint int) *StringMap[V] {
 	m := new(StringMap[V])
 	if err := m.open(a, "NewStringMap", hint); err != nil {
@@ -55,14 +57,14 @@ func (m *StringMap[V]) Lookup(key []byte) *V {
 	return nil
 }
 
-// Put sets the value of key.
+// Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena is full.
 func (m *StringMap[V]) Put(key string, v V) {
 	if err := m.TryPut(key, v); err != nil {
 		panic(err)
 	}
 }
 
-// TryPut is Put that returns its error.
+// TryPut is Put that returns its error. The map is then as it was.
 func (m *StringMap[V]) TryPut(key string, v V) error {
 	s, _, err := m.upsert(key)
 	if err == nil {
@@ -71,7 +73,8 @@ func (m *StringMap[V]) TryPut(key string, v V) error {
 	return err
 }
 
-// Entry returns a pointer to the value of key, and whether key was inserted just now, with a zero value.
+// Entry returns a pointer to the value of key, and whether key was inserted just now, with a zero value. The pointer
+// is valid until the next insertion or deletion. It panics as Put does.
 func (m *StringMap[V]) Entry(key []byte) (v *V, inserted bool) {
 	s, inserted, err := m.upsert(view(key))
 	if err != nil {
@@ -91,7 +94,7 @@ func (m *StringMap[V]) Delete(key string) bool {
 	return true
 }
 
-// All iterates over the entries.
+// All iterates over the entries, as Map.All does. The strings lie in the arena and die with it.
 func (m *StringMap[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.alive()
