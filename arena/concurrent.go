@@ -42,8 +42,9 @@ type Concurrent struct {
 // its cache lines.
 type chunk struct {
 	top, limit uintptr
-	lock       chunkLock
-	_          [128 - 2*unsafe.Sizeof(uintptr(0)) - unsafe.Sizeof(chunkLock{})]byte
+	//lint:ignore U1000 builds for the race detector use it
+	lock chunkLock
+	_    [128 - 2*unsafe.Sizeof(uintptr(0)) - unsafe.Sizeof(chunkLock{})]byte
 }
 
 // chunkSize is what a processor carves off at a time, unless Limit is small: committing
