@@ -131,7 +131,7 @@ type Arena struct {
 	peak      uintptr // the most that top was since the last reset, but for what top says now
 	high      uintptr // the most that top was before the last reset
 	recent    uintptr // what recent rounds used, decaying: see trim
-	told      bool    // the region was told that something is live
+	told      uintptr // what the region was told last; 0 for nothing
 
 	state   state
 	reset   bool // Reset, Rewind or Close is running callbacks

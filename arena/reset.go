@@ -24,9 +24,9 @@ func (a *Arena) restart() {
 	a.epoch++
 	a.rewinds.since, a.rewinds.n = a.epoch, 0
 	a.trim(used)
-	if a.told { // an atomic store that a pool of small arenas need not make each time
+	if a.told != 0 { // an atomic store that a pool of small arenas need not make each time
 		a.region.SetLive(0)
-		a.told = false
+		a.told = 0
 	}
 }
 

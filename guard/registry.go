@@ -208,7 +208,7 @@ type Info struct {
 	Reserved  int64 // addresses claimed, guards included
 	Committed int64 // charged to the budget
 	Resident  int64 // in RAM; -1 where the system does not tell
-	Live      int64 // handed out by the owner, as it said last: arenas do when they commit, clear and reset
+	Live      int64 // handed out by the owner, as it said last: arenas do for each 1 MiB, and when they are reset
 	Leaked    bool  // unreachable and not closed
 	Opened    string
 }
