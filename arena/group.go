@@ -7,7 +7,7 @@ import (
 )
 
 // A group is 15 slots for entries, and a header of 16 bytes, which lies apart. The header has a byte for
-// each slot, its tag: 7 bits of the hash of the key that lies there and a mark, or 0 if the slot is empty; and how many
+// each slot, its tag: 8 bits of the hash of the key that lies there, or 0 if the slot is empty; and how many
 // entries went past this group because it was full.
 //
 //	byte 0  1  2  3  4  5  6  7 │ 8  9 10 11 12 13 14 15
@@ -30,10 +30,13 @@ const (
 	pastMost = 255
 )
 
-// mark is set in every hash, and so in the tag, which is the hash's low byte: the high bits chose the group.
-const mark = 0x80
+// tagOf returns the tag for a hash, of bits that are well mixed and did not choose the group. It is neither 0 nor 1.
+func tagOf(hash uint64) uint8 {
+	tag := uint32(uint8(hash >> tagShift))
+	return uint8(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
+}
 
-func tagOf(hash uint64) uint8 { return uint8(hash) }
+const tagShift = 24
 
 // words returns the header of a group.
 func words(header unsafe.Pointer) (even, odd uint64) {
@@ -51,13 +54,20 @@ func setWords(header unsafe.Pointer, even, odd uint64) {
 type slotSet uint64
 
 // matching returns the slots whose tag is that of tags, which has it in every byte. Rarely there are more: where a
-// tag differs from it in the lowest bit, and the subtraction borrowed. An empty slot never is among them.
+// tag differs from it in the lowest bit, and the subtraction borrowed. An empty slot never is among them,
+// because no tag is 1.
 func matching(even, odd, tags uint64) slotSet {
-	return slotSet(((even^tags)-lows)&even&highs>>4 | ((odd^tags)-lows)&odd&(highs>>8))
+	even ^= tags
+	odd ^= tags
+	return slotSet((even-lows)&^even&highs>>4 | (odd-lows)&^odd&(highs>>8))
 }
 
 // used returns the slots that have an entry.
-func used(even, odd uint64) slotSet { return slotSet(even&highs>>4 | odd&(highs>>8)) }
+func used(even, odd uint64) slotSet {
+	even |= even&^highs + ^uint64(highs)
+	odd |= odd&^highs + ^uint64(highs)
+	return slotSet(even&highs>>4 | odd&(highs>>8))
+}
 
 // unused returns the others.
 func unused(even, odd uint64) slotSet {
@@ -66,6 +76,7 @@ func unused(even, odd uint64) slotSet {
 }
 
 func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
+func (s slotSet) last() uintptr  { return uintptr(63-bits.LeadingZeros64(uint64(s))) / 4 }
 func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
 // setTag writes the tag of a slot. It writes a whole word: a search that follows at once reads whole

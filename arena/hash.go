@@ -12,6 +12,9 @@ import (
 // meet in one group.
 type seed struct{ a, b uint64 }
 
+// nonzero is set in every hash, so that 0 is none.
+const nonzero = 1
+
 func newSeed() seed { return seed{rand.Uint64(), rand.Uint64() | 1} }
 
 // finish is odd and has no structure: the digits of the golden ratio.
@@ -26,10 +29,10 @@ func fold(a, b uint64) uint64 {
 
 // word hashes 8 bytes. The second multiplication is there because a map orders entries by the high
 // bits: in a single product these are evenly spaced for keys that are, in steps that can meet.
-func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b)*finish | mark }
+func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b)*finish | nonzero }
 
 // pair hashes 16 bytes.
-func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b)*finish | mark }
+func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b)*finish | nonzero }
 
 // memory hashes a key of which all bytes count.
 func (s seed) memory(key unsafe.Pointer, size uintptr) uint64 {
@@ -63,7 +66,7 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 	case n > 0:
 		x = uint64(load1(p, 0)) | uint64(load1(p, n/2))<<8 | uint64(load1(p, n-1))<<16
 	}
-	return fold(x^h, y^s.b)*finish | mark
+	return fold(x^h, y^s.b)*finish | nonzero
 }
 
 func load8(p unsafe.Pointer, at int) uint64 {
@@ -155,5 +158,5 @@ func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
 		}
 		h = fold(x^h, s.b) + x
 	}
-	return fold(h, s.b)*finish | mark
+	return fold(h, s.b)*finish | nonzero
 }

@@ -9,9 +9,9 @@ import (
 // entries come in: each insertion moves one group at most. What has not been moved is denser than the average, but
 // not above loadMost.
 const (
-	loadPer  = 100
-	loadFull = 84
-	loadMost = 94
+	loadPer  = 1000
+	loadFull = 862
+	loadMost = 970
 
 	paceBits = 16
 )
@@ -63,10 +63,12 @@ func (t *table[K, V]) move() error {
 	if err := t.makeRoom(to.first+last, used(words(header)).count()); err != nil {
 		return err
 	}
-	t.moveEntries(header, slots, to.first+max(last, 1)-1)
+	t.moveEntries(header, slots, to.first+max(last, 2)-2)
 	h.moved++
 	h.boundary = boundary
-	h.due += h.pace
+	if h.moved < from.homes {
+		h.due += h.pace
+	}
 	if past(header) == 0 {
 		h.left = boundary + 1
 	}
@@ -76,12 +78,12 @@ func (t *table[K, V]) move() error {
 	return nil
 }
 
-// moveEntries moves the entries of a group. Nearly all go to two groups, at near and behind: what is free there is
-// read once. Which of the two is as good as random, so that is an index and not a branch.
+// moveEntries moves the entries of a group. Nearly all go to three groups, from near on: what is free there is
+// read once. Which of the three is as good as random, so that is an index and not a branch.
 func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
 	seed, kind, to := t.head.seed, t.hasher.kind, t.head.new()
 	size := unsafe.Sizeof(slot[K, V]{})
-	var at [2]struct {
+	var at [3]struct {
 		header, slots unsafe.Pointer
 		free          slotSet
 	}
@@ -99,18 +101,17 @@ func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
 		} else {
 			hash = t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
 		}
-		tag := tagAt(header, i)
 		home, _ := bits.Mul64(hash, homes)
 		home += first
-		if home < 2 && at[home].free != 0 {
+		if home < uint64(len(at)) && at[home].free != 0 {
 			to := &at[home]
 			i := to.free.first()
 			to.free &= to.free - 1
-			putTag(to.header, i, tag)
+			putTag(to.header, i, tagOf(hash))
 			*(*slot[K, V])(unsafe.Add(to.slots, i*size)) = *e
 			continue
 		}
-		*t.place(hash, tag) = *e
+		*t.place(hash) = *e
 		for i := range at {
 			at[i].free = unused(words(at[i].header))
 		}
@@ -118,13 +119,13 @@ func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
 }
 
 // place makes a slot in the new scale, where makeRoom has seen that there is one.
-func (t *table[K, V]) place(hash uint64, tag uint8) *slot[K, V] {
+func (t *table[K, V]) place(hash uint64) *slot[K, V] {
 	to := t.head.new()
 	address, _ := bits.Mul64(hash, to.homes)
 	for address += to.first; ; address++ {
 		header, slots := groupAt(t.base, to.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		if free := unused(words(header)); free != 0 {
-			setTag(header, free.first(), tag)
+			setTag(header, free.first(), tagOf(hash))
 			return slotAt[K, V](slots, free.first())
 		}
 		addPast(header)

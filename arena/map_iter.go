@@ -52,12 +52,19 @@ func (t *table[K, V]) each(visit func(s *slot[K, V]) bool) {
 
 // collect appends the entries with hashes from one to another that a search from an address on can meet.
 func (t *table[K, V]) collect(batch []found[K, V], s *scale, address, from, last uint64) []found[K, V] {
+	seed, kind := t.head.seed, t.hasher.kind
 	for {
 		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		even, odd := words(header)
 		for m := used(even, odd); m != 0; m &= m - 1 {
-			e := slotAt[K, V](slots, m.first())
-			if hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key)); hash-from > last-from {
+			e := (*slot[K, V])(unsafe.Add(slots, m.first()*unsafe.Sizeof(slot[K, V]{})))
+			var hash uint64
+			if unsafe.Sizeof(e.key) == 8 && kind == byBytes {
+				hash = seed.word(load8(unsafe.Pointer(e), 0)) // not a call
+			} else {
+				hash = t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
+			}
+			if hash-from > last-from {
 				continue
 			}
 			f := found[K, V]{slot: e, key: e.key}

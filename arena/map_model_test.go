@@ -3,6 +3,7 @@ package arena
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"testing"
 )
 
@@ -23,6 +24,7 @@ func FuzzMap(f *testing.F) {
 		churn = append(churn, 0, byte(i), byte(i>>8), 2, byte(i-200), byte((i-200)>>8), 3, 0, 0)
 	}
 	f.Add(churn)
+	f.Add(append(grow[:1500:1500], 4, 9, 0, 4, 255, 3, 0, 7, 0, 4, 0, 0))
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		a := openTest(t, Config{})
 		m, sm := NewMap[uint16, uint64](a, 0), NewStringMap[uint64](a, 0)
@@ -32,7 +34,7 @@ func FuzzMap(f *testing.F) {
 			k := binary.LittleEndian.Uint16(ops[i+1:])
 			s := name(k)
 			want, there := model[k]
-			switch ops[i] % 5 {
+			switch ops[i] % 6 {
 			case 0:
 				m.Put(k, uint64(i))
 				sm.Put(s, uint64(i))
@@ -53,6 +55,36 @@ func FuzzMap(f *testing.F) {
 				delete(model, k)
 			case 3:
 				New[[3]uint64](a) // the table must not need contiguous memory
+			case 4: // what is deleted and inserted meanwhile
+				seen := map[uint16]bool{}
+				for at, v := range m.All() {
+					if model[at] != v || seen[at] {
+						t.Fatalf("All: %d = %d; model %d; seen %v", at, v, model[at], seen[at])
+					}
+					seen[at] = true
+					if at%3 == 0 {
+						m.Delete(at ^ k)
+						sm.Delete(name(at ^ k))
+						delete(model, at^k)
+					} else if len(seen) < 100 {
+						m.Put(at+k, 1)
+						sm.Put(name(at+k), 1)
+						model[at+k] = 1
+					}
+				}
+				texts := map[string]bool{}
+				for s, v := range sm.All() {
+					if texts[s] {
+						t.Fatalf("All: %q twice", s)
+					}
+					texts[s] = true
+					if v%2 == 1 { // itself
+						n, _ := strconv.Atoi(s)
+						m.Delete(uint16(n))
+						sm.Delete(s)
+						delete(model, uint16(n))
+					}
+				}
 			}
 			want, there = model[k]
 			if v, ok := m.Get(k); v != want || ok != there {

@@ -162,7 +162,7 @@ func (g *ground) take(n uint64, size, align uintptr) (uint64, error) {
 func (g *ground) hash(key unsafe.Pointer, size uintptr) uint64 {
 	switch g.hasher.kind {
 	case known:
-		return (*text)(key).spread()
+		return spread((*text)(key).hash)
 	case byParts:
 		return g.head.seed.parts(key, g.hasher.parts)
 	}
@@ -187,11 +187,17 @@ func (g *ground) layOut(s *scale, homes uint64) (err error) {
 // reach makes sure that there is a group at the address.
 func (g *ground) reach(s *scale, address uint64) error {
 	for address >= s.segments*segmentGroups {
-		if g.head.spare == (segment{}) || s.segments == 0 && s.first > 0 {
-			if err := g.addSegments(s, 1+s.homes/segmentGroups/segmentsPer); err != nil {
+		if g.head.spare != (segment{}) && (s.segments > 0 || s.first == 0) {
+			if err := g.addSpare(s); err != nil {
 				return err
 			}
-		} else if err := g.addSpare(s); err != nil {
+			continue
+		}
+		n := uint64(1)
+		if all := s.homes / segmentGroups; s.segments < all {
+			n = min(1+all/segmentsPer, all-s.segments)
+		}
+		if err := g.addSegments(s, n); err != nil {
 			return err
 		}
 	}
@@ -200,7 +206,7 @@ func (g *ground) reach(s *scale, address uint64) error {
 
 // segmentsPer is how much a table is larger than what is allocated at a time: headers lie together in larger
 // pieces, and what is not used yet is little.
-const segmentsPer = 128
+const segmentsPer = 256
 
 // addSegments allocates n segments.
 func (g *ground) addSegments(s *scale, n uint64) error {
@@ -212,17 +218,13 @@ func (g *ground) addSegments(s *scale, n uint64) error {
 		missing = s.first
 	}
 	groups := n*segmentGroups - missing
-	headers, err := g.take(groups, headerSize, 64)
-	if err != nil {
-		return err
-	}
 	slotsSize := groupSlots * g.slotSize
-	slots, err := g.take(groups, slotsSize, 64)
+	off, err := g.take(groups, headerSize+slotsSize, 64)
 	if err != nil {
 		return err
 	}
 	// The offset of the segment's start may wrap, and wraps back.
-	at := segment{headers - missing*headerSize, slots - missing*uint64(slotsSize)}
+	at := segment{off - missing*headerSize, off + groups*headerSize - missing*uint64(slotsSize)}
 	for range n {
 		*g.segment(s, s.segments) = at
 		at.headers += segmentGroups * headerSize

@@ -126,7 +126,7 @@ func (t *table[K, V]) findFrom(s *scale, address uint64, key K, tags uint64) *sl
 
 // insert makes a slot for a key that is not there, which the caller writes: all of it. It fails, and nothing
 // is changed, if there is no memory.
-func (t *table[K, V]) insert(hash uint64, tag uint8) (*slot[K, V], error) {
+func (t *table[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	h := t.head
 	if h.count<<paceBits >= h.due {
 		if err := t.move(); err != nil {
@@ -146,16 +146,19 @@ func (t *table[K, V]) insert(hash uint64, tag uint8) (*slot[K, V], error) {
 		free = unused(words(header))
 	}
 	i := free.first()
+	if address != home {
+		i = free.last() // pull looks there first
+	}
 	for ; home < address; home++ {
 		addPast(t.header(s, home))
 	}
-	setTag(header, i, tag)
+	setTag(header, i, tagOf(hash))
 	h.count++
 	h.changes++
 	return slotAt[K, V](slots, i), nil
 }
 
-// remove empties the slot of a key whose hash is given.
+// remove empties the slot of a key whose hash is given. Other entries may move closer to their homes.
 func (t *table[K, V]) remove(hash uint64, gone *slot[K, V]) {
 	h := t.head
 	s, from := h.seek(hash)
@@ -164,12 +167,45 @@ func (t *table[K, V]) remove(hash uint64, gone *slot[K, V]) {
 		s, from = h.old(), h.old().first+h.moved
 		header, address = t.owner(s, from, gone)
 	}
-	setTag(header, (uintptr(unsafe.Pointer(gone))-uintptr(t.slots(s, address)))/max(t.slotSize, 1), 0)
 	for ; from < address; from++ {
 		dropPast(t.header(s, from))
 	}
+	setTag(header, (uintptr(unsafe.Pointer(gone))-uintptr(t.slots(s, address)))/max(t.slotSize, 1), 0)
 	h.count--
 	h.changes++
+	t.pull(s, address)
+}
+
+// pullMost is how many groups a deletion looks at to fill the slot that it emptied.
+const pullMost = 2
+
+// pull fills the slot that was emptied with an entry that went past its group, then the slot where that was, and so
+// on. Without it entries would lie farther from their homes the longer the map lives.
+func (t *table[K, V]) pull(s *scale, to uint64) {
+	h := t.head
+	header, slots := groupAt(t.base, s.dir, to, unsafe.Sizeof(slot[K, V]{}))
+	for from, look := to, 0; past(t.header(s, from)) != 0 && look < pullMost; look++ {
+		from++
+		fromHeader, fromSlots := groupAt(t.base, s.dir, from, unsafe.Sizeof(slot[K, V]{}))
+		for m := used(words(fromHeader)); m != 0; {
+			i := m.last()
+			m ^= 1 << (4*i + 3)
+			e := slotAt[K, V](fromSlots, i)
+			hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
+			if its, home := h.seek(hash); its == s && home > to {
+				continue
+			}
+			free := unused(words(header)).first()
+			setTag(header, free, tagOf(hash))
+			*slotAt[K, V](slots, free) = *e
+			setTag(fromHeader, i, 0)
+			for ; to < from; to++ {
+				dropPast(t.header(s, to))
+			}
+			header, slots = fromHeader, fromSlots
+			break
+		}
+	}
 }
 
 // owner returns the group that a slot is in; nil if an entry whose search starts at the address cannot be there.

@@ -249,10 +249,14 @@ func TestMapNoMemory(t *testing.T) {
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Fatalf("%d entries, then %v", n, err)
 	}
-	for range 3 {
+	used := a.top
+	for range 300 {
 		if err := m.TryPut(n, 0); !errors.Is(err, guard.ErrNoMemory) {
 			t.Fatal(err)
 		}
+	}
+	if a.top != used {
+		t.Errorf("%d bytes are lost by calls that fail", a.top-used)
 	}
 	m.check()
 	if uint64(m.Len()) != n {
@@ -272,5 +276,26 @@ func TestMapNoMemory(t *testing.T) {
 	}
 	if err := m.TryPut(n, 1); err != nil {
 		t.Fatalf("after half was deleted: %v", err)
+	}
+
+	b := openTest(t, Config{Limit: 100 << 10})
+	sm := NewStringMap[byte](b, 0)
+	for n, err = 0, nil; err == nil; n++ {
+		err = sm.TryPut(fmt.Sprint(n), byte(n))
+	}
+	used = b.top
+	for range 300 {
+		if err := sm.TryPut(strings.Repeat("x", 99<<10), 1); !errors.Is(err, guard.ErrNoMemory) {
+			t.Fatal(err)
+		}
+	}
+	if b.top != used || sm.Len() != int(n-1) {
+		t.Errorf("%d bytes are lost by calls that fail, %d entries of %d", b.top-used, sm.Len(), n-1)
+	}
+	sm.check()
+	for k := range n - 1 {
+		if v, ok := sm.Get(fmt.Sprint(k)); v != byte(k) || !ok {
+			t.Fatalf("%d is lost", k)
+		}
 	}
 }

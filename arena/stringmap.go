@@ -15,15 +15,15 @@ type StringMap[V any] struct {
 	next, end uint64 // offsets: where the next key's bytes go
 }
 
-// text is a key: where its bytes are, and the half of its hash that says where its home is.
+// text is a key: where its bytes are, and half of their hash.
 type text struct {
 	off  uint64
 	size uint32
 	hash uint32
 }
 
-// spread returns the hash as it is laid over a scale.
-func (k text) spread() uint64 { return uint64(k.hash)<<32 | mark }
+// spread makes a hash of the half that a text keeps.
+func spread(half uint32) uint64 { return uint64(half)<<32 | uint64(uint8(half))<<tagShift | nonzero }
 
 // NewStringMap makes an empty map, as NewMap does.
 func NewStringMap[V any](a *Arena, hint int) *StringMap[V] {
@@ -42,7 +42,7 @@ func (m *StringMap[V]) Len() int {
 
 // Get returns the value of key, and whether it is there.
 func (m *StringMap[V]) Get(key string) (v V, ok bool) {
-	if s, _, _ := m.look(key); s != nil {
+	if s, _ := m.look(key); s != nil {
 		return s.value, true
 	}
 	return v, false
@@ -51,7 +51,7 @@ func (m *StringMap[V]) Get(key string) (v V, ok bool) {
 // Lookup returns a pointer to the value of key, nil if it is not there. The pointer is valid until
 // the next insertion or deletion.
 func (m *StringMap[V]) Lookup(key []byte) *V {
-	if s, _, _ := m.look(view(key)); s != nil {
+	if s, _ := m.look(view(key)); s != nil {
 		return &s.value
 	}
 	return nil
@@ -85,7 +85,7 @@ func (m *StringMap[V]) Entry(key []byte) (v *V, inserted bool) {
 
 // Delete removes key and tells whether it was there.
 func (m *StringMap[V]) Delete(key string) bool {
-	s, hash, _ := m.look(key)
+	s, hash := m.look(key)
 	if s == nil {
 		return false
 	}
@@ -110,72 +110,77 @@ func (m *StringMap[V]) string(k *text) string {
 	return unsafe.String((*byte)(m.at(k.off)), int(k.size))
 }
 
-// look returns the slot of a key, nil if it is not there, and its hash and tag.
-func (m *StringMap[V]) look(key string) (*slot[text, V], uint64, uint8) {
+// look returns the slot of a key, nil if it is not there, and its hash.
+func (m *StringMap[V]) look(key string) (*slot[text, V], uint64) {
 	m.alive()
-	full := m.head.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key)))
-	tag := tagOf(full)
-	hash := full>>32<<32 | mark
-	s, address := m.head.seek(hash)
-	tags := uint64(tag) * lows
+	h := m.head
+	half := uint32(h.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)
+	hash := spread(half)
+	s, address := h.seek(hash)
+	tags := uint64(tagOf(hash)) * lows
 	for {
 		header, slots := groupAt(m.base, s.dir, address, unsafe.Sizeof(slot[text, V]{}))
 		even, odd := words(header)
 		for l := matching(even, odd, tags); l != 0; l &= l - 1 {
 			e := slotAt[text, V](slots, l.first())
-			if e.key.hash == uint32(full>>32) && int(e.key.size) == len(key) && m.string(&e.key) == key {
-				return e, hash, tag
+			if e.key.hash == half && int(e.key.size) == len(key) && m.string(&e.key) == key {
+				return e, hash
 			}
-		}
-		if odd>>56 == 0 {
-			if old := m.head.old(); s != old && m.head.isLeft(hash) {
-				s, address = old, old.first+m.head.moved
-				continue
-			}
-			return nil, hash, tag
 		}
 		address++
+		if odd>>56 == 0 {
+			old := h.old()
+			if s == old || !h.isLeft(hash) {
+				return nil, hash
+			}
+			s, address = old, old.first+h.moved
+		}
 	}
 }
 
 // upsert returns the slot of a key, which it inserts if it is not there.
 func (m *StringMap[V]) upsert(key string) (s *slot[text, V], inserted bool, err error) {
-	s, hash, tag := m.look(key)
+	s, hash := m.look(key)
 	if s != nil {
 		return s, false, nil
 	}
+	if s, err = m.insert(hash); err != nil {
+		return nil, false, err
+	}
 	off, err := m.copy(key)
 	if err != nil {
+		m.remove(hash, s)
 		return nil, false, err
 	}
-	if s, err = m.insert(hash, tag); err != nil {
-		return nil, false, err
-	}
-	m.next = off + uint64(len(key))
 	*s = slot[text, V]{key: text{off, uint32(len(key)), uint32(hash >> 32)}}
 	m.checked()
 	return s, true, nil
 }
 
-const (
-	keyBlock      = 8 << 10 // bytes of keys that are allocated at a time, in all but small maps
-	keyBlockLeast = 256
-)
+// keyBlock is the bytes of keys that are allocated at a time, once there are so many.
+const keyBlock = 8 << 10
 
-// copy copies a key's bytes to where the next key goes. It is lost again if m.next is not moved behind it.
+// copy copies a key's bytes into the arena.
 func (m *StringMap[V]) copy(key string) (off uint64, err error) {
 	n := uint64(len(key))
-	if n > math.MaxUint32 {
+	block := min(max(m.head.count*8, 256), keyBlock)
+	switch {
+	case n > math.MaxUint32:
 		return 0, fmt.Errorf("arena: StringMap: a key of %d bytes is longer than 4 GiB", n)
-	}
-	if n > m.end-m.next {
-		size := max(n, min(max(m.head.count*8, keyBlockLeast), keyBlock))
-		if m.next, err = m.take(size, 1, granule); err != nil {
-			m.end = m.next
+	case n <= m.end-m.next:
+		off = m.next
+		m.next += n
+	case n > block/4:
+		// Alone, for the rest of the block would be lost.
+		if off, err = m.take(n, 1, granule); err != nil {
 			return 0, err
 		}
-		m.end = m.next + size
+	default:
+		if off, err = m.take(block, 1, granule); err != nil {
+			return 0, err
+		}
+		m.next, m.end = off+n, off+block
 	}
-	copy(unsafe.Slice((*byte)(m.at(m.next)), n), key)
-	return m.next, nil
+	copy(unsafe.Slice((*byte)(m.at(off)), n), key)
+	return off, nil
 }
