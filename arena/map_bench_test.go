@@ -149,7 +149,7 @@ func BenchmarkMapStruct(b *testing.B) {
 		tenant, kind uint32
 		id           uint64
 	}
-	type value struct{ sum, count, last uint64 }
+	type value [3]uint64
 	const n = 1_000_000
 	keys := make([]key, n)
 	for i := range keys {
@@ -166,7 +166,7 @@ func BenchmarkMapStruct(b *testing.B) {
 		for i := range b.N {
 			k := keys[i%n]
 			v, _ := m.Get(k)
-			v.count++
+			v[1]++
 			m.Put(k, v)
 		}
 	})
@@ -180,7 +180,7 @@ func BenchmarkMapStruct(b *testing.B) {
 		for i := range b.N {
 			k := keys[i%n]
 			v := m[k]
-			v.count++
+			v[1]++
 			m[k] = v
 		}
 	})
