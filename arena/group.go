@@ -6,23 +6,26 @@ import (
 	"unsafe"
 )
 
-// A group is 15 slots for entries, and a header of 16 bytes, which lies apart. The header has a byte for
-// each slot, its tag: 8 bits of the hash of the key that lies there, or 0 if the slot is empty; and how many
-// entries went past this group because it was full.
+// A group is 15 slots for entries, and a header of 16 bytes, which lies apart. The header has a
+// byte for each slot: 7 bits of the hash of the key that lies there, its tag, which is not 0, and a
+// bit that says whether it is a stray, with its home in a group before; or 0 if the slot is empty.
+// The last byte counts the entries that went past this group because it was full.
 //
 //	byte 0  1  2  3  4  5  6  7 │ 8  9 10 11 12 13 14 15
 //	slot 0  2  4  6  8 10 12 14 │ 1  3  5  7  9 11 13 past
 //	     even                   │ odd
 //
-// All tags are looked at with two words. A set of slots is a word with 4 bits for each, of
-// which one is used: slot i is bit 4i+3. Even and odd slots are apart so that the two words
-// fall into one another, and the slot's number is where the bit is, divided by 4.
+// All slots are looked at with two words. A set of slots is a word with 4 bits for each, of which
+// one is used: slot i is bit 4i+3. Even and odd slots are apart so that the two words fall into one
+// another, and the slot's number is where the bit is, divided by 4.
 const (
 	groupSlots = 15
 	headerSize = 16
 
-	lows  = 0x0101010101010101
-	highs = 0x8080808080808080
+	stray     = 0x80
+	lows      = 0x0101010101010101
+	highs     = 0x8080808080808080
+	strayTags = highs // makes of the bytes of a tag those of a stray
 
 	// past counts to pastMost and stays there: the group is then passed by every search
 	// until it is emptied.
@@ -32,7 +35,7 @@ const (
 
 // tagOf returns the tag for a hash, of bits that are well mixed and did not choose the group. It is neither 0 nor 1.
 func tagOf(hash uint64) uint8 {
-	tag := uint32(uint8(hash >> tagShift))
+	tag := uint32(hash>>tagShift) & (stray - 1)
 	return uint8(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
 }
 
@@ -53,21 +56,26 @@ func setWords(header unsafe.Pointer, even, odd uint64) {
 // slotSet is a set of slots of one group.
 type slotSet uint64
 
-// matching returns the slots whose tag is that of tags, which has it in every byte. Rarely there are more: where a
-// tag differs from it in the lowest bit, and the subtraction borrowed. An empty slot never is among them,
-// because no tag is 1.
+// matching returns the slots whose byte is that of tags, which has it everywhere. Rarely there are
+// more: where a byte differs from it in the lowest bit, and the subtraction borrowed. An empty slot
+// never is among them, because no tag is 1.
 func matching(even, odd, tags uint64) slotSet {
 	even ^= tags
 	odd ^= tags
-	return slotSet((even-lows)&^even&highs>>4 | (odd-lows)&^odd&(highs>>8))
+	return slots((even-lows)&^even, (odd-lows)&^odd)
 }
 
 // used returns the slots that have an entry.
 func used(even, odd uint64) slotSet {
-	even |= even&^highs + ^uint64(highs)
-	odd |= odd&^highs + ^uint64(highs)
-	return slotSet(even&highs>>4 | odd&(highs>>8))
+	const rest = ^uint64(highs)
+	return slots(even&rest+rest, odd&rest+rest)
 }
+
+// strays returns the slots whose entry has its home in a group before.
+func strays(even, odd uint64) slotSet { return slots(even, odd) }
+
+// slots makes a set of the high bits of all bytes that belong to slots.
+func slots(even, odd uint64) slotSet { return slotSet(even&highs>>4 | odd&(highs>>8)) }
 
 // unused returns the others.
 func unused(even, odd uint64) slotSet {
@@ -76,7 +84,6 @@ func unused(even, odd uint64) slotSet {
 }
 
 func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
-func (s slotSet) last() uintptr  { return uintptr(63-bits.LeadingZeros64(uint64(s))) / 4 }
 func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
 // setTag writes the tag of a slot. It writes a whole word: a search that follows at once reads whole

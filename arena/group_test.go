@@ -13,7 +13,7 @@ func TestGroup(t *testing.T) {
 		var tags [groupSlots]uint8
 		for i := range tags {
 			if rand.IntN(3) > 0 {
-				tags[i] = tagOf(uint64(rand.IntN(8)) << tagShift)
+				tags[i] = tagOf(uint64(rand.IntN(8))<<tagShift) | uint8(rand.IntN(2))*stray
 			}
 			if rand.IntN(2) == 0 {
 				setTag(p, uintptr(i), tags[i])
@@ -24,14 +24,14 @@ func TestGroup(t *testing.T) {
 		header[pastByte] = uint8(rand.IntN(256)) // is no tag
 		search := tagOf(uint64(rand.IntN(8)) << tagShift)
 		even, odd := words(p)
-		found, inUse, free := matching(even, odd, uint64(search)*lows), used(even, odd), unused(even, odd)
+		found, inUse, free, away := matching(even, odd, uint64(search)*lows), used(even, odd), unused(even, odd), strays(even, odd)
 		for i, tag := range tags {
 			bit := slotSet(1) << (4*i + 3)
 			if tagAt(p, uintptr(i)) != tag || (inUse&bit != 0) != (tag != 0) || (free&bit != 0) != (tag == 0) {
 				t.Fatalf("slot %d of %v", i, header)
 			}
-			if tag == search && found&bit == 0 || found&bit != 0 && tag != search && tag != search^1 {
-				t.Fatalf("searching %d finds %x in %v", search, found, header)
+			if tag == search && found&bit == 0 || found&bit != 0 && tag != search && tag != search^1 || (away&bit != 0) != (tag&stray != 0) {
+				t.Fatalf("searching %d finds %x, strays are %x, in %v", search, found, away, header)
 			}
 		}
 		if n := inUse.count() + free.count(); n != groupSlots {

@@ -60,7 +60,7 @@ func TestHashSpreads(t *testing.T) {
 			s := newSeed()
 			keys := map[uint64]bool{}
 			var full [groups]int
-			var tags [256]int
+			var tags [stray]int
 			for i := range uint64(n) {
 				h := hash(s, i)
 				if keys[h] {
@@ -80,7 +80,7 @@ func TestHashSpreads(t *testing.T) {
 				t.Errorf("%s: groups are %.2f times as uneven as random ones", name, square/groups)
 			}
 			for tag, n := range tags {
-				if tag > 3 && (n > 2*len(keys)/254+40) {
+				if tag > 3 && n > 2*len(keys)/stray+40 {
 					t.Errorf("%s: %d of %d keys have the tag %d", name, n, len(keys), tag)
 				}
 			}

@@ -39,10 +39,14 @@ func (t *table[K, V]) check() {
 				e := slotAt[K, V](slots, m.first())
 				hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
 				its, home := h.seek(hash)
+				tag := tagOf(hash)
+				if its != s || home != address {
+					tag |= stray
+				}
 				if its != s && h.isLeft(hash) {
 					its, home = old, from
 				}
-				holds(tagAt(header, m.first()) == tagOf(hash), "the tag at %d is that of the key", address)
+				holds(tagAt(header, m.first()) == tag, "the tag at %d is that of the key", address)
 				holds(its == s && home <= address, "the entry at %d has its home there or before: %d", address, home)
 				for ; home < address; home++ {
 					passed[home]++

@@ -122,13 +122,15 @@ func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
 func (t *table[K, V]) place(hash uint64) *slot[K, V] {
 	to := t.head.new()
 	address, _ := bits.Mul64(hash, to.homes)
+	tag := tagOf(hash)
 	for address += to.first; ; address++ {
 		header, slots := groupAt(t.base, to.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		if free := unused(words(header)); free != 0 {
-			setTag(header, free.first(), tagOf(hash))
+			setTag(header, free.first(), tag)
 			return slotAt[K, V](slots, free.first())
 		}
 		addPast(header)
+		tag |= stray
 	}
 }
 

@@ -78,6 +78,7 @@ func (t *table[K, V]) quickly() func(t *table[K, V], key K) *slot[K, V] {
 				}
 			}
 			address++
+			tags |= strayTags
 			if odd>>56 == 0 {
 				old := h.old()
 				if s == old || !h.isLeft(hash) {
@@ -101,7 +102,7 @@ func (t *table[K, V]) carefully() func(t *table[K, V], key K) *slot[K, V] {
 		tags := uint64(tagOf(hash)) * lows
 		e := t.findFrom(s, address, key, tags)
 		if e == nil && h.isLeft(hash) {
-			e = t.findFrom(h.old(), h.old().first+h.moved, key, tags)
+			e = t.findFrom(h.old(), h.old().first+h.moved, key, tags|strayTags)
 		}
 		return e
 	}
@@ -121,6 +122,7 @@ func (t *table[K, V]) findFrom(s *scale, address uint64, key K, tags uint64) *sl
 			return nil
 		}
 		address++
+		tags |= strayTags
 	}
 }
 
@@ -145,14 +147,14 @@ func (t *table[K, V]) insert(hash uint64) (*slot[K, V], error) {
 		header, slots = groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		free = unused(words(header))
 	}
-	i := free.first()
-	if address != home {
-		i = free.last() // pull looks there first
+	i, tag := free.first(), tagOf(hash)
+	if home != address {
+		tag |= stray
 	}
 	for ; home < address; home++ {
 		addPast(t.header(s, home))
 	}
-	setTag(header, i, tagOf(hash))
+	setTag(header, i, tag)
 	h.count++
 	h.changes++
 	return slotAt[K, V](slots, i), nil
@@ -179,24 +181,28 @@ func (t *table[K, V]) remove(hash uint64, gone *slot[K, V]) {
 // pullMost is how many groups a deletion looks at to fill the slot that it emptied.
 const pullMost = 2
 
-// pull fills the slot that was emptied with an entry that went past its group, then the slot where that was, and so
-// on. Without it entries would lie farther from their homes the longer the map lives.
+// pull fills the slot that was emptied with a stray of the groups behind, then the slot where that
+// was, and so on. Without it entries would lie farther from their homes the longer the map lives.
 func (t *table[K, V]) pull(s *scale, to uint64) {
 	h := t.head
 	header, slots := groupAt(t.base, s.dir, to, unsafe.Sizeof(slot[K, V]{}))
 	for from, look := to, 0; past(t.header(s, from)) != 0 && look < pullMost; look++ {
 		from++
 		fromHeader, fromSlots := groupAt(t.base, s.dir, from, unsafe.Sizeof(slot[K, V]{}))
-		for m := used(words(fromHeader)); m != 0; {
-			i := m.last()
-			m ^= 1 << (4*i + 3)
+		for m := strays(words(fromHeader)); m != 0; m &= m - 1 {
+			i := m.first()
 			e := slotAt[K, V](fromSlots, i)
 			hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
-			if its, home := h.seek(hash); its == s && home > to {
+			its, home := h.seek(hash)
+			if its == s && home > to {
 				continue
 			}
+			tag := tagOf(hash)
+			if its != s || home < to {
+				tag |= stray
+			}
 			free := unused(words(header)).first()
-			setTag(header, free, tagOf(hash))
+			setTag(header, free, tag)
 			*slotAt[K, V](slots, free) = *e
 			setTag(fromHeader, i, 0)
 			for ; to < from; to++ {

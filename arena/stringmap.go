@@ -128,6 +128,7 @@ func (m *StringMap[V]) look(key string) (*slot[text, V], uint64) {
 			}
 		}
 		address++
+		tags |= strayTags
 		if odd>>56 == 0 {
 			old := h.old()
 			if s == old || !h.isLeft(hash) {
