@@ -22,8 +22,8 @@ import (
 
 const module = "github.com/seed-9a6c551e/offheap"
 
-// floors are the folders of the house from the roof down: a package imports from lower floors only. Packages
-// below a folder live on its floor, and may import each other.
+// floors are the folders of the house from the roof down: a package imports from lower floors only.
+// Packages below a folder live on its floor, and may import each other.
 var floors = map[string]int{
 	"cmd":                5,
 	"internal/workload":  4,
@@ -189,8 +189,8 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
-// TestStory is one worked story across the floors: a service keeps an index in one arena, answers requests
-// from pooled ones, and lives within a budget.
+// TestStory is one worked story across the floors: a service keeps an index in one arena, answers
+// requests from pooled ones, and lives within a budget.
 func TestStory(t *testing.T) {
 	before := guard.Usage()
 	if err := guard.SetBudget(guard.Budget{Hard: before.Committed + 32<<20}); err != nil {
@@ -293,7 +293,7 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// TestConformance runs the suite on every allocator of the house.
+// TestConformance runs the suite on every allocator.
 func TestConformance(t *testing.T) {
 	for _, m := range []alloctest.Maker{
 		{Name: "arena.Arena", MaxAlign: 2 << 20, MaxWaste: 1 << 10, Open: func(limit int) (alloctest.Allocator, error) {

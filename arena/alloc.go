@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// MakeSlice returns a slice of zeroed elements with the given length and
-// capacity, as make does. It panics as New does; a negative length, or one above capacity, panics too.
+// MakeSlice returns a slice of zeroed elements with the given length and capacity, as make does. It
+// panics as New does; a negative length, or one above capacity, panics too.
 func MakeSlice[T any](a *Arena, length, capacity int) []T {
 	return must(TryMakeSlice[T](a, length, capacity))
 }
@@ -24,10 +24,15 @@ func TryMakeSlice[T any](a *Arena, length, capacity int) ([]T, error) {
 		return nil, err
 	}
 	p, err := a.take(size, granule)
-	if err != nil {
-		return nil, err
+	return sliceAt[T](p, length, capacity), err
+}
+
+// sliceAt returns the slice at p, nil for nil.
+func sliceAt[T any](p unsafe.Pointer, length, capacity int) []T {
+	if p == nil {
+		return nil
 	}
-	return unsafe.Slice((*T)(p), capacity)[:length], nil
+	return unsafe.Slice((*T)(p), capacity)[:length]
 }
 
 func must[T any](v T, err error) T {
@@ -60,10 +65,7 @@ func (a *Arena) TryAlloc(size, align int) ([]byte, error) {
 		return nil, err
 	}
 	p, err := a.take(uintptr(size), max(uintptr(align), granule))
-	if err != nil {
-		return nil, err
-	}
-	return unsafe.Slice((*byte)(p), size), nil
+	return sliceAt[byte](p, size, size), err
 }
 
 func checkAlloc(size, align int) error {
@@ -114,8 +116,8 @@ func Append[T any](a *Arena, s []T, values ...T) []T {
 	return grown
 }
 
-// endsAt tells whether nothing that is in use lies beyond end. It may lie there although end rounds up to top: x[:3:3]
-// must not grow over the rest of the five bytes of x.
+// endsAt tells whether nothing that is in use lies beyond end. It may lie there although end rounds
+// up to top: x[:3:3] must not grow over the rest of the five bytes of x.
 func (a *Arena) endsAt(end uintptr) bool {
 	return end == a.top || end == a.tail && alignUp(end, granule) == a.top
 }

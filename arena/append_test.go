@@ -118,7 +118,8 @@ func TestAppendMoves(t *testing.T) {
 	}
 }
 
-// TestAppendKeepsWhatACapacityHides appends to a[:n:n], which must not touch a[n], as with the built-in.
+// TestAppendKeepsWhatACapacityHides appends to a[:n:n], which must not touch a[n], as with the
+// built-in.
 func TestAppendKeepsWhatACapacityHides(t *testing.T) {
 	a := dirtied(t, Config{})
 	for n := range 17 {
@@ -183,7 +184,8 @@ func TestAppendAliases(t *testing.T) {
 	}
 }
 
-// TestAppendGrows moves a slice at every step, which should cost a few copies of each element, not n.
+// TestAppendGrows moves a slice at every step, which should cost a few copies of each element, not
+// n.
 func TestAppendGrows(t *testing.T) {
 	a := opened(t, Config{})
 	var s []uint64
@@ -258,7 +260,8 @@ func TestClone(t *testing.T) {
 	}
 }
 
-// TestPaddingIsCleared: what String, Clone and Append leave uncleared beside them must not be seen by others.
+// TestPaddingIsCleared: what String, Clone and Append leave uncleared beside them must not be seen
+// by others.
 func TestPaddingIsCleared(t *testing.T) {
 	a := dirtied(t, Config{})
 	fill := func() {

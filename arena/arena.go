@@ -34,6 +34,28 @@
 // channel, function or pointer panics and names the field. Link objects with Ref, which
 // has no pointer inside.
 //
+// # Maps
+//
+// A Map is a hash table. Entries lie in groups of 15 slots. A group has a header of 16 bytes, apart
+// from the slots: for each a tag, 7 bits of the hash and whether the entry is a stray from a group
+// before; and a count of the entries that went past the group because it was full. A search compares
+// all tags at once, and goes on to the next group only if that count is not zero; so a deletion
+// leaves nothing behind. It fills the slot that it empties with a stray, so a table through which
+// entries come and go does not degrade.
+//
+//	headers   ┌──────┬──────┬──────┬──────┬ ─ ─        hash ──▶ home = hash · homes / 2^64
+//	          │ 15+1 │ 15+1 │ 15+1 │ 15+1 │
+//	slots     ├──────┼──────┼──────┼──────┼ ─ ─        groups are in the order of hashes
+//	          │ k v… │ k v… │ k v… │ k v… │
+//	          └──────┴──────┴──────┴──────┴ ─ ─
+//
+// A table grows by an eighth at a time (small ones double). Because groups are in the order of
+// hashes, it is stretched from the front: each insertion moves at most one group from the old scale
+// to the new one, and the segments that the old scale leaves are used for the new. A boundary in
+// the hashes says which scale an entry is on. So the load stays near 86 % whatever the number of
+// entries, and no insertion waits for a whole table to be copied. All of it is in the arena and
+// without pointers.
+//
 // # Concurrency
 //
 //  1. An Arena is for one goroutine at a time.
@@ -43,9 +65,9 @@
 //
 // # Errors and panics
 //
-// New and its kin panic with an error that wraps guard.ErrNoMemory when the arena is
-// full (Config.Limit, Config.Reserve, the process's budget, the kernel); TryNew and
-// its kin return it. Misuse (a closed arena, a stale Mark, a foreign Ref) panics with a *guard.Violation.
+// New and its kin panic with an error that wraps guard.ErrNoMemory when the arena is full
+// (Config.Limit, Config.Reserve, the process's budget, the kernel); TryNew and its kin return it.
+// Misuse (a closed arena, a stale Mark, a foreign Ref) panics with a *guard.Violation.
 //
 // # Cost
 //
@@ -54,8 +76,8 @@
 //
 // # What it does not do
 //
-// It does not free single objects, and it cannot tell a
-// pointer that outlived Reset: the memory is still mapped and will be handed out again.
+// It does not free single objects, and it cannot tell a pointer that outlived Reset: the memory is
+// still mapped and will be handed out again.
 package arena
 
 import (
@@ -79,8 +101,8 @@ type Config struct {
 	// Limit is the most bytes that may be handed out at a time. Default Reserve.
 	Limit int
 
-	// Retain is the bytes that Reset keeps at least, if they were used. Default 1 MiB; 1 keeps only what recent
-	// rounds used.
+	// Retain is the bytes that Reset keeps at least, if they were used. Default 1 MiB; 1 keeps only
+	// what recent rounds used.
 	Retain int
 
 	// HugePages asks for huge pages, and commits in multiples of them: fewer and cheaper
@@ -111,14 +133,13 @@ const (
 	maxAlign = 2 << 20
 )
 
-// Arena is a stretch of memory that is freed at once. It is for one goroutine
-// at a time. The zero Arena is not usable: see Open.
-//
-// Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤ committed, once something is;
-// committed ≤ ceiling rounded up to what is committed at a time; the bytes of [top, ready) and of
-// [max(top, dirty), committed) are zero; limit is ready, or 0 to send every call to
-// the slow path (closed, in a pool, type words not trusted).
+// Arena is a stretch of memory that is freed at once. It is for one goroutine at a time. The zero
+// Arena is not usable: see Open.
 type Arena struct {
+	// Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤ committed, once
+	// something is; committed ≤ ceiling rounded up to what is committed at a time; the bytes of
+	// [top, ready) and of [max(top, dirty), committed) are zero; limit is ready, or 0 to send every
+	// call to the slow path (closed, in a pool, type words not trusted).
 	top   uintptr
 	limit uintptr
 	base  unsafe.Pointer
@@ -193,9 +214,10 @@ func mapRegion(c Config, reserve int) (*guard.Region, Config, error) {
 	if c.Retain == 0 {
 		c.Retain = defaultRetain
 	}
-	c.Reserve = (c.Reserve + maxAlign - 1) &^ (maxAlign - 1)
+	c.Reserve = int(alignUp(uintptr(c.Reserve), maxAlign))
 	region, err := guard.Map(guard.Config{
-		Name: c.Name, Size: c.Reserve, MinSize: min((least+maxAlign-1)&^(maxAlign-1), c.Reserve), HugePages: c.HugePages, Prefault: c.Prefault,
+		Name: c.Name, Size: c.Reserve, MinSize: min(int(alignUp(uintptr(least), maxAlign)), c.Reserve),
+		HugePages: c.HugePages, Prefault: c.Prefault,
 	})
 	if err != nil {
 		return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)
@@ -207,7 +229,26 @@ func mapRegion(c Config, reserve int) (*guard.Region, Config, error) {
 	return region, c, nil
 }
 
-// setReady says up to where memory is zero, and lets the fast path see it as far as Config.Limit allows.
+// unit is what is committed and decommitted in multiples of.
+func (c *Config) unit() uintptr {
+	if c.HugePages {
+		return maxAlign
+	}
+	return uintptr(guard.PageSize())
+}
+
+// full is the error for size bytes that do not fit behind top.
+func (c *Config) full(size, top uintptr) error {
+	name := "Limit"
+	if c.Limit == c.Reserve {
+		name = "Reserve"
+	}
+	return fmt.Errorf("arena: %q: %d bytes more than the %d in use exceed its %s of %d: %w",
+		c.Name, size, top-first, name, c.Limit, guard.ErrNoMemory)
+}
+
+// setReady says up to where memory is zero, and lets the fast path see it as far as Config.Limit
+// allows.
 func (a *Arena) setReady(to uintptr) {
 	a.ready = min(to, a.ceiling)
 	if pointerfree.Trusted {
@@ -215,10 +256,10 @@ func (a *Arena) setReady(to uintptr) {
 	}
 }
 
-// Close runs the OnReset callbacks, last first, and gives everything back. Memory of the arena
-// must not be used any more: it faults. A second Close is an error that wraps guard.ErrClosed; after another
-// error, where the kernel refused, Close may be called again.
-// An arena of a Pool is closed by the pool: closing it is an error.
+// Close runs the OnReset callbacks, last first, and gives everything back. Memory of the arena must
+// not be used any more: it faults. A second Close is an error that wraps guard.ErrClosed; after
+// another error, where the kernel refused, Close may be called again. An arena of a Pool is closed
+// by the pool: closing it is an error.
 func (a *Arena) Close() error {
 	if a.pool != nil {
 		return fmt.Errorf("arena: close %q: it belongs to a pool", a.config.Name)

@@ -30,7 +30,8 @@ func opened(t testing.TB, c Config) *Arena {
 	return a
 }
 
-// nothingLeft fails the test if, at its end, regions or charges are there that were not at the first call.
+// nothingLeft fails the test if, at its end, regions or charges are there that were not at the
+// first call.
 func nothingLeft(t testing.TB) {
 	t.Helper()
 	if watched[t.Name()] {

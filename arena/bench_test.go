@@ -92,8 +92,8 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// BenchmarkConcurrent shares rounds of 64-byte objects among goroutines; the time is of one object, whoever
-// allocates it, in memory that was touched before.
+// BenchmarkConcurrent shares rounds of 64-byte objects among goroutines; the time is of one object,
+// whoever allocates it, in memory that was touched before.
 func BenchmarkConcurrent(b *testing.B) {
 	for _, goroutines := range []int{1, 2} {
 		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {

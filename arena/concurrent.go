@@ -2,15 +2,15 @@ package arena
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// Concurrent is an arena that any number of goroutines allocate from at once.
-// NewIn, MakeSliceIn, StringIn, Alloc and their Try forms allocate, RefIn and Ref.DerefIn make and follow
-// references.
+// Concurrent is an arena that any number of goroutines allocate from at once. NewIn, MakeSliceIn,
+// StringIn, Alloc and their Try forms allocate, RefIn and Ref.DerefIn make and follow references.
 //
 //	        next ──────────────▶
 //	┌──────┬──────┬──────┬──────┬─────────────────────────────
@@ -21,7 +21,8 @@ import (
 // no lock and shares no cache line. A new chunk is carved off by moving next; large
 // objects are carved off alone. What is left of a chunk when it is replaced is lost until Reset.
 //
-// Reset and Close take memory away from everybody: call them when no other goroutine uses the arena.
+// Reset and Close take memory away from everybody: call them when no other goroutine uses the
+// arena.
 type Concurrent struct {
 	base   unsafe.Pointer
 	chunks []chunk // one for each processor, and an empty one at the end for those beyond
@@ -36,6 +37,8 @@ type Concurrent struct {
 	region  *guard.Region
 	config  Config
 	closed  bool
+
+	committing sync.Mutex
 }
 
 // chunk is where a processor allocates: the bytes of [top, limit) are zero. It is alone on
@@ -51,9 +54,9 @@ type chunk struct {
 // it is one system call, touching it is one fault for each of its OS pages.
 const chunkSize = 256 << 10
 
-// alone tells whether an object is carved off alone: one of more than an eighth of a chunk, so that less than
-// that is lost when the next object does not fit; one aligned to more than 4 KiB; and one of no size, which
-// would fit into a chunk that is not there.
+// alone tells whether an object is carved off alone: one of more than an eighth of a chunk, so that
+// less than that is lost when the next object does not fit; one aligned to more than 4 KiB; and one
+// of no size, which would fit into a chunk that is not there.
 func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.chunk/8 || align > 4096 }
 
 // OpenConcurrent reserves an arena for many goroutines. Config.Retain is not used: Reset keeps
@@ -95,10 +98,7 @@ func TryMakeSliceIn[T any](k *Concurrent, length, capacity int) ([]T, error) {
 		return nil, err
 	}
 	p, err := k.take(size, granule)
-	if err != nil {
-		return nil, err
-	}
-	return unsafe.Slice((*T)(p), capacity)[:length], nil
+	return sliceAt[T](p, length, capacity), err
 }
 
 // Alloc returns size zeroed bytes aligned to align, as Arena.Alloc does, from any goroutine.
@@ -110,10 +110,7 @@ func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
 		return nil, err
 	}
 	p, err := k.take(uintptr(size), max(uintptr(align), granule))
-	if err != nil {
-		return nil, err
-	}
-	return unsafe.Slice((*byte)(p), size), nil
+	return sliceAt[byte](p, size, size), err
 }
 
 // StringIn returns a copy of s that lives in the arena, as String does, from any goroutine.
@@ -149,8 +146,8 @@ func (r Ref[T]) DerefIn(k *Concurrent) *T {
 func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 	if !k.alone(size, align) {
 		c := k.enter()
-		off := (c.top + align - 1) &^ (align - 1)
-		if end := (off + size + granule - 1) &^ (granule - 1); end <= c.limit {
+		off := alignUp(c.top, align)
+		if end := alignUp(off+size, granule); end <= c.limit {
 			c.top = end
 			k.leave(c)
 			return unsafe.Add(k.base, off), nil
@@ -180,8 +177,8 @@ func (k *Concurrent) refill(size, align uintptr) (unsafe.Pointer, error) {
 	}
 	rest := alignUp(off+size, granule)
 	c := k.enter()
-	// Another goroutine may have refilled this processor meanwhile, and this one may have moved to another: the
-	// chunk with more in it stays.
+	// Another goroutine may have refilled this processor meanwhile, and this one may have moved to
+	// another: the chunk with more in it stays.
 	if c != k.empty() && limit-rest > c.limit-c.top {
 		c.top, c.limit = rest, limit
 	}
@@ -189,8 +186,8 @@ func (k *Concurrent) refill(size, align uintptr) (unsafe.Pointer, error) {
 	return unsafe.Add(k.base, off), nil
 }
 
-// empty is the chunk of processors that were added after OpenConcurrent. Nothing is ever put into it, because
-// they would share it without a lock.
+// empty is the chunk of processors that were added after OpenConcurrent. Nothing is ever put into
+// it, because they would share it without a lock.
 func (k *Concurrent) empty() *chunk { return &k.chunks[len(k.chunks)-1] }
 
 func (k *Concurrent) beyond() bool {
@@ -199,13 +196,14 @@ func (k *Concurrent) beyond() bool {
 	return c == k.empty()
 }
 
-// carve takes the next want bytes, or only least where no more are left, commits them and makes them zero.
+// carve takes the next want bytes, or only least where no more are left, commits them and makes
+// them zero.
 func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err error) {
 	for {
 		from := k.next.Load()
 		off = alignUp(from, align)
 		if least > k.ceiling || off > k.ceiling-least {
-			return 0, 0, k.full(least, from)
+			return 0, 0, k.config.full(least, from)
 		}
 		end = alignUp(off+min(want, k.ceiling-off), granule)
 		if !k.next.CompareAndSwap(from, end) {
@@ -223,12 +221,7 @@ func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err er
 
 // ready commits [off, end) and clears what was used before the last Reset.
 func (k *Concurrent) ready(off, end uintptr) error {
-	page := uintptr(guard.PageSize())
-	if k.config.HugePages {
-		page = maxAlign
-	}
-	lo, hi := off&^(page-1), min(alignUp(end, page), uintptr(k.region.Size()))
-	if err := k.region.Commit(int(lo), int(hi-lo)); err != nil {
+	if err := k.commit(off, end); err != nil {
 		return err
 	}
 	if off < k.dirty {
@@ -237,8 +230,15 @@ func (k *Concurrent) ready(off, end uintptr) error {
 	return nil
 }
 
-func (k *Concurrent) full(size, used uintptr) error {
-	return fmt.Errorf("arena: %q: %d bytes more than the %d in use exceed its Limit of %d: %w", k.config.Name, size, used-first, k.config.Limit, guard.ErrNoMemory)
+// commit makes [off, end) usable. One goroutine at a time: two that share an OS page would both be
+// charged for it, until the second finds it committed, and so be refused for nothing where the
+// budget is nearly used up.
+func (k *Concurrent) commit(off, end uintptr) error {
+	unit := k.config.unit()
+	lo, hi := off&^(unit-1), min(alignUp(end, unit), uintptr(k.region.Size()))
+	k.committing.Lock()
+	defer k.committing.Unlock()
+	return k.region.Commit(int(lo), int(hi-lo))
 }
 
 func (k *Concurrent) usable(op string) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -25,7 +26,8 @@ func concurrent(t testing.TB, c Config) *Concurrent {
 	return k
 }
 
-// TestConcurrentForms checks each form on one goroutine, over several resets: alignment, zeroes, no overlap.
+// TestConcurrentForms checks each form on one goroutine, over several resets: alignment, zeroes, no
+// overlap.
 func TestConcurrentForms(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		k := concurrent(t, Config{})
@@ -84,7 +86,8 @@ func TestConcurrentForms(t *testing.T) {
 	})
 }
 
-// TestConcurrentStrings: a string must not follow what it was made of, nor the next object show through.
+// TestConcurrentStrings: a string must not follow what it was made of, nor the next object show
+// through.
 func TestConcurrentStrings(t *testing.T) {
 	k := concurrent(t, Config{})
 	for n := range 50 {
@@ -240,5 +243,25 @@ func TestConcurrentHugePages(t *testing.T) {
 	smear(k.Alloc(2<<20, 8))
 	if c := k.Stats().Committed; c != 2*maxAlign {
 		t.Fatalf("%d bytes committed", c)
+	}
+}
+
+// TestConcurrentCommitsInTurn holds the lock under which memory is committed: an allocation that
+// needs some must wait for it before it is charged.
+func TestConcurrentCommitsInTurn(t *testing.T) {
+	k := concurrent(t, Config{})
+	before := guard.Committed()
+	done := make(chan []byte)
+	k.committing.Lock()
+	go func() { done <- k.Alloc(100, 8) }()
+	select {
+	case <-done:
+		t.Error("allocated without the lock")
+	case <-time.After(50 * time.Millisecond):
+		if c := guard.Committed(); c != before {
+			t.Errorf("%d bytes were charged without the lock", c-before)
+		}
+		k.committing.Unlock()
+		<-done
 	}
 }

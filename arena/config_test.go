@@ -58,7 +58,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestSmallerReservation is a system that refuses the default: it is halved, not below what Limit needs.
+// TestSmallerReservation is a system that refuses the default: it is halved, not below what Limit
+// needs.
 func TestSmallerReservation(t *testing.T) {
 	// Without addresses in quarantine, for guard would give those back first.
 	defer guard.SetQuarantine(guard.SetQuarantine(0))

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// scenario does everything with arenas that leads to system calls. It notes the errors that it meets, tries
-// again what failed, and checks contents as it goes.
+// scenario does everything with arenas that leads to system calls. It notes the errors that it
+// meets, tries again what failed, and checks contents as it goes.
 type scenario struct {
 	t    *testing.T
 	what string
@@ -168,8 +168,8 @@ func (s *scenario) concurrent() {
 	}
 }
 
-// TestFailEveryCall lets every system call of the scenario fail once. What is behind a call is either reported
-// or made up for; nothing is lost, nothing leaks, and the next call works.
+// TestFailEveryCall lets every system call of the scenario fail once. What is behind a call is
+// either reported or made up for; nothing is lost, nothing leaks, and the next call works.
 func TestFailEveryCall(t *testing.T) {
 	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30)) // little, so that addresses are given back too
 	reported := map[vm.Kind]int{}
@@ -228,7 +228,8 @@ func TestCloseFailsAndIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestCloseLosesItsAddresses: when memory cannot be taken out of a mapping, the mapping goes, and the arena is closed.
+// TestCloseLosesItsAddresses: when memory cannot be taken out of a mapping, the mapping goes, and
+// the arena is closed.
 func TestCloseLosesItsAddresses(t *testing.T) {
 	nothingLeft(t)
 	a, err := Open(Config{})

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// FuzzArena reads its input as operations, three bytes each after one for the Config, and does them to an arena
-// and to a model: a copy of every object, the marks, and the callbacks that are due.
+// FuzzArena reads its input as operations, three bytes each after one for the Config, and does them
+// to an arena and to a model: a copy of every object, the marks, and the callbacks that are due.
 func FuzzArena(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		if len(input) == 0 || len(input) > 3000 {
@@ -46,7 +46,8 @@ type model struct {
 	marks   []marked
 	rewinds int // since the last reset; the arena remembers as many as matter, up to 16
 
-	// What was registered and not called, oldest first, and what was called since it was last looked at.
+	// What was registered and not called, oldest first, and what was called since it was last
+	// looked at.
 	due, ran []int
 	next     int
 }
@@ -137,8 +138,8 @@ func (m *model) do(op, lo, hi byte) {
 	}
 }
 
-// attempt runs an allocation. It may fail only for want of memory, and then must have changed nothing, and only where
-// what is asked for does not fit.
+// attempt runs an allocation. It may fail only for want of memory, and then must have changed
+// nothing, and only where what is asked for does not fit.
 func (m *model) attempt(op string, size int, f func() []byte) (b []byte) {
 	top, callbacks := m.a.top, len(m.a.onReset)
 	if err := panicOf(func() { b = f() }); err != nil {

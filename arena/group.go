@@ -33,7 +33,8 @@ const (
 	pastMost = 255
 )
 
-// tagOf returns the tag for a hash, of bits that are well mixed and did not choose the group. It is neither 0 nor 1.
+// tagOf returns the tag for a hash, of bits that are well mixed and did not choose the group. It is
+// neither 0 nor 1.
 func tagOf(hash uint64) uint8 {
 	tag := uint32(hash>>tagShift) & (stray - 1)
 	return uint8(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
@@ -86,8 +87,8 @@ func unused(even, odd uint64) slotSet {
 func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
 func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
-// setTag writes the tag of a slot. It writes a whole word: a search that follows at once reads whole
-// words, and would have to wait for a byte.
+// setTag writes the tag of a slot. It writes a whole word: a search that follows at once reads
+// whole words, and would have to wait for a byte.
 func setTag(header unsafe.Pointer, slot uintptr, tag uint8) {
 	word := (*[8]byte)(unsafe.Add(header, slot&1*8))[:]
 	shift := slot / 2 * 8

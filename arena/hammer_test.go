@@ -35,7 +35,8 @@ func collecting(t *testing.T) {
 	})
 }
 
-// pieces fills an arena with objects of odd sizes and checks that all are zero first, and what was written last.
+// pieces fills an arena with objects of odd sizes and checks that all are zero first, and what was
+// written last.
 type pieces struct {
 	t    *testing.T
 	seed byte
@@ -138,7 +139,8 @@ func TestHammerConcurrent(t *testing.T) {
 	}
 }
 
-// TestHammerConcurrentFull fills an arena from many goroutines: together they get no more than the limit.
+// TestHammerConcurrentFull fills an arena from many goroutines: together they get no more than the
+// limit.
 func TestHammerConcurrentFull(t *testing.T) {
 	const limit = 8 << 20
 	k := concurrent(t, Config{Limit: limit})

@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// seed makes the hashes of one map differ from those of all others, so that nobody can prepare keys that
-// meet in one group.
+// seed makes the hashes of one map differ from those of all others, so that nobody can prepare keys
+// that meet in one group.
 type seed struct{ a, b uint64 }
 
 // nonzero is set in every hash, so that 0 is none.
@@ -20,8 +20,8 @@ func newSeed() seed { return seed{rand.Uint64(), rand.Uint64() | 1} }
 // finish is odd and has no structure: the digits of the golden ratio.
 const finish = 0x9e3779b97f4a7c15
 
-// fold multiplies to 128 bits and folds them: every bit of the factors reaches the middle of the product, and from
-// there the whole result.
+// fold multiplies to 128 bits and folds them: every bit of the factors reaches the middle of the
+// product, and from there the whole result.
 func fold(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)
 	return hi ^ lo

@@ -35,8 +35,8 @@ func TestPartsOf(t *testing.T) {
 	}
 }
 
-// TestHashSpreads hashes keys that differ little, and looks whether the groups that they fall into are as evenly
-// full as those of random keys.
+// TestHashSpreads hashes keys that differ little, and looks whether the groups that they fall into
+// are as evenly full as those of random keys.
 func TestHashSpreads(t *testing.T) {
 	const n, groups = 1 << 16, 1 << 13
 	for name, hash := range map[string]func(s seed, i uint64) uint64{

@@ -21,7 +21,7 @@ func (a *Arena) check() {
 	holds(a.top%granule == 0, "top is aligned")
 	holds(a.tail <= a.top, "tail ≤ top")
 	holds(a.limit == 0 || a.limit == a.ready, "limit is ready or 0")
-	holds(a.committed <= min(alignUp(a.ceiling, a.unit()), uintptr(a.region.Size())), "committed ≤ ceiling")
+	holds(a.committed <= min(alignUp(a.ceiling, a.config.unit()), uintptr(a.region.Size())), "committed ≤ ceiling")
 	if a.committed == 0 {
 		holds(a.ready == first && a.dirty == first, "nothing is ready where nothing is committed")
 		return

@@ -5,43 +5,27 @@ import (
 	"unsafe"
 )
 
-// # Maps: how they are built
+// Map is a hash table in an arena, for large maps that the garbage collector should not scan. Keys
+// and values are without pointers; keys are equal as Go's == says, so NaN is never found. See
+// StringMap for strings.
 //
-// Entries lie in groups of 15 slots. A group has a header of 16 bytes, apart from the slots: a tag of
-// 8 bits of the hash for each slot, and a count of the entries that went past the group because it
-// was full. A search compares all tags at once, and goes on to the next group only if that count is not zero;
-// so a deletion leaves nothing behind. It fills the slot that it empties with an entry that went past, so a table through
-// which entries come and go does not degrade.
+// From 100,000 entries on, a map takes at most 1.3 times the entries themselves if these have 16
+// bytes or more, also while it grows. A smaller one takes up to 1.5 times from 20,000 on, 1.7 from
+// 10,000 on, and one of a few entries some 600 bytes. A hint saves the time of growing, which is
+// most of that of inserting.
 //
-//	headers   ┌──────┬──────┬──────┬──────┬ ─ ─        hash ──▶ home = hash · homes / 2^64
-//	          │ 15+1 │ 15+1 │ 15+1 │ 15+1 │
-//	slots     ├──────┼──────┼──────┼──────┼ ─ ─        groups are in the order of hashes
-//	          │ k v… │ k v… │ k v… │ k v… │
-//	          └──────┴──────┴──────┴──────┴ ─ ─
+// The map belongs to its arena: using it after Reset, Close, or a Rewind that takes memory of it
+// back, is a *guard.Violation; callbacks of OnReset may still use it. Memory that a map left behind
+// when it grew out of a directory is free again only then. It is for one goroutine at a time;
+// several may search and iterate at once while none changes it.
 //
-// A table grows by an eighth at a time (small ones double). Because groups are in the order of hashes, it is stretched from
-// the front: each insertion moves at most one group from the old scale to the new one, and the segments that the old
-// scale leaves are used for the new. A boundary in the hashes says which scale an entry is on. So the load stays near 86 %
-// whatever the number of entries, and no insertion waits for a whole table to be copied. All of it is
-// in the arena and without pointers.
-
-// Map is a hash table in an arena, for large maps that the garbage collector should not scan. Keys and values are without
-// pointers; keys are equal as Go's == says, so NaN is never found. See StringMap for strings.
-//
-// From 100,000 entries on, a map takes at most 1.3 times the entries themselves if these have 16 bytes or more, also while
-// it grows. A smaller one takes up to 1.5 times from 20,000 on, 1.7 from 10,000 on, and one of a few entries some 600 bytes. A
-// hint saves the time of growing, which is most of that of inserting.
-//
-// The map belongs to its arena: using it after Reset, Close, or a Rewind that takes memory of it back, is a
-// *guard.Violation; callbacks of OnReset may still use it. Memory that a map left behind when it grew out of a directory is
-// free again only then. It is for one goroutine at a time; several may search and iterate at once while none changes it.
-//
-// It does not shrink. It hashes with a secret of its own, so keys that meet cannot be prepared; but NaNs all have
-// one hash, and very many of them make it slow.
+// It does not shrink. It hashes with a secret of its own, so keys that meet cannot be prepared; but
+// NaNs all have one hash, and very many of them make it slow.
 type Map[K comparable, V any] struct{ table[K, V] }
 
-// NewMap makes an empty map that does not grow before it has hint entries. It panics if K or V contains pointers,
-// naming the field, if hint is negative, and with an error that wraps guard.ErrNoMemory if the arena is full.
+// NewMap makes an empty map that does not grow before it has hint entries. It panics if K or V
+// contains pointers, naming the field, if hint is negative, and with an error that wraps
+// guard.ErrNoMemory if the arena is full.
 func NewMap[K comparable, V any](a *Arena, hint int) *Map[K, V] {
 	m := new(Map[K, V])
 	if err := m.open(a, "NewMap", hint); err != nil {
@@ -64,8 +48,8 @@ func (m *Map[K, V]) Get(k K) (v V, ok bool) {
 	return v, false
 }
 
-// Lookup returns a pointer to the value of k, nil if it is not there. The pointer is valid until the next
-// insertion or deletion.
+// Lookup returns a pointer to the value of k, nil if it is not there. The pointer is valid until
+// the next insertion or deletion.
 func (m *Map[K, V]) Lookup(k K) *V {
 	if s := m.find(&m.table, k); s != nil {
 		return &s.value
@@ -73,8 +57,8 @@ func (m *Map[K, V]) Lookup(k K) *V {
 	return nil
 }
 
-// Put sets the value of k. It panics with an error that wraps guard.ErrNoMemory if the table must grow and the
-// arena is full.
+// Put sets the value of k. It panics with an error that wraps guard.ErrNoMemory if the table must
+// grow and the arena is full.
 func (m *Map[K, V]) Put(k K, v V) {
 	if err := m.TryPut(k, v); err != nil {
 		panic(err)
@@ -97,8 +81,8 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 	return nil
 }
 
-// Entry returns a pointer to the value of k, and whether k was inserted just now, with a zero value. The pointer is valid
-// until the next insertion or deletion. It panics as Put does.
+// Entry returns a pointer to the value of k, and whether k was inserted just now, with a zero
+// value. The pointer is valid until the next insertion or deletion. It panics as Put does.
 func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
 	s := m.find(&m.table, k)
 	if s != nil {
@@ -121,8 +105,9 @@ func (m *Map[K, V]) Delete(k K) bool {
 	return true
 }
 
-// All iterates over the entries, in no order that means anything. The map may be changed meanwhile: an entry that is
-// deleted before it was yielded is not, one that is inserted may or may not be, and none is yielded twice.
+// All iterates over the entries, in no order that means anything. The map may be changed meanwhile:
+// an entry that is deleted before it was yielded is not, one that is inserted may or may not be,
+// and none is yielded twice.
 func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		m.alive()

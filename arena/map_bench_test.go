@@ -17,21 +17,15 @@ func randomKeys(n int) []uint64 {
 
 var sinkValue uint64
 
-// BenchmarkMap times a Map and Go's map with the same random keys: searches in an order that is not the order of
-// insertion, and a map filled from nothing.
+// BenchmarkMap times a Map and Go's map with the same random keys: searches in an order that is not
+// the order of insertion, and a map filled from nothing.
 func BenchmarkMap(b *testing.B) {
 	for _, n := range []int{1000, 1_000_000} {
 		keys := randomKeys(n)
 		asked := append([]uint64(nil), keys...)
 		rand.Shuffle(n, func(i, j int) { asked[i], asked[j] = asked[j], asked[i] })
-		absent := randomKeys(n)
 		ours := func(b *testing.B) *Map[uint64, uint64] {
-			a, err := Open(Config{HugePages: true})
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() { a.Close() })
-			m := NewMap[uint64, uint64](a, 0)
+			m := NewMap[uint64, uint64](openTest(b, Config{HugePages: true}), 0)
 			for _, k := range keys {
 				m.Put(k, k)
 			}
@@ -56,20 +50,17 @@ func BenchmarkMap(b *testing.B) {
 				}
 			}
 		}
-		run("get", func(b *testing.B) {
-			m := ours(b)
-			loop(b, asked, func(k uint64) { v, _ := m.Get(k); sinkValue += v })
-		}, func(b *testing.B) {
-			m := theirs()
-			loop(b, asked, func(k uint64) { sinkValue += m[k] })
-		})
-		run("miss", func(b *testing.B) {
-			m := ours(b)
-			loop(b, absent, func(k uint64) { v, _ := m.Get(k); sinkValue += v })
-		}, func(b *testing.B) {
-			m := theirs()
-			loop(b, absent, func(k uint64) { sinkValue += m[k] })
-		})
+		search := func(what string, keys []uint64) {
+			run(what, func(b *testing.B) {
+				m := ours(b)
+				loop(b, keys, func(k uint64) { v, _ := m.Get(k); sinkValue += v })
+			}, func(b *testing.B) {
+				m := theirs()
+				loop(b, keys, func(k uint64) { sinkValue += m[k] })
+			})
+		}
+		search("get", asked)
+		search("miss", randomKeys(n))
 		run("put", func(b *testing.B) {
 			m := ours(b)
 			loop(b, asked, func(k uint64) { m.Put(k, 1) })
@@ -102,11 +93,7 @@ func BenchmarkMap(b *testing.B) {
 			}
 		})
 		run("fill", func(b *testing.B) {
-			a, err := Open(Config{HugePages: true, Retain: 1 << 30})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer a.Close()
+			a := openTest(b, Config{HugePages: true, Retain: 1 << 30})
 			for done := 0; done < b.N; done += n {
 				a.Reset()
 				m := NewMap[uint64, uint64](a, 0)
@@ -120,11 +107,7 @@ func BenchmarkMap(b *testing.B) {
 			}
 		})
 		run("fill, with a hint", func(b *testing.B) {
-			a, err := Open(Config{HugePages: true, Retain: 1 << 30})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer a.Close()
+			a := openTest(b, Config{HugePages: true, Retain: 1 << 30})
 			for done := 0; done < b.N; done += n {
 				a.Reset()
 				m := NewMap[uint64, uint64](a, n)
@@ -186,8 +169,8 @@ func BenchmarkMapStruct(b *testing.B) {
 	})
 }
 
-// BenchmarkStringMap times a StringMap and Go's map with a million strings of 8 to 24 bytes: searches for bytes, and
-// filling a map from nothing with bytes of which most come again.
+// BenchmarkStringMap times a StringMap and Go's map with a million strings of 8 to 24 bytes:
+// searches for bytes, and filling a map from nothing with bytes of which most come again.
 func BenchmarkStringMap(b *testing.B) {
 	const n = 1_000_000
 	keys := make([][]byte, n)
@@ -237,8 +220,8 @@ func BenchmarkStringMap(b *testing.B) {
 	})
 }
 
-// BenchmarkMapCollect times a forced garbage collection: of an empty program, beside 20 million entries in an arena, and
-// beside a million in Go's map.
+// BenchmarkMapCollect times a forced garbage collection: of an empty program, beside 20 million
+// entries in an arena, and beside a million in Go's map.
 func BenchmarkMapCollect(b *testing.B) {
 	collect := func(b *testing.B) {
 		runtime.GC()

@@ -7,8 +7,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
-// checked checks the table in builds with -tags invariants: a small one after every change, a large one now
-// and then, for a check visits every entry.
+// checked checks the table in builds with -tags invariants: a small one after every change, a large
+// one now and then, for a check visits every entry.
 func (t *table[K, V]) checked() {
 	if invariant.Enabled && (t.head.count < 200 || t.head.changes%(1<<16) == 0) {
 		t.check()

@@ -5,9 +5,9 @@ import (
 	"unsafe"
 )
 
-// The load of a table is kept near loadFull. A scale is laid out anew, and larger, while
-// entries come in: each insertion moves one group at most. What has not been moved is denser than the average, but
-// not above loadMost.
+// The load of a table is kept near loadFull. A scale is laid out anew, and larger, while entries
+// come in: each insertion moves one group at most. What has not been moved is denser than the
+// average, but not above loadMost.
 const (
 	loadPer  = 1000
 	loadFull = 862
@@ -26,8 +26,8 @@ func homesFor(n uint64) uint64 {
 	return (homes + segmentGroups - 1) &^ (segmentGroups - 1)
 }
 
-// larger returns how many homes come after these: twice as many in small tables, where memory does not
-// matter, later an eighth more, in whole segments. It is never more than twice as many.
+// larger returns how many homes come after these: twice as many in small tables, where memory does
+// not matter, later an eighth more, in whole segments. It is never more than twice as many.
 func larger(homes uint64) uint64 {
 	if homes < segmentGroups {
 		return 2 * homes
@@ -45,10 +45,11 @@ func (h *mapHeader) plan() {
 	h.moved, h.boundary, h.left, h.leftSize = 0, 0, 1, 0
 }
 
-// move moves the first group that was not moved to the new scale. It fails, and nothing is changed, if
-// there is no memory.
+// move moves the first group that was not moved to the new scale. It fails, and nothing is changed,
+// if there is no memory.
 //
-// With the group its home is moved, but for entries that went past it: they come with the next groups.
+// With the group its home is moved, but for entries that went past it: they come with the next
+// groups.
 func (t *table[K, V]) move() error {
 	h := t.head
 	from, to := h.old(), h.new()
@@ -78,10 +79,11 @@ func (t *table[K, V]) move() error {
 	return nil
 }
 
-// moveEntries moves the entries of a group. Nearly all go to three groups, from near on: what is free there is
-// read once. Which of the three is as good as random, so that is an index and not a branch.
+// moveEntries moves the entries of a group. Nearly all go to three groups, from near on: what is
+// free there is read once. Which of the three is as good as random, so that is an index and not a
+// branch.
 func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
-	seed, kind, to := t.head.seed, t.hasher.kind, t.head.new()
+	to := t.head.new()
 	size := unsafe.Sizeof(slot[K, V]{})
 	var at [3]struct {
 		header, slots unsafe.Pointer
@@ -95,12 +97,7 @@ func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
 	for m := used(words(header)); m != 0; m &= m - 1 {
 		i := m.first()
 		e := (*slot[K, V])(unsafe.Add(slots, i*size))
-		var hash uint64
-		if unsafe.Sizeof(e.key) == 8 && kind == byBytes {
-			hash = seed.word(load8(unsafe.Pointer(e), 0)) // not a call
-		} else {
-			hash = t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
-		}
+		hash := hashInline(&t.ground, unsafe.Pointer(e), unsafe.Sizeof(e.key), (*ground).hash)
 		home, _ := bits.Mul64(hash, homes)
 		home += first
 		if home < uint64(len(at)) && at[home].free != 0 {
@@ -134,8 +131,8 @@ func (t *table[K, V]) place(hash uint64) *slot[K, V] {
 	}
 }
 
-// makeRoom makes sure that a number of entries find room in the new scale, if none has its home there behind the
-// address last.
+// makeRoom makes sure that a number of entries find room in the new scale, if none has its home
+// there behind the address last.
 func (g *ground) makeRoom(last uint64, entries int) error {
 	to := g.head.new()
 	for address := last; ; address++ {
@@ -149,8 +146,9 @@ func (g *ground) makeRoom(last uint64, entries int) error {
 	}
 }
 
-// recycle keeps a segment whose last group was moved. The move ends with the last home, or behind it where the last
-// entry is that went past: what there is of the old scale beyond was never used, or is empty again.
+// recycle keeps a segment whose last group was moved. The move ends with the last home, or behind
+// it where the last entry is that went past: what there is of the old scale beyond was never used,
+// or is empty again.
 func (g *ground) recycle() {
 	h := g.head
 	from := h.old()

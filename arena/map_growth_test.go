@@ -68,7 +68,8 @@ func TestMapGrowsByOneGroup(t *testing.T) {
 			}
 			moves += after - before
 		} else {
-			// The last group of a scale: that nothing is left of it is seen from what was moved before.
+			// The last group of a scale: that nothing is left of it is seen from what was moved
+			// before.
 			if after != 0 || before+1 < homes {
 				t.Fatalf("inserting %d moved %d groups of %d, and %d of the next scale", n, homes-before, homes, after)
 			}
@@ -81,7 +82,8 @@ func TestMapGrowsByOneGroup(t *testing.T) {
 	}
 }
 
-// displacement returns how many groups lie between entries and their homes: all together, and the most.
+// displacement returns how many groups lie between entries and their homes: all together, and the
+// most.
 func displacement(m *Map[uint64, uint64]) (all, most uint64) {
 	h := m.head
 	for i := range h.scales {
@@ -150,7 +152,8 @@ func TestMapChurn(t *testing.T) {
 func TestMapManyOfOneHash(t *testing.T) {
 	a := openTest(t, Config{})
 	m := NewMap[uint64, uint64](a, 0)
-	// Keys that meet: found by trying, for the map's seed is its own. All are in 1/16 of the hashes' range.
+	// Keys that meet: found by trying, for the map's seed is its own. All are in 1/16 of the
+	// hashes' range.
 	var keys []uint64
 	for k := uint64(0); len(keys) < 5000; k++ {
 		if m.hash(unsafe.Pointer(&k), 8)>>60 == 5 {

@@ -14,8 +14,9 @@ type found[K comparable, V any] struct {
 
 // each calls visit for every entry until it returns false. visit may change the table.
 //
-// It goes through the hashes in order, a home at a time. Where an entry is depends on the scales, but its
-// hash does not: so nothing is missed and nothing comes twice, however much is moved in between.
+// It goes through the hashes in order, a home at a time. Where an entry is depends on the scales,
+// but its hash does not: so nothing is missed and nothing comes twice, however much is moved in
+// between.
 func (t *table[K, V]) each(visit func(s *slot[K, V]) bool) {
 	h := t.head
 	var batch []found[K, V]
@@ -50,20 +51,15 @@ func (t *table[K, V]) each(visit func(s *slot[K, V]) bool) {
 	}
 }
 
-// collect appends the entries with hashes from one to another that a search from an address on can meet.
+// collect appends the entries with hashes from one to another that a search from an address on can
+// meet.
 func (t *table[K, V]) collect(batch []found[K, V], s *scale, address, from, last uint64) []found[K, V] {
-	seed, kind := t.head.seed, t.hasher.kind
 	for {
 		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		even, odd := words(header)
 		for m := used(even, odd); m != 0; m &= m - 1 {
 			e := (*slot[K, V])(unsafe.Add(slots, m.first()*unsafe.Sizeof(slot[K, V]{})))
-			var hash uint64
-			if unsafe.Sizeof(e.key) == 8 && kind == byBytes {
-				hash = seed.word(load8(unsafe.Pointer(e), 0)) // not a call
-			} else {
-				hash = t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
-			}
+			hash := hashInline(&t.ground, unsafe.Pointer(e), unsafe.Sizeof(e.key), (*ground).hash)
 			if hash-from > last-from {
 				continue
 			}

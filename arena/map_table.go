@@ -46,11 +46,12 @@ func slotAt[K comparable, V any](slots unsafe.Pointer, i uintptr) *slot[K, V] {
 	return (*slot[K, V])(unsafe.Add(slots, i*unsafe.Sizeof(slot[K, V]{})))
 }
 
-// quickly returns a find for tables whose keys count with all bytes. It does not look whether the table
-// is alive: doom puts another in its place.
+// quickly returns a find for tables whose keys count with all bytes. It does not look whether the
+// table is alive: doom puts another in its place.
 //
 // It calls nothing, needs no stack, and is as short as can be: while the processor waits for memory
-// it looks ahead, and the shorter this is, the more searches it overlaps. As a literal it needs no dictionary. (In an inlined literal, calls are not inlined.)
+// it looks ahead, and the shorter this is, the more searches it overlaps. As a literal it needs no
+// dictionary. (In an inlined literal, calls are not inlined.)
 //
 //go:noinline
 func (t *table[K, V]) quickly() func(t *table[K, V], key K) *slot[K, V] {
@@ -126,8 +127,8 @@ func (t *table[K, V]) findFrom(s *scale, address uint64, key K, tags uint64) *sl
 	}
 }
 
-// insert makes a slot for a key that is not there, which the caller writes: all of it. It fails, and nothing
-// is changed, if there is no memory.
+// insert makes a slot for a key that is not there, which the caller writes: all of it. It fails,
+// and nothing is changed, if there is no memory.
 func (t *table[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	h := t.head
 	if h.count<<paceBits >= h.due {
@@ -160,7 +161,8 @@ func (t *table[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	return slotAt[K, V](slots, i), nil
 }
 
-// remove empties the slot of a key whose hash is given. Other entries may move closer to their homes.
+// remove empties the slot of a key whose hash is given. Other entries may move closer to their
+// homes.
 func (t *table[K, V]) remove(hash uint64, gone *slot[K, V]) {
 	h := t.head
 	s, from := h.seek(hash)
@@ -214,7 +216,8 @@ func (t *table[K, V]) pull(s *scale, to uint64) {
 	}
 }
 
-// owner returns the group that a slot is in; nil if an entry whose search starts at the address cannot be there.
+// owner returns the group that a slot is in; nil if an entry whose search starts at the address
+// cannot be there.
 func (t *table[K, V]) owner(s *scale, address uint64, of *slot[K, V]) (unsafe.Pointer, uint64) {
 	for {
 		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(*of))

@@ -145,7 +145,8 @@ func TestStringMapKeys(t *testing.T) {
 	}
 }
 
-// While entries come and go during an iteration, none is yielded twice, none that was deleted, and all that stay.
+// While entries come and go during an iteration, none is yielded twice, none that was deleted, and
+// all that stay.
 func TestMapChangesDuringAll(t *testing.T) {
 	a := openTest(t, Config{})
 	m := NewMap[int, int](a, 0)

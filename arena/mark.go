@@ -15,10 +15,10 @@ func (a *Arena) Mark() Mark {
 	return Mark{a, a.epoch, a.top, len(a.onReset)}
 }
 
-// Rewind frees what was allocated since the Mark was taken, running the OnReset callbacks registered since. A
-// Mark may be rewound to more than once. The Mark of another arena, and a stale one, is a
-// *guard.Violation; a Mark that more than 16 later rewinds lie upon may pass
-// although it is stale.
+// Rewind frees what was allocated since the Mark was taken, running the OnReset callbacks
+// registered since. A Mark may be rewound to more than once. The Mark of another arena, and a stale
+// one, is a *guard.Violation; a Mark that more than 16 later rewinds lie upon may pass although it
+// is stale.
 func (a *Arena) Rewind(m Mark) {
 	a.usable("Rewind")
 	switch {
@@ -44,8 +44,8 @@ func (a *Arena) rewind(m Mark) {
 // the marks that are left. A mark is stale if the arena went below it after it
 // was taken.
 //
-// Invariant: entries are sorted by epoch and, at the same time, by offset and number of callbacks: a rewind makes
-// all entries at or above it superfluous, because it is later and lower.
+// Invariant: entries are sorted by epoch and, at the same time, by offset and number of callbacks:
+// a rewind makes all entries at or above it superfluous, because it is later and lower.
 type rewinds struct {
 	since uint64 // epoch of the last reset
 	n     int
@@ -75,7 +75,8 @@ func (r *rewinds) stale(m Mark) bool {
 	}
 	for _, e := range r.at[:r.n] {
 		if e.epoch > m.epoch {
-			// The first since the mark went lowest. Between two marks there may be a callback and no memory.
+			// The first since the mark went lowest. Between two marks there may be a callback and
+			// no memory.
 			return e.off < m.off || e.callbacks < m.callbacks
 		}
 	}

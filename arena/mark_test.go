@@ -67,9 +67,10 @@ func TestRewind(t *testing.T) {
 	}
 }
 
-// TestStaleMarks rewinds at random and compares with the definition: a mark is stale if the arena was
-// rewound below it, or to an earlier one with fewer callbacks, since it was taken. Up to 16 rewinds that
-// matter are remembered; a stale mark may pass beyond that, a valid one is never refused.
+// TestStaleMarks rewinds at random and compares with the definition: a mark is stale if the arena
+// was rewound below it, or to an earlier one with fewer callbacks, since it was taken. Up to 16
+// rewinds that matter are remembered; a stale mark may pass beyond that, a valid one is never
+// refused.
 func TestStaleMarks(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 300 {

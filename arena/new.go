@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 )
@@ -106,8 +105,8 @@ func (a *Arena) takeDirty(size uintptr) (unsafe.Pointer, error) {
 // clearStep is how far ahead memory is cleared: half of a first-level cache, so that
 // what is cleared is still there when it is handed out.
 //
-// Where more was used than caches hold, the step is farStep: the longest that Go clears with plain stores (amd64).
-// Beyond, it uses a string instruction, which is a tenth faster on what is in the
+// Where more was used than caches hold, the step is farStep: the longest that Go clears with plain
+// stores (amd64). Beyond, it uses a string instruction, which is a tenth faster on what is in the
 // cache, and half slower on what is not (1.0 ns an object of 16 bytes against 1.5).
 const (
 	clearStep = 24 << 10
@@ -153,7 +152,7 @@ func (a *Arena) commit(end uintptr) error {
 	if end <= a.committed {
 		return nil
 	}
-	unit := a.unit()
+	unit := a.config.unit()
 	most := min(alignUp(a.ceiling, unit), uintptr(a.region.Size()))
 	want := max(end, a.committed+commitStep(a.committed))
 	to := min(alignUp(want, unit), most)
@@ -170,8 +169,9 @@ func (a *Arena) commit(end uintptr) error {
 	return nil
 }
 
-// tellStep is how far what the registry says of an arena may be behind. Telling it is an atomic store, which waits for
-// all stores before it: done each time that memory is cleared ahead, it makes New a third slower.
+// tellStep is how far what the registry says of an arena may be behind. Telling it is an atomic
+// store, which waits for all stores before it: done each time that memory is cleared ahead, it
+// makes New a third slower.
 const tellStep = 1 << 20
 
 func (a *Arena) tell(top uintptr) {
@@ -179,25 +179,10 @@ func (a *Arena) tell(top uintptr) {
 	a.told = top
 }
 
-// unit is what is committed and decommitted in multiples of.
-func (a *Arena) unit() uintptr {
-	if a.config.HugePages {
-		return maxAlign
-	}
-	return uintptr(guard.PageSize())
-}
-
 // commitStep grows with the arena: small arenas are charged little that they do not use, and
 // large ones make few system calls.
 func commitStep(committed uintptr) uintptr { return min(max(64<<10, committed/4), 16<<20) }
 
-// full is the error for size bytes that do not fit.
-func (a *Arena) full(size uintptr) error {
-	name, limit := "Limit", a.config.Limit
-	if limit == a.config.Reserve {
-		name = "Reserve"
-	}
-	return fmt.Errorf("arena: %q: %d bytes more than the %d in use exceed its %s of %d: %w", a.config.Name, size, a.top-first, name, limit, guard.ErrNoMemory)
-}
+func (a *Arena) full(size uintptr) error { return a.config.full(size, a.top) }
 
 func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }

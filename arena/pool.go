@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
-// Pool keeps arenas for reuse, one for each request, say. Its methods may be called by any number of
-// goroutines; the arenas are for one goroutine at a time.
+// Pool keeps arenas for reuse, one for each request, say. Its methods may be called by any number
+// of goroutines; the arenas are for one goroutine at a time.
 //
 // Every processor has a place for one idle arena, so that Get and Put mostly meet no
 // other goroutine; further idle arenas lie in a locked stack. There are hardly more
@@ -33,8 +33,9 @@ type place struct {
 	_     [120]byte
 }
 
-// OpenPool makes a pool of arenas that are opened with c when they are needed, the first at once, which proves c. c.Reserve is 1 GiB by
-// default here, for many arenas must fit into the address space. The error is about c.
+// OpenPool makes a pool of arenas that are opened with c when they are needed, the first at once,
+// which proves c. c.Reserve is 1 GiB by default here, for many arenas must fit into the address
+// space. The error is about c.
 func OpenPool(c Config) (*Pool, error) {
 	trial, err := openArena(c, poolReserve)
 	if err != nil {
@@ -130,9 +131,10 @@ func (p *Pool) pop() *Arena {
 	return nil
 }
 
-// Put resets the arena and keeps it for the next Get. Putting an arena twice, or
-// one of another pool, is a *guard.Violation, and so is its use afterwards, until Get hands it out again. After Close of the
-// pool it closes the arena. If an OnReset callback panics, the arena is kept all the same.
+// Put resets the arena and keeps it for the next Get. Putting an arena twice, or one of another
+// pool, is a *guard.Violation, and so is its use afterwards, until Get hands it out again. After
+// Close of the pool it closes the arena. If an OnReset callback panics, the arena is kept all the
+// same.
 func (p *Pool) Put(a *Arena) {
 	if a.pool != p {
 		panic(a.violation("Put", "arena of another pool"))
@@ -182,9 +184,9 @@ func (p *Pool) Purge() error {
 	return p.discard(out)
 }
 
-// Close closes the idle arenas; those in use are closed when they are put. A
-// second Close is an error that wraps guard.ErrClosed, unless there are arenas that the kernel refused to
-// close: then it tries them again.
+// Close closes the idle arenas; those in use are closed when they are put. A second Close is an
+// error that wraps guard.ErrClosed, unless there are arenas that the kernel refused to close: then
+// it tries them again.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	if p.closed && len(p.idle) == 0 {

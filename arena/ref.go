@@ -14,7 +14,8 @@ type Ref[T any] struct{ off uint64 }
 // IsNil tells whether r refers to nothing.
 func (r Ref[T]) IsNil() bool { return r.off == 0 }
 
-// RefOf returns a Ref to p, which must lie in a; nil gives the nil Ref. A pointer that lies elsewhere is a *guard.Violation.
+// RefOf returns a Ref to p, which must lie in a; nil gives the nil Ref. A pointer that lies
+// elsewhere is a *guard.Violation.
 func RefOf[T any](a *Arena, p *T) Ref[T] {
 	return Ref[T]{offsetOf(a.base, a.top, unsafe.Pointer(p), unsafe.Sizeof(*p), "RefOf", a.config.Name)}
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
-// Reset frees everything that was handed out: pointers into the arena must not be
-// used any more. It runs the OnReset callbacks first. Memory that recent rounds did not need goes back to the system.
+// Reset frees everything that was handed out: pointers into the arena must not be used any more. It
+// runs the OnReset callbacks first. Memory that recent rounds did not need goes back to the system.
 func (a *Arena) Reset() {
 	a.usable("Reset")
 	if len(a.onReset) > 0 || a.reset {
@@ -60,7 +60,7 @@ func (a *Arena) trim(used uintptr) {
 	if a.committed <= 2*keep {
 		return
 	}
-	keep = alignUp(keep, a.unit())
+	keep = alignUp(keep, a.config.unit())
 	if keep >= a.committed || a.region.Decommit(int(keep), int(a.committed-keep)) != nil {
 		return // what the kernel does not take stays ours, as it was
 	}
@@ -72,9 +72,10 @@ func (a *Arena) trim(used uintptr) {
 	}
 }
 
-// OnReset registers f to be called when what is allocated after this call is freed: by
-// Reset, Close, or Rewind to a Mark taken before. The last registered is called first, each once, all before the memory
-// goes, and all of them even if one panics. f may use the arena, but not reset, rewind or close it.
+// OnReset registers f to be called when what is allocated after this call is freed: by Reset,
+// Close, or Rewind to a Mark taken before. The last registered is called first, each once, all
+// before the memory goes, and all of them even if one panics. f may use the arena, but not reset,
+// rewind or close it.
 func (a *Arena) OnReset(f func()) {
 	a.usable("OnReset")
 	a.onReset = append(a.onReset, f)

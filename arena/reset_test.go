@@ -71,7 +71,8 @@ func TestSpikeGoesBack(t *testing.T) {
 	}
 }
 
-// TestSteadyRoundsKeepTheirMemory: rounds of about the same size give nothing back and take nothing new.
+// TestSteadyRoundsKeepTheirMemory: rounds of about the same size give nothing back and take nothing
+// new.
 func TestSteadyRoundsKeepTheirMemory(t *testing.T) {
 	for name, round := range map[string]func(a *Arena, i int){
 		"alloc": func(a *Arena, i int) { a.Alloc(8<<20+i%5<<20, 8) },

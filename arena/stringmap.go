@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// StringMap is a hash table in an arena whose keys are strings, copied into the arena. It is a Map in all else:
-// what is said there of memory, lifetime and concurrency holds. A key is at most 4 GiB long; the bytes of a key that
-// was deleted are free again when the arena is reset.
+// StringMap is a hash table in an arena whose keys are strings, copied into the arena. It is a Map
+// in all else: what is said there of memory, lifetime and concurrency holds. A key is at most 4 GiB
+// long; the bytes of a key that was deleted are free again when the arena is reset.
 type StringMap[V any] struct {
 	table[text, V]
 	next, end uint64 // offsets: where the next key's bytes go
@@ -57,7 +57,8 @@ func (m *StringMap[V]) Lookup(key []byte) *V {
 	return nil
 }
 
-// Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena is full.
+// Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena is
+// full.
 func (m *StringMap[V]) Put(key string, v V) {
 	if err := m.TryPut(key, v); err != nil {
 		panic(err)
@@ -73,8 +74,8 @@ func (m *StringMap[V]) TryPut(key string, v V) error {
 	return err
 }
 
-// Entry returns a pointer to the value of key, and whether key was inserted just now, with a zero value. The pointer
-// is valid until the next insertion or deletion. It panics as Put does.
+// Entry returns a pointer to the value of key, and whether key was inserted just now, with a zero
+// value. The pointer is valid until the next insertion or deletion. It panics as Put does.
 func (m *StringMap[V]) Entry(key []byte) (v *V, inserted bool) {
 	s, inserted, err := m.upsert(view(key))
 	if err != nil {

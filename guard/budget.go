@@ -27,11 +27,10 @@ type Budget struct {
 	// another goroutine that exceeds Hard meanwhile gets its error at once.
 	OnSoft func(committed int64)
 
-	// ShareGoLimit takes the Go memory limit (GOMEMLIMIT) in force as the total for
-	// both: as committed memory grows the Go limit is lowered, down to a
-	// sixteenth of the total, and raised again as it shrinks. It moves in steps
-	// of a sixty-fourth, because each change stops the world for some
-	// microseconds.
+	// ShareGoLimit takes the Go memory limit (GOMEMLIMIT) in force as the total for both: as
+	// committed memory grows the Go limit is lowered, down to a sixteenth of the total, and raised
+	// again as it shrinks. It moves in steps of a sixty-fourth, because each change stops the world
+	// for some microseconds.
 	ShareGoLimit bool
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// scenario uses every call of a region once or more and returns the errors met. After an error it tries the call
-// once more, which must succeed, since an injected failure happens once.
+// scenario uses every call of a region once or more and returns the errors met. After an error it
+// tries the call once more, which must succeed, since an injected failure happens once.
 func scenario(t *testing.T) (errs []error) {
 	page := PageSize()
 	try := func(what string, f func() error) {
@@ -98,7 +98,8 @@ func TestFailEveryCall(t *testing.T) {
 				if len(errs) > 1 {
 					t.Errorf("%v %d of %d: one failure gave %d errors: %v", kind, nth, calls, len(errs), errs)
 				}
-				// What Close does last may fail unnoticed, because it has another way; and advice is a hint.
+				// What Close does last may fail unnoticed, because it has another way; and advice
+				// is a hint.
 				unnoticed := kind == vm.Madvise || kind == vm.Munmap || kind == vm.Munlock && nth == calls
 				if len(errs) == 0 && !unnoticed {
 					t.Errorf("%v %d of %d: the failure was lost", kind, nth, calls)
@@ -117,7 +118,8 @@ func TestFailEveryCall(t *testing.T) {
 	})
 }
 
-// Guards as PROT_NONE pages end at the process's map limit: the error says so, and giving some back helps.
+// Guards as PROT_NONE pages end at the process's map limit: the error says so, and giving some back
+// helps.
 func TestGuardsUpToTheMapLimit(t *testing.T) {
 	limit := vm.Probe().MaxMappings
 	if limit == 0 || limit > 100_000 {

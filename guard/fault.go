@@ -56,10 +56,9 @@ func (f *Fault) Error() string {
 	return fmt.Sprintf("guard: %v in region %q: address %#x, %s", f.Kind, f.Region, f.Addr, where)
 }
 
-// Catch calls f and returns nil, or a *Fault if f touches inaccessible memory of a
-// region, which ends f at that instruction: its deferred calls run, what follows
-// does not. A panic, or a fault elsewhere (a nil pointer), goes on
-// unchanged.
+// Catch calls f and returns nil, or a *Fault if f touches inaccessible memory of a region, which
+// ends f at that instruction: its deferred calls run, what follows does not. A panic, or a fault
+// elsewhere (a nil pointer), goes on unchanged.
 //
 // It holds for f and what f calls on this goroutine. Goroutines that f starts need a Catch of their
 // own: without one, a fault there ends the program. Calls may be nested;

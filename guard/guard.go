@@ -44,11 +44,11 @@
 //
 // # Cost (Linux 6.18, x86-64)
 //
-// Map takes a few microseconds whatever the size, Close that and what the kernel takes to free
-// what is in RAM. Commit and Decommit are one or two system calls each. Guard takes 0.3 µs
-// and 14 ns for each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault.
-// A region takes one of the mappings that the process may hold (vm.max_map_count), three once something
-// is committed, one more with huge pages.
+// Map takes a few microseconds whatever the size, Close that and what the kernel takes to free what
+// is in RAM. Commit and Decommit are one or two system calls each. Guard takes 0.3 µs and 14 ns for
+// each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault. A
+// region takes one of the mappings that the process may hold (vm.max_map_count), three once
+// something is committed, one more with huge pages.
 //
 // # Guards inside a region
 //
@@ -59,9 +59,9 @@
 //
 // # What it does not do
 //
-// It does not keep Go pointers alive: the collector never looks into a region.
-// It does not check bounds inside committed memory. It cannot turn
-// the kernel's out-of-memory kill into an error: only the budget can, before.
+// It does not keep Go pointers alive: the collector never looks into a region. It does not check
+// bounds inside committed memory. It cannot turn the kernel's out-of-memory kill into an error:
+// only the budget can, before.
 package guard
 
 import (
@@ -108,6 +108,6 @@ func PageSize() int { return vm.Probe().PageSize }
 // lightGuards tells whether guards inside regions are kernel markers. Tests change it.
 var lightGuards = vm.Probe().LightGuards && os.Getenv("OFFHEAP_GUARDS") != "mprotect"
 
-// LightGuards is true where guards inside a region are kernel markers, any number in one mapping, and false
-// where each is a PROT_NONE page, of which some 32,000 fit into a process.
+// LightGuards is true where guards inside a region are kernel markers, any number in one mapping,
+// and false where each is a PROT_NONE page, of which some 32,000 fit into a process.
 func LightGuards() bool { return lightGuards }

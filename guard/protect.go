@@ -40,9 +40,9 @@ func (rec *record) restore(lo, hi uintptr) error {
 	return nil
 }
 
-// Guard makes [off, off+n) inaccessible, committed or not: a touch faults
-// (Guarded). Its contents are lost; its charge stays. Guarding what is guarded changes
-// nothing. Where guards are PROT_NONE pages the error wraps ErrNoMemory when the process has no mapping left.
+// Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). Its contents
+// are lost; its charge stays. Guarding what is guarded changes nothing. Where guards are PROT_NONE
+// pages the error wraps ErrNoMemory when the process has no mapping left.
 func (r *Region) Guard(off, n int) error {
 	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
 		p := unsafe.Add(rec.base, lo)
@@ -50,9 +50,13 @@ func (r *Region) Guard(off, n int) error {
 			if err := vm.Guard(p, hi-lo); err != nil {
 				return err
 			}
-		} else if err := rec.hide(lo, hi); err != nil {
-			_ = rec.restore(lo, hi)
-			return err
+		} else {
+			for _, s := range rec.committed.inside(lo, hi) { // the rest is inaccessible already
+				if err := rec.hide(s.off, s.end); err != nil {
+					_ = rec.restore(lo, hi)
+					return err
+				}
+			}
 		}
 		rec.guards = rec.guards.set(lo, hi, vm.None)
 		return nil
@@ -86,8 +90,8 @@ func (r *Region) Unguard(off, n int) error {
 	})
 }
 
-// Lock keeps [off, off+n), all of which must be committed, in RAM until Unlock,
-// Decommit or Close. RLIMIT_MEMLOCK bounds what a process may lock. Locked memory cannot be guarded.
+// Lock keeps [off, off+n), all of which must be committed, in RAM until Unlock, Decommit or Close.
+// RLIMIT_MEMLOCK bounds what a process may lock. Locked memory cannot be guarded.
 func (r *Region) Lock(off, n int) error {
 	return r.change("lock", off, n, func(rec *record, lo, hi uintptr) error {
 		if !rec.committed.covers(lo, hi) {

@@ -30,9 +30,9 @@ type Config struct {
 	Prefault bool
 }
 
-// Region is a reservation of addresses between two guards. Its methods may be
-// called by any number of goroutines; offsets and lengths are in bytes and, but for Bytes, multiples
-// of the OS page inside [0, Size).
+// Region is a reservation of addresses between two guards. Its methods may be called by any number
+// of goroutines; offsets and lengths are in bytes and, but for Bytes, multiples of the OS page
+// inside [0, Size).
 type Region struct {
 	rec      *record
 	base     unsafe.Pointer

@@ -74,8 +74,8 @@ func defaultQuarantine() uintptr {
 	return uintptr(limit)
 }
 
-// SetQuarantine bounds the addresses, in bytes, that closed regions keep
-// reserved so that stale pointers fault: of each, what was ever committed. The default is 1 TiB (256 MiB on 32-bit
+// SetQuarantine bounds the addresses, in bytes, that closed regions keep reserved so that stale
+// pointers fault: of each, what was ever committed. The default is 1 TiB (256 MiB on 32-bit
 // systems, and at most an eighth of RLIMIT_AS); 0 keeps none. At most 4096 regions are kept
 // whatever their size. It returns the bound it replaces; a negative bytes changes nothing.
 func SetQuarantine(bytes int) (old int) {
@@ -172,7 +172,8 @@ func unregister(r *record) {
 	removeRecord(r)
 }
 
-// releaseOldest gives the addresses of the oldest quarantined region back; false where there is none.
+// releaseOldest gives the addresses of the oldest quarantined region back; false where there is
+// none.
 func releaseOldest() bool {
 	registry.mu.Lock()
 	var out []*record

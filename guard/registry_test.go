@@ -133,7 +133,8 @@ func TestQuarantineKeepsWhatWasUsed(t *testing.T) {
 	}
 }
 
-// A reservation that the system refuses takes addresses out of the quarantine, then settles for less.
+// A reservation that the system refuses takes addresses out of the quarantine, then settles for
+// less.
 func TestReserveFallsBack(t *testing.T) {
 	defer SetQuarantine(SetQuarantine(0))
 	SetQuarantine(1 << 30)

@@ -23,8 +23,8 @@ type flags struct {
 	stdout, stderr io.Writer
 }
 
-// newFlags starts the flag set of a command. The usage is what follows "offheap" in the first line of
-// help, about the text below it.
+// newFlags starts the flag set of a command. The usage is what follows "offheap" in the first line
+// of help, about the text below it.
 func newFlags(usage, about string, stdout, stderr io.Writer) *flags {
 	name, _, _ := strings.Cut(usage, " ")
 	f := &flags{flag.NewFlagSet("offheap "+name, flag.ContinueOnError), usage, about, stdout, stderr}

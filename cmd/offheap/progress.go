@@ -24,9 +24,8 @@ type line struct {
 	shown   time.Time // zero if this step was not announced
 }
 
-// newProgress returns a Progress that shows one step after the other on
-// stderr, and what takes the line away at the end. It shows nothing
-// unless stderr is a terminal.
+// newProgress returns a Progress that shows one step after the other on stderr, and what takes the
+// line away at the end. It shows nothing unless stderr is a terminal.
 func newProgress(stderr io.Writer, who string) (show workload.Progress, done func()) {
 	if !isTerminal(stderr) {
 		return func(string, int, int) {}, func() {}

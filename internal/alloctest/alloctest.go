@@ -1,4 +1,4 @@
-// Package alloctest is the conformance suite that every allocator of the house passes: what
+// Package alloctest is the conformance suite that every allocator passes: what
 // DESIGN promises of all of them, checked in one place.
 //
 // An allocator joins with a Maker, ten lines that say how one is opened and
@@ -35,8 +35,8 @@ type Maker struct {
 	MaxWaste int                                // bytes of a limit of 1 MiB that may be lost to rounding and chunks
 }
 
-// Run checks an allocator against the contract. Tests that run at the same time must not open or close
-// regions: what is mapped is compared before and after.
+// Run checks an allocator against the contract. Tests that run at the same time must not open or
+// close regions: what is mapped is compared before and after.
 func Run(t *testing.T, m Maker) {
 	for _, c := range []struct {
 		name  string

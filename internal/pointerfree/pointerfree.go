@@ -5,10 +5,10 @@
 //
 // # Cost
 //
-// The runtime's descriptor of a type says how many of its leading bytes may hold
-// pointers; 0 means none. Words reads that through the type word of a *T. In an
-// inlined generic function the compiler knows the descriptor, so the
-// answer is a constant and the check costs nothing; elsewhere it is two loads.
+// The runtime's descriptor of a type says how many of its leading bytes may hold pointers; 0 means
+// none. Words reads that through the type word of a *T. In an inlined generic function the compiler
+// knows the descriptor, so the answer is a constant and the check costs nothing; elsewhere it is
+// two loads.
 //
 // The layout that Words relies on is the runtime's own business. It is compared with
 // reflect's answers when the program starts; where they differ Trusted is

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -33,7 +34,8 @@ type (
 	object64 [8]uint64
 )
 
-// bumps are the loops, one for each size, because in a generic function New would not be inlined for its type.
+// bumps are the loops, one for each size, because in a generic function New would not be inlined
+// for its type.
 var bumps = []struct {
 	size int
 	fill func(a *arena.Arena, n int)
@@ -55,9 +57,18 @@ var bumps = []struct {
 	}},
 }
 
-// MeasureBump runs the arena's form of the usual bump-allocator benchmark: objects of 16, 32 and 64 bytes, all
-// zeroed, each written to once. report is called for each size as soon as it is done.
-func MeasureBump(progress Progress, report func(Bump)) error {
+// MeasureBump runs the arena's form of the usual bump-allocator benchmark: objects of 16, 32 and 64
+// bytes, all zeroed, each written to once. report is called for each size as soon as it is done.
+func MeasureBump(progress Progress, report func(Bump)) (err error) {
+	defer func() { // New panics where there is no memory
+		if p := recover(); p != nil {
+			e, ok := p.(error)
+			if !ok || !errors.Is(e, guard.ErrNoMemory) {
+				panic(p)
+			}
+			err = e
+		}
+	}()
 	v := vm.Probe()
 	if ram := min(v.CgroupLimit, v.PhysicalSize); ram < 4*bumpFresh {
 		return fmt.Errorf("bump: the benchmark takes %d bytes of memory, and there are %d", 4*bumpFresh, ram)

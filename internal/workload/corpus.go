@@ -33,8 +33,8 @@ type Progress func(what string, done, total int)
 // ErrNothing is wrapped by Survey's error where a folder has nothing to index.
 var ErrNothing = errors.New("no text")
 
-// Survey finds the text files below dir and draws queries from them. Text is a
-// regular file of 1 byte to 64 MiB without a zero byte in its first 8 KiB; links below dir are not followed.
+// Survey finds the text files below dir and draws queries from them. Text is a regular file of 1
+// byte to 64 MiB without a zero byte in its first 8 KiB; links below dir are not followed.
 func Survey(dir string, queries int, progress Progress) (*Corpus, error) {
 	real, err := filepath.EvalSymlinks(dir) // a walk does not follow links, not even the first
 	if err != nil {

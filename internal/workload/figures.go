@@ -23,8 +23,8 @@ type Figures struct {
 	GoHeapBytes int64 `json:"go_heap_bytes"`
 
 	// GCCycles and GCCPUSeconds are of building and serving, forced collections left out
-	// (/gc/cycles/total:gc-cycles, /cpu/classes/gc/total:cpu-seconds, which counts processors that had
-	// nothing better to do, too).
+	// (/gc/cycles/total:gc-cycles, /cpu/classes/gc/total:cpu-seconds, which counts processors that
+	// had nothing better to do, too).
 	GCCycles     int64   `json:"gc_cycles"`
 	GCCPUSeconds float64 `json:"gc_cpu_seconds"`
 

@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 )
 
-// offHeap is the index outside the Go heap: the collector sees a few
-// objects, whatever the number of words.
+// offHeap is the index outside the Go heap: the collector sees a few objects, whatever the number
+// of words.
 //
 //	words: StringMap ── word ──▶ offWord ── Ref ──▶ block: bytes of postings
 //	documents ── number ──▶ offDocument ── Ref ──▶ name
@@ -82,8 +82,8 @@ func (x *offHeap) append(w *offWord, bytes []byte) {
 	w.length = length
 }
 
-// blockSize is the size of the block that holds so many bytes: 8, 16, 24, 32, 48, 64, 96 and so on; none for
-// none.
+// blockSize is the size of the block that holds so many bytes: 8, 16, 24, 32, 48, 64, 96 and so on;
+// none for none.
 func blockSize(length uint32) uint32 {
 	if length <= 8 {
 		return (length + 7) &^ 7

@@ -2,7 +2,8 @@ package workload
 
 import "testing"
 
-// Block sizes are a ladder: each holds what it is asked for with little to spare, and has a list of its own.
+// Block sizes are a ladder: each holds what it is asked for with little to spare, and has a list of
+// its own.
 func TestBlockSizes(t *testing.T) {
 	lists := make(map[int]uint32)
 	last := uint32(0)

@@ -64,8 +64,8 @@ func (c *cursor) next() bool {
 
 // skip returns the bytes up to the next document, and how many positions they are.
 //
-// It goes by eight bytes at a time, with a flag in the highest bit of each: a byte starts a varint if the
-// one before does not continue, and starts a document if its lowest bit is set, too.
+// It goes by eight bytes at a time, with a flag in the highest bit of each: a byte starts a varint
+// if the one before does not continue, and starts a document if its lowest bit is set, too.
 func skip(b []byte) (n int, positions uint32) {
 	const flags = 0x8080_8080_8080_8080
 	inside := uint64(0) // flag of the first byte: it continues a varint

@@ -25,8 +25,8 @@ const (
 	near = 64
 )
 
-// draw fills in the queries. Each takes its one, two or three words from one
-// document, so that there is something to find, half of the further words from close behind the first.
+// draw fills in the queries. Each takes its one, two or three words from one document, so that
+// there is something to find, half of the further words from close behind the first.
 func (c *Corpus) draw(queries int, frequencies *sketch, progress Progress) error {
 	random := rand.New(rand.NewPCG(seed, seed))
 	r := reader{dir: c.Dir}
@@ -57,7 +57,8 @@ func (c *Corpus) draw(queries int, frequencies *sketch, progress Progress) error
 			}
 			return query, from
 		}
-		// Every document gets its share, and makes up for those before that have nothing to ask for.
+		// Every document gets its share, and makes up for those before that have nothing to ask
+		// for.
 		share := int(min(int64(visit+1)*int64(queries)/int64(documents), int64(queries)))
 		for drawn.Len() < share {
 			query, at := pick(nil, 0, len(text))

@@ -31,7 +31,8 @@ func TestSearchByHand(t *testing.T) {
 		if documents, words := index.Size(); documents != 3 || words != 15 {
 			t.Errorf("size %d documents, %d words; want 3, 15", documents, words)
 		}
-		// The scores were computed apart from this program, from the formula in the comment of score.
+		// The scores were computed apart from this program, from the formula in the comment of
+		// score.
 		for query, want := range map[string][]Hit{
 			"quick":           {{"b.txt", 0.5275550940513359}, {"a.txt", 0.5118851407626824}},
 			"brown dog":       {{"c.txt", 1.3542903406189082}, {"b.txt", 0.7699047826806124}},
@@ -60,7 +61,8 @@ func TestSearchByHand(t *testing.T) {
 
 func TestSearchKeepsTheBest(t *testing.T) {
 	both(t, func(t *testing.T, index Index) {
-		// Equal scores keep the order of the documents; the better one comes first although it is last.
+		// Equal scores keep the order of the documents; the better one comes first although it is
+		// last.
 		for i := range 25 {
 			add(index, string(rune('a'+i)), "word filler")
 		}

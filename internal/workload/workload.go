@@ -17,11 +17,10 @@
 //	                        ▼  │
 //	               GoHeap or OffHeap               the Index: where memory comes from
 //
-// Survey walks the tree, draws the queries and leaves the files in the page cache.
-// Measure builds an index, serves the queries and takes the figures. How text is cut into
-// words, how postings are written as bytes and how a query is answered is one
-// code for both sides, so the sides differ only in where they keep
-// what they know, and all answers must be equal.
+// Survey walks the tree, draws the queries and leaves the files in the page cache. Measure builds
+// an index, serves the queries and takes the figures. How text is cut into words, how postings are
+// written as bytes and how a query is answered is one code for both sides, so the sides differ only
+// in where they keep what they know, and all answers must be equal.
 //
 // # Determinism
 //
