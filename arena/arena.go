@@ -19,11 +19,11 @@
 // # Life
 //
 //  1. Open reserves addresses, 64 GiB by default. They cost nothing.
-//  2. New, MakeSlice and the others hand out zeroed memory, aligned to 8 bytes. It is valid until
-//     Reset, Rewind to an earlier Mark, or Close.
+//  2. New, MakeSlice and the others hand out memory aligned to 8 bytes, zeroed but for what they
+//     copy into it. It is valid until Reset, Rewind to an earlier Mark, or Close.
 //  3. Mark remembers a place; Rewind frees what was allocated since.
-//  4. Reset frees everything and keeps memory for the next round: what recent rounds
-//     used, and at least Config.Retain; what stands above goes back to the system.
+//  4. Reset frees everything and keeps memory for the next round: up to twice what recent rounds
+//     used, or Config.Retain if that is more. After a spike, the memory goes back over some rounds.
 //  5. Close gives everything back. Pointers into a closed arena fault while its addresses are in
 //     quarantine (guard.SetQuarantine).
 //
@@ -38,10 +38,10 @@
 //
 // A Map is a hash table. Entries lie in groups of 15 slots. A group has a header of 16 bytes, apart
 // from the slots: for each a tag, 7 bits of the hash and whether the entry is a stray from a group
-// before; and a count of the entries that went past the group because it was full. A search compares
-// all tags at once, and goes on to the next group only if that count is not zero; so a deletion
-// leaves nothing behind. It fills the slot that it empties with a stray, so a table through which
-// entries come and go does not degrade.
+// before; and a count of the entries that went past the group because it was full. A search
+// compares all tags at once, and goes on to the next group only if that count is not zero; so a
+// deletion leaves nothing behind. It fills the slot that it empties with a stray, so a table
+// through which entries come and go does not degrade.
 //
 //	headers   ┌──────┬──────┬──────┬──────┬ ─ ─        hash ──▶ home = hash · homes / 2^64
 //	          │ 15+1 │ 15+1 │ 15+1 │ 15+1 │
@@ -49,12 +49,12 @@
 //	          │ k v… │ k v… │ k v… │ k v… │
 //	          └──────┴──────┴──────┴──────┴ ─ ─
 //
-// A table grows by an eighth at a time (small ones double). Because groups are in the order of
+// A table grows by an eighth at a time (small ones by more). Because groups are in the order of
 // hashes, it is stretched from the front: each insertion moves at most one group from the old scale
 // to the new one, and the segments that the old scale leaves are used for the new. A boundary in
-// the hashes says which scale an entry is on. So the load stays near 86 % whatever the number of
-// entries, and no insertion waits for a whole table to be copied. All of it is in the arena and
-// without pointers.
+// the hashes says which scale an entry is on. So the load of a large table stays near 86 % while it
+// grows, whatever the number of entries, and no insertion waits for a whole table to be copied. All
+// of it is in the arena and without pointers.
 //
 // # Concurrency
 //
@@ -67,7 +67,8 @@
 //
 // New and its kin panic with an error that wraps guard.ErrNoMemory when the arena is full
 // (Config.Limit, Config.Reserve, the process's budget, the kernel); TryNew and its kin return it.
-// Misuse (a closed arena, a stale Mark, a foreign Ref) panics with a *guard.Violation.
+// Misuse (a closed arena, a stale Mark, a Ref beyond what is handed out) panics with a
+// *guard.Violation; sizes and alignments that cannot be, with a plain error.
 //
 // # Cost
 //
@@ -98,11 +99,11 @@ type Config struct {
 	// (RLIMIT_AS), it is halved, down to 64 MiB. It is rounded up to 2 MiB.
 	Reserve int
 
-	// Limit is the most bytes that may be handed out at a time. Default Reserve.
+	// Limit is the most bytes that may be in use together. Default Reserve.
 	Limit int
 
-	// Retain is the bytes that Reset keeps at least, if they were used. Default 1 MiB; 1 keeps only
-	// what recent rounds used.
+	// Retain is the bytes that Reset keeps at least, if they were used. Default 1 MiB; with 1, what
+	// recent rounds used decides alone.
 	Retain int
 
 	// HugePages asks for huge pages, and commits in multiples of them: fewer and cheaper
@@ -304,7 +305,7 @@ type Stats struct {
 	Committed int64 // charged to the budget
 	Resident  int64 // in RAM; -1 where the system does not tell
 	Live      int64 // handed out, alignment included
-	HighWater int64 // the most that was ever handed out at a time
+	HighWater int64 // the most that was ever in use together
 }
 
 // Stats returns the arena's figures. It asks the kernel what is resident: a

@@ -2,7 +2,6 @@ package arena
 
 import (
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -22,7 +21,8 @@ import (
 // objects are carved off alone. What is left of a chunk when it is replaced is lost until Reset.
 //
 // Reset and Close take memory away from everybody: call them when no other goroutine uses the
-// arena.
+// arena. Within an OS page of the budget's hard limit an allocation may be refused for the moment
+// in which another goroutine commits the same page.
 type Concurrent struct {
 	base   unsafe.Pointer
 	chunks []chunk // one for each processor, and an empty one at the end for those beyond
@@ -37,8 +37,6 @@ type Concurrent struct {
 	region  *guard.Region
 	config  Config
 	closed  bool
-
-	committing sync.Mutex
 }
 
 // chunk is where a processor allocates: the bytes of [top, limit) are zero. It is alone on
@@ -230,14 +228,11 @@ func (k *Concurrent) ready(off, end uintptr) error {
 	return nil
 }
 
-// commit makes [off, end) usable. One goroutine at a time: two that share an OS page would both be
-// charged for it, until the second finds it committed, and so be refused for nothing where the
-// budget is nearly used up.
+// commit makes [off, end) usable. Two that share an OS page are both charged for it until the second
+// finds it committed. A lock would avoid that, and be held while Budget.OnSoft runs.
 func (k *Concurrent) commit(off, end uintptr) error {
 	unit := k.config.unit()
 	lo, hi := off&^(unit-1), min(alignUp(end, unit), uintptr(k.region.Size()))
-	k.committing.Lock()
-	defer k.committing.Unlock()
 	return k.region.Commit(int(lo), int(hi-lo))
 }
 

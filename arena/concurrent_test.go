@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -243,25 +242,5 @@ func TestConcurrentHugePages(t *testing.T) {
 	smear(k.Alloc(2<<20, 8))
 	if c := k.Stats().Committed; c != 2*maxAlign {
 		t.Fatalf("%d bytes committed", c)
-	}
-}
-
-// TestConcurrentCommitsInTurn holds the lock under which memory is committed: an allocation that
-// needs some must wait for it before it is charged.
-func TestConcurrentCommitsInTurn(t *testing.T) {
-	k := concurrent(t, Config{})
-	before := guard.Committed()
-	done := make(chan []byte)
-	k.committing.Lock()
-	go func() { done <- k.Alloc(100, 8) }()
-	select {
-	case <-done:
-		t.Error("allocated without the lock")
-	case <-time.After(50 * time.Millisecond):
-		if c := guard.Committed(); c != before {
-			t.Errorf("%d bytes were charged without the lock", c-before)
-		}
-		k.committing.Unlock()
-		<-done
 	}
 }

@@ -10,17 +10,18 @@ import (
 // StringMap for strings.
 //
 // From 100,000 entries on, a map takes at most 1.3 times the entries themselves if these have 16
-// bytes or more, also while it grows. A smaller one takes up to 1.5 times from 20,000 on, 1.7 from
-// 10,000 on, and one of a few entries some 600 bytes. A hint saves the time of growing, which is
-// most of that of inserting.
+// bytes or more, also while it grows; up to 1.5 times from 20,000 on, 1.7 from 10,000 on, 3.5 from
+// 2,000 on, and below six times or some 600 bytes: tables of fewer than 64 groups double, and what
+// they leave behind is free again only with the arena's next Reset. A hint avoids that, and saves
+// the time of growing, which is most of that of inserting.
 //
 // The map belongs to its arena: using it after Reset, Close, or a Rewind that takes memory of it
-// back, is a *guard.Violation; callbacks of OnReset may still use it. Memory that a map left behind
-// when it grew out of a directory is free again only then. It is for one goroutine at a time;
-// several may search and iterate at once while none changes it.
+// back, is a *guard.Violation; callbacks of OnReset may still use it. It must not be copied, and
+// the zero Map is not usable. It is for one goroutine at a time; several may search and iterate at
+// once while none changes it.
 //
-// It does not shrink. It hashes with a secret of its own, so keys that meet cannot be prepared; but
-// NaNs all have one hash, and very many of them make it slow.
+// It does not shrink. It hashes with a secret of its own, so nobody can prepare keys that collide;
+// but NaNs all have one hash, and very many of them make it slow.
 type Map[K comparable, V any] struct{ table[K, V] }
 
 // NewMap makes an empty map that does not grow before it has hint entries. It panics if K or V
@@ -49,7 +50,7 @@ func (m *Map[K, V]) Get(k K) (v V, ok bool) {
 }
 
 // Lookup returns a pointer to the value of k, nil if it is not there. The pointer is valid until
-// the next insertion or deletion.
+// the next deletion or insertion, one that fails included.
 func (m *Map[K, V]) Lookup(k K) *V {
 	if s := m.find(&m.table, k); s != nil {
 		return &s.value
@@ -65,7 +66,7 @@ func (m *Map[K, V]) Put(k K, v V) {
 	}
 }
 
-// TryPut is Put that returns its error. The map is then as it was.
+// TryPut is Put that returns its error. The map then has the entries that it had.
 func (m *Map[K, V]) TryPut(k K, v V) error {
 	s := m.find(&m.table, k)
 	if s != nil {
@@ -82,7 +83,8 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 }
 
 // Entry returns a pointer to the value of k, and whether k was inserted just now, with a zero
-// value. The pointer is valid until the next insertion or deletion. It panics as Put does.
+// value. The pointer is valid until the next deletion or insertion, one that fails included. It
+// panics as Put does.
 func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
 	s := m.find(&m.table, k)
 	if s != nil {

@@ -66,6 +66,7 @@ func (t *table[K, V]) move() error {
 	}
 	t.moveEntries(header, slots, to.first+max(last, 2)-2)
 	h.moved++
+	h.changes++
 	h.boundary = boundary
 	if h.moved < from.homes {
 		h.due += h.pace

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -183,4 +184,60 @@ func TestMapUseAfterFree(t *testing.T) {
 	}
 	uses("Put and Get", m, sm)
 	p.Put(pa)
+}
+
+// TestMapFailedPutDuringAll lets an insertion fail after it has moved a group: an iteration that
+// had collected entries of that group must not go on with what lies where they were.
+func TestMapFailedPutDuringAll(t *testing.T) {
+	inverse := uint64(1) // of finish, so that keys can be made for their hash
+	for range 6 {
+		inverse *= 2 - finish*inverse
+	}
+	a := openTest(t, Config{})
+	m := NewMap[uint64, int](a, 500)
+	if homes := m.head.old().homes; homes != 64 {
+		t.Fatalf("%d homes", homes)
+	}
+	m.head.seed = seed{0, 1}
+	n := uint64(0)
+	key := func(home uint64) uint64 {
+		n++
+		return (home<<58 | n<<1 | 1) * inverse
+	}
+	for range groupSlots { // no room in the last group
+		m.Put(key(63), 0)
+	}
+	var moved []uint64
+	for range 5 {
+		moved = append(moved, key(1))
+		m.Put(moved[len(moved)-1], 0)
+	}
+	for home := uint64(2); m.head.count<<paceBits < m.head.due; home = 2 + (home-1)%61 {
+		m.Put(key(home), 0)
+	}
+	m.Put(key(5), 0) // moves the first group
+	for m.head.count<<paceBits < m.head.due {
+		m.Put(key(6), 0)
+	}
+	ceiling := a.ceiling
+	a.ceiling, a.ready, a.limit = a.top, a.top, a.top // the arena is full
+	defer func() { a.ceiling = ceiling }()
+	failed := false
+	for k, v := range m.All() {
+		if got, _ := m.Get(k); got != v {
+			t.Errorf("All yields %d for %d, Get %d", v, k, got)
+		}
+		if slices.Contains(moved, k) && !failed {
+			failed = true
+			if err := m.TryPut(key(63), 1); err == nil || m.head.moved != 2 {
+				t.Fatalf("error %v, %d groups moved", err, m.head.moved)
+			}
+			for _, k := range moved {
+				m.Put(k, 7)
+			}
+		}
+	}
+	if !failed {
+		t.Error("the group was not met")
+	}
 }

@@ -12,6 +12,7 @@ import (
 // ground is what a table stands on, whatever its keys and values are: the memory in the arena, and
 // how hashes are laid over it. It is on the Go heap; all that it points to is in the arena.
 type ground struct {
+	_        noCopy
 	base     unsafe.Pointer // of the arena
 	head     *mapHeader
 	arena    *Arena
@@ -23,6 +24,12 @@ type ground struct {
 	doom   func() // tells the table
 }
 
+// noCopy makes go vet report copies: one would not hear of the arena's Reset.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
 // mapHeader is a table's root. It is in the arena, without pointers.
 type mapHeader struct {
 	scales   [2]scale // the new one while groups are moved to it, and the old one
@@ -32,7 +39,7 @@ type mapHeader struct {
 	seed     seed
 	moved    uint64  // groups of the old scale that were moved: the first ones
 	count    uint64  // entries
-	changes  uint64  // insertions and deletions so far
+	changes  uint64  // how often entries came, went or were moved
 	due      uint64  // the next group is moved when count<<paceBits reaches this
 	pace     uint64  // how much further due is after each
 	spare    segment // an empty one, whose first header is the next; zero for none

@@ -2,8 +2,11 @@ package arena
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // table is what Map and StringMap have in common: everything but how a key is looked for.
@@ -25,6 +28,9 @@ func (t *table[K, V]) open(a *Arena, op string, hint int) error {
 	mustBePointerFree((*V)(nil))
 	if hint < 0 {
 		return fmt.Errorf("arena: %s: the hint %d is negative", op, hint)
+	}
+	if size := unsafe.Sizeof(slot[K, V]{}); uint64(size) > math.MaxInt/(segmentGroups*groupSlots) {
+		return fmt.Errorf("arena: %s: entries of %d bytes: a map of them does not fit into addresses: %w", op, size, guard.ErrNoMemory)
 	}
 	h := hasher{parts: partsOf(reflect.TypeFor[K]())}
 	if _, ok := any(*new(K)).(text); ok {

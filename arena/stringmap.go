@@ -49,7 +49,7 @@ func (m *StringMap[V]) Get(key string) (v V, ok bool) {
 }
 
 // Lookup returns a pointer to the value of key, nil if it is not there. The pointer is valid until
-// the next insertion or deletion.
+// the next deletion or insertion, one that fails included.
 func (m *StringMap[V]) Lookup(key []byte) *V {
 	if s, _ := m.look(view(key)); s != nil {
 		return &s.value
@@ -65,7 +65,7 @@ func (m *StringMap[V]) Put(key string, v V) {
 	}
 }
 
-// TryPut is Put that returns its error. The map is then as it was.
+// TryPut is Put that returns its error. The map then has the entries that it had.
 func (m *StringMap[V]) TryPut(key string, v V) error {
 	s, _, err := m.upsert(key)
 	if err == nil {
@@ -75,7 +75,8 @@ func (m *StringMap[V]) TryPut(key string, v V) error {
 }
 
 // Entry returns a pointer to the value of key, and whether key was inserted just now, with a zero
-// value. The pointer is valid until the next insertion or deletion. It panics as Put does.
+// value. The pointer is valid until the next deletion or insertion, one that fails included. It
+// panics as Put does.
 func (m *StringMap[V]) Entry(key []byte) (v *V, inserted bool) {
 	s, inserted, err := m.upsert(view(key))
 	if err != nil {

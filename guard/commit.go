@@ -170,10 +170,11 @@ func (rec *record) hide(lo, hi uintptr) error {
 	if err := vm.Protect(p, n, vm.None); err != nil {
 		return err
 	}
-	if rec.locked {
+	if rec.locked.bytes(lo, hi) > 0 {
 		if err := vm.Unlock(p, n); err != nil {
 			return err
 		}
+		rec.locked = rec.locked.remove(lo, hi)
 	}
 	return vm.Discard(p, n)
 }

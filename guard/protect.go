@@ -41,13 +41,19 @@ func (rec *record) restore(lo, hi uintptr) error {
 }
 
 // Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). Its contents
-// are lost; its charge stays. Guarding what is guarded changes nothing. Where guards are PROT_NONE
-// pages the error wraps ErrNoMemory when the process has no mapping left.
+// are lost, in part also if there is an error; its charge stays. Guarding what is guarded changes
+// nothing. Where guards are PROT_NONE pages the error wraps ErrNoMemory when the process has no
+// mapping left.
 func (r *Region) Guard(off, n int) error {
 	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
-		p := unsafe.Add(rec.base, lo)
+		if rec.locked.bytes(lo, hi) > 0 {
+			return errors.New("part of it is locked into RAM")
+		}
 		if rec.light {
-			if err := vm.Guard(p, hi-lo); err != nil {
+			if err := vm.Guard(unsafe.Add(rec.base, lo), hi-lo); err != nil {
+				for _, s := range rec.guards.outside(lo, hi) { // the kernel may have done some of it
+					_ = vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off)
+				}
 				return err
 			}
 		} else {
@@ -105,8 +111,8 @@ func (r *Region) Lock(off, n int) error {
 				return errors.New("part of it is protected from every access")
 			}
 		}
-		rec.locked = true
 		err := vm.Lock(unsafe.Add(rec.base, lo), hi-lo)
+		rec.locked = rec.locked.set(lo, hi, vm.None) // after an error too: the kernel may have done some of it
 		if vm.IsOutOfMemory(err) {
 			return fmt.Errorf("%v: RLIMIT_MEMLOCK is %d: %w", err, vm.Probe().LockedMemory, ErrNoMemory)
 		}
@@ -117,7 +123,11 @@ func (r *Region) Lock(off, n int) error {
 // Unlock lets the kernel move [off, off+n) out of RAM again.
 func (r *Region) Unlock(off, n int) error {
 	return r.change("unlock", off, n, func(rec *record, lo, hi uintptr) error {
-		return vm.Unlock(unsafe.Add(rec.base, lo), hi-lo)
+		if err := vm.Unlock(unsafe.Add(rec.base, lo), hi-lo); err != nil {
+			return err
+		}
+		rec.locked = rec.locked.remove(lo, hi)
+		return nil
 	})
 }
 

@@ -233,7 +233,7 @@ func (r *Region) Close() error {
 // discardAll gives back whatever the region holds: memory, locks, guard
 // markers and their page tables. rec.mu is held.
 func (rec *record) discardAll() error {
-	if rec.locked {
+	if len(rec.locked) > 0 {
 		if err := vm.Unlock(rec.base, rec.data); err != nil {
 			return err
 		}

@@ -334,7 +334,17 @@ func TestLock(t *testing.T) {
 	if r.Bytes()[0] != 0 {
 		t.Fatal("Decommit of locked memory kept its contents")
 	}
-	if err := errors.Join(r.Lock(0, 4*page), r.Unlock(0, page), r.Close()); err != nil {
+	if err := errors.Join(r.Lock(0, 4*page), r.Unlock(0, page)); err != nil {
+		t.Fatal(err)
+	}
+	r.Bytes()[0], r.Bytes()[page] = 1, 2
+	if err := r.Guard(0, 2*page); err == nil || !strings.Contains(err.Error(), "locked") {
+		t.Fatalf("guard over locked memory: %v", err)
+	}
+	if b := r.Bytes(); b[0] != 1 || b[page] != 2 {
+		t.Fatal("a refused guard changed the contents")
+	}
+	if err := errors.Join(r.Guard(0, page), r.Unlock(0, 2*page), r.Guard(0, 2*page), r.Unguard(0, 2*page), r.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -34,7 +34,7 @@ type record struct {
 	committed spans   // by the protection asked for
 	guards    spans   // over committed and uncommitted memory alike
 	used      uintptr // where the highest ever committed ends
-	locked    bool    // some part was locked into RAM once
+	locked    spans   // what is locked into RAM
 }
 
 type state uint8
