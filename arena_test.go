@@ -18,6 +18,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
+	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 const module = "github.com/seed-9a6c551e/offheap"
@@ -316,7 +317,39 @@ func TestConformance(t *testing.T) {
 				Stats: func() alloctest.Stats { return alloctest.Stats(k.Stats()) },
 			}, nil
 		}},
+		{Name: "slab.Heap", MaxAlign: 1 << 20, MaxWaste: 128 << 10, Open: func(limit int) (alloctest.Allocator, error) {
+			h, err := slab.Open(slab.Config{Limit: limit})
+			if err != nil {
+				return alloctest.Allocator{}, err
+			}
+			return alloctest.Allocator{
+				Alloc: h.TryAllocAligned, Free: h.Free, Close: h.Close,
+				Stats: func() alloctest.Stats { return slabStats(h) },
+			}, nil
+		}},
+		{Name: "slab.Local", MaxAlign: 1 << 20, MaxWaste: 128 << 10, Open: func(limit int) (alloctest.Allocator, error) {
+			h, err := slab.Open(slab.Config{Limit: limit})
+			if err != nil {
+				return alloctest.Allocator{}, err
+			}
+			l := h.Local()
+			return alloctest.Allocator{
+				Alloc: func(size, align int) ([]byte, error) {
+					if align <= 0 || align&(align-1) != 0 || align > 16 {
+						return h.TryAllocAligned(size, align) // a Local has no other form
+					}
+					return l.TryAlloc(size)
+				},
+				Free: l.Free, Close: h.Close,
+				Stats: func() alloctest.Stats { return slabStats(h) },
+			}, nil
+		}},
 	} {
 		t.Run(m.Name, func(t *testing.T) { alloctest.Run(t, m) })
 	}
+}
+
+func slabStats(h *slab.Heap) alloctest.Stats {
+	s := h.Stats()
+	return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Resident: s.Resident, Live: s.Live, HighWater: s.HighWater}
 }

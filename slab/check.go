@@ -1,0 +1,105 @@
+package slab
+
+import (
+	"fmt"
+
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
+)
+
+// checked checks a depot in builds with -tags invariants: a small one after every change, a large
+// one now and then. Its lock is held.
+func (h *Heap) checked(c uint8, d *depot) {
+	if !invariant.Enabled {
+		return
+	}
+	if d.changes++; d.slabs < 4 || d.changes%1024 == 0 {
+		h.checkDepot(c, d)
+	}
+}
+
+func holds(ok bool, what string, about ...any) {
+	if !ok {
+		panic("slab: invariant broken: " + fmt.Sprintf(what, about...))
+	}
+}
+
+// checkDepot panics where an invariant of a class does not hold. Its lock is held.
+func (h *Heap) checkDepot(c uint8, d *depot) {
+	k := &classes[c]
+	listed := map[uint32]bool{}
+	for at, before := d.partial, uint32(0); at != 0; {
+		r := h.meta.record(at - 1)
+		holds(!listed[at-1], "slab %d is listed once", at-1)
+		holds(r.prev == before, "slab %d knows the slab before", at-1)
+		holds(r.free > 0 && r.free < k.slots || r.free == k.slots, "slab %d has free slots: %d", at-1, r.free)
+		listed[at-1] = true
+		before, at = at, r.next
+	}
+	if d.empty != 0 {
+		holds(!listed[d.empty-1], "the empty slab is not listed")
+		holds(h.meta.record(d.empty-1).free == k.slots, "the empty slab is empty")
+	}
+	slabs, free := 0, 0
+	for u := uint32(0); u < h.edge.Load(); u++ {
+		e := h.meta.entry(int(u))
+		if e.class != c || e.first != u {
+			continue
+		}
+		slabs++
+		r := h.meta.record(u)
+		free += int(r.free)
+		holds(r.class == c, "slab %d is of class %d: %d", u, c, r.class)
+		holds(listed[u] == (r.free > 0 && d.empty != u+1), "slab %d with %d free slots is listed: %v", u, r.free, listed[u])
+		n := uint32(0)
+		for i := range uint32(blockSize(k.slots)) {
+			switch s := *h.meta.state(e.states + i); {
+			case i >= k.slots:
+				holds(s == stateFree, "no state of slab %d beyond its slots: %d", u, s)
+			case s == stateFree:
+				n++
+				holds(i/8 >= r.hint, "slot %d of slab %d is free, the hint is %d", i, u, r.hint)
+			default:
+				holds(i < r.fresh, "slot %d of slab %d was handed out, fresh is %d", i, u, r.fresh)
+			}
+		}
+		holds(n == r.free, "slab %d has %d free slots, its record says %d", u, n, r.free)
+		for v := u + 1; v < u+k.units; v++ {
+			holds(*h.meta.entry(int(v)) == *e, "unit %d is of the slab at %d", v, u)
+		}
+	}
+	holds(slabs == d.slabs && free == d.free, "class %d has %d slabs and %d free slots, its depot says %d and %d", c, slabs, free, d.slabs, d.free)
+}
+
+// check panics where an invariant of the heap does not hold. Nobody else uses it meanwhile.
+func (h *Heap) check() {
+	units := 0
+	for i := range classTable {
+		c := uint8(i + 1)
+		d := &h.depots[c]
+		d.mu.Lock()
+		h.checkDepot(c, d)
+		units += d.slabs * int(classes[c].units)
+		d.mu.Unlock()
+	}
+	s := &h.space
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	holds(s.used == units, "%d units are in slabs, the space says %d", units, s.used)
+	committed := 0
+	for u := range s.free.n {
+		free, clean, cold := s.free.has(u), s.clean.has(u), s.cold.has(u)
+		taken := u < int(h.edge.Load()) && h.meta.entry(u).class != 0
+		holds(!clean || free, "unit %d is clean, so it is free", u)
+		holds(b2i(free)+b2i(cold)+b2i(taken) == 1, "unit %d is one of free, cold, taken: %v, %v, %v", u, free, cold, taken)
+		holds(taken || u >= s.hint, "unit %d is not taken, the hint is %d", u, s.hint)
+		committed += b2i(!cold)
+	}
+	holds(int64(committed)*unit == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,74 @@
+package slab
+
+import "math/bits"
+
+// A size class is one size of slots. Up to 128 bytes there is one for each 16, beyond there are
+// eight between a power of two and the next, so that an object of more than 128 bytes wastes at
+// most an eighth of itself.
+const (
+	granule     = 16      // what every slot's size and address are multiples of
+	largestSlot = 1 << 20 // objects beyond are large: each is a region of its own
+
+	fineClasses = 8 // of 16 to 128 bytes
+	stepBits    = 3 // 8 classes from a power of two to the next
+
+	tabled = 8 << 10 // sizes up to this one are looked up
+)
+
+// class is what is known of a size class. The zero class has no slots.
+type class struct {
+	size  uint32 // of a slot, in bytes
+	slots uint32 // of a slab
+	units uint32 // of a slab
+	most  uint32 // slots that a magazine may hold
+	magic uint64 // 2^64/size, rounded up: see slotAt
+}
+
+// classes are numbered from 1. The array is as long as a uint8 reaches, so that looking one up
+// needs no check.
+var classes = func() (table [256]class) {
+	for i, row := range classTable {
+		size := uint64(row.size)
+		table[i+1] = class{
+			size: row.size, slots: row.slots, units: row.units, most: row.most,
+			magic: ^uint64(0)/size + 1,
+		}
+	}
+	return table
+}()
+
+// classNumbers is the class of each size up to tabled, by the number of granules.
+var classNumbers = func() (table [tabled/granule + 1]uint8) {
+	for i := range table {
+		table[i] = computeClass(uint(max(i, 1)) * granule)
+	}
+	return table
+}()
+
+// classOf returns the number of the smallest class for a size, which is at most largestSlot.
+func classOf(size uint) uint8 {
+	if size <= tabled {
+		return classNumbers[(size+granule-1)/granule]
+	}
+	return computeClass(size)
+}
+
+func computeClass(size uint) uint8 {
+	if size <= fineClasses*granule {
+		return uint8((max(size, 1) + granule - 1) / granule)
+	}
+	// The power of two below, and how many eighths of it are on top, rounded up.
+	power := bits.Len(size-1) - 1
+	eighths := (size - 1) >> (power - stepBits) & (1<<stepBits - 1)
+	return uint8(fineClasses + (power-7)<<stepBits + int(eighths) + 1)
+}
+
+// slotAt returns which slot of a slab starts at an offset in it; exact is false if none does.
+//
+// magic times off is off/size with a fraction of 64 bits, a little too large: less than one step
+// of the fraction, as long as off has fewer than 32 bits. So the whole part is the slot, and the
+// fraction is below magic if and only if nothing remains.
+func (c *class) slotAt(off uint64) (slot uint64, exact bool) {
+	slot, fraction := bits.Mul64(c.magic, off)
+	return slot, fraction < c.magic
+}

@@ -1,0 +1,237 @@
+package slab
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"sync"
+	"unsafe"
+)
+
+// item is a slot on its way: where it is and where its state is.
+type item struct {
+	at    uint32 // in granules from the base
+	state uint32 // and cleanBit
+}
+
+// cleanBit says that the slot reads zero.
+const cleanBit = mostStates
+
+// batch is what goes between magazines and the depot at a time: half a magazine.
+type batch [fullMagazine / 2]item
+
+// depot has the slabs of a class, and batches that one magazine gave up and another may take.
+type depot struct {
+	mu      sync.Mutex
+	batches []batch
+	unasked int    // batches that nobody took since the last tick
+	partial uint32 // the first of the slabs with free slots: its unit and 1, or 0
+	empty   uint32 // a slab with nothing else, kept for a while
+	slabs   int
+	free    int    // slots in slabs
+	changes uint32 // counted with -tags invariants only
+	_       [64]byte
+}
+
+// mostBatches bounds what a depot withholds from its slabs.
+const (
+	mostBatches    = 16
+	mostBatchBytes = 512 << 10
+)
+
+// refill fills out, or some of it, with cached slots. The first is to be handed out last.
+func (h *Heap) refill(c uint8, out []item) (n int, err error) {
+	h.usable("Alloc")
+	h.mayDecay()
+	if n, err = h.tryRefill(c, out); err != nil && h.reclaim() {
+		n, err = h.tryRefill(c, out)
+	}
+	if err != nil {
+		err = fmt.Errorf("slab: %w", err)
+	}
+	return n, err
+}
+
+func (h *Heap) tryRefill(c uint8, out []item) (n int, err error) {
+	d := &h.depots[c]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer h.checked(c, d)
+	if last := len(d.batches) - 1; last >= 0 && len(out) > 1 {
+		n = copy(out, d.batches[last][:classes[c].most/2])
+		d.batches = d.batches[:last]
+		d.unasked = min(d.unasked, last)
+		return n, nil
+	}
+	for n < len(out) {
+		switch {
+		case d.partial != 0:
+		case d.empty != 0:
+			h.link(d, d.empty-1)
+			d.empty = 0
+		case n > 0:
+			copy(out, out[len(out)-n:])
+			return n, nil
+		default:
+			if err := h.grow(c, d); err != nil {
+				return 0, err
+			}
+		}
+		n += h.carve(d, d.partial-1, out[:len(out)-n])
+	}
+	return n, nil
+}
+
+// carve takes free slots of a slab, in the order of their addresses, and puts them at the end of
+// out, the last first.
+func (h *Heap) carve(d *depot, first uint32, out []item) (n int) {
+	r := h.meta.record(first)
+	size := classes[r.class].size
+	block := h.meta.entry(int(first)).states
+	for word := r.hint; r.free > 0; word++ {
+		w := (*[8]byte)(unsafe.Pointer(h.meta.state(block + word*8)))
+		free := zeroBytes(binary.LittleEndian.Uint64(w[:]))
+		for ; free != 0; free &= free - 1 {
+			i := word*8 + uint32(bits.TrailingZeros64(free))/8
+			if n == len(out) {
+				r.hint = word
+				d.free -= n
+				return n
+			}
+			state := block + i
+			if i >= r.fresh {
+				r.fresh = i + 1
+				if r.clean {
+					state |= cleanBit
+				}
+			}
+			w[i%8] = stateCached
+			n++
+			out[len(out)-n] = item{first<<(unitBits-4) + i*size/granule, state}
+			if r.free--; r.free == 0 {
+				r.hint = word
+				break
+			}
+		}
+	}
+	d.free -= n
+	if r.free == 0 {
+		h.unlink(d, first, r)
+	}
+	return n
+}
+
+// zeroBytes returns the high bits of the bytes that are zero.
+func zeroBytes(w uint64) uint64 {
+	const rest = 0x7f7f7f7f7f7f7f7f
+	return ^((w&rest + rest) | w | rest)
+}
+
+// flush takes slots out of a magazine.
+func (h *Heap) flush(c uint8, items []item) {
+	h.usable("Free")
+	h.mayDecay()
+	d := &h.depots[c]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if half := int(classes[c].most / 2); len(items) == half && half > 0 && len(d.batches) < min(mostBatches, mostBatchBytes/(half*int(classes[c].size))) {
+		d.batches = append(d.batches, batch{})
+		copy(d.batches[len(d.batches)-1][:], items)
+		return
+	}
+	h.bringHome(d, items)
+}
+
+// bringHome puts slots back into their slabs. The depot's lock is held.
+func (h *Heap) bringHome(d *depot, items []item) {
+	if len(items) > 0 {
+		defer h.checked(h.meta.record(h.meta.entry(int(items[0].at>>(unitBits-4))).first).class, d)
+	}
+	for _, it := range items {
+		it.state &^= cleanBit
+		e := h.meta.entry(int(it.at >> (unitBits - 4)))
+		r := h.meta.record(e.first)
+		s := h.meta.state(it.state)
+		if *s != stateCached {
+			panic(h.violation("Free", "freed twice at the same time", it.at))
+		}
+		*s = stateFree
+		r.hint = min(r.hint, (it.state-e.states)/8)
+		if r.free++; r.free == 1 {
+			h.link(d, e.first)
+		}
+		d.free++
+		if r.free == classes[r.class].slots {
+			h.unlink(d, e.first, r)
+			if d.empty == 0 {
+				d.empty = e.first + 1
+			} else {
+				h.drop(d, e.first)
+			}
+		}
+	}
+}
+
+func (h *Heap) link(d *depot, first uint32) {
+	r := h.meta.record(first)
+	r.prev, r.next = 0, d.partial
+	if r.next != 0 {
+		h.meta.record(r.next - 1).prev = first + 1
+	}
+	d.partial = first + 1
+}
+
+func (h *Heap) unlink(d *depot, first uint32, r *record) {
+	if r.prev != 0 {
+		h.meta.record(r.prev - 1).next = r.next
+	} else {
+		d.partial = r.next
+	}
+	if r.next != 0 {
+		h.meta.record(r.next - 1).prev = r.prev
+	}
+}
+
+// grow makes a slab.
+func (h *Heap) grow(c uint8, d *depot) error {
+	k := &classes[c]
+	if err := h.account.charge(int(k.units) * unit); err != nil {
+		return err
+	}
+	first, clean, err := h.space.take(int(k.units))
+	if err != nil {
+		h.account.refund(int(k.units) * unit)
+		return err
+	}
+	states, err := h.meta.reserve(k.slots, first+int(k.units))
+	if err != nil {
+		h.space.give(first, int(k.units))
+		h.account.refund(int(k.units) * unit)
+		return err
+	}
+	*h.meta.record(uint32(first)) = record{free: k.slots, class: c, clean: clean}
+	for u := first; u < first+int(k.units); u++ {
+		*h.meta.entry(u) = entry{states: states, first: uint32(first), class: c}
+	}
+	for edge := h.edge.Load(); uint32(first)+k.units > edge && !h.edge.CompareAndSwap(edge, uint32(first)+k.units); {
+		edge = h.edge.Load()
+	}
+	h.link(d, uint32(first))
+	d.slabs++
+	d.free += int(k.slots)
+	return nil
+}
+
+// drop gives an empty slab's units back. It is in no list.
+func (h *Heap) drop(d *depot, first uint32) {
+	k := &classes[h.meta.record(first).class]
+	d.slabs--
+	d.free -= int(k.slots)
+	states := h.meta.entry(int(first)).states
+	for u := first; u < first+k.units; u++ {
+		*h.meta.entry(int(u)) = entry{}
+	}
+	h.meta.restore(k.slots, states)
+	h.space.give(int(first), int(k.units))
+	h.account.refund(int(k.units) * unit)
+}

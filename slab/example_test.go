@@ -1,0 +1,72 @@
+package slab_test
+
+import (
+	"fmt"
+
+	"github.com/seed-9a6c551e/offheap/slab"
+)
+
+func ExampleHeap() {
+	h, err := slab.Open(slab.Config{Name: "cache"})
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close()
+
+	b := h.Alloc(100) // zeroed; the slot has room for 112
+	b = append(b[:0], "hello"...)
+	fmt.Println(string(b), cap(b))
+
+	b = h.Realloc(b, 1000)
+	fmt.Println(string(b[:5]), len(b))
+	h.Free(b)
+
+	// Output:
+	// hello 112
+	// hello 1000
+}
+
+func ExampleNew() {
+	h, err := slab.Open(slab.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close()
+
+	type point struct{ X, Y float64 }
+	p := slab.New[point](h)
+	p.X = 1
+	fmt.Println(*p)
+	slab.Free(h, p)
+
+	words := slab.MakeSlice[uint32](h, 3, 10)
+	fmt.Println(words, cap(words))
+	slab.FreeSlice(h, words)
+
+	// Output:
+	// {1 0}
+	// [0 0 0] 10
+}
+
+func ExampleLocal() {
+	h, err := slab.Open(slab.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close()
+
+	done := make(chan []byte)
+	go func() {
+		l := h.Local() // for this goroutine
+		defer l.Close()
+		b := l.Alloc(64)
+		l.Free(b)
+		done <- l.Alloc(64)
+	}()
+	h.Free(<-done) // an object is the heap's, whoever allocated it
+
+	fmt.Println(h.Stats().Live)
+
+	// Output:
+	// 0
+}

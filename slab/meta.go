@@ -1,0 +1,124 @@
+package slab
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// What the heap knows of its memory lies in a region of its own, without pointers: an overrun of
+// an object cannot reach it, and the collector does not scan it.
+//
+//	┌─────────────────┬─────────────────┬──────────────────────────────┐
+//	│ entry per unit  │ record per unit │ blocks of states, one a slab │
+//	└─────────────────┴─────────────────┴──────────────────────────────┘
+type meta struct {
+	region  *guard.Region
+	entries table
+	records table
+	states  table
+
+	mu     sync.Mutex
+	edge   int        // units whose entries and records are committed
+	next   int        // where the next block of states goes
+	spares [][]uint32 // blocks that are not in use, by their number of 64 bytes
+}
+
+// entry says of a unit which slab it is in. It is read by every Free, and written when the slab is
+// made and when it goes.
+type entry struct {
+	states uint32 // where the states of the slab's slots are
+	first  uint32 // the slab's first unit
+	class  uint8  // 0 for a unit that is in no slab
+	_      [7]byte
+}
+
+// record is a slab, at its first unit. The lock of the class's depot guards it.
+type record struct {
+	next, prev uint32 // in the list of slabs with free slots: their units and 1, or 0
+	free       uint32 // free slots
+	hint       uint32 // no slot before has a free state, in words of 8
+	fresh      uint32 // slots from here on were never handed out
+	clean      bool   // and read zero
+	class      uint8
+	_          [10]byte
+}
+
+// The state of a slot.
+const (
+	stateFree   = 0 // in its slab, or no slot at all
+	stateCached = 1 // in a magazine or in a batch
+	stateLive   = 2 // an object
+)
+
+const mostStates = 1 << 31 // so that an item has a bit to spare
+
+func openMeta(name string, units int) (m *meta, err error) {
+	page := guard.PageSize()
+	entries := alignUp(units*int(unsafe.Sizeof(entry{})), page)
+	records := alignUp(units*int(unsafe.Sizeof(record{})), page)
+	states := alignUp(int(min(uint64(units)*(unit/granule+64), mostStates)), page)
+	region, err := guard.Map(guard.Config{Name: name + ": metadata", Size: entries + records + states})
+	if err != nil {
+		return nil, err
+	}
+	m = &meta{region: region, spares: make([][]uint32, unit/granule/64+2)}
+	for off, t := range map[int]*table{0: &m.entries, entries: &m.records, entries + records: &m.states} {
+		*t = table{base: unsafe.Add(region.Base(), off), region: region, off: off}
+	}
+	return m, nil
+}
+
+func (m *meta) entry(unit int) *entry {
+	return (*entry)(unsafe.Add(m.entries.base, uintptr(unit)*unsafe.Sizeof(entry{})))
+}
+
+func (m *meta) record(unit uint32) *record {
+	return (*record)(unsafe.Add(m.records.base, uintptr(unit)*unsafe.Sizeof(record{})))
+}
+
+func (m *meta) state(i uint32) *uint8 { return (*uint8)(unsafe.Add(m.states.base, uintptr(i))) }
+
+// blockSize is what the states of a slab take: whole cache lines, for they are written by whoever
+// frees. There is one more than slots, for the offset where another slot would be.
+func blockSize(slots uint32) int { return alignUp(int(slots)+1, 64) }
+
+// reserve makes a block of states, all free, and the entries and records of units below edge.
+func (m *meta) reserve(slots uint32, edge int) (states uint32, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if edge > m.edge {
+		if err := m.entries.reach(edge * int(unsafe.Sizeof(entry{}))); err != nil {
+			return 0, err
+		}
+		if err := m.records.reach(edge * int(unsafe.Sizeof(record{}))); err != nil {
+			return 0, err
+		}
+		m.edge = edge
+	}
+	size := blockSize(slots)
+	if spare := &m.spares[size/64]; len(*spare) > 0 {
+		states = (*spare)[len(*spare)-1]
+		*spare = (*spare)[:len(*spare)-1]
+		return states, nil
+	}
+	if uint64(m.next+size) > mostStates {
+		return 0, fmt.Errorf("%q: more than %d objects: %w", m.region.Name(), uint32(mostStates), guard.ErrNoMemory)
+	}
+	if err := m.states.reach(m.next + size); err != nil {
+		return 0, err
+	}
+	states = uint32(m.next)
+	m.next += size
+	return states, nil
+}
+
+// restore takes a block of states back. All are free.
+func (m *meta) restore(slots, states uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	spare := &m.spares[blockSize(slots)/64]
+	*spare = append(*spare, states)
+}

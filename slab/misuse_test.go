@@ -1,0 +1,172 @@
+package slab
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// panicOf returns what f panics with.
+func panicOf(f func()) (p any) {
+	defer func() { p = recover() }()
+	f()
+	return nil
+}
+
+// TestMisuse is what a Heap in its default mode catches, and when.
+func TestMisuse(t *testing.T) {
+	var outside [64]byte
+	for _, c := range []struct {
+		name, want string // "" is not caught
+		do         func(h *Heap, l *Local)
+	}{
+		{"double free", "slab.Free: freed already, or never allocated", func(h *Heap, l *Local) {
+			b := h.Alloc(100)
+			h.Free(b)
+			h.Free(b)
+		}},
+		{"double free by a Local", "slab.Free: freed already", func(h *Heap, l *Local) {
+			b := h.Alloc(100)
+			h.Free(b)
+			l.Free(b)
+		}},
+		{"double free after a purge", "slab.Free: freed already", func(h *Heap, l *Local) {
+			b := h.Alloc(100)
+			h.Free(b)
+			if err := h.Purge(); err != nil {
+				t.Error(err)
+			}
+			h.Free(b)
+		}},
+		{"double free of a large object", "slab.Free: pointer into other memory", func(h *Heap, l *Local) {
+			b := h.Alloc(2 << 20)
+			h.Free(b)
+			h.Free(b)
+		}},
+		{"interior free", "slab.Free: pointer that is not the start of an object", func(h *Heap, l *Local) { h.Free(h.Alloc(100)[16:]) }},
+		{"misaligned free", "slab.Free: pointer that is not the start of an object", func(h *Heap, l *Local) { l.Free(h.Alloc(100)[1:]) }},
+		{"interior free of a large object", "slab.Free: pointer into other memory", func(h *Heap, l *Local) { h.Free(h.Alloc(2 << 20)[4096:]) }},
+		{"free of a slot never allocated", "slab.Free: freed already, or never allocated", func(h *Heap, l *Local) {
+			h.Free(behind(h.Alloc(64), 64))
+		}},
+		{"free of Go memory", "slab.Free: pointer into other memory", func(h *Heap, l *Local) { h.Free(outside[:]) }},
+		{"free to another heap", "slab.Free: pointer into other memory", func(h *Heap, l *Local) {
+			other, err := Open(Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			h.Free(other.Alloc(100))
+		}},
+		{"size of what was freed", "slab.Size: freed already", func(h *Heap, l *Local) {
+			b := h.Alloc(100)
+			h.Free(b)
+			h.Size(b)
+		}},
+		{"realloc of what was freed", "slab.Size: freed already", func(h *Heap, l *Local) {
+			b := h.Alloc(100)
+			h.Free(b)
+			h.Realloc(b, 200)
+		}},
+		{"alloc after close", "slab.Alloc: use after Close", func(h *Heap, l *Local) { h.Close(); h.Alloc(1) }},
+		{"local alloc after close", "slab.Alloc: use after Close", func(h *Heap, l *Local) { h.Close(); l.Alloc(1) }},
+		{"large alloc after close", "slab.Alloc: use after Close", func(h *Heap, l *Local) { h.Close(); h.Alloc(2 << 20) }},
+		{"free after close", "slab.Free: use after Close", func(h *Heap, l *Local) {
+			b := h.Alloc(1)
+			h.Close()
+			h.Free(b)
+		}},
+		{"local free after close", "slab.Free: use after Close", func(h *Heap, l *Local) {
+			b := h.Alloc(1)
+			h.Close()
+			l.Free(b)
+		}},
+		{"purge after close", "slab.Purge: use after Close", func(h *Heap, l *Local) { h.Close(); h.Purge() }},
+		{"local of a closed heap", "slab.Local: use after Close", func(h *Heap, l *Local) { h.Close(); h.Local() }},
+		{"negative size", "slab: -1 bytes: the size must not be negative", func(h *Heap, l *Local) { h.Alloc(-1) }},
+		{"negative size, Local", "slab: -1 bytes: the size must not be negative", func(h *Heap, l *Local) { l.AllocDirty(-1) }},
+		{"alignment", "slab: alignment 3 must be a power of two", func(h *Heap, l *Local) { h.AllocAligned(8, 3) }},
+		{"type with pointers", "is a string", func(h *Heap, l *Local) { New[struct{ Name string }](h) }},
+		{"slice of pointers", "pointer", func(h *Heap, l *Local) { MakeSlice[*int](h, 1, 1) }},
+		{"slice length", "length 2 and capacity 1 cannot be", func(h *Heap, l *Local) { MakeSlice[int](h, 2, 1) }},
+		{"slice overflow", "more than addresses can hold", func(h *Heap, l *Local) { MakeSlice[int](h, 0, math.MaxInt) }},
+		{"late free of a slot handed out again", "", func(h *Heap, l *Local) {
+			b := l.Alloc(100)
+			l.Free(b)
+			l.Alloc(100) // the same slot
+			l.Free(b)
+		}},
+		{"nil", "", func(h *Heap, l *Local) { h.Free(nil); l.Free(nil); Free[int](h, nil) }},
+		{"reslice from the start", "", func(h *Heap, l *Local) { h.Free(h.Alloc(100)[:0]) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t, Config{})
+			p := panicOf(func() { c.do(h, h.Local()) })
+			if c.want == "" {
+				if p != nil {
+					t.Fatalf("panics with %v", p)
+				}
+				return
+			}
+			err, _ := p.(error)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("panics with %v, want %q", p, c.want)
+			}
+			var v *guard.Violation
+			if errors.As(err, &v) != strings.HasPrefix(c.want, "slab.") {
+				t.Errorf("%T", p)
+			}
+		})
+	}
+}
+
+// TestMisuseLeavesTheHeapWhole frees what must not be freed, many times, and looks for damage.
+func TestMisuseLeavesTheHeapWhole(t *testing.T) {
+	h := open(t, Config{})
+	var live []held
+	for i := range 2000 {
+		o := held{h.Alloc(i % 600), byte(i)}
+		fill(o.b, o.seed)
+		live = append(live, o)
+		for _, off := range []int{1, 8, 16, 48} {
+			if off < len(o.b) && panicOf(func() { h.Free(o.b[off:]) }) == nil {
+				t.Fatalf("freed %d bytes behind the start of %d", off, len(o.b))
+			}
+		}
+	}
+	for _, o := range live {
+		if err := o.verify(); err != nil {
+			t.Fatal(err)
+		}
+		h.Free(o.b)
+		if panicOf(func() { h.Free(o.b) }) == nil {
+			t.Fatal("freed twice")
+		}
+	}
+	h.check()
+}
+
+// TestFreedTwiceAtOnce plays the one double free that both get through: it is caught when the slot
+// is to be handed out.
+func TestFreedTwiceAtOnce(t *testing.T) {
+	h := open(t, Config{})
+	l := h.Local()
+	b := l.Alloc(100)
+	c, it, _ := h.lookup(sliceData(b))
+	l.Free(b)
+	*h.meta.state(it.state) = stateLive // as the other saw it
+	l.Free(b)
+	*h.meta.state(it.state) = stateCached
+	if m := l.front.at(c); m.n < 2 || m.items[m.n-1].at != m.items[m.n-2].at {
+		t.Fatal("the test is wrong")
+	}
+	l.Alloc(100)
+	var v *guard.Violation
+	err, _ := panicOf(func() { l.Alloc(100) }).(error)
+	if !errors.As(err, &v) || v.What != "a slot was freed twice at the same time" {
+		t.Fatal(err)
+	}
+}

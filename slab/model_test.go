@@ -1,0 +1,267 @@
+package slab
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// open opens a heap that is closed, and checked, when the test ends.
+func open(t testing.TB, c Config) *Heap {
+	t.Helper()
+	before := guard.Usage()
+	h, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		t.Helper()
+		if err := h.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
+			t.Error(err)
+		}
+		if after := guard.Usage(); after.Regions != before.Regions || after.Committed != before.Committed || after.Reserved != before.Reserved {
+			t.Errorf("something is left behind:\nbefore %+v\nafter  %+v", before, after)
+		}
+	})
+	return h
+}
+
+// held is what a test holds of an allocator, each object filled with bytes of its own.
+type held struct {
+	b    []byte
+	seed byte
+}
+
+// places are the bytes of an object that a test looks at: all of a small one; of a large one the
+// ends, where neighbours write, and some between.
+func places(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := 0; i < n; i++ {
+			if n > 4<<10 && i > 1<<10 && i < n-1<<10 {
+				i = min(i+997, n-1<<10)
+			}
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+func fill(b []byte, seed byte) {
+	for i := range places(len(b)) {
+		b[i] = seed + byte(i)
+	}
+}
+
+func (o held) verify() error {
+	for i := range places(len(o.b)) {
+		if o.b[i] != o.seed+byte(i) {
+			return fmt.Errorf("byte %d of %d was changed", i, len(o.b))
+		}
+	}
+	return nil
+}
+
+func zero(b []byte) error {
+	b = b[:cap(b)]
+	for i := range places(len(b)) {
+		if b[i] != 0 {
+			return fmt.Errorf("byte %d of %d is %#x", i, len(b), b[i])
+		}
+	}
+	return nil
+}
+
+// run plays a history against a model: every byte of every object is known.
+func run(t testing.TB, data []byte) {
+	h := open(t, Config{Reserve: 256 << 20, Limit: 64 << 20})
+	locals := []*Local{h.Local()}
+	var live []held
+	next := func() int {
+		if len(data) == 0 {
+			return 0
+		}
+		x := int(data[0])
+		data = data[1:]
+		return x
+	}
+	size := func() int {
+		n := next() | next()<<8
+		switch next() % 64 {
+		case 0:
+			n *= 53 // up to 3 MiB
+		case 1, 2, 3, 4:
+			n *= 5
+		case 5, 6, 7, 8, 9, 10, 11, 12, 13, 14:
+		default:
+			n %= 700
+		}
+		return n
+	}
+	took := func(b []byte, err error, size int, zeroed bool) {
+		t.Helper()
+		if err != nil {
+			if !errors.Is(err, guard.ErrNoMemory) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if len(b) != size || zeroed && zero(b) != nil {
+			t.Fatalf("%d bytes for %d: %v", len(b), size, zero(b))
+		}
+		o := held{b, byte(len(live)*31 + 7)}
+		fill(b, o.seed)
+		live = append(live, o)
+	}
+	give := func() (b []byte, ok bool) {
+		if len(live) == 0 {
+			return nil, false
+		}
+		i := (next() | next()<<8) % len(live)
+		o := live[i]
+		if err := o.verify(); err != nil {
+			t.Fatal(err)
+		}
+		live[i] = live[len(live)-1]
+		live = live[:len(live)-1]
+		return o.b, true
+	}
+	for len(data) > 0 {
+		l := locals[next()%len(locals)]
+		switch next() % 16 {
+		case 0, 1, 2:
+			n := size()
+			b, err := h.TryAlloc(n)
+			took(b, err, n, true)
+		case 3, 4:
+			n := size()
+			b, err := l.TryAlloc(n)
+			took(b, err, n, true)
+		case 5:
+			n := size()
+			b, err := l.TryAllocDirty(n)
+			took(b, err, n, false)
+		case 6:
+			n, align := size(), 1<<(next()%21)
+			b, err := h.TryAllocAligned(n, align)
+			if err == nil && addr(b)%uintptr(align) != 0 {
+				t.Fatalf("%d bytes at %#x are not aligned to %d", n, addr(b), align)
+			}
+			took(b, err, n, true)
+		case 7:
+			if b, ok := give(); ok {
+				n := size()
+				was, seed := len(b), first(b)
+				out, err := h.TryRealloc(b, n)
+				if err != nil {
+					live = append(live, held{b, first(b)})
+					break
+				}
+				for i := range places(was) {
+					if i < n && out[i] != seed+byte(i) {
+						t.Fatalf("byte %d was lost from %d to %d bytes", i, was, n)
+					}
+				}
+				if n > was && zero(out[was:n:n]) != nil {
+					t.Fatalf("grown from %d to %d: %v", was, n, zero(out[was:n:n]))
+				}
+				fill(out, seed)
+				live = append(live, held{out, seed})
+			}
+		case 8:
+			if len(locals) < 4 {
+				locals = append(locals, h.Local())
+			} else {
+				if err := locals[3].Close(); err != nil {
+					t.Fatal(err)
+				}
+				locals = locals[:3]
+			}
+		case 9:
+			if next()%8 == 0 {
+				if err := h.Purge(); err != nil {
+					t.Fatal(err)
+				}
+				h.check()
+			}
+		case 10, 11, 12:
+			if b, ok := give(); ok {
+				h.Free(b)
+			}
+		case 13, 14:
+			if b, ok := give(); ok {
+				l.Free(b)
+			}
+		case 15:
+			for range next() % 64 {
+				b, ok := give()
+				if !ok {
+					break
+				}
+				h.Free(b)
+			}
+		}
+	}
+	sum := int64(0)
+	for _, o := range live {
+		sum += int64(h.Size(o.b))
+	}
+	if s := h.Stats(); s.Live != sum || s.Live > s.Committed || s.Committed > s.Reserved || s.Resident > s.Committed {
+		t.Fatalf("%d bytes are live: %+v", sum, s)
+	}
+	for _, o := range live {
+		if err := o.verify(); err != nil {
+			t.Fatal(err)
+		}
+		h.Free(o.b)
+	}
+	for _, l := range locals {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.check()
+	if err := h.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	h.check()
+	if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Free != 0 || len(s.Classes) != 0 || h.region.Committed() != 0 {
+		t.Fatalf("after all were freed and purged: %+v", s)
+	}
+}
+
+func first(b []byte) byte {
+	if len(b) == 0 {
+		return 0
+	}
+	return b[0]
+}
+
+func FuzzHeap(f *testing.F) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{10, 100, 1000, 4000} {
+		b := make([]byte, n)
+		for i := 0; i+8 <= n; i += 8 {
+			binary.LittleEndian.PutUint64(b[i:], r.Uint64())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { run(t, data[:min(len(data), 10000)]) })
+}
+
+// TestModel plays long random histories.
+func TestModel(t *testing.T) {
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		data := make([]byte, rounds(20000))
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		run(t, data)
+	}
+}

@@ -1,0 +1,84 @@
+package slab
+
+import (
+	"runtime"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// What is free goes back to the system after a while: slots that wait in a depot go into their
+// slabs, empty slabs into units, and units that nobody took for decay are decommitted. There is no
+// goroutine for it: whoever takes the slow path looks whether it is time.
+const (
+	decay = 500 // ticks that a unit stays committed when it is free
+	beat  = 100 // ticks between looks
+)
+
+// mayDecay is called on slow paths, without locks held.
+func (h *Heap) mayDecay() {
+	now, last := ticks(), h.looked.Load()
+	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
+		return
+	}
+	for c := range h.depots {
+		h.settle(uint8(c), false)
+	}
+	_ = h.space.cool(decay) // what the kernel does not take now stays free
+}
+
+// settle brings batches home that nobody took since the last time, or all.
+func (h *Heap) settle(c uint8, all bool) {
+	d := &h.depots[c]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.unasked
+	if all {
+		n = len(d.batches)
+	}
+	for i := range d.batches[:n] {
+		h.bringHome(d, d.batches[i][:classes[c].most/2])
+	}
+	d.batches = d.batches[:copy(d.batches, d.batches[n:])]
+	d.unasked = len(d.batches)
+	if first := d.empty; first != 0 {
+		d.empty = 0
+		h.drop(d, first-1)
+	}
+}
+
+// reclaim is what is tried before a request for memory fails. It tells whether there was anything.
+func (h *Heap) reclaim() bool {
+	before := guard.Committed()
+	used := h.account.bytes()
+	for c := range h.depots {
+		h.settle(uint8(c), true)
+	}
+	_ = h.space.cool(0)
+	return guard.Committed() < before || h.account.bytes() < used
+}
+
+// Purge gives everything back to the system that is free now, but for what Locals hold. It stops
+// the world for some microseconds, to take the slots that processors hold. The error is the
+// kernel's; what it did not take stays free, and is tried again.
+func (h *Heap) Purge() error {
+	h.usable("Purge")
+	var taken []*front
+	for i := range h.fronts {
+		if f := h.fronts[i].Swap(nil); f != nil {
+			taken = append(taken, f)
+		}
+	}
+	if len(taken) > 0 {
+		// A goroutine may have found its front just before. It is pinned while it uses it, and the
+		// world does not stop before it has let go.
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+	}
+	for _, f := range taken {
+		h.empty(f)
+	}
+	for c := range h.depots {
+		h.settle(uint8(c), true)
+	}
+	return h.space.cool(0)
+}

@@ -1,0 +1,140 @@
+package slab
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// allocMany allocates a number of objects of a size.
+func allocMany(h *Heap, n, size int) (all [][]byte) {
+	for range n {
+		b := h.AllocDirty(size)
+		for i := 0; i < size; i += 1 << 10 {
+			b[i] = 1
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+// TestDecay frees everything and waits: memory goes back when somebody takes the slow path.
+func TestDecay(t *testing.T) {
+	real, now := ticks, ticks()
+	ticks = func() uint32 { return now }
+	defer func() { ticks = real }()
+	h := open(t, Config{})
+	var all [][]byte
+	for _, size := range []int{16, 64, 500, 3000, 20_000, 300_000} {
+		all = append(all, allocMany(h, 8<<20/size, size)...)
+	}
+	full := h.Stats()
+	for _, b := range all {
+		h.Free(b)
+	}
+	if s := h.Stats(); s.Live != 0 || s.Committed < full.Committed {
+		t.Fatalf("free at once: %+v", s)
+	}
+	for range 8 { // what waits in depots comes home a beat later, and its units wait from then on
+		now += decay
+		h.Free(h.AllocDirty(700_000)) // not cached, so this is the slow path
+	}
+	s := h.Stats()
+	if s.Committed > 3<<20 || s.Resident > 3<<20 {
+		t.Errorf("after a while: %+v", s)
+	}
+	h.check()
+}
+
+// TestPurgeTakesFromProcessors checks that Purge reaches what other processors hold.
+func TestPurgeTakesFromProcessors(t *testing.T) {
+	h := open(t, Config{})
+	for _, b := range allocMany(h, 1000, 64) {
+		h.Free(b)
+	}
+	for i := range h.fronts { // as if it had been another processor
+		if f := h.fronts[i].Swap(nil); f != nil {
+			h.fronts[(i+500)%mostProcessors].Store(f)
+		}
+	}
+	if s := h.Stats(); s.Cached == 0 {
+		t.Fatal("nothing is cached: the test is wrong")
+	}
+	if err := h.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	if s := h.Stats(); s.Cached != 0 || s.Free != 0 || h.region.Committed() != 0 {
+		t.Errorf("after Purge: %+v", s)
+	}
+}
+
+// TestFail lets every system call fail once, at every place of a history.
+func TestFail(t *testing.T) {
+	history := func(h *Heap) (errs []error) {
+		note := func(err error) {
+			if err != nil {
+				errs = append(errs, err)
+			}
+		}
+		var all [][]byte
+		for _, size := range []int{10, 100, 5000, 60_000, 900_000, 3 << 20} {
+			for range 3 {
+				b, err := h.TryAlloc(size)
+				note(err)
+				if err == nil {
+					if len(b) != size || zero(b) != nil {
+						t.Fatalf("%d bytes for %d: %v", len(b), size, zero(b))
+					}
+					b[0], b[size-1] = 1, 1
+					all = append(all, b)
+				}
+			}
+		}
+		if len(all) > 0 {
+			b, err := h.TryRealloc(all[0], 2<<20)
+			note(err)
+			if err == nil {
+				all[0] = b
+			}
+		}
+		for _, b := range all {
+			h.Free(b)
+		}
+		note(h.Purge())
+		h.check()
+		return errs
+	}
+	for kind := range vm.Kinds {
+		for nth := 1; ; nth++ {
+			before := guard.Usage()
+			stop := vm.Inject(kind, nth, vm.OutOfMemory)
+			h, err := Open(Config{Reserve: 256 << 20})
+			if err == nil {
+				for _, err := range history(h) {
+					if !errors.Is(err, guard.ErrNoMemory) {
+						t.Errorf("%v %d: %v", kind, nth, err)
+					}
+				}
+				calls := stop()
+				if err := errors.Join(history(h)...); err != nil {
+					t.Errorf("%v %d: the next time: %v", kind, nth, err)
+				}
+				err = h.Close()
+				if err != nil {
+					t.Errorf("%v %d: close: %v", kind, nth, err)
+				}
+				if calls < nth {
+					break
+				}
+			} else if stop(); !errors.Is(err, guard.ErrNoMemory) {
+				t.Errorf("%v %d: %v", kind, nth, err)
+			}
+			after := guard.Usage()
+			if after.Regions != before.Regions || after.Committed != before.Committed {
+				t.Fatalf("%v %d: before %+v, after %+v", kind, nth, before, after)
+			}
+		}
+	}
+}

@@ -1,0 +1,188 @@
+// Package slab is a general allocator outside the Go heap: objects of any size, freed one by one,
+// by any goroutine.
+//
+// # Memory
+//
+//	 a region of units, 64 KiB each
+//	┌──────┬──────┬─────────────┬──────┬──────┬─ ─ ─
+//	│ slab │ slab │    slab     │ free │ slab │ cold
+//	└──────┴──────┴─────────────┴──────┴──────┴─ ─ ─
+//	   │       └ 64-byte slots    └ committed   └ not committed
+//	   ▼
+//	┌────┬────┬────┬────┬ ─ ─ ┬────┐          ┌───┬───┬───┬───┬ ─
+//	│slot│slot│slot│slot│     │slot│  states: │ 2 │ 0 │ 1 │ 2 │     a byte a slot, in another region
+//	└────┴────┴────┴────┴ ─ ─ ┴────┘          └───┴───┴───┴───┴ ─
+//
+// A slab is a run of equal slots of one size class: there is a class for each 16 bytes up to 128,
+// and eight between a power of two and the next up to 1 MiB. Larger objects are regions of their
+// own. What the heap knows of its slots lies apart from them, so an overrun cannot reach it.
+//
+// # Life of a slot
+//
+//		       carve              pop              Free
+//		free ────────▶  cached  ────────▶  live  ────────▶  cached
+//		  ▲                │
+//		  └────────────────┘ bring home
+//
+//	 1. Free slots of a slab are taken in the order of their addresses, a batch at a time, into a
+//	    magazine: a stack of free slots of one class that one processor, or one Local, has.
+//	 2. Alloc pops from the magazine, Free pushes onto it. That takes no lock.
+//	 3. Half of a full magazine goes to the depot of the class, which hands it as it is to the next
+//	    magazine that is empty, or brings the slots home to their slabs.
+//	 4. A slab without live or cached slots is empty. One for each class is kept for a moment, the
+//	    units of others become free, for slabs of any class.
+//	 5. Units that stay free for half a second go back to the system, on the slow path of whoever
+//	    comes next: there is no goroutine for it. Purge does it at once.
+//
+// # Concurrency
+//
+//  1. A Heap is for any number of goroutines. An object may be freed by any.
+//  2. A Local is for one goroutine at a time, and saves it the processor's pin.
+//  3. No lock is held while user memory is touched.
+//  4. The objects are the user's to synchronise.
+//
+// # Misuse
+//
+// Free looks up the state of the slot, so it panics with a *guard.Violation at once for what was
+// freed already, for a pointer into an object or between objects, and for memory of others, and
+// nothing is changed. Two goroutines that free one object at the same moment may both get through:
+// then the second of them that leaves the magazine is the violation, before it can be handed out.
+// An object that was freed, and whose slot was handed out again, cannot be told from the new one: a
+// late Free frees that one. A write behind the end of an object, or after it was freed, goes
+// unnoticed.
+//
+// # Cost
+//
+// Alloc and Free look at the class, a magazine and the slot's state: three cache lines that are not
+// the object's. See the README for figures beside C.
+//
+// # What it does not do
+//
+// It does not move objects, so slabs of which few slots are live stay: Stats.Free says how much
+// that is.
+package slab
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Config says how a heap is opened. The zero Config is the default.
+type Config struct {
+	// Name is shown in errors, faults and /proc/PID/maps. Default "heap".
+	Name string
+
+	// Reserve is the bytes of addresses for objects of up to 1 MiB; larger ones have regions of
+	// their own. Default 64 GiB, which is the most (256 MiB on 32-bit systems); where the system
+	// refuses the default (RLIMIT_AS), it is halved, down to 64 MiB. It is rounded up to 2 MiB.
+	Reserve int
+
+	// Limit is the most bytes that slabs and large objects may take at a time. Default none.
+	Limit int
+}
+
+const (
+	leastReserve = 64 << 20
+	maxAlign     = 1 << 20
+	reserveUnit  = 2 << 20
+
+	// shrink32 is 1 where addresses have 32 bits.
+	shrink32 = 1 - ^uintptr(0)>>63
+)
+
+// mostProcessors bounds the processors that have a front. Beyond, two may find one front, which
+// the pin would not keep apart: see front.
+const mostProcessors = 1024
+
+// Heap is an allocator for any size and any number of goroutines. Open makes one.
+type Heap struct {
+	base   unsafe.Pointer
+	meta   *meta
+	edge   atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
+	closed atomic.Bool
+	looked atomic.Uint32 // when mayDecay looked last
+
+	fronts  [mostProcessors]atomic.Pointer[front]
+	depots  [128]depot
+	space   space
+	large   largeObjects
+	account account
+	region  *guard.Region
+	config  Config
+
+	mu     sync.Mutex // of what follows
+	locals map[*Local]struct{}
+}
+
+// Open reserves a heap. The error wraps guard.ErrNoMemory where addresses are refused.
+func Open(c Config) (*Heap, error) {
+	if c.Name == "" {
+		c.Name = "heap"
+	}
+	switch {
+	case c.Reserve < 0 || c.Limit < 0:
+		return nil, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
+	case c.Reserve > most:
+		return nil, fmt.Errorf("slab: open %q: Reserve %d is above %d: %w", c.Name, c.Reserve, most, guard.ErrNoMemory)
+	}
+	least := c.Reserve
+	if c.Reserve == 0 {
+		c.Reserve = most
+		least = leastReserve
+	}
+	c.Reserve = alignUp(c.Reserve, reserveUnit)
+	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve, MinSize: min(alignUp(least, reserveUnit), c.Reserve)})
+	if err != nil {
+		return nil, fmt.Errorf("slab: open %q: %w", c.Name, err)
+	}
+	c.Reserve = region.Size()
+	m, err := openMeta(c.Name, c.Reserve/unit)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("slab: open %q: %w", c.Name, err), region.Close())
+	}
+	h := &Heap{base: region.Base(), meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
+	h.account.name, h.account.limit = c.Name, c.Limit
+	h.space.open(region)
+	h.large.objects = map[uintptr]*guard.Region{}
+	return h, nil
+}
+
+// Close gives everything back. Objects must not be used any more: they fault. A second Close is an
+// error that wraps guard.ErrClosed. No other goroutine may use the heap, or a Local of it, meanwhile.
+func (h *Heap) Close() error {
+	if h.closed.Swap(true) {
+		return fmt.Errorf("slab: close %q: %w", h.config.Name, guard.ErrClosed)
+	}
+	// Every fast path misses from here on, and the slow paths say why.
+	h.edge.Store(0)
+	for i := range h.fronts {
+		h.fronts[i].Store(nil)
+	}
+	h.mu.Lock()
+	for l := range h.locals {
+		l.front = front{}
+	}
+	h.mu.Unlock()
+	return errors.Join(h.large.close(), h.region.Close(), h.meta.region.Close())
+}
+
+func (h *Heap) usable(op string) {
+	if h.closed.Load() {
+		panic(h.violation(op, "use after Close", 0))
+	}
+}
+
+// violation is misuse of what lies at a granule; 0 for nothing in particular.
+func (h *Heap) violation(op, what string, at uint32) *guard.Violation {
+	v := &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name}
+	if at != 0 {
+		v.Offset = int(at) * granule
+		v.Addr = uintptr(h.base) + uintptr(v.Offset)
+	}
+	return v
+}

@@ -1,0 +1,92 @@
+package slab
+
+// Stats are figures in bytes.
+type Stats struct {
+	Reserved  int64 // addresses, guards included
+	Committed int64 // charged to the budget
+	Resident  int64 // in RAM; -1 where the system does not tell
+	Live      int64 // slots and large objects in use
+	HighWater int64 // the most that slabs and large objects took at a time
+
+	// What is committed and not live is one of these, metadata, or free units.
+	Cached int64 // free slots that processors, Locals and depots hold
+	Free   int64 // free slots in slabs: what fragmentation costs
+	Tails  int64 // of slabs, where no slot fits
+
+	Classes []ClassStats // that have slabs, the smallest first
+}
+
+// ClassStats are the figures of one size class.
+type ClassStats struct {
+	Size   int // of a slot, in bytes
+	Slabs  int
+	Live   int // slots in use
+	Cached int // free ones that processors, Locals and depots hold
+	Free   int // free ones in slabs
+}
+
+// Stats returns the heap's figures. Any goroutine may call it, while others allocate and free: a
+// slot that changes hands meanwhile may then be counted as live and as cached. It asks the kernel
+// what is resident: a system call for each 256 MiB committed. After Close all are zero but
+// HighWater.
+func (h *Heap) Stats() (s Stats) {
+	s.HighWater = h.account.highWater()
+	if h.closed.Load() {
+		return s
+	}
+	held := h.held()
+	for i := range h.depots {
+		c := &classes[i]
+		d := &h.depots[i]
+		d.mu.Lock()
+		slabs, free, batched := d.slabs, d.free, len(d.batches)*int(c.most/2)
+		d.mu.Unlock()
+		if slabs == 0 {
+			continue
+		}
+		k := ClassStats{Size: int(c.size), Slabs: slabs, Cached: held[i] + batched, Free: free}
+		k.Live = max(slabs*int(c.slots)-k.Cached-k.Free, 0)
+		s.Classes = append(s.Classes, k)
+		s.Live += int64(k.Live) * int64(k.Size)
+		s.Cached += int64(k.Cached) * int64(k.Size)
+		s.Free += int64(k.Free) * int64(k.Size)
+		s.Tails += int64(slabs) * int64(c.units*unit-c.slots*c.size)
+	}
+	h.large.mu.Lock()
+	defer h.large.mu.Unlock()
+	s.Live += int64(h.large.bytes)
+	regions := append(h.large.regions(), h.region, h.meta.region)
+	for _, r := range regions {
+		s.Reserved += r.Reserved()
+		s.Committed += r.Committed()
+		n, err := r.Resident()
+		if err != nil || s.Resident < 0 {
+			s.Resident = -1
+			continue
+		}
+		s.Resident += n
+	}
+	return s
+}
+
+// held counts the slots in magazines, by class.
+func (h *Heap) held() (n [128]int) {
+	count := func(f *front) {
+		f.lock.Lock()
+		defer f.lock.Unlock()
+		for c := range f.magazines {
+			n[c] += int(f.magazines[c].n)
+		}
+	}
+	for i := range h.fronts {
+		if f := h.fronts[i].Load(); f != nil {
+			count(f)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for l := range h.locals {
+		count(&l.front)
+	}
+	return n
+}

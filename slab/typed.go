@@ -1,0 +1,62 @@
+package slab
+
+import (
+	"fmt"
+	"math/bits"
+	"reflect"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
+)
+
+// New returns a zeroed T. It panics as Alloc does, and with an error that names the field if T
+// contains pointers.
+func New[T any](h *Heap) *T { return must(TryNew[T](h)) }
+
+// TryNew is New that returns its error. It panics if T contains pointers.
+func TryNew[T any](h *Heap) (*T, error) {
+	mustBePointerFree((*T)(nil))
+	b, err := h.TryAlloc(int(unsafe.Sizeof(*new(T))))
+	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), err
+}
+
+// Free frees what New made, as Heap.Free does. Freeing nil does nothing.
+func Free[T any](h *Heap, p *T) { h.Free(unsafe.Slice((*byte)(unsafe.Pointer(p)), 0)) }
+
+// MakeSlice returns a slice of zeroed elements with the given length and capacity, as make does. It
+// panics as New does; a negative length, or one above capacity, panics too.
+func MakeSlice[T any](h *Heap, length, capacity int) []T {
+	return must(TryMakeSlice[T](h, length, capacity))
+}
+
+// TryMakeSlice is MakeSlice that returns its error: out of memory, or a size that no memory could
+// hold. It panics if T contains pointers.
+func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
+	mustBePointerFree((*T)(nil))
+	if length < 0 || length > capacity {
+		return nil, fmt.Errorf("slab: a slice of length %d and capacity %d cannot be", length, capacity)
+	}
+	hi, lo := bits.Mul(uint(capacity), uint(unsafe.Sizeof(*new(T))))
+	if hi != 0 || int(lo) < 0 {
+		return nil, fmt.Errorf("slab: %d elements of %d bytes are more than addresses can hold: %w", capacity, unsafe.Sizeof(*new(T)), guard.ErrNoMemory)
+	}
+	b, err := h.TryAlloc(int(lo))
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), capacity)[:length], nil
+}
+
+// FreeSlice frees what MakeSlice made, given that slice or one that starts at the same element.
+func FreeSlice[T any](h *Heap, s []T) { Free(h, unsafe.SliceData(s)) }
+
+// mustBePointerFree panics if what p, a nil *T, points to contains pointers.
+func mustBePointerFree(p any) {
+	if pointerfree.Trusted && pointerfree.Words(p) == 0 {
+		return
+	}
+	if err := pointerfree.Check(reflect.TypeOf(p).Elem()); err != nil {
+		panic(fmt.Errorf("slab: %w", err))
+	}
+}
