@@ -317,7 +317,7 @@ func TestConformance(t *testing.T) {
 				Stats: func() alloctest.Stats { return alloctest.Stats(k.Stats()) },
 			}, nil
 		}},
-		{Name: "slab.Heap", MaxAlign: 1 << 20, MaxWaste: 128 << 10, Open: func(limit int) (alloctest.Allocator, error) {
+		{Name: "slab.Heap", MaxAlign: 1 << 20, MaxWaste: 256 << 10, Open: func(limit int) (alloctest.Allocator, error) {
 			h, err := slab.Open(slab.Config{Limit: limit})
 			if err != nil {
 				return alloctest.Allocator{}, err

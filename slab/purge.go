@@ -47,9 +47,13 @@ func (h *Heap) settle(c uint8, all bool) {
 }
 
 // reclaim is what is tried before a request for memory fails. It tells whether there was anything.
+// What processors hold is taken once in a while, because that stops the world.
 func (h *Heap) reclaim() bool {
-	before := guard.Committed()
-	used := h.account.bytes()
+	before, used := guard.Committed(), h.account.bytes()
+	now, last := ticks(), h.emptied.Load()
+	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
+		h.emptyProcessors()
+	}
 	for c := range h.depots {
 		h.settle(uint8(c), true)
 	}
@@ -62,23 +66,29 @@ func (h *Heap) reclaim() bool {
 // kernel's; what it did not take stays free, and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
+	h.emptyProcessors()
+	for c := range h.depots {
+		h.settle(uint8(c), true)
+	}
+	return h.space.cool(0)
+}
+
+// emptyProcessors brings home what all processors hold.
+func (h *Heap) emptyProcessors() {
 	var taken []*front
 	for i := range h.fronts {
 		if f := h.fronts[i].Swap(nil); f != nil {
 			taken = append(taken, f)
 		}
 	}
-	if len(taken) > 0 {
-		// A goroutine may have found its front just before. It is pinned while it uses it, and the
-		// world does not stop before it has let go.
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
+	if len(taken) == 0 {
+		return
 	}
+	// A goroutine may have found its front just before. It is pinned while it uses it, and the world
+	// does not stop before it has let go.
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
 	for _, f := range taken {
 		h.empty(f)
 	}
-	for c := range h.depots {
-		h.settle(uint8(c), true)
-	}
-	return h.space.cool(0)
 }

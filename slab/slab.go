@@ -101,11 +101,12 @@ const mostProcessors = 1024
 
 // Heap is an allocator for any size and any number of goroutines. Open makes one.
 type Heap struct {
-	base   unsafe.Pointer
-	meta   *meta
-	edge   atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
-	closed atomic.Bool
-	looked atomic.Uint32 // when mayDecay looked last
+	base    unsafe.Pointer
+	meta    *meta
+	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
+	closed  atomic.Bool
+	looked  atomic.Uint32 // when mayDecay looked last
+	emptied atomic.Uint32 // when reclaim emptied the processors last
 
 	fronts  [mostProcessors]atomic.Pointer[front]
 	depots  [128]depot

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/seed-9a6c551e/offheap/internal/workload"
@@ -11,39 +14,74 @@ import (
 const benchAbout = `Runs a benchmark of an allocator and prints nanoseconds for each operation.
 
 Labels:
-  C5   the arena: allocate objects of 16, 32 and 64 bytes and write to each; in 1 MiB that
-       is in the cache (hot), in 256 MiB of fresh memory (fresh), in the same again after
-       a reset (reset), and in fresh memory with huge pages (thp)`
+  C1t1, C1t2   replace one of 100,000 objects at random, on one and on two goroutines
+  C2uni, C2bi  objects that one goroutine allocates and another frees: one way, both ways
+  C2ph         the same by turns, 65,536 objects at a time
+  C3           a million objects of 64 bytes: freed at once, in order, shuffled
+  C4r, C4c     resident memory after a change of phase: freed at random, in clusters
+  C5           the arena: allocate objects of 16, 32 and 64 bytes and write to each; in 1 MiB
+               that is in the cache (hot), in 256 MiB of fresh memory (fresh), in the same again
+               after a reset (reset), and in fresh memory with huge pages (thp)
+
+C1 to C4 time a slab.Heap whose memory is not zeroed, which is what malloc does.`
+
+// figure is one result: its key, as the drivers for other allocators write it, and its value.
+type figure struct {
+	key   string
+	value float64
+}
+
+// result is a line of results.
+type result struct {
+	name    string // what tells it from the others of the label
+	figures []figure
+	state   string // proves that the work was the same
+}
 
 func bench(args []string, stdout, stderr io.Writer) int {
-	f := newFlags("bench [-kv | -json] LABEL", benchAbout, stdout, stderr)
+	f := newFlags("bench [-local | -goheap | -zero] [-kv | -json] LABEL", benchAbout, stdout, stderr)
 	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for other allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
+	local := f.Bool("local", false, "time a slab.Local for each goroutine")
+	goHeap := f.Bool("goheap", false, "time the Go heap")
+	zero := f.Bool("zero", false, "time a slab.Heap that hands out zeroed memory")
 	if status, ok := f.parse(args, 1); !ok {
 		return status
 	}
+	kind, chosen := "heap", 0
+	for name, set := range map[string]bool{"local": *local, "go": *goHeap, "zero": *zero} {
+		if set {
+			kind = name
+			chosen++
+		}
+	}
+	measure := benches[f.Arg(0)]
 	switch {
 	case f.NArg() == 0:
-		return f.refuse("which label?")
-	case f.Arg(0) != "C5":
+		return f.refuse("which label? There are %s", strings.Join(slices.Sorted(maps.Keys(benches)), ", "))
+	case measure == nil:
 		return f.refuse("there is no label %q", f.Arg(0))
 	case *kv && *asJSON:
 		return f.refuse("-kv and -json exclude each other")
+	case chosen > 1:
+		return f.refuse("-local, -goheap and -zero exclude one another")
+	case chosen > 0 && f.Arg(0) == "C5":
+		return f.refuse("C5 is about the arena alone")
 	}
 	show, done := newProgress(stderr, "")
-	var all []workload.Bump
-	err := workload.MeasureBump(show, func(b workload.Bump) {
-		all = append(all, b)
+	var all []result
+	err := measure(kind, show, func(r result) {
+		all = append(all, r)
 		if *kv {
 			done()
-			fmt.Fprintf(stdout, "size=%d hot=%.2f fresh256M=%.2f reset256M=%.2f thp256M=%.2f\n", b.Size, b.Hot, b.Fresh, b.Reset, b.Huge)
+			printKeys(stdout, r)
 		}
 	})
 	done()
 	if err == nil && *asJSON {
-		err = printJSON(stdout, map[string]any{"label": f.Arg(0), "results": all})
+		err = printJSON(stdout, benchJSON(f.Arg(0), kind, all))
 	} else if err == nil && !*kv {
-		err = printBumps(stdout, all)
+		err = printRows(stdout, all)
 	}
 	if err != nil {
 		return f.fail(err)
@@ -51,11 +89,122 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-func printBumps(w io.Writer, all []workload.Bump) error {
+// benches are the benchmarks by label. Each reports its rows as they are done.
+var benches = map[string]func(kind string, show workload.Progress, report func(result)) error{
+	"C1t1":  churn(1),
+	"C1t2":  churn(2),
+	"C2uni": cross(false),
+	"C2bi":  cross(true),
+	"C2ph":  phased,
+	"C3":    fixed,
+	"C4r":   phases(false),
+	"C4c":   phases(true),
+	"C5":    bumps,
+}
+
+func churn(goroutines int) func(string, workload.Progress, func(result)) error {
+	return func(kind string, _ workload.Progress, report func(result)) error {
+		c, err := workload.MeasureChurn(kind, goroutines)
+		report(result{kind, []figure{
+			{"ns_op", c.NsOp}, {"peak_ratio", c.PeakRatio}, {"live_MB", c.LiveMB}, {"peak_MB", c.PeakMB},
+		}, fmt.Sprintf("state=%016x", c.State)})
+		return err
+	}
+}
+
+func cross(both bool) func(string, workload.Progress, func(result)) error {
+	return func(kind string, _ workload.Progress, report func(result)) error {
+		c, err := workload.MeasureCross(kind, both)
+		report(result{kind, []figure{{"ns_pair", c.NsPair}, {"peak_MB", c.PeakMB}}, fmt.Sprintf("sum=%d", c.Sum)})
+		return err
+	}
+}
+
+func phased(kind string, _ workload.Progress, report func(result)) error {
+	p, err := workload.MeasurePhased(kind)
+	report(result{kind, []figure{{"ns_alloc", p.NsAlloc}, {"ns_rfree", p.NsFree}, {"peak_MB", p.PeakMB}}, fmt.Sprintf("sum=%d", p.Sum)})
+	return err
+}
+
+func fixed(kind string, _ workload.Progress, report func(result)) error {
+	x, err := workload.MeasureFixed(kind)
+	report(result{kind, []figure{
+		{"lifo_pair", x.Pair}, {"alloc_fresh", x.Fresh}, {"free_inorder", x.FreeInOrder}, {"alloc_after_inorder", x.AllocInOrder},
+		{"free_shuffled", x.FreeShuffled}, {"alloc_after_shuffled", x.AllocShuffled},
+	}, ""})
+	return err
+}
+
+func phases(clustered bool) func(string, workload.Progress, func(result)) error {
+	return func(kind string, _ workload.Progress, report func(result)) error {
+		p, err := workload.MeasurePhases(kind, clustered)
+		var all []figure
+		for i, mb := range p.MB {
+			all = append(all, figure{fmt.Sprintf("P%d_MB", i+1), mb})
+		}
+		for i, mb := range p.Live {
+			all = append(all, figure{fmt.Sprintf("L%d", i+1), mb})
+		}
+		all = append(all, figure{"ratio3", p.Ratio}, figure{"nsP1", p.AllocNs}, figure{"nsP2", p.FreeNs}, figure{"nsP3", p.LargerNs})
+		report(result{kind, all, ""})
+		return err
+	}
+}
+
+func bumps(_ string, show workload.Progress, report func(result)) error {
+	return workload.MeasureBump(show, func(b workload.Bump) {
+		report(result{fmt.Sprintf("size=%d", b.Size), []figure{
+			{"hot", b.Hot}, {"fresh256M", b.Fresh}, {"reset256M", b.Reset}, {"thp256M", b.Huge},
+		}, ""})
+	})
+}
+
+func printKeys(w io.Writer, r result) {
+	var words []string
+	if strings.Contains(r.name, "=") {
+		words = append(words, r.name)
+	}
+	for _, x := range r.figures {
+		words = append(words, fmt.Sprintf("%s=%.3f", x.key, x.value))
+	}
+	if r.state != "" {
+		words = append(words, r.state)
+	}
+	fmt.Fprintln(w, strings.Join(words, " "))
+}
+
+func benchJSON(label, kind string, all []result) any {
+	var list []map[string]any
+	for _, r := range all {
+		m := map[string]any{}
+		if key, value, ok := strings.Cut(r.name, "="); ok {
+			m[key] = value
+		}
+		for _, x := range r.figures {
+			m[x.key] = x.value
+		}
+		if key, value, ok := strings.Cut(r.state, "="); ok {
+			m[key] = value
+		}
+		list = append(list, m)
+	}
+	return map[string]any{"label": label, "allocator": kind, "results": list}
+}
+
+func printRows(w io.Writer, all []result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "ns per object\thot\tfresh 256 MiB\tafter reset\thuge pages\t\n")
-	for _, b := range all {
-		fmt.Fprintf(t, "%d bytes\t%.2f\t%.2f\t%.2f\t%.2f\t\n", b.Size, b.Hot, b.Fresh, b.Reset, b.Huge)
+	for i, r := range all {
+		if i == 0 {
+			for _, x := range r.figures {
+				fmt.Fprintf(t, "\t%s", x.key)
+			}
+			fmt.Fprint(t, "\t\n")
+		}
+		fmt.Fprint(t, r.name)
+		for _, x := range r.figures {
+			fmt.Fprintf(t, "\t%.2f", x.value)
+		}
+		fmt.Fprint(t, "\t\n")
 	}
 	return t.Flush()
 }

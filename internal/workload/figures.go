@@ -113,14 +113,17 @@ func (f *Figures) remembered() {
 
 // peakRSS is the process's own high-water mark: getrusage's is inherited from
 // the process that started this one.
-func peakRSS() int64 {
+func peakRSS() int64 { return status("VmHWM:") }
+
+// status is a figure of /proc/self/status in bytes; -1 where the system does not tell.
+func status(key string) int64 {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
 		return -1
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := bytes.Fields(lines.Bytes()); len(fields) == 3 && string(fields[0]) == "VmHWM:" {
+		if fields := bytes.Fields(lines.Bytes()); len(fields) == 3 && string(fields[0]) == key {
 			if kib, err := strconv.ParseInt(string(fields[1]), 10, 64); err == nil {
 				return kib << 10
 			}

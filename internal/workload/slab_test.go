@@ -1,0 +1,61 @@
+package workload
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestDraws compares with what the drivers for C allocators draw.
+func TestDraws(t *testing.T) {
+	live, s := 0, splitmix(1000)
+	for range churnLive {
+		live += sizeOf[drawKind(s.next())]
+	}
+	if live != 17_088_448 {
+		t.Errorf("%d bytes are live, want 17088448", live)
+	}
+	for seed, want := range map[splitmix][]uint32{3000: {777048, 378534, 295091}, 4000: {29918, 176933, 441867}} {
+		if got := shuffled(1_000_000, seed)[:3]; !slices.Equal(got, want) {
+			t.Errorf("seed %d: %v, want %v", seed, got, want)
+		}
+	}
+}
+
+// TestAllocatorBenchmarks runs short forms of the benchmarks: what they compute is the same for
+// every allocator.
+func TestAllocatorBenchmarks(t *testing.T) {
+	const n = 200_000
+	var first []uint64
+	for _, kind := range []string{"go", "heap", "local", "zero"} {
+		one, err := measureChurn(kind, 1, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := measureChurn(kind, 2, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		way, err := measureCross(kind, false, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both, err := measureCross(kind, true, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns, err := measurePhased(kind, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []uint64{one.State, two.State, way.Sum, both.Sum, turns.Sum}
+		if first == nil {
+			first = got
+		}
+		if !slices.Equal(got, first) || one.NsOp <= 0 || way.NsPair <= 0 || turns.NsFree <= 0 {
+			t.Errorf("%s: %v, want %v; %+v %+v %+v", kind, got, first, one, way, turns)
+		}
+	}
+	if _, err := measureChurn("none", 1, n); err == nil {
+		t.Error("an allocator that there is not")
+	}
+}
