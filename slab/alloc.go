@@ -22,12 +22,22 @@ func (h *Heap) TryAlloc(size int) ([]byte, error) {
 }
 
 // AllocDirty is Alloc without the zeroes: the bytes may be anything.
+//
+// Cost: the class, the pin, a pop, a byte to compare and to write.
 func (h *Heap) AllocDirty(size int) []byte {
-	b, _, err := h.get(size)
-	if err != nil {
-		panic(err)
+	if uint(size) <= largestSlot {
+		c := classOf(uint(size))
+		if f := h.enter(); f != nil {
+			it, ok := f.pop(c)
+			h.leave(f)
+			if ok && h.claim(it) {
+				return h.bytes(c, it, size)
+			}
+			return h.allocSlowly(c, it, ok, size)
+		}
+		h.leave(nil)
 	}
-	return b
+	return must(h.TryAllocDirty(size))
 }
 
 // TryAllocDirty is AllocDirty that returns its error.
@@ -36,74 +46,86 @@ func (h *Heap) TryAllocDirty(size int) ([]byte, error) {
 	return b, err
 }
 
-// get takes a slot. Cost: the pin, a pop, a byte to write.
+// claim makes a cached slot an object's. It is false for one that is not cached.
+func (h *Heap) claim(it item) bool {
+	s := h.state(it.state &^ cleanBit)
+	if *s != stateCached {
+		return false
+	}
+	*s = stateLive
+	return true
+}
+
+// bytes returns the object in a slot.
+func (h *Heap) bytes(c uint8, it item, size int) []byte {
+	p := (*byte)(unsafe.Add(h.base, uintptr(it.at)*granule))
+	return unsafe.Slice(p, classes[c].size)[:size]
+}
+
+// get takes a slot for an object of any size.
 func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 	if uint(size) > largestSlot {
 		return h.getLarge(size)
 	}
 	c := classOf(uint(size))
+	var it item
+	ok := false
 	f := h.enter()
-	if f == nil {
-		h.leave(f)
-		return h.getSlowly(c, size)
+	if f != nil {
+		it, ok = f.pop(c)
 	}
-	m := f.at(c)
-	if m.n == 0 {
-		h.leave(f)
-		return h.getSlowly(c, size)
-	}
-	m.n--
-	it := m.items[m.n%fullMagazine]
 	h.leave(f)
-	b, clean = h.handOut(c, it, size)
-	return b, clean, nil
+	if !ok {
+		if it, err = h.fetch(c); err != nil {
+			return nil, true, err
+		}
+	}
+	h.mustClaim(it)
+	return h.bytes(c, it, size), it.state&cleanBit != 0, nil
 }
 
-// handOut makes an object of a cached slot.
-func (h *Heap) handOut(c uint8, it item, size int) (b []byte, clean bool) {
-	s := h.meta.state(it.state &^ cleanBit)
-	if *s != stateCached {
+// allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
+func (h *Heap) allocSlowly(c uint8, it item, popped bool, size int) []byte {
+	if !popped {
+		it = must(h.fetch(c))
+	}
+	h.mustClaim(it)
+	return h.bytes(c, it, size)
+}
+
+func (h *Heap) mustClaim(it item) {
+	if !h.claim(it) {
 		panic(h.violation("Alloc", "a slot was freed twice at the same time", it.at))
 	}
-	*s = stateLive
-	p := (*byte)(unsafe.Add(h.base, uintptr(it.at)*granule))
-	return unsafe.Slice(p, classes[c].size)[:size], it.state&cleanBit != 0
 }
 
-func (h *Heap) getSlowly(c uint8, size int) ([]byte, bool, error) {
+// fetch gets cached slots from the depot: one to use, the others for the magazine.
+func (h *Heap) fetch(c uint8) (item, error) {
 	var items batch
 	n, err := h.refill(c, items[:max(classes[c].most/2, 1)])
 	if err != nil {
-		return nil, true, err
+		return item{}, err
 	}
 	n--
-	h.stock(c, items[:n])
-	b, clean := h.handOut(c, items[n], size)
-	return b, clean, nil
-}
-
-// stock puts cached slots into this processor's magazine.
-func (h *Heap) stock(c uint8, items []item) {
-	n := 0
+	stocked := 0
 	f := h.enterNew()
 	if f != nil {
-		m := f.at(c)
-		n = copy(m.items[m.n:classes[c].most], items)
-		m.n += uint32(n)
+		stocked = f.stock(c, items[:n])
 	}
 	h.leave(f)
-	if n < len(items) {
-		h.flush(c, items[n:])
+	if stocked < n {
+		h.flush(c, items[stocked:n])
 	}
+	return items[n], nil
 }
 
 // enterNew is enter that makes the front, if it can.
 func (h *Heap) enterNew() *front {
-	if f := h.enter(); f != nil {
+	f := h.enter()
+	if f != nil {
 		return f
-	} else {
-		h.leave(f)
 	}
+	h.leave(f)
 	pid := procpin.Pin()
 	procpin.Unpin()
 	if pid < mostProcessors {
@@ -122,48 +144,43 @@ func must[T any](v T, err error) T {
 // Free takes an object back: b as Alloc returned it, or a slice of it that starts at the same
 // byte. Freeing nil does nothing. What is no object of the heap, or not any more, is a
 // *guard.Violation.
+//
+// Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {
 	p := unsafe.Pointer(unsafe.SliceData(b))
-	c, it, ok := h.takeBack(p)
-	if !ok {
-		h.freeOther(p)
-		return
-	}
-	f := h.enter()
-	if f != nil {
-		if m := f.at(c); m.n < classes[c].most {
-			m.items[m.n%fullMagazine] = it
-			m.n++
+	off := uintptr(p) - uintptr(h.base) // wraps if p lies below
+	if off>>unitBits < uintptr(h.edge.Load()) {
+		e := h.entry(off >> unitBits)
+		slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
+		if s := h.state(e.states + uint32(slot)); exact && *s == stateLive {
+			*s = stateCached
+			it := item{uint32(off / granule), e.states + uint32(slot)}
+			c, most := e.class, e.most
+			f := h.enter()
+			ok := f != nil && f.push(c, it, most)
 			h.leave(f)
+			if !ok {
+				h.putSlowly(c, it)
+			}
 			return
 		}
 	}
-	h.leave(f)
-	h.putSlowly(c, it)
+	h.freeOther(p)
 }
 
-// takeBack makes a cached slot of the object at p; ok is false if there is none.
-func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
-	c, it, ok = h.lookup(p)
-	if ok {
-		*h.meta.state(it.state) = stateCached
-	}
-	return c, it, ok
-}
-
-// lookup finds the object that starts at p; ok is false if there is none.
+// lookup finds the object that starts at p, as Free does; ok is false if there is none.
 func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
-	off := uintptr(p) - uintptr(h.base) // wraps if p lies below
+	off := uintptr(p) - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
 		return 0, item{}, false
 	}
-	e := h.meta.entry(int(off >> unitBits))
-	slot, exact := classes[e.class].slotAt(uint64(off - uintptr(e.first)<<unitBits))
+	e := h.entry(off >> unitBits)
+	slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
 	if !exact {
 		return 0, item{}, false
 	}
 	it = item{uint32(off / granule), e.states + uint32(slot)}
-	return e.class, it, *h.meta.state(it.state) == stateLive
+	return e.class, it, *h.state(it.state) == stateLive
 }
 
 // putSlowly frees a slot where the magazine is full: the older half goes to the depot.
@@ -175,7 +192,7 @@ func (h *Heap) putSlowly(c uint8, it item) {
 		return
 	}
 	var items batch
-	n := f.at(c).exchange(it, classes[c].most, items[:])
+	n := f.exchange(c, it, classes[c].most, items[:])
 	h.leave(f)
 	h.flush(c, items[:n])
 }
@@ -200,14 +217,14 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 		v.What = "pointer into other memory"
 		return v
 	}
-	e := h.meta.entry(int(off >> unitBits))
-	slot, exact := classes[e.class].slotAt(uint64(off - uintptr(e.first)<<unitBits))
+	e := h.entry(off >> unitBits)
+	slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
 	switch {
 	case e.class == 0:
 		v.What = "freed already, or never allocated"
 	case !exact:
 		v.What = "pointer that is not the start of an object"
-	case *h.meta.state(e.states + uint32(slot)) == stateLive:
+	case *h.state(e.states + uint32(slot)) == stateLive:
 		v.What = "freed and allocated again at the same time"
 	default:
 		v.What = "freed already, or never allocated"

@@ -41,7 +41,7 @@ func (h *Heap) checkDepot(c uint8, d *depot) {
 	}
 	slabs, free := 0, 0
 	for u := uint32(0); u < h.edge.Load(); u++ {
-		e := h.meta.entry(int(u))
+		e := h.entry(uintptr(u))
 		if e.class != c || e.first != u {
 			continue
 		}
@@ -52,7 +52,7 @@ func (h *Heap) checkDepot(c uint8, d *depot) {
 		holds(listed[u] == (r.free > 0 && d.empty != u+1), "slab %d with %d free slots is listed: %v", u, r.free, listed[u])
 		n := uint32(0)
 		for i := range uint32(blockSize(k.slots)) {
-			switch s := *h.meta.state(e.states + i); {
+			switch s := *h.state(e.states + i); {
 			case i >= k.slots:
 				holds(s == stateFree, "no state of slab %d beyond its slots: %d", u, s)
 			case s == stateFree:
@@ -64,7 +64,7 @@ func (h *Heap) checkDepot(c uint8, d *depot) {
 		}
 		holds(n == r.free, "slab %d has %d free slots, its record says %d", u, n, r.free)
 		for v := u + 1; v < u+k.units; v++ {
-			holds(*h.meta.entry(int(v)) == *e, "unit %d is of the slab at %d", v, u)
+			holds(*h.entry(uintptr(v)) == *e, "unit %d is of the slab at %d", v, u)
 		}
 	}
 	holds(slabs == d.slabs && free == d.free, "class %d has %d slabs and %d free slots, its depot says %d and %d", c, slabs, free, d.slabs, d.free)
@@ -88,7 +88,7 @@ func (h *Heap) check() {
 	committed := 0
 	for u := range s.free.n {
 		free, clean, cold := s.free.has(u), s.clean.has(u), s.cold.has(u)
-		taken := u < int(h.edge.Load()) && h.meta.entry(u).class != 0
+		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).class != 0
 		holds(!clean || free, "unit %d is clean, so it is free", u)
 		holds(b2i(free)+b2i(cold)+b2i(taken) == 1, "unit %d is one of free, cold, taken: %v, %v, %v", u, free, cold, taken)
 		holds(taken || u >= s.hint, "unit %d is not taken, the hint is %d", u, s.hint)

@@ -63,12 +63,13 @@ func computeClass(size uint) uint8 {
 	return uint8(fineClasses + (power-7)<<stepBits + int(eighths) + 1)
 }
 
-// slotAt returns which slot of a slab starts at an offset in it; exact is false if none does.
+// slotAt returns which slot of a slab starts at an offset in it; exact is false if none does, and
+// for the magic of no class, 0.
 //
 // magic times off is off/size with a fraction of 64 bits, a little too large: less than one step
 // of the fraction, as long as off has fewer than 32 bits. So the whole part is the slot, and the
 // fraction is below magic if and only if nothing remains.
-func (c *class) slotAt(off uint64) (slot uint64, exact bool) {
-	slot, fraction := bits.Mul64(c.magic, off)
-	return slot, fraction < c.magic
+func slotAt(magic, off uint64) (slot uint64, exact bool) {
+	slot, fraction := bits.Mul64(magic, off)
+	return slot, fraction < magic
 }

@@ -101,7 +101,7 @@ func TestSlotAt(t *testing.T) {
 			step = 7
 		}
 		for off := uint64(0); off < uint64(c.units)*unit; off += step {
-			slot, exact := c.slotAt(off)
+			slot, exact := slotAt(c.magic, off)
 			if slot != off/uint64(c.size) || exact != (off%uint64(c.size) == 0) {
 				t.Fatalf("offset %d in slots of %d: slot %d, exact %v", off, c.size, slot, exact)
 			}

@@ -87,9 +87,9 @@ func (h *Heap) tryRefill(c uint8, out []item) (n int, err error) {
 func (h *Heap) carve(d *depot, first uint32, out []item) (n int) {
 	r := h.meta.record(first)
 	size := classes[r.class].size
-	block := h.meta.entry(int(first)).states
+	block := h.entry(uintptr(first)).states
 	for word := r.hint; r.free > 0; word++ {
-		w := (*[8]byte)(unsafe.Pointer(h.meta.state(block + word*8)))
+		w := (*[8]byte)(unsafe.Pointer(h.state(block + word*8)))
 		free := zeroBytes(binary.LittleEndian.Uint64(w[:]))
 		for ; free != 0; free &= free - 1 {
 			i := word*8 + uint32(bits.TrailingZeros64(free))/8
@@ -145,13 +145,13 @@ func (h *Heap) flush(c uint8, items []item) {
 // bringHome puts slots back into their slabs. The depot's lock is held.
 func (h *Heap) bringHome(d *depot, items []item) {
 	if len(items) > 0 {
-		defer h.checked(h.meta.record(h.meta.entry(int(items[0].at>>(unitBits-4))).first).class, d)
+		defer h.checked(h.meta.record(h.entry(uintptr(items[0].at>>(unitBits-4))).first).class, d)
 	}
 	for _, it := range items {
 		it.state &^= cleanBit
-		e := h.meta.entry(int(it.at >> (unitBits - 4)))
+		e := h.entry(uintptr(it.at >> (unitBits - 4)))
 		r := h.meta.record(e.first)
-		s := h.meta.state(it.state)
+		s := h.state(it.state)
 		if *s != stateCached {
 			panic(h.violation("Free", "freed twice at the same time", it.at))
 		}
@@ -211,7 +211,7 @@ func (h *Heap) grow(c uint8, d *depot) error {
 	}
 	*h.meta.record(uint32(first)) = record{free: k.slots, class: c, clean: clean}
 	for u := first; u < first+int(k.units); u++ {
-		*h.meta.entry(u) = entry{states: states, first: uint32(first), class: c}
+		*h.entry(uintptr(u)) = entry{magic: k.magic, states: states, first: uint32(first), most: k.most, class: c}
 	}
 	for edge := h.edge.Load(); uint32(first)+k.units > edge && !h.edge.CompareAndSwap(edge, uint32(first)+k.units); {
 		edge = h.edge.Load()
@@ -227,9 +227,9 @@ func (h *Heap) drop(d *depot, first uint32) {
 	k := &classes[h.meta.record(first).class]
 	d.slabs--
 	d.free -= int(k.slots)
-	states := h.meta.entry(int(first)).states
+	states := h.entry(uintptr(first)).states
 	for u := first; u < first+k.units; u++ {
-		*h.meta.entry(int(u)) = entry{}
+		*h.entry(uintptr(u)) = entry{}
 	}
 	h.meta.restore(k.slots, states)
 	h.space.give(int(first), int(k.units))

@@ -13,11 +13,7 @@ func (*frontLock) Unlock() {}
 // enter pins the goroutine and returns its processor's front, nil where it has none yet. Until
 // leave nothing may block, allocate or touch user memory.
 func (h *Heap) enter() *front {
-	pid := procpin.Pin()
-	if pid >= mostProcessors {
-		return nil
-	}
-	return h.fronts[pid].Load()
+	return h.fronts[min(uint(procpin.Pin()), mostProcessors)].Load()
 }
 
 func (h *Heap) leave(*front) { procpin.Unpin() }

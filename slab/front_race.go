@@ -14,10 +14,7 @@ type frontLock struct{ sync.Mutex }
 func (h *Heap) enter() *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
-	if pid >= mostProcessors {
-		return nil
-	}
-	at := &h.fronts[pid]
+	at := &h.fronts[min(uint(pid), mostProcessors)]
 	f := at.Load()
 	if f != nil {
 		f.lock.Lock()

@@ -53,12 +53,20 @@ func (l *Local) TryAlloc(size int) ([]byte, error) {
 }
 
 // AllocDirty is Heap.AllocDirty.
+//
+// Cost: the class, a pop, a byte to compare and to write.
 func (l *Local) AllocDirty(size int) []byte {
-	b, _, err := l.get(size)
-	if err != nil {
-		panic(err)
+	if uint(size) <= largestSlot {
+		c := classOf(uint(size))
+		l.front.lock.Lock()
+		it, ok := l.front.pop(c)
+		l.front.lock.Unlock()
+		if h := l.heap; ok && h.claim(it) {
+			return h.bytes(c, it, size)
+		}
+		return l.allocSlowly(c, it, ok, size)
 	}
-	return b
+	return must(l.TryAllocDirty(size))
 }
 
 // TryAllocDirty is Heap.TryAllocDirty.
@@ -67,69 +75,83 @@ func (l *Local) TryAllocDirty(size int) ([]byte, error) {
 	return b, err
 }
 
-// get takes a slot. Cost: a pop, a byte to write.
+// get takes a slot for an object of any size.
 func (l *Local) get(size int) (b []byte, clean bool, err error) {
+	h := l.heap
 	if uint(size) > largestSlot {
-		return l.heap.getLarge(size)
+		return h.getLarge(size)
 	}
 	c := classOf(uint(size))
 	l.front.lock.Lock()
-	m := l.front.at(c)
-	if m.n == 0 {
-		l.front.lock.Unlock()
-		return l.getSlowly(c, size)
-	}
-	m.n--
-	it := m.items[m.n%fullMagazine]
+	it, ok := l.front.pop(c)
 	l.front.lock.Unlock()
-	b, clean = l.heap.handOut(c, it, size)
-	return b, clean, nil
+	if !ok {
+		if it, err = l.fetch(c); err != nil {
+			return nil, true, err
+		}
+	}
+	h.mustClaim(it)
+	return h.bytes(c, it, size), it.state&cleanBit != 0, nil
 }
 
-func (l *Local) getSlowly(c uint8, size int) ([]byte, bool, error) {
-	h := l.heap
-	var items batch
-	n, err := h.refill(c, items[:max(classes[c].most/2, 1)])
-	if err != nil {
-		return nil, true, err
+// allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
+func (l *Local) allocSlowly(c uint8, it item, popped bool, size int) []byte {
+	if !popped {
+		it = must(l.fetch(c))
 	}
+	l.heap.mustClaim(it)
+	return l.heap.bytes(c, it, size)
+}
+
+// fetch gets cached slots from the depot: one to use, the others for the magazine.
+func (l *Local) fetch(c uint8) (item, error) {
+	var items batch
+	n, err := l.heap.refill(c, items[:max(classes[c].most/2, 1)])
+	if err != nil {
+		return item{}, err
+	}
+	n--
 	l.front.lock.Lock()
-	m := l.front.at(c)
-	m.n = uint32(copy(m.items[:], items[:n-1]))
+	l.front.stock(c, items[:n])
 	l.front.lock.Unlock()
-	b, clean := h.handOut(c, items[n-1], size)
-	return b, clean, nil
+	return items[n], nil
 }
 
 // Free is Heap.Free.
+//
+// Cost: the entry of the unit, a multiplication, a byte to compare and to write, a push.
 func (l *Local) Free(b []byte) {
+	h := l.heap
 	p := unsafe.Pointer(unsafe.SliceData(b))
-	c, it, ok := l.heap.takeBack(p)
-	if !ok {
-		l.heap.freeOther(p)
-		return
+	off := uintptr(p) - uintptr(h.base) // wraps if p lies below
+	if off>>unitBits < uintptr(h.edge.Load()) {
+		e := h.entry(off >> unitBits)
+		slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
+		if s := h.state(e.states + uint32(slot)); exact && *s == stateLive {
+			*s = stateCached
+			it := item{uint32(off / granule), e.states + uint32(slot)}
+			c := e.class
+			l.front.lock.Lock()
+			ok := l.front.push(c, it, e.most)
+			l.front.lock.Unlock()
+			if !ok {
+				l.putSlowly(c, it)
+			}
+			return
+		}
 	}
-	l.front.lock.Lock()
-	if m := l.front.at(c); m.n < classes[c].most {
-		m.items[m.n%fullMagazine] = it
-		m.n++
-		l.front.lock.Unlock()
-		return
-	}
-	l.front.lock.Unlock()
-	l.putSlowly(c, it)
+	h.freeOther(p)
 }
 
 // putSlowly frees a slot where the magazine is full: the older half goes to the depot.
 func (l *Local) putSlowly(c uint8, it item) {
-	h := l.heap
 	if classes[c].most == 0 {
-		h.flush(c, []item{it})
+		l.heap.flush(c, []item{it})
 		return
 	}
 	var items batch
 	l.front.lock.Lock()
-	n := l.front.at(c).exchange(it, classes[c].most, items[:])
+	n := l.front.exchange(c, it, classes[c].most, items[:])
 	l.front.lock.Unlock()
-	h.flush(c, items[:n])
+	l.heap.flush(c, items[:n])
 }

@@ -26,13 +26,15 @@ type meta struct {
 	spares [][]uint32 // blocks that are not in use, by their number of 64 bytes
 }
 
-// entry says of a unit which slab it is in. It is read by every Free, and written when the slab is
-// made and when it goes.
+// entry says of a unit which slab it is in. It is all that Free reads to find a slot, and written
+// when the slab is made and when it goes. It is zero for a unit that is in no slab.
 type entry struct {
+	magic  uint64 // of the class
 	states uint32 // where the states of the slab's slots are
 	first  uint32 // the slab's first unit
-	class  uint8  // 0 for a unit that is in no slab
-	_      [7]byte
+	most   uint32 // of the class
+	class  uint8
+	_      [11]byte
 }
 
 // record is a slab, at its first unit. The lock of the class's depot guards it.
@@ -71,15 +73,9 @@ func openMeta(name string, units int) (m *meta, err error) {
 	return m, nil
 }
 
-func (m *meta) entry(unit int) *entry {
-	return (*entry)(unsafe.Add(m.entries.base, uintptr(unit)*unsafe.Sizeof(entry{})))
-}
-
 func (m *meta) record(unit uint32) *record {
 	return (*record)(unsafe.Add(m.records.base, uintptr(unit)*unsafe.Sizeof(record{})))
 }
-
-func (m *meta) state(i uint32) *uint8 { return (*uint8)(unsafe.Add(m.states.base, uintptr(i))) }
 
 // blockSize is what the states of a slab take: whole cache lines, for they are written by whoever
 // frees. There is one more than slots, for the offset where another slot would be.

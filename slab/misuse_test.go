@@ -157,10 +157,10 @@ func TestFreedTwiceAtOnce(t *testing.T) {
 	b := l.Alloc(100)
 	c, it, _ := h.lookup(sliceData(b))
 	l.Free(b)
-	*h.meta.state(it.state) = stateLive // as the other saw it
+	*h.state(it.state) = stateLive // as the other saw it
 	l.Free(b)
-	*h.meta.state(it.state) = stateCached
-	if m := l.front.at(c); m.n < 2 || m.items[m.n-1].at != m.items[m.n-2].at {
+	*h.state(it.state) = stateCached
+	if n := l.front.n[c]; n < 2 || l.front.items[c][n-1].at != l.front.items[c][n-2].at {
 		t.Fatal("the test is wrong")
 	}
 	l.Alloc(100)

@@ -101,15 +101,17 @@ const mostProcessors = 1024
 
 // Heap is an allocator for any size and any number of goroutines. Open makes one.
 type Heap struct {
-	base    unsafe.Pointer
+	base    unsafe.Pointer // of the units
+	entries unsafe.Pointer // see meta
+	states  unsafe.Pointer // see meta
 	meta    *meta
 	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
 	closed  atomic.Bool
 	looked  atomic.Uint32 // when mayDecay looked last
 	emptied atomic.Uint32 // when reclaim emptied the processors last
 
-	fronts  [mostProcessors]atomic.Pointer[front]
-	depots  [128]depot
+	fronts  [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
+	depots  [mostClasses]depot
 	space   space
 	large   largeObjects
 	account account
@@ -146,7 +148,7 @@ func Open(c Config) (*Heap, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("slab: open %q: %w", c.Name, err), region.Close())
 	}
-	h := &Heap{base: region.Base(), meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
+	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
 	h.account.name, h.account.limit = c.Name, c.Limit
 	h.space.open(region)
 	h.large.objects = map[uintptr]*guard.Region{}
@@ -171,6 +173,12 @@ func (h *Heap) Close() error {
 	h.mu.Unlock()
 	return errors.Join(h.large.close(), h.region.Close(), h.meta.region.Close())
 }
+
+func (h *Heap) entry(unit uintptr) *entry {
+	return (*entry)(unsafe.Add(h.entries, unit*unsafe.Sizeof(entry{})))
+}
+
+func (h *Heap) state(i uint32) *uint8 { return (*uint8)(unsafe.Add(h.states, uintptr(i))) }
 
 func (h *Heap) usable(op string) {
 	if h.closed.Load() {

@@ -70,12 +70,12 @@ func (h *Heap) Stats() (s Stats) {
 }
 
 // held counts the slots in magazines, by class.
-func (h *Heap) held() (n [128]int) {
+func (h *Heap) held() (n [mostClasses]int) {
 	count := func(f *front) {
 		f.lock.Lock()
 		defer f.lock.Unlock()
-		for c := range f.magazines {
-			n[c] += int(f.magazines[c].n)
+		for c, held := range f.n {
+			n[c] += int(held)
 		}
 	}
 	for i := range h.fronts {
