@@ -48,7 +48,7 @@ func (h *Heap) TryAllocDirty(size int) ([]byte, error) {
 
 // claim makes a cached slot an object's. It is false for one that is not cached.
 func (h *Heap) claim(it item) bool {
-	s := h.state(it.state &^ cleanBit)
+	s := h.state(it.state())
 	if *s != stateCached {
 		return false
 	}
@@ -58,7 +58,7 @@ func (h *Heap) claim(it item) bool {
 
 // bytes returns the object in a slot.
 func (h *Heap) bytes(c uint8, it item, size int) []byte {
-	p := (*byte)(unsafe.Add(h.base, uintptr(it.at)*granule))
+	p := (*byte)(unsafe.Add(h.base, uintptr(it.at())*granule))
 	return unsafe.Slice(p, classes[c].size)[:size]
 }
 
@@ -81,7 +81,7 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 		}
 	}
 	h.mustClaim(it)
-	return h.bytes(c, it, size), it.state&cleanBit != 0, nil
+	return h.bytes(c, it, size), it.clean(), nil
 }
 
 // allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
@@ -95,7 +95,7 @@ func (h *Heap) allocSlowly(c uint8, it item, popped bool, size int) []byte {
 
 func (h *Heap) mustClaim(it item) {
 	if !h.claim(it) {
-		panic(h.violation("Alloc", "a slot was freed twice at the same time", it.at))
+		panic(h.violation("Alloc", "a slot was freed twice at the same time", it.at()))
 	}
 }
 
@@ -104,7 +104,7 @@ func (h *Heap) fetch(c uint8) (item, error) {
 	var items batch
 	n, err := h.refill(c, items[:max(classes[c].most/2, 1)])
 	if err != nil {
-		return item{}, err
+		return 0, err
 	}
 	n--
 	stocked := 0
@@ -154,7 +154,7 @@ func (h *Heap) Free(b []byte) {
 		slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
 		if s := h.state(e.states + uint32(slot)); exact && *s == stateLive {
 			*s = stateCached
-			it := item{uint32(off / granule), e.states + uint32(slot)}
+			it := newItem(uint32(off/granule), e.states+uint32(slot))
 			c, most := e.class, e.most
 			f := h.enter()
 			ok := f != nil && f.push(c, it, most)
@@ -172,15 +172,15 @@ func (h *Heap) Free(b []byte) {
 func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	off := uintptr(p) - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
-		return 0, item{}, false
+		return 0, 0, false
 	}
 	e := h.entry(off >> unitBits)
 	slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
 	if !exact {
-		return 0, item{}, false
+		return 0, 0, false
 	}
-	it = item{uint32(off / granule), e.states + uint32(slot)}
-	return e.class, it, *h.state(it.state) == stateLive
+	it = newItem(uint32(off/granule), e.states+uint32(slot))
+	return e.class, it, *h.state(it.state()) == stateLive
 }
 
 // putSlowly frees a slot where the magazine is full: the older half goes to the depot.

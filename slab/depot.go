@@ -8,14 +8,18 @@ import (
 	"unsafe"
 )
 
-// item is a slot on its way: where it is and where its state is.
-type item struct {
-	at    uint32 // in granules from the base
-	state uint32 // and cleanBit
-}
+// item is a slot on its way: where it is, in granules from the base, and below that where its state
+// is, and whether it is clean. It is one word so that a push is one store.
+type item uint64
 
-// cleanBit says that the slot reads zero.
+// cleanBit says that the slot reads zero. No state is so far up.
 const cleanBit = mostStates
+
+func newItem(at, state uint32) item { return item(at)<<32 | item(state) }
+
+func (it item) at() uint32    { return uint32(it >> 32) }
+func (it item) state() uint32 { return uint32(it) &^ cleanBit }
+func (it item) clean() bool   { return it&cleanBit != 0 }
 
 // batch is what goes between magazines and the depot at a time: half a magazine.
 type batch [fullMagazine / 2]item
@@ -107,7 +111,7 @@ func (h *Heap) carve(d *depot, first uint32, out []item) (n int) {
 			}
 			w[i%8] = stateCached
 			n++
-			out[len(out)-n] = item{first<<(unitBits-4) + i*size/granule, state}
+			out[len(out)-n] = newItem(first<<(unitBits-4)+i*size/granule, state)
 			if r.free--; r.free == 0 {
 				r.hint = word
 				break
@@ -145,18 +149,17 @@ func (h *Heap) flush(c uint8, items []item) {
 // bringHome puts slots back into their slabs. The depot's lock is held.
 func (h *Heap) bringHome(d *depot, items []item) {
 	if len(items) > 0 {
-		defer h.checked(h.meta.record(h.entry(uintptr(items[0].at>>(unitBits-4))).first).class, d)
+		defer h.checked(h.meta.record(h.entry(uintptr(items[0].at()>>(unitBits-4))).first).class, d)
 	}
 	for _, it := range items {
-		it.state &^= cleanBit
-		e := h.entry(uintptr(it.at >> (unitBits - 4)))
+		e := h.entry(uintptr(it.at() >> (unitBits - 4)))
 		r := h.meta.record(e.first)
-		s := h.state(it.state)
+		s := h.state(it.state())
 		if *s != stateCached {
-			panic(h.violation("Free", "freed twice at the same time", it.at))
+			panic(h.violation("Free", "freed twice at the same time", it.at()))
 		}
 		*s = stateFree
-		r.hint = min(r.hint, (it.state-e.states)/8)
+		r.hint = min(r.hint, (it.state()-e.states)/8)
 		if r.free++; r.free == 1 {
 			h.link(d, e.first)
 		}

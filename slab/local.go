@@ -91,7 +91,7 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 		}
 	}
 	h.mustClaim(it)
-	return h.bytes(c, it, size), it.state&cleanBit != 0, nil
+	return h.bytes(c, it, size), it.clean(), nil
 }
 
 // allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
@@ -108,7 +108,7 @@ func (l *Local) fetch(c uint8) (item, error) {
 	var items batch
 	n, err := l.heap.refill(c, items[:max(classes[c].most/2, 1)])
 	if err != nil {
-		return item{}, err
+		return 0, err
 	}
 	n--
 	l.front.lock.Lock()
@@ -129,7 +129,7 @@ func (l *Local) Free(b []byte) {
 		slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
 		if s := h.state(e.states + uint32(slot)); exact && *s == stateLive {
 			*s = stateCached
-			it := item{uint32(off / granule), e.states + uint32(slot)}
+			it := newItem(uint32(off/granule), e.states+uint32(slot))
 			c := e.class
 			l.front.lock.Lock()
 			ok := l.front.push(c, it, e.most)

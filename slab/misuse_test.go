@@ -157,10 +157,10 @@ func TestFreedTwiceAtOnce(t *testing.T) {
 	b := l.Alloc(100)
 	c, it, _ := h.lookup(sliceData(b))
 	l.Free(b)
-	*h.state(it.state) = stateLive // as the other saw it
+	*h.state(it.state()) = stateLive // as the other saw it
 	l.Free(b)
-	*h.state(it.state) = stateCached
-	if n := l.front.n[c]; n < 2 || l.front.items[c][n-1].at != l.front.items[c][n-2].at {
+	*h.state(it.state()) = stateCached
+	if n := l.front.n[c]; n < 2 || l.front.items[c][n-1].at() != l.front.items[c][n-2].at() {
 		t.Fatal("the test is wrong")
 	}
 	l.Alloc(100)
