@@ -70,3 +70,28 @@ func ExampleLocal() {
 	// Output:
 	// 0
 }
+
+func ExamplePool() {
+	type session struct{ User, Expires uint64 }
+	p, err := slab.OpenPool[session](slab.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer p.Close()
+
+	x := p.Get()
+	x.User = 7
+	handle := p.Handle(x) // 8 bytes without a pointer: may be stored anywhere
+
+	if s, ok := p.At(handle); ok {
+		fmt.Println(s.User)
+	}
+	p.Put(x)
+	p.Get() // in the same place, perhaps
+	_, ok := p.At(handle)
+	fmt.Println(ok)
+
+	// Output:
+	// 7
+	// false
+}

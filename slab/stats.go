@@ -1,5 +1,10 @@
 package slab
 
+import (
+	"iter"
+	"unsafe"
+)
+
 // Stats are figures in bytes.
 type Stats struct {
 	Reserved  int64 // addresses, guards included
@@ -89,4 +94,22 @@ func (h *Heap) held() (n [mostClasses]int) {
 		count(&l.front)
 	}
 	return n
+}
+
+// objects iterates over the objects in slabs, in the order of their addresses.
+func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
+	return func(yield func(unsafe.Pointer) bool) {
+		for u := uint32(0); u < h.edge.Load(); u++ {
+			e := *h.entry(uintptr(u))
+			if e.class == 0 || e.first != u {
+				continue
+			}
+			c := &classes[e.class]
+			for i := range c.slots {
+				if *h.state(e.states + i) == stateLive && !yield(unsafe.Add(h.base, uintptr(u)<<unitBits+uintptr(i*c.size))) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -1,0 +1,200 @@
+package slab
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Pool hands out objects of one type. It is a Heap of its own, so what is said there of memory,
+// misuse and concurrency holds, and it can name its objects: a Handle has no pointer, may be stored
+// off-heap, and is refused when its object was put back, even if another has its place by now.
+type Pool[T any] struct {
+	heap *Heap
+	size int
+
+	generations table // of each place where a slot can start: odd while it is an object
+	ready       atomic.Uint64
+	mu          sync.Mutex // of generations
+	region      *guard.Region
+}
+
+// Handle names an object of a Pool. The zero Handle names none. After 2^31 objects in one place a
+// stale Handle may name the last of them.
+type Handle[T any] struct {
+	at         uint32 // in granules
+	generation uint32
+}
+
+// IsNil tells whether the handle is the zero Handle.
+func (x Handle[T]) IsNil() bool { return x == Handle[T]{} }
+
+// OpenPool opens a pool. It panics with an error that names the field if T contains pointers. The
+// error wraps guard.ErrNoMemory where addresses are refused.
+func OpenPool[T any](c Config) (*Pool[T], error) {
+	mustBePointerFree((*T)(nil))
+	if c.Name == "" {
+		c.Name = "pool"
+	}
+	size := int(unsafe.Sizeof(*new(T)))
+	if size > largestSlot {
+		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes are above %d", c.Name, size, largestSlot)
+	}
+	h, err := Open(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool[T]{heap: h, size: size}
+	places := h.config.Reserve/int(p.class().size) + 1
+	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("slab: open pool %q: %w", c.Name, err), h.Close())
+	}
+	p.generations = table{base: p.region.Base(), region: p.region}
+	return p, nil
+}
+
+func (p *Pool[T]) class() *class { return &classes[classOf(uint(p.size))] }
+
+// Get returns a zeroed object: the one that was put back last on this processor, if there is one.
+// It panics with an error that wraps guard.ErrNoMemory where there is no memory.
+func (p *Pool[T]) Get() *T { return must(p.TryGet()) }
+
+// TryGet is Get that returns its error.
+func (p *Pool[T]) TryGet() (*T, error) {
+	b, err := p.heap.TryAlloc(p.size)
+	if err != nil {
+		return nil, err
+	}
+	x := unsafe.Pointer(unsafe.SliceData(b))
+	place := p.place(uintptr(x) - uintptr(p.heap.base))
+	if place >= p.ready.Load() {
+		if err := p.reach(place); err != nil {
+			p.heap.Free(b)
+			return nil, err
+		}
+	}
+	*p.generation(place)++
+	return (*T)(x), nil
+}
+
+// place numbers the places where slots can start: slots are apart by their size at least.
+func (p *Pool[T]) place(off uintptr) uint64 {
+	place, _ := bits.Mul64(p.class().magic, uint64(off))
+	return place
+}
+
+func (p *Pool[T]) generation(place uint64) *uint32 {
+	return (*uint32)(unsafe.Add(p.generations.base, place*4))
+}
+
+// reach commits the generations up to a place.
+func (p *Pool[T]) reach(place uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.generations.reach(int(place+1) * 4); err != nil {
+		return fmt.Errorf("slab: %w", err)
+	}
+	p.ready.Store(uint64(p.generations.ready) / 4)
+	return nil
+}
+
+// Put takes an object back. Its handles are stale from here on. Putting nil does nothing; what is no
+// object of the pool, or not any more, is a *guard.Violation.
+func (p *Pool[T]) Put(x *T) {
+	if x == nil {
+		return
+	}
+	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
+		p.heap.usable("Put")
+		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
+	}
+	*p.generation(p.place(uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)))++
+	Free(p.heap, x)
+}
+
+// Handle returns the handle of an object; the zero Handle for nil. What is no object of the pool is
+// a *guard.Violation.
+func (p *Pool[T]) Handle(x *T) Handle[T] {
+	if x == nil {
+		return Handle[T]{}
+	}
+	off := uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)
+	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
+		p.heap.usable("Handle")
+		panic(p.heap.noObject("Handle", unsafe.Pointer(x)))
+	}
+	return Handle[T]{uint32(off / granule), *p.generation(p.place(off))}
+}
+
+// At returns the object that a handle names; ok is false if it was put back, for the zero Handle,
+// and for nearly every Handle of another pool.
+//
+// Nobody may put the object back while it is used: that is the user's to synchronise.
+func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
+	off := uintptr(x.at) * granule
+	place := p.place(off)
+	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation {
+		return nil, false
+	}
+	object = (*T)(unsafe.Add(p.heap.base, off))
+	_, _, ok = p.heap.lookup(unsafe.Pointer(object)) // it is, but for handles of others
+	if !ok {
+		return nil, false
+	}
+	return object, true
+}
+
+// All iterates over the objects, in the order of their addresses. The loop may put back what it is
+// at; whether what comes or goes otherwise meanwhile is met is open.
+func (p *Pool[T]) All() iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		p.heap.usable("All")
+		for object := range p.heap.objects() {
+			if !yield((*T)(object)) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of objects.
+func (p *Pool[T]) Len() int {
+	n := 0
+	for _, c := range p.heap.Stats().Classes {
+		n += c.Live
+	}
+	return n
+}
+
+// Stats returns the figures of the pool's heap, the generations with them.
+func (p *Pool[T]) Stats() Stats {
+	s := p.heap.Stats()
+	if s.Reserved == 0 {
+		return s
+	}
+	s.Reserved += p.region.Reserved()
+	s.Committed += p.region.Committed()
+	if n, err := p.region.Resident(); err == nil && s.Resident >= 0 {
+		s.Resident += n
+	}
+	return s
+}
+
+// Purge is Heap.Purge. Handles that are stale stay so.
+func (p *Pool[T]) Purge() error { return p.heap.Purge() }
+
+// Close is Heap.Close.
+func (p *Pool[T]) Close() error {
+	if err := p.heap.Close(); err != nil {
+		return err
+	}
+	p.ready.Store(0)
+	return p.region.Close()
+}

@@ -1,0 +1,220 @@
+package slab
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+type order struct {
+	id    uint64
+	price [5]uint32
+}
+
+func openPool[T any](t testing.TB, c Config) *Pool[T] {
+	t.Helper()
+	before := guard.Usage()
+	p, err := OpenPool[T](c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		t.Helper()
+		if err := p.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
+			t.Error(err)
+		}
+		if after := guard.Usage(); after.Regions != before.Regions || after.Committed != before.Committed {
+			t.Errorf("something is left behind:\nbefore %+v\nafter  %+v", before, after)
+		}
+	})
+	return p
+}
+
+// TestPoolModel plays a random history: handles of what is there find it, all others are refused for
+// ever, whatever was given back to the system in between.
+func TestPoolModel(t *testing.T) {
+	p := openPool[order](t, Config{Reserve: 64 << 20})
+	r := rand.New(rand.NewPCG(5, 6))
+	live := map[Handle[order]]uint64{}
+	var stale []Handle[order]
+	next := uint64(0)
+	for step := range rounds(200_000) {
+		switch {
+		case r.IntN(20_000) == 0:
+			for h, id := range live {
+				if x, ok := p.At(h); !ok || x.id != id {
+					t.Fatalf("step %d: object %d is lost", step, id)
+				} else {
+					p.Put(x)
+				}
+				stale = append(stale, h)
+			}
+			clear(live)
+			if err := p.Purge(); err != nil {
+				t.Fatal(err)
+			}
+		case r.IntN(5) < 3:
+			x := p.Get()
+			if *x != (order{}) {
+				t.Fatalf("step %d: %+v is not zero", step, *x)
+			}
+			next++
+			x.id = next
+			h := p.Handle(x)
+			if h.IsNil() || live[h] != 0 {
+				t.Fatalf("step %d: handle %+v", step, h)
+			}
+			live[h] = next
+		default:
+			for h, id := range live {
+				x, ok := p.At(h)
+				if !ok || x.id != id || p.Handle(x) != h {
+					t.Fatalf("step %d: object %d is lost", step, id)
+				}
+				p.Put(x)
+				delete(live, h)
+				stale = append(stale, h)
+				break
+			}
+		}
+		if len(stale) > 0 {
+			if x, ok := p.At(stale[r.IntN(len(stale))]); ok || x != nil {
+				t.Fatalf("step %d: a stale handle was taken", step)
+			}
+		}
+	}
+	if n := p.Len(); n != len(live) {
+		t.Errorf("%d objects, want %d", n, len(live))
+	}
+	seen := 0
+	for x := range p.All() {
+		if live[p.Handle(x)] != x.id {
+			t.Fatalf("met %d, which is not there", x.id)
+		}
+		seen++
+		p.Put(x)
+	}
+	if seen != len(live) || p.Len() != 0 {
+		t.Errorf("met %d objects of %d, %d are left", seen, len(live), p.Len())
+	}
+	p.heap.check()
+}
+
+// TestPoolIsLIFO checks that what was put back last comes first.
+func TestPoolIsLIFO(t *testing.T) {
+	p := openPool[order](t, Config{})
+	l := p.Get()
+	at := p.Handle(l).at
+	p.Put(l)
+	for range 10 { // the goroutine may move to another processor in between
+		x := p.Get()
+		same := p.Handle(x).at == at
+		p.Put(x)
+		if same {
+			return
+		}
+		at = p.Handle(p.Get()).at
+		x, _ = p.At(Handle[order]{at, *p.generation(p.place(uintptr(at) * granule))})
+		p.Put(x)
+	}
+	t.Error("the object put back last never came first")
+}
+
+func TestPoolMisuse(t *testing.T) {
+	p := openPool[order](t, Config{Name: "orders"})
+	other, err := OpenPool[order](Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	x, y := p.Get(), other.Get()
+	p.Get()
+	for name, f := range map[string]func(){
+		"Put: pointer into other memory":    func() { p.Put(y) },
+		"Put: freed already":                func() { z := p.Get(); p.Put(z); p.Put(z) },
+		"Handle: pointer into other memory": func() { p.Handle(y) },
+		"Handle: freed already":             func() { z := p.Get(); p.Put(z); p.Handle(z) },
+		"cannot live outside the Go heap":   func() { OpenPool[*int](Config{}) },
+	} {
+		err, _ := panicOf(f).(error)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p.Put(nil)
+	if !p.Handle(nil).IsNil() {
+		t.Error("the handle of nil is not nil")
+	}
+	for _, h := range []Handle[order]{{}, {at: 1 << 31, generation: 1}, {at: 3, generation: 1}, {at: p.Handle(x).at, generation: 2}} {
+		if z, ok := p.At(h); ok || z != nil {
+			t.Errorf("%+v names %v", h, z)
+		}
+	}
+	h := p.Handle(x)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("second close: %v", err)
+	}
+	if _, ok := p.At(h); ok {
+		t.Error("a handle of a closed pool was taken")
+	}
+	for name, f := range map[string]func(){
+		"Alloc: use after Close": func() { p.Get() },
+		"Put: use after Close":   func() { p.Put(x) },
+		"All: use after Close": func() {
+			for range p.All() {
+			}
+		},
+	} {
+		var v *guard.Violation
+		if err, _ := panicOf(f).(error); !errors.As(err, &v) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err = OpenPool[[2 << 20]byte](Config{}); err == nil {
+		t.Error("objects of 2 MiB")
+	}
+}
+
+// TestHammerPool hands handles from goroutine to goroutine.
+func TestHammerPool(t *testing.T) {
+	p := openPool[order](t, Config{})
+	way := make(chan Handle[order], 64)
+	var makers, takers sync.WaitGroup
+	for g := range 3 {
+		makers.Go(func() {
+			for i := range rounds(50_000) {
+				x := p.Get()
+				x.id = uint64(g)<<32 | uint64(i)
+				x.price[4] = uint32(x.id)
+				way <- p.Handle(x)
+			}
+		})
+		takers.Go(func() {
+			for h := range way {
+				x, ok := p.At(h)
+				if !ok || x.price[4] != uint32(x.id) {
+					t.Error("an object was lost")
+					continue
+				}
+				p.Put(x)
+				if _, ok := p.At(h); ok && p.Handle(x) == h {
+					t.Error("a stale handle was taken")
+				}
+			}
+		})
+	}
+	makers.Wait()
+	close(way)
+	takers.Wait()
+	if n := p.Len(); n != 0 {
+		t.Errorf("%d objects are left", n)
+	}
+	p.heap.check()
+}
