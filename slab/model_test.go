@@ -244,14 +244,14 @@ func first(b []byte) byte {
 
 func FuzzHeap(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{10, 100, 1000, 4000} {
+	for _, n := range []int{10, 100, 500, 1000} {
 		b := make([]byte, n)
 		for i := 0; i+8 <= n; i += 8 {
 			binary.LittleEndian.PutUint64(b[i:], r.Uint64())
 		}
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { run(t, data[:min(len(data), 10000)]) })
+	f.Fuzz(func(t *testing.T, data []byte) { run(t, data[:min(len(data), 1000)]) })
 }
 
 // TestModel plays long random histories.

@@ -2,6 +2,7 @@
 //
 //	offheap compare   index a source tree twice, with Go structures and with offheap, and compare
 //	offheap bench     nanoseconds for each operation of an allocator
+//	offheap replay    traces of an allocator, through offheap and through the Go heap
 //	offheap info      what this machine gives, and what offheap will do with it
 //
 // Every command explains itself with -h. The exit status is 0 on success, 1 when the
@@ -28,7 +29,9 @@ func init() { // a plain initialiser would refer to itself
 		{"compare", "index a source tree with Go structures and with offheap, and compare", compare},
 		{"bench", "nanoseconds for each operation of an allocator", bench},
 		{"info", "what this machine gives, and what offheap will do with it", info},
+		{"replay", "replay traces of an allocator through offheap and through the Go heap", replay},
 		{sideCommand, "", side},
+		{replaySide, "", replayInChild},
 	}
 }
 

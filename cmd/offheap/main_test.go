@@ -10,7 +10,7 @@ import (
 
 // TestMain lets compare start the test binary as it starts the command.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == sideCommand {
+	if len(os.Args) > 1 && (os.Args[1] == sideCommand || os.Args[1] == replaySide) {
 		main()
 	}
 	os.Exit(m.Run())

@@ -38,11 +38,21 @@ func side(args []string, stdout, stderr io.Writer) int {
 
 // measure runs one side in a process of its own.
 func measure(name string, c *workload.Corpus, stderr io.Writer) (*workload.Report, error) {
+	report, err := inChild[workload.Report]([]string{sideCommand, name}, c, stderr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", titles[name], err)
+	}
+	return report, nil
+}
+
+// inChild starts this program again with a command line, writes what it is to work on to its
+// standard input, and reads what it found from its standard output.
+func inChild[Out, In any](args []string, in In, stderr io.Writer) (*Out, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	child := exec.Command(self, sideCommand, name)
+	child := exec.Command(self, args...)
 	child.Stderr = stderr
 	stdin, err := child.StdinPipe()
 	if err != nil {
@@ -55,12 +65,12 @@ func measure(name string, c *workload.Corpus, stderr io.Writer) (*workload.Repor
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
-	report := new(workload.Report)
-	sent := errors.Join(gob.NewEncoder(stdin).Encode(c), stdin.Close())
-	received := gob.NewDecoder(stdout).Decode(report)
+	out := new(Out)
+	sent := errors.Join(gob.NewEncoder(stdin).Encode(in), stdin.Close())
+	received := gob.NewDecoder(stdout).Decode(out)
 	// What the child says of its end tells more than a broken pipe does.
 	if err := child.Wait(); err != nil {
-		return nil, fmt.Errorf("%s: %w", titles[name], err)
+		return nil, err
 	}
-	return report, errors.Join(sent, received)
+	return out, errors.Join(sent, received)
 }

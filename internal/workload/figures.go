@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"slices"
 	"strconv"
@@ -109,6 +110,14 @@ func (f *Figures) remembered() {
 
 	u := guard.Usage()
 	f.ReservedBytes, f.CommittedBytes, f.ResidentBytes, f.LiveBytes = u.Reserved, u.Committed, u.Resident, u.Live
+}
+
+// restartPeak gives back what the Go heap does not use, lets the high-water mark start anew, where
+// the system can, and returns what is resident.
+func restartPeak() int64 {
+	debug.FreeOSMemory()
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+	return status("VmRSS:")
 }
 
 // peakRSS is the process's own high-water mark: getrusage's is inherited from

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+const replayAbout = `Replays traces of an allocator through offheap and through the Go heap, each in a process of its
+own, and prints what it took. A trace has lines of op,thread,id,size,align: op is m for malloc,
+c for calloc, r for realloc, f for free, x for the end of a thread; no id is used twice; align 0 is
+the default. It may be compressed by gzip. - is the standard input.`
+
+// replaySide is the command that offheap starts itself with, as sideCommand is.
+const replaySide = "replay-side"
+
+// replayed is one trace through both allocators.
+type replayed struct {
+	Trace   string             `json:"trace"`
+	Ops     int                `json:"ops"`
+	Objects int                `json:"objects"`
+	Threads int                `json:"threads"`
+	GoHeap  *workload.Replayed `json:"go_heap"`
+	OffHeap *workload.Replayed `json:"offheap"`
+}
+
+// replayJob is what a child works on.
+type replayJob struct {
+	How   workload.Replay
+	Trace *workload.Trace
+}
+
+func replay(args []string, stdout, stderr io.Writer) int {
+	f := newFlags("replay [-threads] [-verify] [-json] FILE...", replayAbout, stdout, stderr)
+	threads := f.Bool("threads", false, "a goroutine for each thread of the trace, instead of one for all")
+	verify := f.Bool("verify", false, "fill every object, and look whether it is intact when it is freed")
+	asJSON := f.Bool("json", false, "print one JSON object instead of tables")
+	if status, ok := f.parse(args, 1000); !ok {
+		return status
+	}
+	if f.NArg() == 0 {
+		return f.refuse("which traces? - is the standard input")
+	}
+	var all []replayed
+	for _, name := range f.Args() {
+		trace, err := readTrace(name)
+		if errors.Is(err, os.ErrNotExist) {
+			return f.refuse("there is no file %q", name)
+		}
+		if err != nil {
+			return f.fail(fmt.Errorf("%s: %w", name, err))
+		}
+		out := replayed{Trace: name, Ops: len(trace.Ops), Objects: trace.Objects, Threads: trace.Threads}
+		for kind, to := range map[string]**workload.Replayed{"go": &out.GoHeap, "heap": &out.OffHeap} {
+			job := replayJob{workload.Replay{Kind: kind, Threads: *threads, Verify: *verify}, trace}
+			if *to, err = inChild[workload.Replayed]([]string{replaySide}, job, stderr); err != nil {
+				return f.fail(fmt.Errorf("%s: %w", name, err))
+			}
+		}
+		all = append(all, out)
+		if !*asJSON {
+			if err := out.print(stdout); err != nil {
+				return f.fail(err)
+			}
+		}
+	}
+	if *asJSON {
+		if err := printJSON(stdout, map[string]any{"replays": all}); err != nil {
+			return f.fail(err)
+		}
+	}
+	return statusOK
+}
+
+func readTrace(name string) (*workload.Trace, error) {
+	if name == "-" {
+		return workload.ReadTrace(os.Stdin)
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return workload.ReadTrace(file)
+}
+
+// print writes a table for people.
+func (r *replayed) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s: %s operations on %s objects, %s threads.\n\n", r.Trace,
+		humanize.Comma(int64(r.Ops)), humanize.Comma(int64(r.Objects)), humanize.Comma(int64(r.Threads)))
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "%-*s\tGo heap\toffheap\tGo / off\t\n", titleWidth, "")
+	for _, line := range []struct {
+		title string
+		of    func(*workload.Replayed) float64
+		show  func(float64) string
+	}{
+		{"time", func(x *workload.Replayed) float64 { return x.Seconds }, seconds},
+		{"GC cycles", func(x *workload.Replayed) float64 { return float64(x.GCCycles) }, count},
+		{"GC CPU", func(x *workload.Replayed) float64 { return x.GCCPUSeconds }, seconds},
+		{"world stopped, total", func(x *workload.Replayed) float64 { return x.STWTotalSeconds }, seconds},
+		{"off-heap live", func(x *workload.Replayed) float64 { return float64(x.LiveBytes) }, sized},
+		{"peak RSS", func(x *workload.Replayed) float64 { return float64(x.PeakRSS) }, sized},
+	} {
+		a, b := line.of(r.GoHeap), line.of(r.OffHeap)
+		fmt.Fprintf(t, "%-*s\t%s\t%s\t%s\t\n", titleWidth, line.title, line.show(a), line.show(b), ratio(a, b))
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+func replayInChild(args []string, stdout, stderr io.Writer) int {
+	f := newFlags(replaySide, "Started by replay.", stdout, stderr)
+	if status, ok := f.parse(args, 0); !ok {
+		return status
+	}
+	var job replayJob
+	if err := gob.NewDecoder(os.Stdin).Decode(&job); err != nil {
+		return f.fail(fmt.Errorf("reading the trace: %w", err))
+	}
+	out, err := job.How.Run(job.Trace)
+	if err == nil {
+		err = gob.NewEncoder(stdout).Encode(out)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	return statusOK
+}

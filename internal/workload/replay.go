@@ -1,0 +1,224 @@
+package workload
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/slab"
+)
+
+// Replayed is what the replay of a trace cost.
+type Replayed struct {
+	Seconds   float64 `json:"seconds"`
+	LiveBytes int64   `json:"live_bytes"`     // what the allocator says is in use at the end; 0 for the Go heap
+	PeakRSS   int64   `json:"peak_rss_bytes"` // the most in RAM above what was there before; -1 where unknown
+
+	// See Figures.
+	GCCycles        int64   `json:"gc_cycles"`
+	GCCPUSeconds    float64 `json:"gc_cpu_seconds"`
+	STWTotalSeconds float64 `json:"stw_total_seconds"`
+}
+
+// Replay is how a trace is replayed.
+type Replay struct {
+	Kind    string // "heap" or "go"
+	Threads bool   // a goroutine for each thread of the trace, instead of one for all
+	Verify  bool   // fill every object, and look at it when it is freed
+}
+
+// replayed is an allocator that a trace runs through.
+type replayed interface {
+	alloc(size, align int, zeroed bool) ([]byte, error)
+	realloc(b []byte, size int) ([]byte, error)
+	free(b []byte)
+}
+
+type slabReplayed struct{ *slab.Heap }
+
+func (h slabReplayed) alloc(size, align int, zeroed bool) ([]byte, error) {
+	switch {
+	case align > 0:
+		return h.TryAllocAligned(size, align)
+	case zeroed:
+		return h.TryAlloc(size)
+	}
+	return h.TryAllocDirty(size)
+}
+
+func (h slabReplayed) realloc(b []byte, size int) ([]byte, error) { return h.TryRealloc(b, size) }
+
+func (h slabReplayed) free(b []byte) { h.Free(b) }
+
+type goReplayed struct{}
+
+func (goReplayed) alloc(size, align int, zeroed bool) ([]byte, error) { return make([]byte, size), nil }
+
+func (goReplayed) realloc(b []byte, size int) ([]byte, error) {
+	if size <= cap(b) && size > cap(b)/2 {
+		return b[:size], nil
+	}
+	out := make([]byte, size)
+	copy(out, b)
+	return out, nil
+}
+
+func (goReplayed) free([]byte) {}
+
+// Run replays a trace. What is live at its end is verified and freed after the time was taken.
+func (r Replay) Run(t *Trace) (out Replayed, err error) {
+	var a replayed = goReplayed{}
+	var heap *slab.Heap
+	if r.Kind == "heap" {
+		if heap, err = slab.Open(slab.Config{Name: "replay"}); err != nil {
+			return out, err
+		}
+		defer heap.Close()
+		a = slabReplayed{heap}
+	} else if r.Kind != "go" {
+		return out, fmt.Errorf("workload: there is no allocator %q", r.Kind)
+	}
+	objects := make([][]byte, t.Objects)
+	run := &replayRun{a: a, objects: objects, verify: r.Verify}
+	before := restartPeak()
+	from := readCollector()
+	begin := time.Now()
+	if r.Threads {
+		err = run.threads(t)
+	} else {
+		for _, op := range t.Ops {
+			if err = run.op(op); err != nil {
+				break
+			}
+		}
+	}
+	out.Seconds = time.Since(begin).Seconds()
+	var figures Figures
+	figures.collected(from, readCollector())
+	out.GCCycles, out.GCCPUSeconds, out.STWTotalSeconds = figures.GCCycles, figures.GCCPUSeconds, figures.STWTotalSeconds
+	out.PeakRSS = max(peakRSS()-before, -1)
+	if err != nil {
+		return out, err
+	}
+	if heap != nil {
+		out.LiveBytes = heap.Stats().Live
+	}
+	for i, b := range objects {
+		if b != nil {
+			if err := run.op(TraceOp{Op: 'f', Object: uint32(i)}); err != nil {
+				return out, err
+			}
+		}
+	}
+	if heap != nil {
+		if live := heap.Stats().Live; live != 0 {
+			return out, fmt.Errorf("replay: %d bytes are live after everything was freed", live)
+		}
+	}
+	return out, nil
+}
+
+type replayRun struct {
+	a       replayed
+	objects [][]byte
+	verify  bool
+}
+
+func (r *replayRun) op(op TraceOp) error {
+	at := func() *[]byte { return &r.objects[op.Object] }
+	switch op.Op {
+	case 'm', 'c':
+		b, err := r.a.alloc(op.Size, op.Align, op.Op == 'c')
+		if err != nil {
+			return fmt.Errorf("replay: object %d of %d bytes: %w", op.Object, op.Size, err)
+		}
+		if r.verify && op.Op == 'c' {
+			for i, x := range b {
+				if x != 0 {
+					return fmt.Errorf("replay: byte %d of object %d, which must be zero, is %d", i, op.Object, x)
+				}
+			}
+		}
+		r.fill(op.Object, b, 0)
+		*at() = b
+	case 'r':
+		old := len(*at())
+		b, err := r.a.realloc(*at(), op.Size)
+		if err != nil {
+			return fmt.Errorf("replay: object %d to %d bytes: %w", op.Object, op.Size, err)
+		}
+		*at() = b
+		if err := r.look(op.Object, b[:min(old, op.Size)]); err != nil {
+			return err
+		}
+		r.fill(op.Object, b, min(old, op.Size))
+	case 'f':
+		if err := r.look(op.Object, *at()); err != nil {
+			return err
+		}
+		r.a.free(*at())
+		*at() = nil
+	}
+	return nil
+}
+
+// fill writes into an object from a byte on: all of it to verify, else as little as a program would
+// at the least, its first byte and its last.
+func (r *replayRun) fill(object uint32, b []byte, from int) {
+	if !r.verify {
+		if len(b) > 0 {
+			b[0], b[len(b)-1] = byte(object), byte(object)
+		}
+		return
+	}
+	for i := from; i < len(b); i++ {
+		b[i] = byte(object*31) + byte(i)
+	}
+}
+
+// look verifies an object.
+func (r *replayRun) look(object uint32, b []byte) error {
+	if !r.verify {
+		return nil
+	}
+	for i, x := range b {
+		if x != byte(object*31)+byte(i) {
+			return fmt.Errorf("replay: byte %d of %d of object %d was changed", i, len(b), object)
+		}
+	}
+	return nil
+}
+
+// threads gives each thread of the trace a goroutine. The operations on one object keep their order.
+func (r *replayRun) threads(t *Trace) error {
+	turns := make([]atomic.Uint32, len(r.objects))
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for _, ops := range t.byThread() {
+		wg.Go(func() {
+			for _, op := range ops {
+				if op.Op == 'x' {
+					continue
+				}
+				for turns[op.Object].Load() != op.Turn {
+					if failed.Load() != nil {
+						return
+					}
+					runtime.Gosched()
+				}
+				if err := r.op(op); err != nil {
+					failed.CompareAndSwap(nil, &err)
+					return
+				}
+				turns[op.Object].Store(op.Turn + 1)
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
