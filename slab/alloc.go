@@ -183,6 +183,15 @@ func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	return e.class, it, *h.state(it.state()) == stateLive
 }
 
+// takeBack makes a cached slot of the object at p, as Free does; ok is false if there is none.
+func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
+	c, it, ok = h.lookup(p)
+	if ok {
+		*h.state(it.state()) = stateCached
+	}
+	return c, it, ok
+}
+
 // putSlowly frees a slot where the magazine is full: the older half goes to the depot.
 func (h *Heap) putSlowly(c uint8, it item) {
 	f := h.enterNew()

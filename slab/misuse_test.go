@@ -99,6 +99,13 @@ func TestMisuse(t *testing.T) {
 			l.Alloc(100) // the same slot
 			l.Free(b)
 		}},
+		{"double free in a batch", "slab.Free: freed already", func(h *Heap, l *Local) {
+			many := make([][]byte, 100)
+			h.AllocN(many, 64)
+			many[70] = many[30]
+			h.FreeN(many)
+		}},
+		{"batch of negative sizes", "slab: -1 bytes: the size must not be negative", func(h *Heap, l *Local) { h.AllocN(make([][]byte, 2), -1) }},
 		{"nil", "", func(h *Heap, l *Local) { h.Free(nil); l.Free(nil); Free[int](h, nil) }},
 		{"reslice from the start", "", func(h *Heap, l *Local) { h.Free(h.Alloc(100)[:0]) }},
 	} {

@@ -198,13 +198,22 @@ func run(t testing.TB, data []byte) {
 				l.Free(b)
 			}
 		case 15:
-			for range next() % 64 {
-				b, ok := give()
-				if !ok {
-					break
+			many := make([][]byte, next()%200)
+			if next()%2 == 0 {
+				size := size()
+				n, err := h.TryAllocN(many, size)
+				for _, b := range many[:n] {
+					took(b, nil, size, true)
 				}
-				h.Free(b)
+				if err != nil && !errors.Is(err, guard.ErrNoMemory) {
+					t.Fatal(err)
+				}
+				break
 			}
+			for i := range many {
+				many[i], _ = give() // nil when there are no more: freeing it does nothing
+			}
+			h.FreeN(many)
 		}
 	}
 	sum := int64(0)
