@@ -102,7 +102,7 @@ func (h *Heap) mustClaim(it item) {
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
 func (h *Heap) fetch(c uint8) (item, error) {
 	var items batch
-	n, err := h.refill(c, items[:max(classes[c].most/2, 1)])
+	n, err := h.refill(c, processors, items[:max(classes[c].most/2, 1)])
 	if err != nil {
 		return 0, err
 	}
@@ -114,7 +114,7 @@ func (h *Heap) fetch(c uint8) (item, error) {
 	}
 	h.leave(f)
 	if stocked < n {
-		h.flush(c, items[stocked:n])
+		h.flush(c, processors, items[stocked:n])
 	}
 	return items[n], nil
 }
@@ -197,13 +197,13 @@ func (h *Heap) putSlowly(c uint8, it item) {
 	f := h.enterNew()
 	if f == nil || classes[c].most == 0 {
 		h.leave(f)
-		h.flush(c, []item{it})
+		h.flush(c, processors, []item{it})
 		return
 	}
 	var items batch
 	n := f.exchange(c, it, classes[c].most, items[:])
 	h.leave(f)
-	h.flush(c, items[:n])
+	h.flush(c, processors, items[:n])
 }
 
 // freeOther frees what lies in no slab, or says why it cannot be freed.

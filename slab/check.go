@@ -27,14 +27,18 @@ func holds(ok bool, what string, about ...any) {
 func (h *Heap) checkDepot(c uint8, d *depot) {
 	k := &classes[c]
 	listed := map[uint32]bool{}
-	for at, before := d.partial, uint32(0); at != 0; {
-		r := h.meta.record(at - 1)
-		holds(!listed[at-1], "slab %d is listed once", at-1)
-		holds(r.prev == before, "slab %d knows the slab before", at-1)
-		holds(r.free > 0 && r.free < k.slots || r.free == k.slots, "slab %d has free slots: %d", at-1, r.free)
-		listed[at-1] = true
-		before, at = at, r.next
+	for owner, at := range d.partial {
+		for before := uint32(0); at != 0; {
+			r := h.meta.record(at - 1)
+			holds(int(r.owner) == owner, "slab %d is in the list of its owner %d: %d", at-1, r.owner, owner)
+			holds(!listed[at-1], "slab %d is listed once", at-1)
+			holds(r.prev == before, "slab %d knows the slab before", at-1)
+			holds(r.free > 0, "slab %d has free slots", at-1)
+			listed[at-1] = true
+			before, at = at, r.next
+		}
 	}
+	holds(len(d.gave) == len(d.batches), "%d batches have %d givers", len(d.batches), len(d.gave))
 	if d.empty != 0 {
 		holds(!listed[d.empty-1], "the empty slab is not listed")
 		holds(h.meta.record(d.empty-1).free == k.slots, "the empty slab is empty")

@@ -12,14 +12,16 @@ import (
 // other Local, and outlive the Local that allocated them.
 type Local struct {
 	heap  *Heap
+	owner uint8 // its group
 	front front
 }
 
 // Local makes a front of the heap. Close hands back what it holds.
 func (h *Heap) Local() *Local {
 	h.usable("Local")
-	l := &Local{heap: h}
 	h.mu.Lock()
+	l := &Local{heap: h, owner: uint8(1 + h.opened%(owners-1))}
+	h.opened++
 	h.locals[l] = struct{}{}
 	h.mu.Unlock()
 	return l
@@ -106,7 +108,7 @@ func (l *Local) allocSlowly(c uint8, it item, popped bool, size int) []byte {
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
 func (l *Local) fetch(c uint8) (item, error) {
 	var items batch
-	n, err := l.heap.refill(c, items[:max(classes[c].most/2, 1)])
+	n, err := l.heap.refill(c, l.owner, items[:max(classes[c].most/2, 1)])
 	if err != nil {
 		return 0, err
 	}
@@ -146,12 +148,12 @@ func (l *Local) Free(b []byte) {
 // putSlowly frees a slot where the magazine is full: the older half goes to the depot.
 func (l *Local) putSlowly(c uint8, it item) {
 	if classes[c].most == 0 {
-		l.heap.flush(c, []item{it})
+		l.heap.flush(c, l.owner, []item{it})
 		return
 	}
 	var items batch
 	l.front.lock.Lock()
 	n := l.front.exchange(c, it, classes[c].most, items[:])
 	l.front.lock.Unlock()
-	l.heap.flush(c, items[:n])
+	l.heap.flush(c, l.owner, items[:n])
 }

@@ -45,7 +45,8 @@ type record struct {
 	fresh      uint32 // slots from here on were never handed out
 	clean      bool   // and read zero
 	class      uint8
-	_          [10]byte
+	owner      uint8 // whose slots these are, if possible
+	_          [9]byte
 }
 
 // The state of a slot.

@@ -2,6 +2,7 @@ package slab
 
 import (
 	"runtime"
+	"slices"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -38,7 +39,7 @@ func (h *Heap) settle(c uint8, all bool) {
 	for i := range d.batches[:n] {
 		h.bringHome(d, d.batches[i][:classes[c].most/2])
 	}
-	d.batches = d.batches[:copy(d.batches, d.batches[n:])]
+	d.batches, d.gave = slices.Delete(d.batches, 0, n), slices.Delete(d.gave, 0, n)
 	d.unasked = len(d.batches)
 	if first := d.empty; first != 0 {
 		d.empty = 0

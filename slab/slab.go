@@ -120,6 +120,7 @@ type Heap struct {
 
 	mu     sync.Mutex // of what follows
 	locals map[*Local]struct{}
+	opened uint // locals, ever
 }
 
 // Open reserves a heap. The error wraps guard.ErrNoMemory where addresses are refused.
