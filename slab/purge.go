@@ -24,7 +24,11 @@ func (h *Heap) mayDecay() {
 	for c := range h.depots {
 		h.settle(uint8(c), false)
 	}
-	_ = h.space.cool(decay) // what the kernel does not take now stays free
+	age := uint32(decay)
+	if now-last >= decay {
+		age = 0 // nobody was here for so long: what came home just now has been free since then
+	}
+	_ = h.space.cool(age) // what the kernel does not take now stays free
 }
 
 // settle brings batches home that nobody took since the last time, or all.
