@@ -58,10 +58,12 @@ func ExampleLocal() {
 	done := make(chan []byte)
 	go func() {
 		l := h.Local() // for this goroutine
-		defer l.Close()
+		l.Free(l.Alloc(64))
 		b := l.Alloc(64)
-		l.Free(b)
-		done <- l.Alloc(64)
+		if err := l.Close(); err != nil {
+			panic(err)
+		}
+		done <- b
 	}()
 	h.Free(<-done) // an object is the heap's, whoever allocated it
 

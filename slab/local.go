@@ -32,13 +32,12 @@ func (h *Heap) Local() *Local {
 func (l *Local) Close() error {
 	h := l.heap
 	h.mu.Lock()
-	_, open := h.locals[l]
-	delete(h.locals, l)
-	h.mu.Unlock()
-	if !open {
+	defer h.mu.Unlock()
+	if _, open := h.locals[l]; !open {
 		return fmt.Errorf("slab: close a Local of %q: %w", h.config.Name, guard.ErrClosed)
 	}
-	h.empty(&l.front)
+	h.empty(&l.front) // under the lock: Stats sees the slots here or in their slabs
+	delete(h.locals, l)
 	return nil
 }
 
