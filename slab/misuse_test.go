@@ -177,3 +177,24 @@ func TestFreedTwiceAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestLocalCloses checks the errors of Local.Close.
+func TestLocalCloses(t *testing.T) {
+	h := open(t, Config{})
+	one, two := h.Local(), h.Local()
+	one.Free(one.Alloc(10))
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := h.Stats(); s.Live != 0 || s.Cached != 0 {
+		t.Errorf("a closed Local holds slots: %+v", s)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*Local{one, two} {
+		if err := l.Close(); !errors.Is(err, guard.ErrClosed) {
+			t.Errorf("closed again, or after the heap: %v", err)
+		}
+	}
+}

@@ -171,6 +171,7 @@ func (h *Heap) Close() error {
 	for l := range h.locals {
 		l.front = front{}
 	}
+	clear(h.locals)
 	h.mu.Unlock()
 	return errors.Join(h.large.close(), h.region.Close(), h.meta.region.Close())
 }
