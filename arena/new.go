@@ -56,6 +56,9 @@ func TryNew[T any](a *Arena) (*T, error) {
 }
 
 // mustBePointerFree panics if what p, a nil *T, points to contains pointers.
+//
+// It is not shared with package slab: without a call of Words in a function of this package that is
+// not generic, the compiler does not inline Words in bump (Go 1.26), and bump not at all.
 func mustBePointerFree(p any) {
 	if pointerfree.Trusted && pointerfree.Words(p) == 0 {
 		return

@@ -14,7 +14,11 @@ func (h *Heap) Alloc(size int) []byte { return must(h.TryAlloc(size)) }
 
 // TryAlloc is Alloc that returns its error.
 func (h *Heap) TryAlloc(size int) ([]byte, error) {
-	b, clean, err := h.get(size)
+	return zeroed(h.get(size))
+}
+
+// zeroed clears what get returned, unless it is clean.
+func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 	if !clean {
 		clear(b[:cap(b)])
 	}
@@ -80,8 +84,7 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 			return nil, true, err
 		}
 	}
-	h.mustClaim(it)
-	return h.bytes(c, it, size), it.clean(), nil
+	return h.object(c, it, size), it.clean(), nil
 }
 
 // allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
@@ -89,14 +92,15 @@ func (h *Heap) allocSlowly(c uint8, it item, popped bool, size int) []byte {
 	if !popped {
 		it = must(h.fetch(c))
 	}
-	h.mustClaim(it)
-	return h.bytes(c, it, size)
+	return h.object(c, it, size)
 }
 
-func (h *Heap) mustClaim(it item) {
+// object makes an object of a cached slot.
+func (h *Heap) object(c uint8, it item, size int) []byte {
 	if !h.claim(it) {
 		panic(h.violation("Alloc", "a slot was freed twice at the same time", it.at()))
 	}
+	return h.bytes(c, it, size)
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
@@ -150,11 +154,10 @@ func (h *Heap) Free(b []byte) {
 	p := unsafe.Pointer(unsafe.SliceData(b))
 	off := uintptr(p) - uintptr(h.base) // wraps if p lies below
 	if off>>unitBits < uintptr(h.edge.Load()) {
-		e := h.entry(off >> unitBits)
-		slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
-		if s := h.state(e.states + uint32(slot)); exact && *s == stateLive {
+		e, state, exact := h.find(off)
+		if s := h.state(state); exact && *s == stateLive {
 			*s = stateCached
-			it := newItem(uint32(off/granule), e.states+uint32(slot))
+			it := newItem(uint32(off/granule), state)
 			c, most := e.class, e.most
 			f := h.enter()
 			ok := f != nil && f.push(c, it, most)
@@ -168,19 +171,25 @@ func (h *Heap) Free(b []byte) {
 	h.freeOther(p)
 }
 
+// find returns what is known of the unit at an offset, which must be below the edge, and where the
+// state of the slot is that starts there; exact is false if none does.
+func (h *Heap) find(off uintptr) (e *entry, state uint32, exact bool) {
+	e = h.entry(off >> unitBits)
+	slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
+	return e, e.states + uint32(slot), exact
+}
+
 // lookup finds the object that starts at p, as Free does; ok is false if there is none.
 func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	off := uintptr(p) - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
 		return 0, 0, false
 	}
-	e := h.entry(off >> unitBits)
-	slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
+	e, state, exact := h.find(off)
 	if !exact {
 		return 0, 0, false
 	}
-	it = newItem(uint32(off/granule), e.states+uint32(slot))
-	return e.class, it, *h.state(it.state()) == stateLive
+	return e.class, newItem(uint32(off/granule), state), *h.state(state) == stateLive
 }
 
 // takeBack makes a cached slot of the object at p, as Free does; ok is false if there is none.
@@ -226,14 +235,13 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 		v.What = "pointer into other memory"
 		return v
 	}
-	e := h.entry(off >> unitBits)
-	slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
+	e, state, exact := h.find(off)
 	switch {
 	case e.class == 0:
 		v.What = "freed already, or never allocated"
 	case !exact:
 		v.What = "pointer that is not the start of an object"
-	case *h.state(e.states + uint32(slot)) == stateLive:
+	case *h.state(state) == stateLive:
 		v.What = "freed and allocated again at the same time"
 	default:
 		v.What = "freed already, or never allocated"

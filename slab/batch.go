@@ -42,11 +42,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 			popped = 1
 		}
 		for _, it := range some[:popped] {
-			h.mustClaim(it)
-			into[n] = h.bytes(c, it, size)
-			if !it.clean() {
-				clear(into[n][:cap(into[n])])
-			}
+			into[n], _ = zeroed(h.object(c, it, size), it.clean(), nil)
 			n++
 		}
 	}

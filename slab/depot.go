@@ -27,9 +27,9 @@ type batch [fullMagazine / 2]item
 
 // owners is how many groups fronts fall into: one for all processors, because goroutines move from
 // one to the other and would leave slabs behind, and some for the Locals. A slab's slots go to one
-// group as long as there are others for the rest. So what two Locals write is not in one cache line,
-// neither small objects nor their states: replacing objects on two goroutines takes 68 ns a pair
-// instead of 105.
+// group as long as there are others for the rest. So what two Locals write is not in one cache
+// line, neither small objects nor their states: replacing objects on two goroutines takes 68 ns a
+// pair instead of 105.
 const (
 	owners     = 8
 	processors = 0
@@ -77,42 +77,46 @@ func (h *Heap) tryRefill(c, owner uint8, out []item) (n int, err error) {
 		return n, nil
 	}
 	for n < len(out) {
-		from := d.partial[owner]
-		switch {
-		case from != 0:
-		case n > 0:
-			copy(out, out[len(out)-n:])
-			return n, nil
-		case d.empty != 0:
-			from, d.empty = d.empty, 0
-			h.meta.record(from - 1).owner = owner
-			h.link(d, from-1)
-		default:
-			if n = d.take(c, owner, false, out); n > 0 {
+		if d.partial[owner] == 0 {
+			if n > 0 {
+				copy(out, out[len(out)-n:])
 				return n, nil
 			}
-			// Of others, if they have much to spare, or if there is nothing else.
-			if d.free*spareShare < d.slabs*int(classes[c].slots) {
-				if err = h.grow(c, owner, d); err == nil {
-					continue
+			if d.empty == 0 {
+				if n = d.take(c, owner, false, out); n > 0 {
+					return n, nil
 				}
 			}
-			if from = d.anyPartial(); from == 0 {
-				if err == nil {
-					err = h.grow(c, owner, d)
-				}
-				if err != nil {
-					return 0, err
-				}
-				continue
+			if err := h.another(c, owner, d); err != nil {
+				return 0, err
 			}
-			h.unlink(d, from-1, h.meta.record(from-1))
-			h.meta.record(from - 1).owner = owner
-			h.link(d, from-1)
 		}
-		n += h.carve(d, from-1, out[:len(out)-n])
+		n += h.carve(c, d, d.partial[owner]-1, out[:len(out)-n])
 	}
 	return n, nil
+}
+
+// another finds a slab for an owner who has none with free slots: the empty one, or a new one; or
+// another's, if these have much to spare, or if there is no memory.
+func (h *Heap) another(c, owner uint8, d *depot) error {
+	if first := d.empty; first != 0 {
+		d.empty = 0
+		h.link(d, first-1, owner)
+		return nil
+	}
+	var err error
+	if d.free == 0 || d.free*spareShare < d.slabs*int(classes[c].slots) {
+		if err = h.grow(c, owner, d); err == nil {
+			return nil
+		}
+	}
+	first := d.anyPartial()
+	if first == 0 {
+		return err
+	}
+	h.unlink(d, first-1)
+	h.link(d, first-1, owner)
+	return nil
 }
 
 // spareShare is the part of a class's slots that may be free in slabs of others before they are
@@ -144,9 +148,9 @@ func (d *depot) anyPartial() uint32 {
 
 // carve takes free slots of a slab, in the order of their addresses, and puts them at the end of
 // out, the last first.
-func (h *Heap) carve(d *depot, first uint32, out []item) (n int) {
+func (h *Heap) carve(c uint8, d *depot, first uint32, out []item) (n int) {
 	r := h.meta.record(first)
-	size := classes[r.class].size
+	size := classes[c].size
 	block := h.entry(uintptr(first)).states
 	for word := r.hint; r.free > 0; word++ {
 		w := (*[8]byte)(unsafe.Pointer(h.state(block + word*8)))
@@ -176,7 +180,7 @@ func (h *Heap) carve(d *depot, first uint32, out []item) (n int) {
 	}
 	d.free -= n
 	if r.free == 0 {
-		h.unlink(d, first, r)
+		h.unlink(d, first)
 	}
 	return n
 }
@@ -200,14 +204,12 @@ func (h *Heap) flush(c, owner uint8, items []item) {
 		d.gave = append(d.gave, owner)
 		return
 	}
-	h.bringHome(d, items)
+	h.bringHome(c, d, items)
 }
 
-// bringHome puts slots back into their slabs. The depot's lock is held.
-func (h *Heap) bringHome(d *depot, items []item) {
-	if len(items) > 0 {
-		defer h.checked(h.meta.record(h.entry(uintptr(items[0].at()>>(unitBits-4))).first).class, d)
-	}
+// bringHome puts slots of a class back into their slabs. The depot's lock is held.
+func (h *Heap) bringHome(c uint8, d *depot, items []item) {
+	defer h.checked(c, d)
 	for _, it := range items {
 		e := h.entry(uintptr(it.at() >> (unitBits - 4)))
 		r := h.meta.record(e.first)
@@ -218,31 +220,32 @@ func (h *Heap) bringHome(d *depot, items []item) {
 		*s = stateFree
 		r.hint = min(r.hint, (it.state()-e.states)/8)
 		if r.free++; r.free == 1 {
-			h.link(d, e.first)
+			h.link(d, e.first, r.owner)
 		}
 		d.free++
-		if r.free == classes[r.class].slots {
-			h.unlink(d, e.first, r)
+		if r.free == classes[c].slots {
+			h.unlink(d, e.first)
 			if d.empty == 0 {
 				d.empty = e.first + 1
 			} else {
-				h.drop(d, e.first)
+				h.drop(c, d, e.first)
 			}
 		}
 	}
 }
 
-func (h *Heap) link(d *depot, first uint32) {
-	r := h.meta.record(first)
-	list := &d.partial[r.owner]
-	r.prev, r.next = 0, *list
+// link puts a slab that is in no list into that of an owner.
+func (h *Heap) link(d *depot, first uint32, owner uint8) {
+	r, list := h.meta.record(first), &d.partial[owner]
+	r.owner, r.prev, r.next = owner, 0, *list
 	if r.next != 0 {
 		h.meta.record(r.next - 1).prev = first + 1
 	}
 	*list = first + 1
 }
 
-func (h *Heap) unlink(d *depot, first uint32, r *record) {
+func (h *Heap) unlink(d *depot, first uint32) {
+	r := h.meta.record(first)
 	if r.prev != 0 {
 		h.meta.record(r.prev - 1).next = r.next
 	} else {
@@ -270,22 +273,22 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		h.account.refund(int(k.units) * unit)
 		return err
 	}
-	*h.meta.record(uint32(first)) = record{free: k.slots, class: c, owner: owner, clean: clean}
+	*h.meta.record(uint32(first)) = record{free: k.slots, clean: clean}
 	for u := first; u < first+int(k.units); u++ {
 		*h.entry(uintptr(u)) = entry{magic: k.magic, states: states, first: uint32(first), most: k.most, class: c}
 	}
 	for edge := h.edge.Load(); uint32(first)+k.units > edge && !h.edge.CompareAndSwap(edge, uint32(first)+k.units); {
 		edge = h.edge.Load()
 	}
-	h.link(d, uint32(first))
+	h.link(d, uint32(first), owner)
 	d.slabs++
 	d.free += int(k.slots)
 	return nil
 }
 
 // drop gives an empty slab's units back. It is in no list.
-func (h *Heap) drop(d *depot, first uint32) {
-	k := &classes[h.meta.record(first).class]
+func (h *Heap) drop(c uint8, d *depot, first uint32) {
+	k := &classes[c]
 	d.slabs--
 	d.free -= int(k.slots)
 	states := h.entry(uintptr(first)).states

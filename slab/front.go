@@ -68,7 +68,7 @@ func (h *Heap) empty(f *front) {
 		}
 		d := &h.depots[c]
 		d.mu.Lock()
-		h.bringHome(d, f.items[c][:n])
+		h.bringHome(uint8(c), d, f.items[c][:n])
 		d.mu.Unlock()
 		f.n[c] = 0
 	}

@@ -46,11 +46,7 @@ func (l *Local) Alloc(size int) []byte { return must(l.TryAlloc(size)) }
 
 // TryAlloc is Heap.TryAlloc.
 func (l *Local) TryAlloc(size int) ([]byte, error) {
-	b, clean, err := l.get(size)
-	if !clean {
-		clear(b[:cap(b)])
-	}
-	return b, err
+	return zeroed(l.get(size))
 }
 
 // AllocDirty is Heap.AllocDirty.
@@ -91,8 +87,7 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 			return nil, true, err
 		}
 	}
-	h.mustClaim(it)
-	return h.bytes(c, it, size), it.clean(), nil
+	return h.object(c, it, size), it.clean(), nil
 }
 
 // allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
@@ -100,8 +95,7 @@ func (l *Local) allocSlowly(c uint8, it item, popped bool, size int) []byte {
 	if !popped {
 		it = must(l.fetch(c))
 	}
-	l.heap.mustClaim(it)
-	return l.heap.bytes(c, it, size)
+	return l.heap.object(c, it, size)
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
@@ -126,11 +120,10 @@ func (l *Local) Free(b []byte) {
 	p := unsafe.Pointer(unsafe.SliceData(b))
 	off := uintptr(p) - uintptr(h.base) // wraps if p lies below
 	if off>>unitBits < uintptr(h.edge.Load()) {
-		e := h.entry(off >> unitBits)
-		slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
-		if s := h.state(e.states + uint32(slot)); exact && *s == stateLive {
+		e, state, exact := h.find(off)
+		if s := h.state(state); exact && *s == stateLive {
 			*s = stateCached
-			it := newItem(uint32(off/granule), e.states+uint32(slot))
+			it := newItem(uint32(off/granule), state)
 			c := e.class
 			l.front.lock.Lock()
 			ok := l.front.push(c, it, e.most)

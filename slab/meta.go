@@ -44,9 +44,8 @@ type record struct {
 	hint       uint32 // no slot before has a free state, in words of 8
 	fresh      uint32 // slots from here on were never handed out
 	clean      bool   // and read zero
-	class      uint8
-	owner      uint8 // whose slots these are, if possible
-	_          [9]byte
+	owner      uint8  // whose slots these are, if possible
+	_          [10]byte
 }
 
 // The state of a slot.

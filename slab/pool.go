@@ -105,17 +105,22 @@ func (p *Pool[T]) reach(place uint64) error {
 	return nil
 }
 
-// Put takes an object back. Its handles are stale from here on. Putting nil does nothing; what is no
-// object of the pool, or not any more, is a *guard.Violation.
+// offset returns where an object is; what is none is a *guard.Violation.
+func (p *Pool[T]) offset(op string, x *T) uintptr {
+	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
+		p.heap.usable(op)
+		panic(p.heap.noObject(op, unsafe.Pointer(x)))
+	}
+	return uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)
+}
+
+// Put takes an object back. Its handles are stale from here on. Putting nil does nothing; what is
+// no object of the pool, or not any more, is a *guard.Violation.
 func (p *Pool[T]) Put(x *T) {
 	if x == nil {
 		return
 	}
-	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
-		p.heap.usable("Put")
-		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
-	}
-	*p.generation(p.place(uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)))++
+	*p.generation(p.place(p.offset("Put", x)))++
 	Free(p.heap, x)
 }
 
@@ -125,11 +130,7 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 	if x == nil {
 		return Handle[T]{}
 	}
-	off := uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)
-	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
-		p.heap.usable("Handle")
-		panic(p.heap.noObject("Handle", unsafe.Pointer(x)))
-	}
+	off := p.offset("Handle", x)
 	return Handle[T]{uint32(off / granule), *p.generation(p.place(off))}
 }
 

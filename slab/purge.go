@@ -41,13 +41,13 @@ func (h *Heap) settle(c uint8, all bool) {
 		n = len(d.batches)
 	}
 	for i := range d.batches[:n] {
-		h.bringHome(d, d.batches[i][:classes[c].most/2])
+		h.bringHome(c, d, d.batches[i][:classes[c].most/2])
 	}
 	d.batches, d.gave = slices.Delete(d.batches, 0, n), slices.Delete(d.gave, 0, n)
 	d.unasked = len(d.batches)
 	if first := d.empty; first != 0 {
 		d.empty = 0
-		h.drop(d, first-1)
+		h.drop(c, d, first-1)
 	}
 }
 
@@ -89,8 +89,8 @@ func (h *Heap) emptyProcessors() {
 	if len(taken) == 0 {
 		return
 	}
-	// A goroutine may have found its front just before. It is pinned while it uses it, and the world
-	// does not stop before it has let go.
+	// A goroutine may have found its front just before. It is pinned while it uses it, and the
+	// world does not stop before it has let go.
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	for _, f := range taken {

@@ -75,7 +75,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	}
 	room := h.Size(b)
 	all := unsafe.Slice(unsafe.SliceData(b), room)
-	if h.stays(room, size) {
+	if stays(room, size) {
 		if size > len(b) {
 			clear(all[len(b):])
 		}
@@ -95,7 +95,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 
 // stays tells whether an object with some room is right for a size: if the size fits, and does not
 // waste more than half of it.
-func (h *Heap) stays(room, size int) bool {
+func stays(room, size int) bool {
 	if size < 0 || size > room {
 		return false
 	}

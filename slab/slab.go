@@ -95,8 +95,7 @@ const (
 	shrink32 = 1 - ^uintptr(0)>>63
 )
 
-// mostProcessors bounds the processors that have a front. Beyond, two may find one front, which
-// the pin would not keep apart: see front.
+// mostProcessors bounds the processors that have a front. Those beyond go to the depots.
 const mostProcessors = 1024
 
 // Heap is an allocator for any size and any number of goroutines. Open makes one.
@@ -157,7 +156,8 @@ func Open(c Config) (*Heap, error) {
 }
 
 // Close gives everything back. Objects must not be used any more: they fault. A second Close is an
-// error that wraps guard.ErrClosed. No other goroutine may use the heap, or a Local of it, meanwhile.
+// error that wraps guard.ErrClosed. No other goroutine may use the heap, or a Local of it,
+// meanwhile.
 func (h *Heap) Close() error {
 	if h.closed.Swap(true) {
 		return fmt.Errorf("slab: close %q: %w", h.config.Name, guard.ErrClosed)

@@ -35,7 +35,8 @@ type figure struct {
 type result struct {
 	name    string // what tells it from the others of the label
 	figures []figure
-	state   string // proves that the work was the same
+	proof   string // that the work was the same
+	all     any    // as it was measured, for -json
 }
 
 func bench(args []string, stdout, stderr io.Writer) int {
@@ -79,7 +80,11 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	})
 	done()
 	if err == nil && *asJSON {
-		err = printJSON(stdout, benchJSON(f.Arg(0), kind, all))
+		measured := make([]any, len(all))
+		for i, r := range all {
+			measured[i] = r.all
+		}
+		err = printJSON(stdout, map[string]any{"label": f.Arg(0), "allocator": kind, "results": measured})
 	} else if err == nil && !*kv {
 		err = printRows(stdout, all)
 	}
@@ -107,7 +112,7 @@ func churn(goroutines int) func(string, workload.Progress, func(result)) error {
 		c, err := workload.MeasureChurn(kind, goroutines)
 		report(result{kind, []figure{
 			{"ns_op", c.NsOp}, {"peak_ratio", c.PeakRatio}, {"live_MB", c.LiveMB}, {"peak_MB", c.PeakMB},
-		}, fmt.Sprintf("state=%016x", c.State)})
+		}, fmt.Sprintf("state=%016x", c.State), c})
 		return err
 	}
 }
@@ -115,14 +120,14 @@ func churn(goroutines int) func(string, workload.Progress, func(result)) error {
 func cross(both bool) func(string, workload.Progress, func(result)) error {
 	return func(kind string, _ workload.Progress, report func(result)) error {
 		c, err := workload.MeasureCross(kind, both)
-		report(result{kind, []figure{{"ns_pair", c.NsPair}, {"peak_MB", c.PeakMB}}, fmt.Sprintf("sum=%d", c.Sum)})
+		report(result{kind, []figure{{"ns_pair", c.NsPair}, {"peak_MB", c.PeakMB}}, fmt.Sprintf("sum=%d", c.Sum), c})
 		return err
 	}
 }
 
 func phased(kind string, _ workload.Progress, report func(result)) error {
 	p, err := workload.MeasurePhased(kind)
-	report(result{kind, []figure{{"ns_alloc", p.NsAlloc}, {"ns_rfree", p.NsFree}, {"peak_MB", p.PeakMB}}, fmt.Sprintf("sum=%d", p.Sum)})
+	report(result{kind, []figure{{"ns_alloc", p.NsAlloc}, {"ns_rfree", p.NsFree}, {"peak_MB", p.PeakMB}}, fmt.Sprintf("sum=%d", p.Sum), p})
 	return err
 }
 
@@ -131,7 +136,7 @@ func fixed(kind string, _ workload.Progress, report func(result)) error {
 	report(result{kind, []figure{
 		{"lifo_pair", x.Pair}, {"alloc_fresh", x.Fresh}, {"free_inorder", x.FreeInOrder}, {"alloc_after_inorder", x.AllocInOrder},
 		{"free_shuffled", x.FreeShuffled}, {"alloc_after_shuffled", x.AllocShuffled},
-	}, ""})
+	}, "", x})
 	return err
 }
 
@@ -146,7 +151,7 @@ func phases(clustered bool) func(string, workload.Progress, func(result)) error 
 			all = append(all, figure{fmt.Sprintf("L%d", i+1), mb})
 		}
 		all = append(all, figure{"ratio3", p.Ratio}, figure{"nsP1", p.AllocNs}, figure{"nsP2", p.FreeNs}, figure{"nsP3", p.LargerNs})
-		report(result{kind, all, ""})
+		report(result{kind, all, "", p})
 		return err
 	}
 }
@@ -155,7 +160,7 @@ func bumps(_ string, show workload.Progress, report func(result)) error {
 	return workload.MeasureBump(show, func(b workload.Bump) {
 		report(result{fmt.Sprintf("size=%d", b.Size), []figure{
 			{"hot", b.Hot}, {"fresh256M", b.Fresh}, {"reset256M", b.Reset}, {"thp256M", b.Huge},
-		}, ""})
+		}, "", b})
 	})
 }
 
@@ -167,28 +172,10 @@ func printKeys(w io.Writer, r result) {
 	for _, x := range r.figures {
 		words = append(words, fmt.Sprintf("%s=%.3f", x.key, x.value))
 	}
-	if r.state != "" {
-		words = append(words, r.state)
+	if r.proof != "" {
+		words = append(words, r.proof)
 	}
 	fmt.Fprintln(w, strings.Join(words, " "))
-}
-
-func benchJSON(label, kind string, all []result) any {
-	var list []map[string]any
-	for _, r := range all {
-		m := map[string]any{}
-		if key, value, ok := strings.Cut(r.name, "="); ok {
-			m[key] = value
-		}
-		for _, x := range r.figures {
-			m[x.key] = x.value
-		}
-		if key, value, ok := strings.Cut(r.state, "="); ok {
-			m[key] = value
-		}
-		list = append(list, m)
-	}
-	return map[string]any{"label": label, "allocator": kind, "results": list}
 }
 
 func printRows(w io.Writer, all []result) error {

@@ -12,7 +12,7 @@ type Churn struct {
 	PeakRatio float64 `json:"peak_ratio"` // peak RSS over live bytes
 	LiveMB    float64 `json:"live_mb"`    // at the end, in millions of bytes
 	PeakMB    float64 `json:"peak_mb"`
-	State     uint64  `json:"-"` // of the first goroutine's generator at the end
+	State     uint64  `json:"state,string"` // of the first goroutine's generator at the end
 }
 
 const (
@@ -26,13 +26,11 @@ func MeasureChurn(kind string, goroutines int) (c Churn, err error) {
 }
 
 func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
-	source, heap, err := sources(kind)
+	source, done, err := sources(kind)
 	if err != nil {
 		return c, err
 	}
-	if heap != nil {
-		defer heap.Close()
-	}
+	defer done()
 	type worker struct {
 		slots []object
 		kinds []uint8
@@ -42,16 +40,15 @@ func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
 	workers := make([]worker, goroutines)
 	for i := range workers {
 		w := &workers[i]
-		*w = worker{slots: make([]object, churnLive), kinds: make([]uint8, churnLive), state: splitmix(1000 + i)}
-		clear(w.slots)
+		*w = worker{slots: objectsInRAM(churnLive), kinds: make([]uint8, churnLive), state: splitmix(1000 + i)}
 		clear(w.kinds)
 	}
 	before := status("VmRSS:")
-	var ready, done sync.WaitGroup
+	var ready, all sync.WaitGroup
 	start := make(chan struct{})
 	ready.Add(goroutines)
 	for i := range workers {
-		done.Go(func() {
+		all.Go(func() {
 			w := &workers[i]
 			from := source()
 			fillChurn(from, w.slots, w.kinds, &w.state)
@@ -64,7 +61,7 @@ func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
 	}
 	ready.Wait()
 	close(start)
-	done.Wait()
+	all.Wait()
 	peak := peakRSS() - before
 	live := 0
 	for _, w := range workers {

@@ -12,7 +12,7 @@ import (
 type Cross struct {
 	NsPair float64 `json:"ns_pair"` // an allocation and its free
 	PeakMB float64 `json:"peak_mb"`
-	Sum    uint64  `json:"-"` // of what the objects held
+	Sum    uint64  `json:"sum"` // of what the objects held
 }
 
 const (
@@ -94,13 +94,11 @@ func MeasureCross(kind string, both bool) (Cross, error) {
 }
 
 func measureCross(kind string, both bool, n int) (c Cross, err error) {
-	source, heap, err := sources(kind)
+	source, done, err := sources(kind)
 	if err != nil {
 		return c, err
 	}
-	if heap != nil {
-		defer heap.Close()
-	}
+	defer done()
 	var rings [2]*ring
 	for i := range rings {
 		rings[i] = new(ring)
@@ -189,7 +187,7 @@ type Phased struct {
 	NsAlloc float64 `json:"ns_alloc"`
 	NsFree  float64 `json:"ns_rfree"`
 	PeakMB  float64 `json:"peak_mb"`
-	Sum     uint64  `json:"-"`
+	Sum     uint64  `json:"sum"`
 }
 
 const phaseObjects = 65536
@@ -199,16 +197,13 @@ const phaseObjects = 65536
 func MeasurePhased(kind string) (Phased, error) { return measurePhased(kind, crossObjects) }
 
 func measurePhased(kind string, n int) (ph Phased, err error) {
-	source, heap, err := sources(kind)
+	source, done, err := sources(kind)
 	if err != nil {
 		return ph, err
 	}
-	if heap != nil {
-		defer heap.Close()
-	}
+	defer done()
 	rounds := n / phaseObjects
-	objects := make([]object, phaseObjects)
-	clear(objects)
+	objects := objectsInRAM(phaseObjects)
 	before := status("VmRSS:")
 	var turn atomic.Int64
 	var took [2]time.Duration

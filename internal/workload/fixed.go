@@ -25,17 +25,14 @@ const (
 // MeasureFixed allocates and frees a million objects of 64 bytes, in order and shuffled. Medians of
 // the rounds behind the first.
 func MeasureFixed(kind string) (f Fixed, err error) {
-	source, heap, err := sources(kind)
+	source, done, err := sources(kind)
 	if err != nil {
 		return f, err
 	}
-	if heap != nil {
-		defer heap.Close()
-	}
+	defer done()
 	from := source()
 	perm := shuffled(fixedObjects, 3000)
-	objects := make([]object, fixedObjects)
-	clear(objects)
+	objects := objectsInRAM(fixedObjects)
 	timed := func(n int, what func()) float64 {
 		start := time.Now()
 		what()

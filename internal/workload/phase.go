@@ -24,17 +24,13 @@ const (
 // MeasurePhases allocates a million objects of 64 bytes, frees seven of eight, at random or in
 // clusters, allocates 200,000 of 512 bytes, frees everything, and waits for a second.
 func MeasurePhases(kind string, clustered bool) (ph Phases, err error) {
-	source, heap, err := sources(kind)
+	source, done, err := sources(kind)
 	if err != nil {
 		return ph, err
 	}
-	if heap != nil {
-		defer heap.Close()
-	}
+	defer done()
 	from := source()
-	small, large := make([]object, phaseSmall), make([]object, phaseLarge)
-	clear(small)
-	clear(large)
+	small, large := objectsInRAM(phaseSmall), objectsInRAM(phaseLarge)
 	perm := shuffled(phaseSmall, 4000)
 	before := status("VmRSS:")
 	var ones [512]byte

@@ -13,32 +13,27 @@ type Source interface {
 	Free(b []byte)
 }
 
-// Sources are the allocators that can be timed, by name.
-var Sources = map[string]string{
-	"heap":  "slab.Heap, memory as it comes",
-	"local": "a slab.Local for each goroutine, memory as it comes",
-	"zero":  "slab.Heap, memory zeroed",
-	"go":    "the Go heap, which frees nothing by hand",
-}
-
-// sources opens an allocator of the kind, and returns what makes a Source for a goroutine, and what
-// closes all.
-func sources(kind string) (forGoroutine func() Source, heap *slab.Heap, err error) {
+// sources opens an allocator of a kind: "heap" is a slab.Heap whose memory is as it comes, "local"
+// one with a slab.Local for each goroutine, "zero" one whose memory is zeroed, "go" the Go heap,
+// which frees nothing by hand. It returns what makes a Source for a goroutine, and what closes all.
+func sources(kind string) (forGoroutine func() Source, done func(), err error) {
 	if kind == "go" {
-		return func() Source { return goSource{} }, nil, nil
+		return func() Source { return goSource{} }, func() {}, nil
 	}
 	h, err := slab.Open(slab.Config{Name: "bench"})
 	if err != nil {
 		return nil, nil, err
 	}
+	done = func() { h.Close() }
 	switch kind {
 	case "heap":
-		return func() Source { return h }, h, nil
+		return func() Source { return h }, done, nil
 	case "local":
-		return func() Source { return h.Local() }, h, nil
+		return func() Source { return h.Local() }, done, nil
 	case "zero":
-		return func() Source { return zeroSource{h} }, h, nil
+		return func() Source { return zeroSource{h} }, done, nil
 	}
+	done()
 	return nil, nil, fmt.Errorf("workload: there is no allocator %q", kind)
 }
 
@@ -57,3 +52,11 @@ func (z zeroSource) AllocDirty(size int) []byte { return z.Alloc(size) }
 type object = *byte
 
 func bytesAt(p object, size int) []byte { return unsafe.Slice(p, size) }
+
+// objectsInRAM makes room for n objects, which is in RAM: the harness's memory must not count as
+// the allocator's.
+func objectsInRAM(n int) []object {
+	objects := make([]object, n)
+	clear(objects)
+	return objects
+}
