@@ -27,19 +27,21 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 
 // AllocDirty is Alloc without the zeroes: the bytes may be anything.
 //
-// Cost: the class, the pin, a pop, a byte to compare and to write.
+// Cost: the class, the pin, a pop, a byte to compare and to write. What counts is the number of
+// stores: they queue behind those that the user makes to objects that are not in the cache. So
+// little is kept across the calls that pin, and the capacity is found anew.
 func (h *Heap) AllocDirty(size int) []byte {
-	if uint(size) <= largestSlot {
-		c := classOf(uint(size))
-		if f := h.enter(); f != nil {
-			it, ok := f.pop(c)
-			h.leave(f)
-			if ok && h.claim(it) {
-				return h.bytes(c, it, size)
+	if uint(size) <= tabled {
+		f := h.enter()
+		if f != nil {
+			m := f.magazine(tabledClass(size))
+			if it, ok := m.top(); ok && h.claim(it) {
+				m.n--
+				h.leave(f)
+				return h.bytes(it, size, h.capacity(it))
 			}
-			return h.allocSlowly(c, it, ok, size)
 		}
-		h.leave(nil)
+		h.leave(f)
 	}
 	return must(h.TryAllocDirty(size))
 }
@@ -61,9 +63,14 @@ func (h *Heap) claim(it item) bool {
 }
 
 // bytes returns the object in a slot.
-func (h *Heap) bytes(c uint8, it item, size int) []byte {
+func (h *Heap) bytes(it item, size int, capacity uint32) []byte {
 	p := (*byte)(unsafe.Add(h.base, uintptr(it.at())*granule))
-	return unsafe.Slice(p, classes[c].size)[:size]
+	return unsafe.Slice(p, capacity)[:size]
+}
+
+// capacity is the size of a slot.
+func (h *Heap) capacity(it item) uint32 {
+	return classes[h.entry(uintptr(it.at()>>(unitBits-4))).class].size
 }
 
 // get takes a slot for an object of any size.
@@ -76,7 +83,7 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 	ok := false
 	f := h.enter()
 	if f != nil {
-		it, ok = f.pop(c)
+		it, ok = f.magazine(c).pop()
 	}
 	h.leave(f)
 	if !ok {
@@ -84,23 +91,15 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 			return nil, true, err
 		}
 	}
-	return h.object(c, it, size), it.clean(), nil
-}
-
-// allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
-func (h *Heap) allocSlowly(c uint8, it item, popped bool, size int) []byte {
-	if !popped {
-		it = must(h.fetch(c))
-	}
-	return h.object(c, it, size)
+	return h.object(it, size), it.clean(), nil
 }
 
 // object makes an object of a cached slot.
-func (h *Heap) object(c uint8, it item, size int) []byte {
+func (h *Heap) object(it item, size int) []byte {
 	if !h.claim(it) {
 		panic(h.violation("Alloc", "a slot was freed twice at the same time", it.at()))
 	}
-	return h.bytes(c, it, size)
+	return h.bytes(it, size, h.capacity(it))
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
@@ -114,7 +113,7 @@ func (h *Heap) fetch(c uint8) (item, error) {
 	stocked := 0
 	f := h.enterNew()
 	if f != nil {
-		stocked = f.stock(c, items[:n])
+		stocked = f.magazine(c).stock(items[:n])
 	}
 	h.leave(f)
 	if stocked < n {
@@ -133,7 +132,7 @@ func (h *Heap) enterNew() *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
 	if pid < mostProcessors {
-		h.fronts[pid].CompareAndSwap(nil, new(front))
+		h.fronts[pid].CompareAndSwap(nil, new(front).open())
 	}
 	return h.enter() // nil, if the goroutine has moved to another processor by now that has none
 }
@@ -151,24 +150,18 @@ func must[T any](v T, err error) T {
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {
-	p := unsafe.Pointer(unsafe.SliceData(b))
-	off := uintptr(p) - uintptr(h.base) // wraps if p lies below
-	if off>>unitBits < uintptr(h.edge.Load()) {
+	f := h.enter()
+	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
+	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive {
+		if s := h.state(state); exact && *s == stateLive && f.magazine(e.class).push(newItem(uint32(off/granule), state)) {
 			*s = stateCached
-			it := newItem(uint32(off/granule), state)
-			c, most := e.class, e.most
-			f := h.enter()
-			ok := f != nil && f.push(c, it, most)
 			h.leave(f)
-			if !ok {
-				h.putSlowly(c, it)
-			}
 			return
 		}
 	}
-	h.freeOther(p)
+	h.leave(f)
+	h.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
 // find returns what is known of the unit at an offset, which must be below the edge, and where the
@@ -201,8 +194,17 @@ func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	return c, it, ok
 }
 
-// putSlowly frees a slot where the magazine is full: the older half goes to the depot.
-func (h *Heap) putSlowly(c uint8, it item) {
+// freeSlowly is Free where the magazine is full, or there is no object in a slab.
+func (h *Heap) freeSlowly(p unsafe.Pointer) {
+	if c, it, ok := h.takeBack(p); ok {
+		h.put(c, it)
+		return
+	}
+	h.freeOther(p)
+}
+
+// put puts a cached slot into the magazine. If that is full, the older half goes to the depot.
+func (h *Heap) put(c uint8, it item) {
 	f := h.enterNew()
 	if f == nil || classes[c].most == 0 {
 		h.leave(f)
@@ -210,9 +212,11 @@ func (h *Heap) putSlowly(c uint8, it item) {
 		return
 	}
 	var items batch
-	n := f.exchange(c, it, classes[c].most, items[:])
+	n := f.magazine(c).exchange(it, items[:])
 	h.leave(f)
-	h.flush(c, processors, items[:n])
+	if n > 0 {
+		h.flush(c, processors, items[:n])
+	}
 }
 
 // freeOther frees what lies in no slab, or says why it cannot be freed.

@@ -27,7 +27,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 		popped := 0
 		f := h.enter()
 		for f != nil && popped < len(some) {
-			it, ok := f.pop(c)
+			it, ok := f.magazine(c).pop()
 			if !ok {
 				break
 			}
@@ -42,7 +42,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 			popped = 1
 		}
 		for _, it := range some[:popped] {
-			into[n], _ = zeroed(h.object(c, it, size), it.clean(), nil)
+			into[n], _ = zeroed(h.object(it, size), it.clean(), nil)
 			n++
 		}
 	}
@@ -66,12 +66,12 @@ func (h *Heap) FreeN(objects [][]byte) {
 		}
 		pushed := 0
 		f := h.enter()
-		for f != nil && pushed < found && f.push(of[pushed], items[pushed], classes[of[pushed]].most) {
+		for f != nil && pushed < found && f.magazine(of[pushed]).push(items[pushed]) {
 			pushed++
 		}
 		h.leave(f)
 		for ; pushed < found; pushed++ {
-			h.putSlowly(of[pushed], items[pushed])
+			h.put(of[pushed], items[pushed])
 		}
 		objects = objects[found:]
 		if found == 0 {

@@ -48,10 +48,13 @@ var classNumbers = func() (table [tabled/granule + 1]uint8) {
 // classOf returns the number of the smallest class for a size, which is at most largestSlot.
 func classOf(size uint) uint8 {
 	if size <= tabled {
-		return classNumbers[(size+granule-1)/granule]
+		return tabledClass(int(size))
 	}
 	return computeClass(size)
 }
+
+// tabledClass is classOf for a size that is at most tabled.
+func tabledClass(size int) uint8 { return classNumbers[(uint(size)+granule-1)/granule] }
 
 func computeClass(size uint) uint8 {
 	if size <= fineClasses*granule {

@@ -21,6 +21,7 @@ func (h *Heap) Local() *Local {
 	h.usable("Local")
 	h.mu.Lock()
 	l := &Local{heap: h, owner: uint8(1 + h.opened%(owners-1))}
+	l.front.open()
 	h.opened++
 	h.locals[l] = struct{}{}
 	h.mu.Unlock()
@@ -53,15 +54,15 @@ func (l *Local) TryAlloc(size int) ([]byte, error) {
 //
 // Cost: the class, a pop, a byte to compare and to write.
 func (l *Local) AllocDirty(size int) []byte {
-	if uint(size) <= largestSlot {
-		c := classOf(uint(size))
+	if uint(size) <= tabled {
 		l.front.lock.Lock()
-		it, ok := l.front.pop(c)
-		l.front.lock.Unlock()
-		if h := l.heap; ok && h.claim(it) {
-			return h.bytes(c, it, size)
+		m := l.front.magazine(tabledClass(size))
+		if it, ok := m.top(); ok && l.heap.claim(it) {
+			m.n--
+			l.front.lock.Unlock()
+			return l.heap.bytes(it, size, m.size)
 		}
-		return l.allocSlowly(c, it, ok, size)
+		l.front.lock.Unlock()
 	}
 	return must(l.TryAllocDirty(size))
 }
@@ -80,22 +81,14 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	}
 	c := classOf(uint(size))
 	l.front.lock.Lock()
-	it, ok := l.front.pop(c)
+	it, ok := l.front.magazine(c).pop()
 	l.front.lock.Unlock()
 	if !ok {
 		if it, err = l.fetch(c); err != nil {
 			return nil, true, err
 		}
 	}
-	return h.object(c, it, size), it.clean(), nil
-}
-
-// allocSlowly is AllocDirty where nothing came out of the magazine, or what must not be there.
-func (l *Local) allocSlowly(c uint8, it item, popped bool, size int) []byte {
-	if !popped {
-		it = must(l.fetch(c))
-	}
-	return l.heap.object(c, it, size)
+	return h.object(it, size), it.clean(), nil
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
@@ -107,7 +100,7 @@ func (l *Local) fetch(c uint8) (item, error) {
 	}
 	n--
 	l.front.lock.Lock()
-	l.front.stock(c, items[:n])
+	l.front.magazine(c).stock(items[:n])
 	l.front.lock.Unlock()
 	return items[n], nil
 }
@@ -117,35 +110,34 @@ func (l *Local) fetch(c uint8) (item, error) {
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, a push.
 func (l *Local) Free(b []byte) {
 	h := l.heap
-	p := unsafe.Pointer(unsafe.SliceData(b))
-	off := uintptr(p) - uintptr(h.base) // wraps if p lies below
+	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 	if off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive {
+		l.front.lock.Lock()
+		if s := h.state(state); exact && *s == stateLive && l.front.magazine(e.class).push(newItem(uint32(off/granule), state)) {
 			*s = stateCached
-			it := newItem(uint32(off/granule), state)
-			c := e.class
-			l.front.lock.Lock()
-			ok := l.front.push(c, it, e.most)
 			l.front.lock.Unlock()
-			if !ok {
-				l.putSlowly(c, it)
-			}
 			return
 		}
+		l.front.lock.Unlock()
 	}
-	h.freeOther(p)
+	l.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
-// putSlowly frees a slot where the magazine is full: the older half goes to the depot.
-func (l *Local) putSlowly(c uint8, it item) {
+// freeSlowly is Free where the magazine is full, or there is no object in a slab.
+func (l *Local) freeSlowly(p unsafe.Pointer) {
+	c, it, ok := l.heap.takeBack(p)
+	if !ok {
+		l.heap.freeOther(p)
+		return
+	}
 	if classes[c].most == 0 {
 		l.heap.flush(c, l.owner, []item{it})
 		return
 	}
 	var items batch
 	l.front.lock.Lock()
-	n := l.front.exchange(c, it, classes[c].most, items[:])
+	n := l.front.magazine(c).exchange(it, items[:])
 	l.front.lock.Unlock()
 	l.heap.flush(c, l.owner, items[:n])
 }

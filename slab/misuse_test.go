@@ -167,7 +167,7 @@ func TestFreedTwiceAtOnce(t *testing.T) {
 	*h.state(it.state()) = stateLive // as the other saw it
 	l.Free(b)
 	*h.state(it.state()) = stateCached
-	if n := l.front.n[c]; n < 2 || l.front.items[c][n-1].at() != l.front.items[c][n-2].at() {
+	if n := l.front.magazine(c).n; n < 2 || l.front.magazine(c).items[n-1].at() != l.front.magazine(c).items[n-2].at() {
 		t.Fatal("the test is wrong")
 	}
 	l.Alloc(100)

@@ -79,8 +79,8 @@ func (h *Heap) held() (n [mostClasses]int) {
 	count := func(f *front) {
 		f.lock.Lock()
 		defer f.lock.Unlock()
-		for c, held := range f.n {
-			n[c] += int(held)
+		for c := range f.magazines {
+			n[c] += int(f.magazines[c].n)
 		}
 	}
 	for i := range h.fronts {

@@ -31,17 +31,10 @@ func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
 		return c, err
 	}
 	defer done()
-	type worker struct {
-		slots []object
-		kinds []uint8
-		state splitmix
-		took  time.Duration
-	}
-	workers := make([]worker, goroutines)
+	workers := make([]churner, goroutines)
 	for i := range workers {
-		w := &workers[i]
-		*w = worker{slots: objectsInRAM(churnLive), kinds: make([]uint8, churnLive), state: splitmix(1000 + i)}
-		clear(w.kinds)
+		workers[i] = churner{slots: objectsInRAM(churnLive), kinds: make([]uint8, churnLive), state: splitmix(1000 + i)}
+		clear(workers[i].kinds)
 	}
 	before := status("VmRSS:")
 	var ready, all sync.WaitGroup
@@ -50,12 +43,12 @@ func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
 	for i := range workers {
 		all.Go(func() {
 			w := &workers[i]
-			from := source()
-			fillChurn(from, w.slots, w.kinds, &w.state)
+			w.from = source()
+			w.fill()
 			ready.Done()
 			<-start
 			begin := time.Now()
-			runChurn(from, w.slots, w.kinds, &w.state, ops)
+			w.run(ops)
 			w.took = time.Since(begin)
 		})
 	}
@@ -76,27 +69,36 @@ func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
 	return c, nil
 }
 
-func fillChurn(from Source, slots []object, kinds []uint8, state *splitmix) {
-	for i := range slots {
-		k := drawKind(state.next())
-		b := from.AllocDirty(sizeOf[k])
+// churner is one goroutine's objects.
+type churner struct {
+	from  Source
+	slots []object
+	kinds []uint8
+	state splitmix
+	drawn uint64
+	took  time.Duration
+	_     [128]byte // the next one is another goroutine's to write
+}
+
+func (w *churner) fill() {
+	for i := range w.slots {
+		k := drawKind(w.state.next())
+		b := w.from.AllocDirty(sizeOf[k])
 		b[0], b[len(b)-1] = 1, 1
-		slots[i], kinds[i] = unsafe.SliceData(b), k
+		w.slots[i], w.kinds[i] = unsafe.SliceData(b), k
 	}
 }
 
-func runChurn(from Source, slots []object, kinds []uint8, state *splitmix, ops int) {
-	n := uint32(len(slots))
-	kinds = kinds[:len(slots)]
-	s := *state
-	for range ops {
-		r := s.next()
-		i := below(r, n)
-		k := drawKind(r)
-		from.Free(bytesAt(slots[i], 1))
-		b := from.AllocDirty(sizeOf[k])
+// run keeps nothing but w across calls, where C has registers for the rest: what Go keeps it stores,
+// and stores wait in line behind those to objects that are not in the cache.
+func (w *churner) run(ops int) {
+	for end := w.state + splitmix(ops)*splitmixStep; w.state != end; {
+		w.drawn = w.state.next()
+		w.from.Free(bytesAt(w.slots[below(w.drawn, len(w.slots))], 1))
+		b := w.from.AllocDirty(sizeOf[drawKind(w.drawn)])
+		r := w.drawn
 		b[0], b[len(b)-1] = byte(r), byte(r)
-		slots[i], kinds[i] = unsafe.SliceData(b), k
+		i := below(r, len(w.slots))
+		w.slots[i], w.kinds[i] = unsafe.SliceData(b), drawKind(r)
 	}
-	*state = s
 }

@@ -7,15 +7,17 @@ package workload
 type splitmix uint64
 
 func (s *splitmix) next() uint64 {
-	*s += 0x9E3779B97F4A7C15
+	*s += splitmixStep
 	z := uint64(*s)
 	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
 	z = (z ^ z>>27) * 0x94D049BB133111EB
 	return z ^ z>>31
 }
 
-// below scales the high half of r to [0, n).
-func below(r uint64, n uint32) uint32 { return uint32(r >> 32 * uint64(n) >> 32) }
+const splitmixStep = 0x9E3779B97F4A7C15
+
+// below scales the high half of r to [0, n), which has 32 bits.
+func below(r uint64, n int) uint32 { return uint32(r >> 32 * uint64(n) >> 32) }
 
 // objectSizes are the sizes that are drawn, in bytes, with their weights: 170.66 bytes in the mean.
 var objectSizes = [24]struct{ size, weight int }{
@@ -52,7 +54,7 @@ func shuffled(n int, seed splitmix) []uint32 {
 		perm[i] = uint32(i)
 	}
 	for i := uint32(n - 1); i > 0; i-- {
-		j := below(seed.next(), i+1)
+		j := below(seed.next(), int(i+1))
 		perm[i], perm[j] = perm[j], perm[i]
 	}
 	return perm
