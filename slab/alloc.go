@@ -104,6 +104,7 @@ func (h *Heap) object(it item, size int) []byte {
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
 func (h *Heap) fetch(c uint8) (item, error) {
+	h.mayDecay(nil)
 	var items batch
 	n, err := h.refill(c, processors, items[:max(classes[c].most/2, 1)])
 	if err != nil {
@@ -203,8 +204,19 @@ func (h *Heap) freeSlowly(p unsafe.Pointer) {
 	h.freeOther(p)
 }
 
+// give puts a cached slot into the magazine, or wherever there is room.
+func (h *Heap) give(c uint8, it item) {
+	f := h.enter()
+	ok := f != nil && f.magazine(c).push(it)
+	h.leave(f)
+	if !ok {
+		h.put(c, it)
+	}
+}
+
 // put puts a cached slot into the magazine. If that is full, the older half goes to the depot.
 func (h *Heap) put(c uint8, it item) {
+	h.mayDecay(nil)
 	f := h.enterNew()
 	if f == nil || classes[c].most == 0 {
 		h.leave(f)

@@ -58,7 +58,6 @@ const (
 // refill fills out, or some of it, with cached slots. The first is to be handed out last.
 func (h *Heap) refill(c, owner uint8, out []item) (n int, err error) {
 	h.usable("Alloc")
-	h.mayDecay()
 	if n, err = h.tryRefill(c, owner, out); err != nil && h.reclaim() {
 		n, err = h.tryRefill(c, owner, out)
 	}
@@ -194,7 +193,6 @@ func zeroBytes(w uint64) uint64 {
 // flush takes slots out of a magazine.
 func (h *Heap) flush(c, owner uint8, items []item) {
 	h.usable("Free")
-	h.mayDecay()
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()

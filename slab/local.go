@@ -93,6 +93,7 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
 func (l *Local) fetch(c uint8) (item, error) {
+	l.heap.mayDecay(l)
 	var items batch
 	n, err := l.heap.refill(c, l.owner, items[:max(classes[c].most/2, 1)])
 	if err != nil {
@@ -131,6 +132,7 @@ func (l *Local) freeSlowly(p unsafe.Pointer) {
 		l.heap.freeOther(p)
 		return
 	}
+	l.heap.mayDecay(l)
 	if classes[c].most == 0 {
 		l.heap.flush(c, l.owner, []item{it})
 		return

@@ -120,8 +120,13 @@ func (p *Pool[T]) Put(x *T) {
 	if x == nil {
 		return
 	}
-	*p.generation(p.place(p.offset("Put", x)))++
-	Free(p.heap, x)
+	c, it, ok := p.heap.takeBack(unsafe.Pointer(x))
+	if !ok {
+		p.heap.usable("Put")
+		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
+	}
+	*p.generation(p.place(uintptr(it.at()) * granule))++
+	p.heap.give(c, it)
 }
 
 // Handle returns the handle of an object; the zero Handle for nil. What is no object of the pool is

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
@@ -15,18 +16,20 @@ const (
 	beat  = 100 // ticks between looks
 )
 
-// mayDecay is called on slow paths, without locks held.
-func (h *Heap) mayDecay() {
+// mayDecay is called on slow paths, without locks held, by a Local or, nil, a processor.
+func (h *Heap) mayDecay(l *Local) {
 	now, last := ticks(), h.looked.Load()
 	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
 		return
 	}
-	for c := range h.depots {
-		h.settle(uint8(c), false)
-	}
+	idle := now-last >= decay // nobody was here for so long: all that is free has been since then
 	age := uint32(decay)
-	if now-last >= decay {
-		age = 0 // nobody was here for so long: what came home just now has been free since then
+	if idle {
+		age = 0
+		h.emptyOwn(l)
+	}
+	for c := range h.depots {
+		h.settle(uint8(c), idle)
 	}
 	_ = h.space.cool(age) // what the kernel does not take now stays free
 }
@@ -76,6 +79,21 @@ func (h *Heap) Purge() error {
 		h.settle(uint8(c), true)
 	}
 	return h.space.cool(0)
+}
+
+// emptyOwn brings home what the caller's front holds: a few slots can keep as many slabs.
+func (h *Heap) emptyOwn(l *Local) {
+	if l != nil {
+		h.empty(&l.front)
+		return
+	}
+	at := &h.fronts[min(uint(procpin.Pin()), mostProcessors)]
+	f := at.Swap(nil) // nobody else uses it: whoever did on this processor was pinned, too
+	procpin.Unpin()
+	if f != nil {
+		h.empty(f)
+		at.CompareAndSwap(nil, f)
+	}
 }
 
 // emptyProcessors brings home what all processors hold.
