@@ -31,10 +31,11 @@ type record struct {
 
 	mu        sync.Mutex
 	state     state
-	committed spans   // by the protection asked for
-	guards    spans   // over committed and uncommitted memory alike
-	used      uintptr // where the highest ever committed ends
-	locked    spans   // what is locked into RAM
+	committed spans     // by the protection asked for
+	guards    spans     // over committed and uncommitted memory alike
+	used      uintptr   // where the highest ever committed ends
+	locked    spans     // what is locked into RAM
+	seams     []uintptr // where moved mappings end, see Move
 }
 
 type state uint8

@@ -249,6 +249,9 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	v := &guard.Violation{Op: "slab." + op, Region: h.config.Name, Addr: uintptr(p), Offset: int(off)}
 	if off>>unitBits >= uintptr(h.edge.Load()) {
 		v.What = "pointer into other memory"
+		if h.inLarge(p) {
+			v.What = "pointer that is not the start of an object"
+		}
 		return v
 	}
 	e, state, exact := h.find(off)

@@ -9,12 +9,14 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// largeObjects are those that fit into no slot: each is a region of its own, so its end touches a
-// guard but for the last OS page, and a touch after it was freed faults.
+// largeObjects are those that fit into no slot: each is a region of its own, committed from its
+// start to the end of the object's last OS page. So a touch behind that faults, and one after it
+// was freed.
 type largeObjects struct {
 	mu      sync.Mutex
 	objects map[uintptr]*guard.Region
-	bytes   int
+	bytes   int             // committed
+	left    []*guard.Region // which objects moved out of, and the kernel would not take back then
 }
 
 func (l *largeObjects) close() error {
@@ -22,17 +24,23 @@ func (l *largeObjects) close() error {
 	defer l.mu.Unlock()
 	var errs []error
 	for p, r := range l.objects {
+		n := int(r.Committed())
 		if err := r.Close(); err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		delete(l.objects, p)
-		l.bytes -= r.Size()
+		l.bytes -= n
 	}
+	for _, r := range l.left {
+		errs = append(errs, r.Close())
+	}
+	l.left = nil
 	return errors.Join(errs...)
 }
 
 func (l *largeObjects) regions() (all []*guard.Region) {
+	all = append(all, l.left...)
 	for _, r := range l.objects {
 		all = append(all, r)
 	}
@@ -59,11 +67,7 @@ func (h *Heap) tryLarge(size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.account.charge(r.Size()); err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	if err := r.Commit(0, r.Size()); err != nil {
-		h.account.refund(r.Size())
+	if err := h.commitLarge(r, 0, r.Size()); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	l := &h.large
@@ -72,6 +76,74 @@ func (h *Heap) tryLarge(size int) ([]byte, error) {
 	l.objects[uintptr(r.Base())] = r
 	l.bytes += r.Size()
 	return r.Bytes()[:size], nil
+}
+
+// commitLarge commits [from, to) of a region, charged to the heap's limit.
+func (h *Heap) commitLarge(r *guard.Region, from, to int) error {
+	if err := h.account.charge(to - from); err != nil {
+		return err
+	}
+	if err := r.Commit(from, to-from); err != nil {
+		h.account.refund(to - from)
+		return err
+	}
+	return nil
+}
+
+// resizeLarge makes a large object of another that holds b.
+func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
+	r := h.largeAt(unsafe.Pointer(unsafe.SliceData(b)))
+	had, want := int(r.Committed()), alignUp(size, guard.PageSize())
+	grow := func() (err error) {
+		r, err = h.growLarge(r, had, want)
+		return err
+	}
+	var err error
+	if want < had {
+		if err = r.Decommit(want, had-want); err == nil {
+			h.account.refund(had - want)
+		}
+	} else if err = grow(); err != nil && h.reclaim() {
+		err = grow()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("slab: %w", err)
+	}
+	h.large.mu.Lock()
+	h.large.bytes += want - had
+	h.large.mu.Unlock()
+	if len(b) < had {
+		clear(r.Bytes()[min(len(b), want):min(had, want)])
+	}
+	return r.Bytes()[:size:want], nil
+}
+
+// growLarge commits more of the object's region, or of one twice as long to which it moves: so the
+// next times it need not. If there is an error the object is as it was.
+func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) {
+	if want <= r.Size() {
+		return r, h.commitLarge(r, had, want)
+	}
+	to, err := guard.Map(guard.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want})
+	if err != nil {
+		return r, err
+	}
+	if err := h.commitLarge(to, had, want); err != nil {
+		return r, errors.Join(err, to.Close())
+	}
+	if err := r.Move(to, had); err != nil {
+		h.account.refund(want - had)
+		return r, errors.Join(err, to.Close())
+	}
+	l := &h.large
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.objects, uintptr(r.Base()))
+	l.objects[uintptr(to.Base())] = to
+	if r.Close() != nil {
+		l.left = append(l.left, r)
+	}
+	return to, nil
 }
 
 // freeLarge frees the large object at p; false if there is none. Should the kernel refuse to take
@@ -84,12 +156,25 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 	if r == nil {
 		return false
 	}
+	n := int(r.Committed())
 	if r.Close() == nil {
 		delete(l.objects, uintptr(p))
-		l.bytes -= r.Size()
-		h.account.refund(r.Size())
+		l.bytes -= n
+		h.account.refund(n)
 	}
 	return true
+}
+
+// inLarge tells whether p points into a large object.
+func (h *Heap) inLarge(p unsafe.Pointer) bool {
+	h.large.mu.Lock()
+	defer h.large.mu.Unlock()
+	for base, r := range h.large.objects {
+		if uintptr(p)-base < uintptr(r.Size()) {
+			return true
+		}
+	}
+	return false
 }
 
 // largeAt returns the region of the large object at p, nil if there is none.

@@ -48,7 +48,7 @@ func TestMisuse(t *testing.T) {
 		}},
 		{"interior free", "slab.Free: pointer that is not the start of an object", func(h *Heap, l *Local) { h.Free(h.Alloc(100)[16:]) }},
 		{"misaligned free", "slab.Free: pointer that is not the start of an object", func(h *Heap, l *Local) { l.Free(h.Alloc(100)[1:]) }},
-		{"interior free of a large object", "slab.Free: pointer into other memory", func(h *Heap, l *Local) { h.Free(h.Alloc(2 << 20)[4096:]) }},
+		{"interior free of a large object", "slab.Free: pointer that is not the start of an object", func(h *Heap, l *Local) { h.Free(h.Alloc(2 << 20)[4096:]) }},
 		{"free of a slot never allocated", "slab.Free: freed already, or never allocated", func(h *Heap, l *Local) {
 			h.Free(behind(h.Alloc(64), 64))
 		}},

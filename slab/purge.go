@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
@@ -14,6 +13,9 @@ import (
 const (
 	decay = 500 // ticks that a unit stays committed when it is free
 	beat  = 100 // ticks between looks
+
+	// keptEnough is how many bytes the world is stopped for after a pause.
+	keptEnough = 1 << 20
 )
 
 // mayDecay is called on slow paths, without locks held, by a Local or, nil, a processor.
@@ -26,7 +28,12 @@ func (h *Heap) mayDecay(l *Local) {
 	age := uint32(decay)
 	if idle {
 		age = 0
-		h.emptyOwn(l)
+		if l != nil {
+			h.empty(&l.front)
+		}
+		if h.kept() >= keptEnough {
+			h.emptyProcessors()
+		}
 	}
 	for c := range h.depots {
 		h.settle(uint8(c), idle)
@@ -81,19 +88,18 @@ func (h *Heap) Purge() error {
 	return h.space.cool(0)
 }
 
-// emptyOwn brings home what the caller's front holds: a few slots can keep as many slabs.
-func (h *Heap) emptyOwn(l *Local) {
-	if l != nil {
-		h.empty(&l.front)
-		return
+// kept is how much memory the processors may keep from going back: each slot that one of them holds
+// can be in another slab.
+func (h *Heap) kept() (bytes int) {
+	var n [mostClasses]int
+	h.heldByProcessors(&n)
+	for c := range h.depots {
+		d := &h.depots[c]
+		d.mu.Lock()
+		bytes += min(n[c], d.slabs) * int(classes[c].units) * unit
+		d.mu.Unlock()
 	}
-	at := &h.fronts[min(uint(procpin.Pin()), mostProcessors)]
-	f := at.Swap(nil) // nobody else uses it: whoever did on this processor was pinned, too
-	procpin.Unpin()
-	if f != nil {
-		h.empty(f)
-		at.CompareAndSwap(nil, f)
-	}
+	return bytes
 }
 
 // emptyProcessors brings home what all processors hold.

@@ -99,6 +99,20 @@ func TestFail(t *testing.T) {
 				all[0] = b
 			}
 		}
+		if i := len(all) - 1; i >= 0 && len(all[i]) == 3<<20 {
+			for _, size := range []int{9 << 20, 10 << 20, 4 << 20, 12 << 20} { // moves, stays, shrinks, stays
+				b, err := h.TryRealloc(all[i], size)
+				note(err)
+				if err != nil {
+					size = len(all[i])
+				} else {
+					all[i] = b
+				}
+				if all[i][0] != 1 || all[i][3<<20-1] != 1 || len(all[i]) != size || all[i][size-1] != 0 && size != 3<<20 {
+					t.Fatalf("realloc to %d: %v: other contents", size, err)
+				}
+			}
+		}
 		for _, b := range all {
 			h.Free(b)
 		}

@@ -2,6 +2,7 @@ package slab
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 )
 
@@ -58,7 +59,7 @@ func (h *Heap) Size(b []byte) int {
 	}
 	h.usable("Size")
 	if r := h.largeAt(p); r != nil {
-		return r.Size()
+		return int(r.Committed())
 	}
 	panic(h.noObject("Size", p))
 }
@@ -66,6 +67,9 @@ func (h *Heap) Size(b []byte) int {
 // Realloc returns an object of the new size that begins with what b holds; b is freed unless it is
 // the same object. What is new reads zero. Realloc of nil allocates. It panics as Alloc and Free
 // do; if there is no memory, b is as it was.
+//
+// An object of more than 1 MiB that becomes another such grows where it is, if it has grown before,
+// or moves without being copied (guard.Region.Move).
 func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, size)) }
 
 // TryRealloc is Realloc that returns its error.
@@ -80,6 +84,9 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 			clear(all[len(b):])
 		}
 		return all[:size], nil
+	}
+	if room > largestSlot && size > largestSlot && size < math.MaxInt/4 {
+		return h.resizeLarge(b, size)
 	}
 	out, clean, err := h.get(size)
 	if err != nil {

@@ -32,7 +32,9 @@
 //	 4. A slab without live or cached slots is empty. One for each class is kept for a moment, the
 //	    units of others become free, for slabs of any class.
 //	 5. Units that stay free for half a second go back to the system, on the slow path of whoever
-//	    comes next: there is no goroutine for it. Purge does it at once.
+//	    comes next: there is no goroutine for it. After a pause so long, what processors hold comes
+//	    home first, if it could keep a MiB or more: that stops the world for some microseconds.
+//	    Purge does it at once.
 //
 // # Concurrency
 //

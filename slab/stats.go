@@ -76,24 +76,29 @@ func (h *Heap) Stats() (s Stats) {
 
 // held counts the slots in magazines, by class.
 func (h *Heap) held() (n [mostClasses]int) {
-	count := func(f *front) {
-		f.lock.Lock()
-		defer f.lock.Unlock()
-		for c := range f.magazines {
-			n[c] += int(f.magazines[c].n)
-		}
-	}
-	for i := range h.fronts {
-		if f := h.fronts[i].Load(); f != nil {
-			count(f)
-		}
-	}
+	h.heldByProcessors(&n)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for l := range h.locals {
-		count(&l.front)
+		l.front.count(&n)
 	}
 	return n
+}
+
+func (h *Heap) heldByProcessors(n *[mostClasses]int) {
+	for i := range h.fronts {
+		if f := h.fronts[i].Load(); f != nil {
+			f.count(n)
+		}
+	}
+}
+
+func (f *front) count(n *[mostClasses]int) {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	for c := range f.magazines {
+		n[c] += int(f.magazines[c].n)
+	}
 }
 
 // objects iterates over the objects in slabs, in the order of their addresses.

@@ -25,6 +25,7 @@ func Discard(p unsafe.Pointer, n uintptr) error {
 	return Protect(p, n, None)
 }
 
+func Move(from, to unsafe.Pointer, n uintptr) error   { return ErrUnsupported }
 func Guard(unsafe.Pointer, uintptr) error             { return ErrUnsupported }
 func Unguard(unsafe.Pointer, uintptr) error           { return ErrUnsupported }
 func Populate(unsafe.Pointer, uintptr) error          { return ErrUnsupported }

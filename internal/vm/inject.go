@@ -13,10 +13,11 @@ const (
 	Mlock
 	Munlock
 	Mincore
+	Mremap
 	Kinds // how many there are
 )
 
-var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore"}
+var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap"}
 
 func (k Kind) String() string { return kindNames[k] }
 

@@ -16,6 +16,8 @@
 //	    promised; a touch faults.
 //	  - usable: a touch brings in a zeroed OS page. Discard takes the pages of a
 //	    stretch away that was made inaccessible before.
+//	  - Move hands the pages of one usable stretch to another, of the same length, in one call; the
+//	    first is then usable and empty.
 //	  - Over either lies an optional guard marker (Guard, Unguard): a touch faults
 //	    whatever the protection says. Markers survive Discard and Protect, and
 //	    need no mapping of their own.
