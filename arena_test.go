@@ -344,6 +344,16 @@ func TestConformance(t *testing.T) {
 				Stats: func() alloctest.Stats { return slabStats(h) },
 			}, nil
 		}},
+		{Name: "slab.Heap, hardened", MaxAlign: 1 << 20, MaxWaste: 640 << 10, Open: func(limit int) (alloctest.Allocator, error) {
+			h, err := slab.Open(slab.Config{Limit: limit, Hardened: true})
+			if err != nil {
+				return alloctest.Allocator{}, err
+			}
+			return alloctest.Allocator{
+				Alloc: h.TryAllocAligned, Free: h.Free, Close: h.Close,
+				Stats: func() alloctest.Stats { return slabStats(h) },
+			}, nil
+		}},
 	} {
 		t.Run(m.Name, func(t *testing.T) { alloctest.Run(t, m) })
 	}

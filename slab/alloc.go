@@ -64,8 +64,7 @@ func (h *Heap) claim(it item) bool {
 
 // bytes returns the object in a slot.
 func (h *Heap) bytes(it item, size int, capacity uint32) []byte {
-	p := (*byte)(unsafe.Add(h.base, uintptr(it.at())*granule))
-	return unsafe.Slice(p, capacity)[:size]
+	return unsafe.Slice((*byte)(h.at(it)), capacity)[:size]
 }
 
 // capacity is the size of a slot.
@@ -75,8 +74,11 @@ func (h *Heap) capacity(it item) uint32 {
 
 // get takes a slot for an object of any size.
 func (h *Heap) get(size int) (b []byte, clean bool, err error) {
+	if h.hard != nil {
+		return h.getHardened(size, granule)
+	}
 	if uint(size) > largestSlot {
-		return h.getLarge(size)
+		return h.getLarge(size, granule)
 	}
 	c := classOf(uint(size))
 	var it item
@@ -97,7 +99,7 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 // object makes an object of a cached slot.
 func (h *Heap) object(it item, size int) []byte {
 	if !h.claim(it) {
-		panic(h.violation("Alloc", "a slot was freed twice at the same time", it.at()))
+		panic(h.violation("Alloc", "a slot was freed twice at the same time", h.at(it)))
 	}
 	return h.bytes(it, size, h.capacity(it))
 }
@@ -133,7 +135,7 @@ func (h *Heap) enterNew() *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
 	if pid < mostProcessors {
-		h.fronts[pid].CompareAndSwap(nil, new(front).open())
+		h.fronts[pid].CompareAndSwap(nil, new(front).open(false))
 	}
 	return h.enter() // nil, if the goroutine has moved to another processor by now that has none
 }
@@ -197,6 +199,10 @@ func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
 
 // freeSlowly is Free where the magazine is full, or there is no object in a slab.
 func (h *Heap) freeSlowly(p unsafe.Pointer) {
+	if h.hard != nil {
+		h.freeHardened(p)
+		return
+	}
 	if c, it, ok := h.takeBack(p); ok {
 		h.put(c, it)
 		return
@@ -246,7 +252,7 @@ func (h *Heap) freeOther(p unsafe.Pointer) {
 // noObject says why there is no object at p.
 func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	off := uintptr(p) - uintptr(h.base)
-	v := &guard.Violation{Op: "slab." + op, Region: h.config.Name, Addr: uintptr(p), Offset: int(off)}
+	v := h.violation(op, "", p)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
 		v.What = "pointer into other memory"
 		if h.inLarge(p) {

@@ -12,7 +12,7 @@ func (h *Heap) AllocN(into [][]byte, size int) {
 
 // TryAllocN is AllocN that returns how many objects it made, and its error if these are not all.
 func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
-	if uint(size) > largestSlot {
+	if uint(size) > largestSlot || h.hard != nil {
 		for ; n < len(into); n++ {
 			if into[n], err = h.TryAlloc(size); err != nil {
 				return n, err
@@ -52,6 +52,12 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 // FreeN frees many objects, as Free does each, but several for one pin. If one of them is no object
 // it panics as Free does: those before it are freed, those behind are not.
 func (h *Heap) FreeN(objects [][]byte) {
+	if h.hard != nil {
+		for _, b := range objects {
+			h.Free(b)
+		}
+		return
+	}
 	var items batch
 	var of [len(items)]uint8
 	for len(objects) > 0 {

@@ -88,11 +88,17 @@ func (h *Heap) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	holds(s.used == units, "%d units are in slabs, the space says %d", units, s.used)
-	committed := 0
+	committed, before := 0, false
 	for u := range s.free.n {
 		free, clean, cold := s.free.has(u), s.clean.has(u), s.cold.has(u)
 		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).class != 0
 		holds(!clean || free, "unit %d is clean, so it is free", u)
+		if s.guards > 0 && u > 0 && !free && !cold && !taken {
+			holds(before, "unit %d is a guard, so there is something before", u)
+			before = false
+			continue
+		}
+		before = free || taken
 		holds(b2i(free)+b2i(cold)+b2i(taken) == 1, "unit %d is one of free, cold, taken: %v, %v, %v", u, free, cold, taken)
 		holds(taken || u >= s.hint, "unit %d is not taken, the hint is %d", u, s.hint)
 		committed += b2i(!cold)

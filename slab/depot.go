@@ -46,6 +46,7 @@ type depot struct {
 	slabs   int
 	free    int    // slots in slabs
 	changes uint32 // counted with -tags invariants only
+	calls   uint32 // of a hardened heap
 	_       [64]byte
 }
 
@@ -89,6 +90,10 @@ func (h *Heap) tryRefill(c, owner uint8, out []item) (n int, err error) {
 			if err := h.another(c, owner, d); err != nil {
 				return 0, err
 			}
+		}
+		if h.hard != nil {
+			out[0] = h.pick(c, d, d.partial[owner]-1)
+			return 1, nil
 		}
 		n += h.carve(c, d, d.partial[owner]-1, out[:len(out)-n])
 	}
@@ -213,7 +218,7 @@ func (h *Heap) bringHome(c uint8, d *depot, items []item) {
 		r := h.meta.record(e.first)
 		s := h.state(it.state())
 		if *s != stateCached {
-			panic(h.violation("Free", "freed twice at the same time", it.at()))
+			panic(h.violation("Free", "freed twice at the same time", h.at(it)))
 		}
 		*s = stateFree
 		r.hint = min(r.hint, (it.state()-e.states)/8)
@@ -272,6 +277,9 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		return err
 	}
 	*h.meta.record(uint32(first)) = record{free: k.slots, clean: clean}
+	if h.hard != nil {
+		h.meta.record(uint32(first)).fresh = k.slots // they are handed out in no order
+	}
 	for u := first; u < first+int(k.units); u++ {
 		*h.entry(uintptr(u)) = entry{magic: k.magic, states: states, first: uint32(first), most: k.most, class: c}
 	}
@@ -292,6 +300,9 @@ func (h *Heap) drop(c uint8, d *depot, first uint32) {
 	states := h.entry(uintptr(first)).states
 	for u := first; u < first+k.units; u++ {
 		*h.entry(uintptr(u)) = entry{}
+	}
+	if h.hard != nil {
+		clear(unsafe.Slice(h.hard.size(states), k.slots))
 	}
 	h.meta.restore(k.slots, states)
 	h.space.give(int(first), int(k.units))

@@ -26,10 +26,13 @@ type magazine struct {
 	_     [48]byte
 }
 
-// open makes a front ready.
-func (f *front) open() *front {
+// open makes a front ready, or one that takes nothing.
+func (f *front) open(closed bool) *front {
 	for c := range f.magazines {
-		f.magazines[c].most, f.magazines[c].size = classes[c].most, classes[c].size
+		if !closed {
+			f.magazines[c].most = classes[c].most
+		}
+		f.magazines[c].size = classes[c].size
 	}
 	return f
 }

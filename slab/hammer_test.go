@@ -21,8 +21,12 @@ func rounds(n int) int {
 
 // TestHammerHeap lets goroutines allocate, verify and free, hand objects to one another, and some of
 // them purge, look at the figures, and change GOMAXPROCS meanwhile.
-func TestHammerHeap(t *testing.T) {
-	h := open(t, Config{})
+func TestHammerHeap(t *testing.T) { hammer(t, Config{}, 30000) }
+
+func TestHammerHardened(t *testing.T) { hammer(t, Config{Hardened: true}, 10000) }
+
+func hammer(t *testing.T, c Config, n int) {
+	h := open(t, c)
 	const workers = 6
 	var mail [workers]chan held
 	for i := range mail {
@@ -50,7 +54,7 @@ func TestHammerHeap(t *testing.T) {
 				}
 			}
 			var live []held
-			for range rounds(30000) {
+			for range rounds(n) {
 				switch r.IntN(5) {
 				case 0, 1:
 					n := r.IntN(1 << r.IntN(13))

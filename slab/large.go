@@ -11,21 +11,26 @@ import (
 
 // largeObjects are those that fit into no slot: each is a region of its own, committed from its
 // start to the end of the object's last OS page. So a touch behind that faults, and one after it
-// was freed.
+// was freed. In a hardened heap it lies at the end of the region, and canaries are around it.
 type largeObjects struct {
 	mu      sync.Mutex
-	objects map[uintptr]*guard.Region
-	bytes   int             // committed
-	left    []*guard.Region // which objects moved out of, and the kernel would not take back then
+	objects map[uintptr]largeObject // by their addresses
+	bytes   int                     // committed
+	left    []*guard.Region         // which objects moved out of, and the kernel would not take back then
+}
+
+type largeObject struct {
+	region *guard.Region
+	size   int // bytes asked for, when it was made
 }
 
 func (l *largeObjects) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
-	for p, r := range l.objects {
-		n := int(r.Committed())
-		if err := r.Close(); err != nil {
+	for p, o := range l.objects {
+		n := int(o.region.Committed())
+		if err := o.region.Close(); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -41,20 +46,21 @@ func (l *largeObjects) close() error {
 
 func (l *largeObjects) regions() (all []*guard.Region) {
 	all = append(all, l.left...)
-	for _, r := range l.objects {
-		all = append(all, r)
+	for _, o := range l.objects {
+		all = append(all, o.region)
 	}
 	return all
 }
 
-// getLarge makes a large object, aligned to 2 MiB if it is so long, else to OS pages. It reads zero.
-func (h *Heap) getLarge(size int) (b []byte, clean bool, err error) {
+// getLarge makes a large object, aligned to 2 MiB if it is so long, else to OS pages; in a hardened
+// heap to align. It reads zero.
+func (h *Heap) getLarge(size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
 	if size < 0 {
 		return nil, true, fmt.Errorf("slab: %d bytes: the size must not be negative", size)
 	}
-	if b, err = h.tryLarge(size); err != nil && h.reclaim() {
-		b, err = h.tryLarge(size)
+	if b, err = h.tryLarge(size, align); err != nil && h.reclaim() {
+		b, err = h.tryLarge(size, align)
 	}
 	if err != nil {
 		err = fmt.Errorf("slab: %w", err)
@@ -62,20 +68,34 @@ func (h *Heap) getLarge(size int) (b []byte, clean bool, err error) {
 	return b, true, err
 }
 
-func (h *Heap) tryLarge(size int) ([]byte, error) {
-	r, err := guard.Map(guard.Config{Name: h.config.Name + ": large object", Size: size})
+func (h *Heap) tryLarge(size, align int) ([]byte, error) {
+	room := size
+	if h.hard != nil {
+		room = h.hard.roomFor(size, align)
+	}
+	r, err := guard.Map(guard.Config{Name: h.config.Name + ": large object", Size: room})
 	if err != nil {
 		return nil, err
 	}
-	if err := h.commitLarge(r, 0, r.Size()); err != nil {
+	at := 0
+	if h.hard != nil {
+		at = h.hard.place(r, size, align)
+	}
+	from := at &^ (guard.PageSize() - 1)
+	if err := h.commitLarge(r, from, r.Size()); err != nil {
 		return nil, errors.Join(err, r.Close())
+	}
+	b := r.Bytes()[at:][:size]
+	if h.hard != nil {
+		b = b[:size:size]
+		h.hard.surround(r, at, size)
 	}
 	l := &h.large
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.objects[uintptr(r.Base())] = r
-	l.bytes += r.Size()
-	return r.Bytes()[:size], nil
+	l.objects[uintptr(r.Base())+uintptr(at)] = largeObject{r, size}
+	l.bytes += r.Size() - from
+	return b, nil
 }
 
 // commitLarge commits [from, to) of a region, charged to the heap's limit.
@@ -92,7 +112,8 @@ func (h *Heap) commitLarge(r *guard.Region, from, to int) error {
 
 // resizeLarge makes a large object of another that holds b.
 func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
-	r := h.largeAt(unsafe.Pointer(unsafe.SliceData(b)))
+	o, _ := h.largeAt(unsafe.Pointer(unsafe.SliceData(b)))
+	r := o.region
 	had, want := int(r.Committed()), alignUp(size, guard.PageSize())
 	grow := func() (err error) {
 		r, err = h.growLarge(r, had, want)
@@ -139,7 +160,7 @@ func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.objects, uintptr(r.Base()))
-	l.objects[uintptr(to.Base())] = to
+	l.objects[uintptr(to.Base())] = largeObject{to, want}
 	if r.Close() != nil {
 		l.left = append(l.left, r)
 	}
@@ -152,12 +173,17 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 	l := &h.large
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.objects[uintptr(p)]
-	if r == nil {
+	o, ok := l.objects[uintptr(p)]
+	if !ok {
 		return false
 	}
-	n := int(r.Committed())
-	if r.Close() == nil {
+	if h.hard != nil {
+		if at, ok := h.hard.intact(o, p); !ok {
+			panic(h.overrun(p, at))
+		}
+	}
+	n := int(o.region.Committed())
+	if o.region.Close() == nil {
 		delete(l.objects, uintptr(p))
 		l.bytes -= n
 		h.account.refund(n)
@@ -169,17 +195,18 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 func (h *Heap) inLarge(p unsafe.Pointer) bool {
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	for base, r := range h.large.objects {
-		if uintptr(p)-base < uintptr(r.Size()) {
+	for _, o := range h.large.objects {
+		if uintptr(p)-uintptr(o.region.Base()) < uintptr(o.region.Size()) {
 			return true
 		}
 	}
 	return false
 }
 
-// largeAt returns the region of the large object at p, nil if there is none.
-func (h *Heap) largeAt(p unsafe.Pointer) *guard.Region {
+// largeAt returns the large object at p.
+func (h *Heap) largeAt(p unsafe.Pointer) (o largeObject, ok bool) {
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	return h.large.objects[uintptr(p)]
+	o, ok = h.large.objects[uintptr(p)]
+	return o, ok
 }

@@ -21,7 +21,7 @@ func (h *Heap) Local() *Local {
 	h.usable("Local")
 	h.mu.Lock()
 	l := &Local{heap: h, owner: uint8(1 + h.opened%(owners-1))}
-	l.front.open()
+	l.front.open(h.hard != nil)
 	h.opened++
 	h.locals[l] = struct{}{}
 	h.mu.Unlock()
@@ -76,8 +76,8 @@ func (l *Local) TryAllocDirty(size int) ([]byte, error) {
 // get takes a slot for an object of any size.
 func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	h := l.heap
-	if uint(size) > largestSlot {
-		return h.getLarge(size)
+	if uint(size) > largestSlot || h.hard != nil {
+		return h.get(size)
 	}
 	c := classOf(uint(size))
 	l.front.lock.Lock()
@@ -127,6 +127,10 @@ func (l *Local) Free(b []byte) {
 
 // freeSlowly is Free where the magazine is full, or there is no object in a slab.
 func (l *Local) freeSlowly(p unsafe.Pointer) {
+	if l.heap.hard != nil {
+		l.heap.freeHardened(p)
+		return
+	}
 	c, it, ok := l.heap.takeBack(p)
 	if !ok {
 		l.heap.freeOther(p)

@@ -11,14 +11,15 @@ import (
 // What the heap knows of its memory lies in a region of its own, without pointers: an overrun of
 // an object cannot reach it, and the collector does not scan it.
 //
-//	┌─────────────────┬─────────────────┬──────────────────────────────┐
-//	│ entry per unit  │ record per unit │ blocks of states, one a slab │
-//	└─────────────────┴─────────────────┴──────────────────────────────┘
+//	┌────────────────┬─────────────────┬──────────────────────────────┬─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
+//	│ entry per unit │ record per unit │ blocks of states, one a slab │ their sizes, if hardened
+//	└────────────────┴─────────────────┴──────────────────────────────┴─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
 type meta struct {
 	region  *guard.Region
 	entries table
 	records table
 	states  table
+	sizes   table // a uint32 for each state; its region is nil unless the heap is hardened
 
 	mu     sync.Mutex
 	edge   int        // units whose entries and records are committed
@@ -57,18 +58,26 @@ const (
 
 const mostStates = 1 << 31 // so that an item has a bit to spare
 
-func openMeta(name string, units int) (m *meta, err error) {
+func openMeta(name string, units int, hardened bool) (m *meta, err error) {
 	page := guard.PageSize()
 	entries := alignUp(units*int(unsafe.Sizeof(entry{})), page)
 	records := alignUp(units*int(unsafe.Sizeof(record{})), page)
 	states := alignUp(int(min(uint64(units)*(unit/granule+64), mostStates)), page)
-	region, err := guard.Map(guard.Config{Name: name + ": metadata", Size: entries + records + states})
+	sizes := 0
+	if hardened {
+		sizes = states * 4
+	}
+	region, err := guard.Map(guard.Config{Name: name + ": metadata", Size: entries + records + states + sizes})
 	if err != nil {
 		return nil, err
 	}
 	m = &meta{region: region, spares: make([][]uint32, unit/granule/64+2)}
 	for off, t := range map[int]*table{0: &m.entries, entries: &m.records, entries + records: &m.states} {
 		*t = table{base: unsafe.Add(region.Base(), off), region: region, off: off}
+	}
+	if hardened {
+		off := entries + records + states
+		m.sizes = table{base: unsafe.Add(region.Base(), off), region: region, off: off}
 	}
 	return m, nil
 }
@@ -105,6 +114,11 @@ func (m *meta) reserve(slots uint32, edge int) (states uint32, err error) {
 	}
 	if err := m.states.reach(m.next + size); err != nil {
 		return 0, err
+	}
+	if m.sizes.region != nil {
+		if err := m.sizes.reach((m.next + size) * 4); err != nil {
+			return 0, err
+		}
 	}
 	states = uint32(m.next)
 	m.next += size

@@ -16,9 +16,13 @@ func panicOf(f func()) (p any) {
 	return nil
 }
 
-// TestMisuse is what a Heap in its default mode catches, and when.
+// TestMisuse is what a Heap catches in both modes, and when.
 func TestMisuse(t *testing.T) {
 	var outside [64]byte
+	hardened := map[string]string{ // what is otherwise there
+		"late free of a slot handed out again": "slab.Free: freed already",                              // it is not handed out so soon
+		"free of a slot never allocated":       "slab.Free: pointer that is not the start of an object", // slots are longer
+	}
 	for _, c := range []struct {
 		name, want string // "" is not caught
 		do         func(h *Heap, l *Local)
@@ -109,24 +113,40 @@ func TestMisuse(t *testing.T) {
 		{"nil", "", func(h *Heap, l *Local) { h.Free(nil); l.Free(nil); Free[int](h, nil) }},
 		{"reslice from the start", "", func(h *Heap, l *Local) { h.Free(h.Alloc(100)[:0]) }},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := open(t, Config{})
-			p := panicOf(func() { c.do(h, h.Local()) })
-			if c.want == "" {
-				if p != nil {
-					t.Fatalf("panics with %v", p)
+		for _, mode := range []Config{{}, {Hardened: true}} {
+			want := c.want
+			if other, ok := hardened[c.name]; ok && mode.Hardened {
+				want = other
+			}
+			t.Run(c.name, func(t *testing.T) {
+				h := open(t, mode)
+				expectPanic(t, want, func() { c.do(h, h.Local()) })
+				if want == "" || !h.closed.Load() {
+					h.check()
 				}
-				return
-			}
-			err, _ := p.(error)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Fatalf("panics with %v, want %q", p, c.want)
-			}
-			var v *guard.Violation
-			if errors.As(err, &v) != strings.HasPrefix(c.want, "slab.") {
-				t.Errorf("%T", p)
-			}
-		})
+			})
+		}
+	}
+}
+
+// expectPanic checks what f panics with: want is a part of the error, which is a Violation if it
+// begins with the call; "" if f must not.
+func expectPanic(t *testing.T, want string, f func()) {
+	t.Helper()
+	p := panicOf(f)
+	if want == "" {
+		if p != nil {
+			t.Fatalf("panics with %v", p)
+		}
+		return
+	}
+	err, _ := p.(error)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("panics with %v, want %q", p, want)
+	}
+	var v *guard.Violation
+	if errors.As(err, &v) != strings.HasPrefix(want, "slab.") {
+		t.Errorf("%T", p)
 	}
 }
 

@@ -19,7 +19,8 @@ type Pool[T any] struct {
 	heap *Heap
 	size int
 
-	generations table // of each place where a slot can start: odd while it is an object
+	magic       uint64 // of the slots' class
+	generations table  // of each place where a slot can start: odd while it is an object
 	ready       atomic.Uint64
 	mu          sync.Mutex // of generations
 	region      *guard.Region
@@ -43,15 +44,20 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 		c.Name = "pool"
 	}
 	size := int(unsafe.Sizeof(*new(T)))
-	if size > largestSlot {
-		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes are above %d", c.Name, size, largestSlot)
+	slot := size
+	if c.Hardened {
+		slot += canarySize
 	}
+	if slot > largestSlot {
+		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes do not fit into slots of %d", c.Name, size, largestSlot)
+	}
+	k := &classes[classOf(uint(slot))]
 	h, err := Open(c)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool[T]{heap: h, size: size}
-	places := h.config.Reserve/int(p.class().size) + 1
+	p := &Pool[T]{heap: h, size: size, magic: k.magic}
+	places := h.config.Reserve/int(k.size) + 1
 	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("slab: open pool %q: %w", c.Name, err), h.Close())
@@ -59,8 +65,6 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 	p.generations = table{base: p.region.Base(), region: p.region}
 	return p, nil
 }
-
-func (p *Pool[T]) class() *class { return &classes[classOf(uint(p.size))] }
 
 // Get returns a zeroed object: the one that was put back last on this processor, if there is one.
 // It panics with an error that wraps guard.ErrNoMemory where there is no memory.
@@ -86,7 +90,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 
 // place numbers the places where slots can start: slots are apart by their size at least.
 func (p *Pool[T]) place(off uintptr) uint64 {
-	place, _ := bits.Mul64(p.class().magic, uint64(off))
+	place, _ := bits.Mul64(p.magic, uint64(off))
 	return place
 }
 
@@ -120,6 +124,10 @@ func (p *Pool[T]) Put(x *T) {
 	if x == nil {
 		return
 	}
+	if p.heap.hard != nil {
+		p.putHardened(x)
+		return
+	}
 	c, it, ok := p.heap.takeBack(unsafe.Pointer(x))
 	if !ok {
 		p.heap.usable("Put")
@@ -127,6 +135,18 @@ func (p *Pool[T]) Put(x *T) {
 	}
 	*p.generation(p.place(uintptr(it.at()) * granule))++
 	p.heap.give(c, it)
+}
+
+func (p *Pool[T]) putHardened(x *T) {
+	generation, put := p.generation(p.place(p.offset("Put", x))), false
+	*generation++ // before anybody else can get the slot
+	defer func() {
+		if !put {
+			*generation--
+		}
+	}()
+	p.heap.freeHardened(unsafe.Pointer(x))
+	put = true
 }
 
 // Handle returns the handle of an object; the zero Handle for nil. What is no object of the pool is

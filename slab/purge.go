@@ -61,6 +61,14 @@ func (h *Heap) settle(c uint8, all bool) {
 	}
 }
 
+// settleAll brings home all that depots have, withheld or not.
+func (h *Heap) settleAll() {
+	for c := range h.depots {
+		h.release(uint8(c))
+		h.settle(uint8(c), true)
+	}
+}
+
 // reclaim is what is tried before a request for memory fails. It tells whether there was anything.
 // What processors hold is taken once in a while, because that stops the world.
 func (h *Heap) reclaim() bool {
@@ -69,9 +77,7 @@ func (h *Heap) reclaim() bool {
 	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
 		h.emptyProcessors()
 	}
-	for c := range h.depots {
-		h.settle(uint8(c), true)
-	}
+	h.settleAll()
 	_ = h.space.cool(0)
 	return guard.Committed() < before || h.account.bytes() < used
 }
@@ -82,9 +88,7 @@ func (h *Heap) reclaim() bool {
 func (h *Heap) Purge() error {
 	h.usable("Purge")
 	h.emptyProcessors()
-	for c := range h.depots {
-		h.settle(uint8(c), true)
-	}
+	h.settleAll()
 	return h.space.cool(0)
 }
 

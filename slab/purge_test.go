@@ -71,7 +71,13 @@ func TestPurgeTakesFromProcessors(t *testing.T) {
 }
 
 // TestFail lets every system call fail once, at every place of a history.
-func TestFail(t *testing.T) {
+func TestFail(t *testing.T) { everyCallFails(t, Config{Reserve: 256 << 20}) }
+
+func TestFailHardened(t *testing.T) {
+	everyCallFails(t, Config{Reserve: 256 << 20, Hardened: true})
+}
+
+func everyCallFails(t *testing.T, c Config) {
 	history := func(h *Heap) (errs []error) {
 		note := func(err error) {
 			if err != nil {
@@ -124,7 +130,7 @@ func TestFail(t *testing.T) {
 		for nth := 1; ; nth++ {
 			before := guard.Usage()
 			stop := vm.Inject(kind, nth, vm.OutOfMemory)
-			h, err := Open(Config{Reserve: 256 << 20})
+			h, err := Open(c)
 			if err == nil {
 				for _, err := range history(h) {
 					if !errors.Is(err, guard.ErrNoMemory) {

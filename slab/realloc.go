@@ -16,50 +16,59 @@ func (h *Heap) TryAllocAligned(size, align int) ([]byte, error) {
 	if align <= 0 || align&(align-1) != 0 || align > maxAlign {
 		return nil, fmt.Errorf("slab: alignment %d must be a power of two up to %d", align, maxAlign)
 	}
-	slot := alignedSize(size, align)
-	if slot <= largestSlot {
-		b, err := h.TryAlloc(slot)
+	if size < 0 {
+		return h.TryAlloc(size) // which says so
+	}
+	if h.hard != nil {
+		return zeroed(h.getHardened(size, align))
+	}
+	if c, ok := alignedClass(size, align); ok {
+		b, err := h.TryAlloc(int(classes[c].size))
 		if err != nil {
 			return nil, err
 		}
 		return b[:size], nil
 	}
 	// Large objects of 2 MiB are aligned to that.
-	b, _, err := h.getLarge(max(size, 2*maxAlign))
+	b, _, err := h.getLarge(max(size, 2*maxAlign), align)
 	if err != nil {
 		return nil, err
 	}
 	return b[:size], nil
 }
 
-// alignedSize returns the slot size for an object that must be aligned. Slots are multiples of
-// their size from a unit's start, so it is the smallest size class that is a multiple of align;
-// alignments beyond a unit are for large objects.
-func alignedSize(size, align int) int {
-	if align <= granule || uint(size) > largestSlot {
-		return size
+// alignedClass returns the class for an object that must be aligned; ok is false if it must be
+// large. Slots are multiples of their size from a unit's start, so it is the smallest class whose
+// size is a multiple of align.
+func alignedClass(size, align int) (c uint8, ok bool) {
+	if uint(size) > largestSlot || align > unit {
+		return 0, false
 	}
-	if align > unit {
-		return largestSlot + 1
-	}
-	for c := classOf(uint(max(size, align))); c < uint8(len(classTable)); c++ {
+	for c := classOf(uint(max(size, align))); int(c) <= len(classTable); c++ {
 		if classes[c].size%uint32(align) == 0 {
-			return int(classes[c].size)
+			return c, true
 		}
 	}
-	return largestSlot
+	return 0, false
 }
 
-// Size returns how many bytes the object has room for: its slot, or the OS pages of a large one.
+// Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
+// a hardened heap what was asked for.
 // What is no object of the heap is a *guard.Violation.
 func (h *Heap) Size(b []byte) int {
 	p := unsafe.Pointer(unsafe.SliceData(b))
-	if c, _, ok := h.lookup(p); ok {
+	if c, it, ok := h.lookup(p); ok {
+		if h.hard != nil {
+			return int(*h.hard.size(it.state())) - 1
+		}
 		return int(classes[c].size)
 	}
 	h.usable("Size")
-	if r := h.largeAt(p); r != nil {
-		return int(r.Committed())
+	if o, ok := h.largeAt(p); ok {
+		if h.hard != nil {
+			return o.size
+		}
+		return int(o.region.Committed())
 	}
 	panic(h.noObject("Size", p))
 }
@@ -79,13 +88,13 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	}
 	room := h.Size(b)
 	all := unsafe.Slice(unsafe.SliceData(b), room)
-	if stays(room, size) {
+	if h.hard == nil && stays(room, size) {
 		if size > len(b) {
 			clear(all[len(b):])
 		}
 		return all[:size], nil
 	}
-	if room > largestSlot && size > largestSlot && size < math.MaxInt/4 {
+	if h.hard == nil && room > largestSlot && size > largestSlot && size < math.MaxInt/4 {
 		return h.resizeLarge(b, size)
 	}
 	out, clean, err := h.get(size)

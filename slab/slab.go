@@ -53,6 +53,17 @@
 // late Free frees that one. A write behind the end of an object, or after it was freed, goes
 // unnoticed.
 //
+// With Config.Hardened, a write to any byte between the end of an object and that of its slot is
+// found when the object is freed, and one to the bytes before it when the object is that these are
+// behind. What was freed is filled with a random pattern, and no slot is handed out again before
+// others were freed since (512 of them, fewer of large ones): a write to it meanwhile is found when
+// the slot is handed out again, and a second Free is always found until then. Slots are handed out
+// in a random order, the memory behind each slab is inaccessible, and so is that of slabs that are
+// empty. Large objects end where inaccessible memory begins, as far as their alignment allows. The
+// capacity of an object is its length. What it does not find: a write that is the same as what was
+// there, one that leaps over what is behind the object into another, and a read that is not of
+// inaccessible memory.
+//
 // # Cost
 //
 // Alloc and Free look at the class, a magazine and the slot's state: three cache lines that are not
@@ -86,6 +97,9 @@ type Config struct {
 
 	// Limit is the most bytes that slabs and large objects may take at a time. Default none.
 	Limit int
+
+	// Hardened catches more misuse, and is slower: see the package comment.
+	Hardened bool
 }
 
 const (
@@ -116,6 +130,7 @@ type Heap struct {
 	space   space
 	large   largeObjects
 	account account
+	hard    *hardened // nil unless Config.Hardened
 	region  *guard.Region
 	config  Config
 
@@ -146,14 +161,17 @@ func Open(c Config) (*Heap, error) {
 		return nil, fmt.Errorf("slab: open %q: %w", c.Name, err)
 	}
 	c.Reserve = region.Size()
-	m, err := openMeta(c.Name, c.Reserve/unit)
+	m, err := openMeta(c.Name, c.Reserve/unit, c.Hardened)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("slab: open %q: %w", c.Name, err), region.Close())
 	}
 	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
 	h.account.name, h.account.limit = c.Name, c.Limit
-	h.space.open(region)
-	h.large.objects = map[uintptr]*guard.Region{}
+	h.space.open(region, c.Hardened)
+	h.large.objects = map[uintptr]largeObject{}
+	if c.Hardened {
+		h.hard = openHardened(m)
+	}
 	return h, nil
 }
 
@@ -186,16 +204,14 @@ func (h *Heap) state(i uint32) *uint8 { return (*uint8)(unsafe.Add(h.states, uin
 
 func (h *Heap) usable(op string) {
 	if h.closed.Load() {
-		panic(h.violation(op, "use after Close", 0))
+		panic(&guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name})
 	}
 }
 
-// violation is misuse of what lies at a granule; 0 for nothing in particular.
-func (h *Heap) violation(op, what string, at uint32) *guard.Violation {
-	v := &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name}
-	if at != 0 {
-		v.Offset = int(at) * granule
-		v.Addr = uintptr(h.base) + uintptr(v.Offset)
-	}
-	return v
+// violation is misuse of what lies at p.
+func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
+	return &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p), Offset: int(uintptr(p) - uintptr(h.base))}
 }
+
+// at is where an item's slot is.
+func (h *Heap) at(it item) unsafe.Pointer { return unsafe.Add(h.base, uintptr(it.at())*granule) }

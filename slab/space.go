@@ -36,11 +36,13 @@ type space struct {
 	freed  []uint32 // when each free unit became free, in ticks
 	hint   int      // no unit below is free or cold
 	used   int      // units in slabs
+	guards int      // units behind each slab that are kept from others and never committed
 }
 
-func (s *space) open(region *guard.Region) {
+func (s *space) open(region *guard.Region, hardened bool) {
 	n := region.Size() / unit
 	s.region = region
+	s.guards = b2i(hardened)
 	s.free, s.clean, s.cold = newBitmap(n), newBitmap(n), newBitmap(n)
 	s.cold.set(0, n)
 	s.freed = make([]uint32, n)
@@ -50,6 +52,9 @@ func (s *space) open(region *guard.Region) {
 func (s *space) take(n int) (first int, clean bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.guards > 0 {
+		return s.takeGuarded(n)
+	}
 	first = s.free.find(s.hint, n)
 	if first < 0 {
 		if first, err = s.warm(n); err != nil {
@@ -64,6 +69,23 @@ func (s *space) take(n int) (first int, clean bool, err error) {
 	}
 	s.used += n
 	return first, clean, nil
+}
+
+// takeGuarded is take that leaves a guard behind the slab.
+func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
+	first = s.cold.find(s.hint, n+s.guards)
+	if first < 0 {
+		return 0, false, s.full(n + s.guards)
+	}
+	if err := s.region.Commit(first*unit, n*unit); err != nil {
+		return 0, false, err
+	}
+	s.cold.clear(first, n+s.guards)
+	if first == s.hint {
+		s.hint += n + s.guards
+	}
+	s.used += n
+	return first, true, nil
 }
 
 // warm commits the first n units in a row that are free or cold, and some that follow if they are
@@ -103,13 +125,17 @@ func (s *space) commit(first, n int) error {
 func (s *space) give(first, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.hint = min(s.hint, first)
+	s.used -= n
+	if s.guards > 0 && s.region.Decommit(first*unit, n*unit) == nil {
+		s.cold.set(first, n+s.guards)
+		return
+	}
 	now := ticks()
 	s.free.set(first, n)
 	for i := first; i < first+n; i++ {
 		s.freed[i] = now
 	}
-	s.hint = min(s.hint, first)
-	s.used -= n
 }
 
 // cool decommits what has been free for some ticks.
@@ -132,7 +158,7 @@ func (s *space) cool(age uint32) (err error) {
 		} else {
 			s.free.clear(i, n)
 			s.clean.clear(i, n)
-			s.cold.set(i, n)
+			s.cold.set(i, n+s.guards)
 		}
 		i += n
 	}

@@ -45,6 +45,9 @@ func (h *Heap) Stats() (s Stats) {
 		d := &h.depots[i]
 		d.mu.Lock()
 		slabs, free, batched := d.slabs, d.free, len(d.batches)*int(c.most/2)
+		if h.hard != nil {
+			batched = h.hard.withheld[i].len()
+		}
 		d.mu.Unlock()
 		if slabs == 0 {
 			continue

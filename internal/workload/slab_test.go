@@ -26,7 +26,7 @@ func TestDraws(t *testing.T) {
 func TestAllocatorBenchmarks(t *testing.T) {
 	const n = 200_000
 	var first []uint64
-	for _, kind := range []string{"go", "heap", "local", "zero"} {
+	for _, kind := range []string{"go", "heap", "local", "zero", "hardened"} {
 		one, err := measureChurn(kind, 1, n)
 		if err != nil {
 			t.Fatal(err)

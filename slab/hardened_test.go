@@ -1,0 +1,187 @@
+package slab
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// poke writes a byte at an offset from the start of b, wherever that is.
+func poke(b []byte, at int, x byte) { *(*byte)(unsafe.Add(sliceData(b), at)) ^= x }
+
+// violationOf returns the violation that f panics with.
+func violationOf(t *testing.T, f func()) *guard.Violation {
+	t.Helper()
+	var v *guard.Violation
+	if err, _ := panicOf(f).(error); !errors.As(err, &v) {
+		t.Helper()
+		return nil
+	}
+	return v
+}
+
+// sizesOfAllClasses are for each size class the largest and the smallest object in it, and one between.
+func sizesOfAllClasses() (sizes []int) {
+	least := 0
+	for i := range classTable {
+		largest := int(classes[i+1].size) - canarySize
+		sizes = append(sizes, least, (least+largest)/2, largest)
+		least = largest + 1
+	}
+	return sizes
+}
+
+// TestOverrunsAreFound writes one byte outside of objects of every size class.
+func TestOverrunsAreFound(t *testing.T) {
+	h := open(t, Config{Hardened: true})
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, size := range append(sizesOfAllClasses(), 1<<20+1, 2<<20, 3<<20-1) {
+		b := h.Alloc(size)
+		room := 4096
+		if size+canarySize <= largestSlot {
+			room = int(classes[classOf(uint(size+canarySize))].size)
+		} else {
+			room = alignUp(size, granule)
+		}
+		// Each byte up to the end of the slot, or some of them where these are many.
+		for at := size; at < room; at++ {
+			if at-size > 40 && room-at > 40 && r.IntN(100) > 0 {
+				continue
+			}
+			poke(b, at, 0x10)
+			v := violationOf(t, func() { h.Free(b) })
+			if v == nil || v.What != "object was written to behind its end" || v.Addr != addr(b)+uintptr(at) {
+				t.Fatalf("byte %d of an object of %d: %v", at, size, v)
+			}
+			poke(b, at, 0x10)
+		}
+		h.Free(b) // nothing is wrong with it any more, so it is free
+	}
+	h.check()
+}
+
+// TestUnderrunsAreFound writes one byte before an object: that is a canary or poison or a slot that
+// was never handed out, or a guard.
+func TestUnderrunsAreFound(t *testing.T) {
+	ways := map[string]int{}
+	for round := range rounds(90) {
+		size := []int{1, 16, 100, 1000, 5000, 100_000, 900_000, 2 << 20, 2<<20 + 1}[round%9]
+		h := open(t, Config{Hardened: true})
+		var all [][]byte
+		for range 20 {
+			all = append(all, h.Alloc(size))
+		}
+		h.Free(all[0])
+		b := all[7]
+		var fault *guard.Fault
+		if err := guard.Catch(func() { poke(b, -1, 1) }); errors.As(err, &fault) {
+			ways["fault"]++
+			continue
+		}
+		var v *guard.Violation
+		for i := 1; i < len(all) && v == nil; i++ {
+			v = violationOf(t, func() { h.Free(all[i]) })
+		}
+		for i := 0; i < 5000 && v == nil; i++ {
+			v = violationOf(t, func() { h.AllocDirty(size); h.Free(h.AllocDirty(size)) })
+		}
+		if v == nil || v.Addr != addr(b)-1 {
+			t.Fatalf("size %d: %v", size, v)
+		}
+		ways[v.What]++
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(ways) < 3 {
+		t.Errorf("found in these ways: %v", ways)
+	}
+}
+
+// TestWritesAfterFreeAreFound changes a byte of what was freed: it is found when the slot is to be
+// handed out again, if not before.
+func TestWritesAfterFreeAreFound(t *testing.T) {
+	h := open(t, Config{Hardened: true})
+	for _, size := range []int{0, 1, 16, 100, 1000, 5000, 100_000} {
+		for _, at := range []int{0, size / 2, max(size-1, 0)} {
+			b := h.Alloc(size)
+			keep := h.Alloc(size) // so that the slab stays
+			h.Free(b)
+			poke(b, at, 0x80)
+			found := false
+			for range 200_000 {
+				v := violationOf(t, func() { h.Free(h.AllocDirty(size)) })
+				if v == nil {
+					continue
+				}
+				if v.Op != "slab.Alloc" || v.What != "memory was written to after it was freed" || v.Addr != addr(b)+uintptr(at) {
+					t.Fatalf("size %d: %v", size, v)
+				}
+				found = true
+				break
+			}
+			if !found {
+				t.Errorf("byte %d of %d: not found", at, size)
+			}
+			h.Free(keep)
+		}
+	}
+}
+
+// TestFreedMemoryIsPoison reads what was freed: nothing of it is left, and it is not reused soon.
+func TestFreedMemoryIsPoison(t *testing.T) {
+	h := open(t, Config{Hardened: true})
+	b := h.Alloc(1000)
+	for i := range b {
+		b[i] = 'x'
+	}
+	h.Free(b)
+	if strings.Contains(string(b), "xx") {
+		t.Error("it is still there")
+	}
+	for range withheldSlots(classOf(1000 + canarySize)) {
+		c := h.Alloc(1000)
+		if addr(c) == addr(b) {
+			t.Fatal("it was handed out again at once")
+		}
+		h.Free(c)
+	}
+}
+
+// TestSlotsAreRandom checks that objects do not lie in the order in which they were made.
+func TestSlotsAreRandom(t *testing.T) {
+	h := open(t, Config{Hardened: true})
+	up, far := 0, map[uintptr]bool{}
+	last := addr(h.Alloc(64))
+	for range 100 {
+		a := addr(h.Alloc(64))
+		if a > last {
+			up++
+		}
+		far[a-last] = true
+		last = a
+	}
+	if up < 20 || up > 80 || len(far) < 80 {
+		t.Errorf("%d of 100 are above the one before, there are %d distances", up, len(far))
+	}
+}
+
+// TestOverflowOfASlabFaults writes on and on behind an object.
+func TestOverflowOfASlabFaults(t *testing.T) {
+	h := open(t, Config{Hardened: true})
+	h.Alloc(1)
+	b := h.Alloc(40)
+	var fault *guard.Fault
+	err := guard.Catch(func() {
+		for i := 0; ; i++ {
+			poke(b, i, 1)
+		}
+	})
+	if !errors.As(err, &fault) || uintptr(fault.Addr)%unit != 0 {
+		t.Error(err)
+	}
+}
