@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
 // Alloc returns size zeroed bytes, aligned to 16. The capacity is that of the slot, all of it
@@ -32,16 +31,16 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 // little is kept across the calls that pin, and the capacity is found anew.
 func (h *Heap) AllocDirty(size int) []byte {
 	if uint(size) <= tabled {
-		f := h.enter()
+		f := h.fronts.enter()
 		if f != nil {
 			m := f.magazine(tabledClass(size))
 			if it, ok := m.top(); ok && h.claim(it) {
 				m.n--
-				h.leave(f)
+				h.fronts.leave(f)
 				return h.bytes(it, size, h.capacity(it))
 			}
 		}
-		h.leave(f)
+		h.fronts.leave(f)
 	}
 	return must(h.TryAllocDirty(size))
 }
@@ -83,11 +82,11 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 	c := classOf(uint(size))
 	var it item
 	ok := false
-	f := h.enter()
+	f := h.fronts.enter()
 	if f != nil {
 		it, ok = f.magazine(c).pop()
 	}
-	h.leave(f)
+	h.fronts.leave(f)
 	if !ok {
 		if it, err = h.fetch(c); err != nil {
 			return nil, true, err
@@ -99,9 +98,14 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 // object makes an object of a cached slot.
 func (h *Heap) object(it item, size int) []byte {
 	if !h.claim(it) {
-		panic(h.violation("Alloc", "a slot was freed twice at the same time", h.at(it)))
+		panic(h.freedTwice(it))
 	}
 	return h.bytes(it, size, h.capacity(it))
+}
+
+// freedTwice is the violation of two that freed one object at the same time.
+func (h *Heap) freedTwice(it item) *guard.Violation {
+	return h.violation("Alloc", "a slot was freed twice at the same time", h.at(it))
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
@@ -114,30 +118,15 @@ func (h *Heap) fetch(c uint8) (item, error) {
 	}
 	n--
 	stocked := 0
-	f := h.enterNew()
+	f := h.fronts.enterNew(fullMagazine)
 	if f != nil {
 		stocked = f.magazine(c).stock(items[:n])
 	}
-	h.leave(f)
+	h.fronts.leave(f)
 	if stocked < n {
 		h.flush(c, processors, items[stocked:n])
 	}
 	return items[n], nil
-}
-
-// enterNew is enter that makes the front, if it can.
-func (h *Heap) enterNew() *front {
-	f := h.enter()
-	if f != nil {
-		return f
-	}
-	h.leave(f)
-	pid := procpin.Pin()
-	procpin.Unpin()
-	if pid < mostProcessors {
-		h.fronts[pid].CompareAndSwap(nil, new(front).open(false))
-	}
-	return h.enter() // nil, if the goroutine has moved to another processor by now that has none
 }
 
 func must[T any](v T, err error) T {
@@ -153,17 +142,17 @@ func must[T any](v T, err error) T {
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {
-	f := h.enter()
+	f := h.fronts.enter()
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)
 		if s := h.state(state); exact && *s == stateLive && f.magazine(e.class).push(newItem(uint32(off/granule), state)) {
 			*s = stateCached
-			h.leave(f)
+			h.fronts.leave(f)
 			return
 		}
 	}
-	h.leave(f)
+	h.fronts.leave(f)
 	h.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
@@ -212,9 +201,9 @@ func (h *Heap) freeSlowly(p unsafe.Pointer) {
 
 // give puts a cached slot into the magazine, or wherever there is room.
 func (h *Heap) give(c uint8, it item) {
-	f := h.enter()
+	f := h.fronts.enter()
 	ok := f != nil && f.magazine(c).push(it)
-	h.leave(f)
+	h.fronts.leave(f)
 	if !ok {
 		h.put(c, it)
 	}
@@ -223,15 +212,15 @@ func (h *Heap) give(c uint8, it item) {
 // put puts a cached slot into the magazine. If that is full, the older half goes to the depot.
 func (h *Heap) put(c uint8, it item) {
 	h.mayDecay(nil)
-	f := h.enterNew()
+	f := h.fronts.enterNew(fullMagazine)
 	if f == nil || classes[c].most == 0 {
-		h.leave(f)
+		h.fronts.leave(f)
 		h.flush(c, processors, []item{it})
 		return
 	}
 	var items batch
 	n := f.magazine(c).exchange(it, items[:])
-	h.leave(f)
+	h.fronts.leave(f)
 	if n > 0 {
 		h.flush(c, processors, items[:n])
 	}

@@ -25,7 +25,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 	for n < len(into) {
 		some := items[:min(len(items), len(into)-n)]
 		popped := 0
-		f := h.enter()
+		f := h.fronts.enter()
 		for f != nil && popped < len(some) {
 			it, ok := f.magazine(c).pop()
 			if !ok {
@@ -34,7 +34,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 			some[popped] = it
 			popped++
 		}
-		h.leave(f)
+		h.fronts.leave(f)
 		if popped == 0 {
 			if some[0], err = h.fetch(c); err != nil {
 				return n, err
@@ -71,11 +71,11 @@ func (h *Heap) FreeN(objects [][]byte) {
 			found++
 		}
 		pushed := 0
-		f := h.enter()
+		f := h.fronts.enter()
 		for f != nil && pushed < found && f.magazine(of[pushed]).push(items[pushed]) {
 			pushed++
 		}
-		h.leave(f)
+		h.fronts.leave(f)
 		for ; pushed < found; pushed++ {
 			h.put(of[pushed], items[pushed])
 		}

@@ -46,7 +46,6 @@ type depot struct {
 	slabs   int
 	free    int    // slots in slabs
 	changes uint32 // counted with -tags invariants only
-	calls   uint32 // of a hardened heap
 	_       [64]byte
 }
 
@@ -92,8 +91,9 @@ func (h *Heap) tryRefill(c, owner uint8, out []item) (n int, err error) {
 			}
 		}
 		if h.hard != nil {
-			out[0] = h.pick(c, d, d.partial[owner]-1)
-			return 1, nil
+			out[len(out)-n-1] = h.pick(c, d, d.partial[owner]-1)
+			n++
+			continue
 		}
 		n += h.carve(c, d, d.partial[owner]-1, out[:len(out)-n])
 	}

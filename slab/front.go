@@ -1,5 +1,11 @@
 package slab
 
+import (
+	"sync/atomic"
+
+	"github.com/seed-9a6c551e/offheap/internal/procpin"
+)
+
 // fullMagazine is the most slots that a magazine holds; those of large slots hold fewer, see
 // class.most.
 const fullMagazine = 128
@@ -26,15 +32,30 @@ type magazine struct {
 	_     [48]byte
 }
 
-// open makes a front ready, or one that takes nothing.
-func (f *front) open(closed bool) *front {
+// open makes a front ready whose magazines hold no more than most.
+func (f *front) open(most uint32) *front {
 	for c := range f.magazines {
-		if !closed {
-			f.magazines[c].most = classes[c].most
-		}
-		f.magazines[c].size = classes[c].size
+		f.magazines[c].most, f.magazines[c].size = min(classes[c].most, most), classes[c].size
 	}
 	return f
+}
+
+// fronts are those of the processors; the last is nil: see enter.
+type fronts [mostProcessors + 1]atomic.Pointer[front]
+
+// enterNew is enter that makes the front, if it can.
+func (fs *fronts) enterNew(most uint32) *front {
+	f := fs.enter()
+	if f != nil {
+		return f
+	}
+	fs.leave(f)
+	pid := procpin.Pin()
+	procpin.Unpin()
+	if pid < mostProcessors {
+		fs[pid].CompareAndSwap(nil, new(front).open(most))
+	}
+	return fs.enter() // nil, if the goroutine has moved to another processor by now that has none
 }
 
 func (f *front) magazine(c uint8) *magazine { return &f.magazines[c%mostClasses] }

@@ -12,8 +12,8 @@ func (*frontLock) Unlock() {}
 
 // enter pins the goroutine and returns its processor's front, nil where it has none yet. Until
 // leave nothing may block, allocate or touch user memory.
-func (h *Heap) enter() *front {
-	return h.fronts[min(uint(procpin.Pin()), mostProcessors)].Load()
+func (fs *fronts) enter() *front {
+	return fs[min(uint(procpin.Pin()), mostProcessors)].Load()
 }
 
-func (h *Heap) leave(*front) { procpin.Unpin() }
+func (*fronts) leave(*front) { procpin.Unpin() }

@@ -11,10 +11,10 @@ import (
 // frontLock makes visible to the race detector what the pin guarantees, and it does not know.
 type frontLock struct{ sync.Mutex }
 
-func (h *Heap) enter() *front {
+func (fs *fronts) enter() *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
-	at := &h.fronts[min(uint(pid), mostProcessors)]
+	at := &fs[min(uint(pid), mostProcessors)]
 	f := at.Load()
 	if f != nil {
 		f.lock.Lock()
@@ -26,7 +26,7 @@ func (h *Heap) enter() *front {
 	return f
 }
 
-func (h *Heap) leave(f *front) {
+func (*fronts) leave(f *front) {
 	if f != nil {
 		f.lock.Unlock()
 	}

@@ -1,19 +1,20 @@
 package slab
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"math"
 	"math/bits"
 	mathrand "math/rand/v2"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// hardened is what a heap of Config.Hardened has on top. It has no magazines: every call goes to
-// the depot, under its lock.
+// hardened is what a heap of Config.Hardened has on top. Its processors have two fronts each, one of
+// slots that were taken at random and one of those that were freed, which go into quarantine
+// together.
 //
 //	        the object, as long as it was asked for
 //	       ┌──────────────────────────┬────────┐
@@ -27,23 +28,26 @@ import (
 //	└────────────────┴─────────┴────────────────┴─────────┴─ ─
 type hardened struct {
 	secret uint64 // of the canaries
-	poison uint64
+	poison [4096]byte     // random; what is longer is filled with it again and again
 	sizes  unsafe.Pointer // see meta
 
-	withheld [mostClasses]quarantine // the locks of the depots guard them
+	stock, freed fronts
+	withheld     [mostClasses]quarantine // the locks of the depots guard them
 }
+
+// hardenedMagazine is how many slots a magazine holds at most. The fewer, the more random they are.
+const hardenedMagazine = 32
 
 // canarySize is the least bytes behind an object that are checked.
 const canarySize = 8
 
 func openHardened(m *meta) *hardened {
-	var random [16]byte
-	rand.Read(random[:]) // does not fail
-	return &hardened{
-		secret: binary.LittleEndian.Uint64(random[:]),
-		poison: binary.LittleEndian.Uint64(random[8:]),
-		sizes:  m.sizes.base,
-	}
+	k := &hardened{sizes: m.sizes.base}
+	var secret [8]byte
+	rand.Read(secret[:]) // does not fail
+	rand.Read(k.poison[:])
+	k.secret = binary.LittleEndian.Uint64(secret[:])
+	return k
 }
 
 // size is where the heap keeps for a slot what was asked for, and 1; 0 if it was never handed out.
@@ -82,6 +86,31 @@ func changed(b []byte, pattern uint64) int {
 	return -1
 }
 
+// cover and differs are paint and changed for a longer pattern: with the widest stores and loads that
+// there are, since most of what is freed is not in the cache.
+func cover(b []byte, pattern *[4096]byte) {
+	for len(b) > 0 {
+		b = b[copy(b, pattern[:]):]
+	}
+}
+
+func differs(b []byte, pattern *[4096]byte) int {
+	for i := 0; i < len(b); i += len(pattern) {
+		part := b[i:min(i+len(pattern), len(b))]
+		if bytes.Equal(part, pattern[:len(part)]) {
+			continue
+		}
+		for j, x := range part {
+			if x != pattern[j] {
+				return i + j
+			}
+		}
+	}
+	return -1
+}
+
+var zeroes [4096]byte
+
 // slot is all of an item's slot.
 func (h *Heap) slot(c uint8, it item) []byte {
 	return unsafe.Slice((*byte)(h.at(it)), classes[c].size)
@@ -99,44 +128,47 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	}
 	slot, asked := h.slot(c, it), h.hard.size(it.state())
 	clean = *asked == 0
-	what, pattern := "memory was written to after it was freed", h.hard.poison
+	what, pattern := "memory was written to after it was freed", &h.hard.poison
 	if clean {
-		what, pattern = "memory was written to that was never handed out", 0
+		what, pattern = "memory was written to that was never handed out", &zeroes
 	}
-	if i := changed(slot, pattern); i >= 0 {
+	if i := differs(slot, pattern); i >= 0 {
 		panic(h.violation("Alloc", what, unsafe.Pointer(&slot[i]))) // nobody gets the slot any more
 	}
 	paint(slot[size:], h.hard.canary(unsafe.Pointer(&slot[0])))
 	*asked = uint32(size) + 1
-	*h.state(it.state()) = stateLive
+	if !h.claim(it) {
+		panic(h.freedTwice(it))
+	}
 	return slot[:size:size], clean, nil
 }
 
-// takeHardened takes a random free slot out of its slab.
+// takeHardened takes a free slot that was chosen at random.
 func (h *Heap) takeHardened(c uint8) (it item, err error) {
-	d := &h.depots[c]
-	d.mu.Lock()
-	first := d.partial[processors]
-	if first != 0 {
-		it = h.pick(c, d, first-1)
+	ok := false
+	f := h.hard.stock.enter()
+	if f != nil {
+		it, ok = f.magazine(c).pop()
 	}
-	look := d.look()
-	d.mu.Unlock()
-	if look {
-		h.mayDecay(nil)
+	h.hard.stock.leave(f)
+	if ok {
+		return it, nil
 	}
-	if first == 0 {
-		var one [1]item
-		_, err = h.refill(c, processors, one[:])
-		it = one[0]
+	h.mayDecay(nil)
+	var items [hardenedMagazine]item
+	n, err := h.refill(c, processors, items[:max(min(classes[c].most, hardenedMagazine), 1)])
+	if err != nil {
+		return 0, err
 	}
-	return it, err
-}
-
-// look is true now and then: asking for the time takes longer than most of a call.
-func (d *depot) look() bool {
-	d.calls++
-	return d.calls%64 == 0
+	n--
+	stocked := 0
+	f = h.hard.stock.enterNew(hardenedMagazine)
+	if f != nil {
+		stocked = f.magazine(c).stock(items[:n])
+	}
+	h.hard.stock.leave(f)
+	h.toQuarantine(c, items[stocked:n])
+	return items[n], nil
 }
 
 // freeHardened frees the object at p: its slot is withheld from reuse for a while.
@@ -150,39 +182,51 @@ func (h *Heap) freeHardened(p unsafe.Pointer) {
 	if i := changed(slot[asked:], h.hard.canary(p)); i >= 0 {
 		panic(h.overrun(p, asked+i))
 	}
-	if !h.claimHardened(it) { // of two that free it at the same time one is too late
-		h.freeOther(p)
-		return
-	}
-	paint(slot, h.hard.poison)
-	d := &h.depots[c]
-	d.mu.Lock()
-	if home, ok := h.hard.withheld[c].swap(it, withheldSlots(c)); ok {
-		h.bringHome(c, d, []item{home})
-	}
-	look := d.look()
-	d.mu.Unlock()
-	if look {
-		h.mayDecay(nil)
+	*h.state(it.state()) = stateCached
+	cover(slot, &h.hard.poison)
+	f := h.hard.freed.enter()
+	ok = f != nil && f.magazine(c).push(it)
+	h.hard.freed.leave(f)
+	if !ok {
+		h.putHardened(c, it)
 	}
 }
 
-// claimHardened makes a cached slot of an object; false if it is none.
-func (h *Heap) claimHardened(it item) bool {
-	i := it.state()
-	word := (*uint32)(unsafe.Pointer(h.state(i &^ 3))) // there is no exchange of bytes
-	for {
-		was := atomic.LoadUint32(word)
-		var states [4]uint8
-		binary.NativeEndian.PutUint32(states[:], was)
-		if states[i%4] != stateLive {
-			return false
+// putHardened withholds a slot and all that were freed on this processor.
+func (h *Heap) putHardened(c uint8, it item) {
+	h.mayDecay(nil)
+	var items [hardenedMagazine + 1]item
+	items[0] = it
+	n := 1
+	f := h.hard.freed.enterNew(hardenedMagazine)
+	for f != nil {
+		it, ok := f.magazine(c).pop()
+		if !ok {
+			break
 		}
-		states[i%4] = stateCached
-		if atomic.CompareAndSwapUint32(word, was, binary.NativeEndian.Uint32(states[:])) {
-			return true
+		items[n] = it
+		n++
+	}
+	h.hard.freed.leave(f)
+	h.toQuarantine(c, items[:n])
+}
+
+func (h *Heap) toQuarantine(c uint8, items []item) {
+	if len(items) == 0 {
+		return
+	}
+	d := &h.depots[c]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var home [hardenedMagazine + 1]item
+	n := 0
+	for _, it := range items {
+		if out, ok := h.hard.withheld[c].swap(it, withheldSlots(c)); ok {
+			home[n] = out
+			n++
 		}
 	}
+	h.bringHome(c, d, home[:n])
 }
 
 // roomFor is how long the region of a large object is, and place where in it the object starts: its
@@ -289,8 +333,8 @@ type quarantine struct {
 }
 
 const (
-	withheldBytes = 256 << 10 // of a class, for each of both halves
-	withheldMost  = 512       // slots
+	withheldBytes = 16 << 10 // of a class, for each of both halves: the caches should hold them
+	withheldMost  = 512      // slots
 )
 
 func withheldSlots(c uint8) int { return max(min(withheldBytes/int(classes[c].size), withheldMost), 1) }

@@ -21,7 +21,9 @@ func (h *Heap) Local() *Local {
 	h.usable("Local")
 	h.mu.Lock()
 	l := &Local{heap: h, owner: uint8(1 + h.opened%(owners-1))}
-	l.front.open(h.hard != nil)
+	if h.hard == nil {
+		l.front.open(fullMagazine)
+	}
 	h.opened++
 	h.locals[l] = struct{}{}
 	h.mu.Unlock()

@@ -109,9 +109,11 @@ func (h *Heap) kept() (bytes int) {
 // emptyProcessors brings home what all processors hold.
 func (h *Heap) emptyProcessors() {
 	var taken []*front
-	for i := range h.fronts {
-		if f := h.fronts[i].Swap(nil); f != nil {
-			taken = append(taken, f)
+	for fs := range h.allFronts() {
+		for i := range fs {
+			if f := fs[i].Swap(nil); f != nil {
+				taken = append(taken, f)
+			}
 		}
 	}
 	if len(taken) == 0 {

@@ -56,8 +56,8 @@
 // With Config.Hardened, a write to any byte between the end of an object and that of its slot is
 // found when the object is freed, and one to the bytes before it when the object is that these are
 // behind. What was freed is filled with a random pattern, and no slot is handed out again before
-// others were freed since (512 of them, fewer of large ones): a write to it meanwhile is found when
-// the slot is handed out again, and a second Free is always found until then. Slots are handed out
+// others of its size were freed since (16 KiB of them, 512 at most): a write to it meanwhile is
+// found when the slot is handed out again, and a second Free until then. Slots are handed out
 // in a random order, the memory behind each slab is inaccessible, and so is that of slabs that are
 // empty. Large objects end where inaccessible memory begins, as far as their alignment allows. The
 // capacity of an object is its length. What it does not find: a write that is the same as what was
@@ -78,6 +78,7 @@ package slab
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -125,7 +126,7 @@ type Heap struct {
 	looked  atomic.Uint32 // when mayDecay looked last
 	emptied atomic.Uint32 // when reclaim emptied the processors last
 
-	fronts  [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
+	fronts  fronts
 	depots  [mostClasses]depot
 	space   space
 	large   largeObjects
@@ -184,8 +185,10 @@ func (h *Heap) Close() error {
 	}
 	// Every fast path misses from here on, and the slow paths say why.
 	h.edge.Store(0)
-	for i := range h.fronts {
-		h.fronts[i].Store(nil)
+	for fs := range h.allFronts() {
+		for i := range fs {
+			fs[i].Store(nil)
+		}
 	}
 	h.mu.Lock()
 	for l := range h.locals {
@@ -194,6 +197,15 @@ func (h *Heap) Close() error {
 	clear(h.locals)
 	h.mu.Unlock()
 	return errors.Join(h.large.close(), h.region.Close(), h.meta.region.Close())
+}
+
+// allFronts iterates over the sets of fronts that there are.
+func (h *Heap) allFronts() iter.Seq[*fronts] {
+	return func(yield func(*fronts) bool) {
+		if yield(&h.fronts) && h.hard != nil && yield(&h.hard.stock) {
+			yield(&h.hard.freed)
+		}
+	}
 }
 
 func (h *Heap) entry(unit uintptr) *entry {

@@ -89,9 +89,11 @@ func (h *Heap) held() (n [mostClasses]int) {
 }
 
 func (h *Heap) heldByProcessors(n *[mostClasses]int) {
-	for i := range h.fronts {
-		if f := h.fronts[i].Load(); f != nil {
-			f.count(n)
+	for fs := range h.allFronts() {
+		for i := range fs {
+			if f := fs[i].Load(); f != nil {
+				f.count(n)
+			}
 		}
 	}
 }
