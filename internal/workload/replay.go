@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/slab"
 )
@@ -80,16 +81,15 @@ func (r Replay) Run(t *Trace) (out Replayed, err error) {
 	} else if r.Kind != "go" {
 		return out, fmt.Errorf("workload: there is no allocator %q", r.Kind)
 	}
-	objects := make([][]byte, t.Objects)
-	run := &replayRun{a: a, objects: objects, verify: r.Verify}
+	run := &replayRun{a: a, objects: objectsInRAM(t.Objects), verify: r.Verify}
 	before := restartPeak()
 	from := readCollector()
 	begin := time.Now()
 	if r.Threads {
 		err = run.threads(t)
 	} else {
-		for _, op := range t.Ops {
-			if err = run.op(op); err != nil {
+		for i := range t.Ops {
+			if err = run.op(&t.Ops[i]); err != nil {
 				break
 			}
 		}
@@ -105,9 +105,9 @@ func (r Replay) Run(t *Trace) (out Replayed, err error) {
 	if heap != nil {
 		out.LiveBytes = heap.Stats().Live
 	}
-	for i, b := range objects {
-		if b != nil {
-			if err := run.op(TraceOp{Op: 'f', Object: uint32(i)}); err != nil {
+	for i, size := range t.left() {
+		if run.objects[i] != nil {
+			if err := run.op(&TraceOp{Op: 'f', Object: uint32(i), Was: size}); err != nil {
 				return out, err
 			}
 		}
@@ -122,12 +122,12 @@ func (r Replay) Run(t *Trace) (out Replayed, err error) {
 
 type replayRun struct {
 	a       replayed
-	objects [][]byte
+	objects []object
 	verify  bool
 }
 
-func (r *replayRun) op(op TraceOp) error {
-	at := func() *[]byte { return &r.objects[op.Object] }
+func (r *replayRun) op(op *TraceOp) error {
+	at := &r.objects[op.Object]
 	switch op.Op {
 	case 'm', 'c':
 		b, err := r.a.alloc(op.Size, op.Align, op.Op == 'c')
@@ -142,24 +142,25 @@ func (r *replayRun) op(op TraceOp) error {
 			}
 		}
 		r.fill(op.Object, b, 0)
-		*at() = b
+		*at = unsafe.SliceData(b)
 	case 'r':
-		old := len(*at())
-		b, err := r.a.realloc(*at(), op.Size)
+		b, err := r.a.realloc(bytesAt(*at, op.Was), op.Size)
 		if err != nil {
 			return fmt.Errorf("replay: object %d to %d bytes: %w", op.Object, op.Size, err)
 		}
-		*at() = b
-		if err := r.look(op.Object, b[:min(old, op.Size)]); err != nil {
+		*at = unsafe.SliceData(b)
+		kept := min(op.Was, op.Size)
+		if err := r.look(op.Object, b[:kept]); err != nil {
 			return err
 		}
-		r.fill(op.Object, b, min(old, op.Size))
+		r.fill(op.Object, b, kept)
 	case 'f':
-		if err := r.look(op.Object, *at()); err != nil {
+		b := bytesAt(*at, op.Was)
+		if err := r.look(op.Object, b); err != nil {
 			return err
 		}
-		r.a.free(*at())
-		*at() = nil
+		r.a.free(b)
+		*at = nil
 	}
 	return nil
 }
@@ -198,7 +199,8 @@ func (r *replayRun) threads(t *Trace) error {
 	var wg sync.WaitGroup
 	for _, ops := range t.byThread() {
 		wg.Go(func() {
-			for _, op := range ops {
+			for i := range ops {
+				op := &ops[i]
 				if op.Op == 'x' {
 					continue
 				}

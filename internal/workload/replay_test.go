@@ -70,7 +70,7 @@ func TestReadTrace(t *testing.T) {
 	if err != nil || trace.Objects != 2 || trace.Threads != 2 || len(trace.Ops) != 5 {
 		t.Fatalf("%+v, %v", trace, err)
 	}
-	if op := trace.Ops[2]; op != (TraceOp{Op: 'r', Thread: 1, Object: 0, Turn: 1, Size: 200}) {
+	if op := trace.Ops[2]; op != (TraceOp{Op: 'r', Thread: 1, Object: 0, Turn: 1, Size: 200, Was: 100}) {
 		t.Errorf("%+v", op)
 	}
 	for line, want := range map[string]string{

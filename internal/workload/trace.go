@@ -24,6 +24,7 @@ type TraceOp struct {
 	Object uint32 // from 0 on, likewise; never used again
 	Turn   uint32 // which of the object's operations it is, from 0 on
 	Size   int
+	Was    int // the object's size before, where it is resized or freed
 	Align  int // 0 for the default
 }
 
@@ -68,6 +69,7 @@ type traceParser struct {
 
 type tracedObject struct {
 	number, turns uint32
+	size          int
 	freed         bool
 }
 
@@ -111,8 +113,9 @@ func (p *traceParser) line(line string) error {
 		case o.freed:
 			return fmt.Errorf("object %d was freed before", v[1])
 		}
-		op.Object, op.Turn = o.number, o.turns
+		op.Object, op.Turn, op.Was = o.number, o.turns, o.size
 		o.turns++
+		o.size = op.Size
 		o.freed = op.Op == 'f'
 	}
 	p.trace.Ops = append(p.trace.Ops, op)
@@ -169,6 +172,17 @@ func (t *Trace) Count() (c TraceCounts) {
 	}
 	c.Ops, c.Threads, c.LiveAtEnd, c.DistinctSizes = len(t.Ops), t.Threads, objects, len(distinct)
 	return c
+}
+
+// left returns the size of each object after the last of its operations.
+func (t *Trace) left() []int {
+	sizes := make([]int, t.Objects)
+	for _, op := range t.Ops {
+		if op.Op != 'x' {
+			sizes[op.Object] = op.Size
+		}
+	}
+	return sizes
 }
 
 // byThread returns the operations of each thread, in order.
