@@ -27,7 +27,7 @@ import (
 //	│      slab      │  guard  │      slab      │  guard  │     a guard is a unit that is never committed
 //	└────────────────┴─────────┴────────────────┴─────────┴─ ─
 type hardened struct {
-	secret uint64 // of the canaries
+	secret uint64         // of the canaries
 	poison [4096]byte     // random; what is longer is filled with it again and again
 	sizes  unsafe.Pointer // see meta
 

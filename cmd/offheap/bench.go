@@ -22,8 +22,13 @@ Labels:
   C5           the arena: allocate objects of 16, 32 and 64 bytes and write to each; in 1 MiB
                that is in the cache (hot), in 256 MiB of fresh memory (fresh), in the same again
                after a reset (reset), and in fresh memory with huge pages (thp)
+  fleet        sizes and lifetimes as Google publishes them: 256 MiB of objects, then 5 million
+               more while others die, for each table tcmalloc_N.csv in the folder that -sizes
+               names; its lines are size,alloc_rate,num_live; objects above 1 MiB are left out
+  growth       C1t1 with 1,000 live objects, and ten times as many, up to 10 million (4 GB)
+  gc           forced collections without objects and with 20 million of 64 bytes (2 GB)
 
-C1 to C4 time a slab.Heap whose memory is not zeroed, which is what malloc does.`
+All but C5 time a slab.Heap whose memory is not zeroed, which is what malloc does.`
 
 // figure is one result: its key, as the drivers for other allocators write it, and its value.
 type figure struct {
@@ -40,12 +45,13 @@ type result struct {
 }
 
 func bench(args []string, stdout, stderr io.Writer) int {
-	f := newFlags("bench [-local | -goheap | -zero] [-kv | -json] LABEL", benchAbout, stdout, stderr)
+	f := newFlags("bench [-local | -goheap | -zero] [-kv | -json] [-sizes DIR] LABEL", benchAbout, stdout, stderr)
 	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for other allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
 	local := f.Bool("local", false, "time a slab.Local for each goroutine")
 	goHeap := f.Bool("goheap", false, "time the Go heap")
 	zero := f.Bool("zero", false, "time a slab.Heap that hands out zeroed memory")
+	sizes := f.String("sizes", "", "for fleet: the `folder` of the tables")
 	if status, ok := f.parse(args, 1); !ok {
 		return status
 	}
@@ -56,10 +62,11 @@ func bench(args []string, stdout, stderr io.Writer) int {
 			chosen++
 		}
 	}
-	measure := benches[f.Arg(0)]
+	labels := benches(*sizes, stderr)
+	measure := labels[f.Arg(0)]
 	switch {
 	case f.NArg() == 0:
-		return f.refuse("which label? There are %s", strings.Join(slices.Sorted(maps.Keys(benches)), ", "))
+		return f.refuse("which label? There are %s", strings.Join(slices.Sorted(maps.Keys(labels)), ", "))
 	case measure == nil:
 		return f.refuse("there is no label %q", f.Arg(0))
 	case *kv && *asJSON:
@@ -68,6 +75,12 @@ func bench(args []string, stdout, stderr io.Writer) int {
 		return f.refuse("-local, -goheap and -zero exclude one another")
 	case chosen > 0 && f.Arg(0) == "C5":
 		return f.refuse("C5 is about the arena alone")
+	case (f.Arg(0) == "fleet") != (*sizes != ""):
+		return f.refuse("fleet needs -sizes, the folder of the tables tcmalloc_N.csv, and no other label does")
+	case *sizes != "":
+		if err := checkFolder(*sizes); err != nil {
+			return f.refuse("%v", err)
+		}
 	}
 	show, done := newProgress(stderr, "")
 	var all []result
@@ -94,17 +107,23 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-// benches are the benchmarks by label. Each reports its rows as they are done.
-var benches = map[string]func(kind string, show workload.Progress, report func(result)) error{
-	"C1t1":  churn(1),
-	"C1t2":  churn(2),
-	"C2uni": cross(false),
-	"C2bi":  cross(true),
-	"C2ph":  phased,
-	"C3":    fixed,
-	"C4r":   phases(false),
-	"C4c":   phases(true),
-	"C5":    bumps,
+// benches are the benchmarks by label. Each reports its rows as they are done. sizes is the folder
+// of tables for the one that needs it; what is left out is said on stderr.
+func benches(sizes string, stderr io.Writer) map[string]func(kind string, show workload.Progress, report func(result)) error {
+	return map[string]func(string, workload.Progress, func(result)) error{
+		"C1t1":   churn(1),
+		"C1t2":   churn(2),
+		"C2uni":  cross(false),
+		"C2bi":   cross(true),
+		"C2ph":   phased,
+		"C3":     fixed,
+		"C4r":    phases(false),
+		"C4c":    phases(true),
+		"C5":     bumps,
+		"fleet":  fleet(sizes),
+		"growth": growth(stderr),
+		"gc":     collections,
+	}
 }
 
 func churn(goroutines int) func(string, workload.Progress, func(result)) error {
@@ -161,6 +180,35 @@ func bumps(_ string, show workload.Progress, report func(result)) error {
 		report(result{fmt.Sprintf("size=%d", b.Size), []figure{
 			{"hot", b.Hot}, {"fresh256M", b.Fresh}, {"reset256M", b.Reset}, {"thp256M", b.Huge},
 		}, "", b})
+	})
+}
+
+func fleet(sizes string) func(string, workload.Progress, func(result)) error {
+	return func(kind string, show workload.Progress, report func(result)) error {
+		return workload.MeasureFleet(kind, sizes, show, func(x workload.Fleet) {
+			report(result{fmt.Sprintf("table=%s", x.Table), []figure{
+				{"ns_fill", x.NsFill}, {"ns_op", x.NsOp}, {"live_MB", x.LiveMB}, {"peak_MB", x.PeakMB}, {"peak_ratio", x.PeakRatio},
+			}, fmt.Sprintf("state=%016x sum=%d", x.State, x.Sum), x})
+		})
+	}
+}
+
+func growth(stderr io.Writer) func(string, workload.Progress, func(result)) error {
+	return func(kind string, show workload.Progress, report func(result)) error {
+		return workload.MeasureGrowth(kind, show, func(g workload.Growth) {
+			report(result{fmt.Sprintf("live=%d", g.Live), []figure{{"ns_op", g.NsOp}, {"peak_ratio", g.PeakRatio}},
+				fmt.Sprintf("state=%016x", g.State), g})
+		}, func(why error) { fmt.Fprintf(stderr, "offheap bench: %v\n", why) })
+	}
+}
+
+func collections(kind string, show workload.Progress, report func(result)) error {
+	return workload.MeasureGC(kind, show, func(g workload.GC) {
+		name := "row=empty"
+		if g.Objects > 0 {
+			name = "row=objects"
+		}
+		report(result{name, []figure{{"gc_ms", g.Ms}, {"gc_cpu_ms", g.CPUMs}, {"rss_MB", g.RSSMB}}, "", g})
 	})
 }
 

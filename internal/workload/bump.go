@@ -9,7 +9,6 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Bump is what an allocation and an eight-byte store into it take, in nanoseconds.
@@ -69,9 +68,8 @@ func MeasureBump(progress Progress, report func(Bump)) (err error) {
 			err = e
 		}
 	}()
-	v := vm.Probe()
-	if ram := min(v.CgroupLimit, v.PhysicalSize); ram < 4*bumpFresh {
-		return fmt.Errorf("bump: the benchmark takes %d bytes of memory, and there are %d", 4*bumpFresh, ram)
+	if err := roomFor(4 * bumpFresh); err != nil {
+		return err
 	}
 	if err := warmUp(2 * bumpFresh); err != nil {
 		return err

@@ -22,10 +22,10 @@ const (
 
 // MeasureChurn replaces one of 100,000 objects at random, 50 million times, on each goroutine.
 func MeasureChurn(kind string, goroutines int) (c Churn, err error) {
-	return measureChurn(kind, goroutines, churnOps)
+	return measureChurn(kind, goroutines, churnLive, churnOps)
 }
 
-func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
+func measureChurn(kind string, goroutines, objects, ops int) (c Churn, err error) {
 	source, done, err := sources(kind)
 	if err != nil {
 		return c, err
@@ -33,7 +33,7 @@ func measureChurn(kind string, goroutines, ops int) (c Churn, err error) {
 	defer done()
 	workers := make([]churner, goroutines)
 	for i := range workers {
-		workers[i] = churner{slots: objectsInRAM(churnLive), kinds: make([]uint8, churnLive), state: splitmix(1000 + i)}
+		workers[i] = churner{slots: objectsInRAM(objects), kinds: make([]uint8, objects), state: splitmix(1000 + i)}
 		clear(workers[i].kinds)
 	}
 	before := status("VmRSS:")

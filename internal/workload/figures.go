@@ -3,6 +3,7 @@ package workload
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Figures are what was measured of one side. Bytes are -1 where the system does not tell.
@@ -110,6 +112,15 @@ func (f *Figures) remembered() {
 
 	u := guard.Usage()
 	f.ReservedBytes, f.CommittedBytes, f.ResidentBytes, f.LiveBytes = u.Reserved, u.Committed, u.Resident, u.Live
+}
+
+// roomFor is an error where the machine, or the cgroup, has less memory than a benchmark takes.
+func roomFor(bytes int) error {
+	v := vm.Probe()
+	if ram := min(v.CgroupLimit, v.PhysicalSize); ram < uint64(bytes) {
+		return fmt.Errorf("the benchmark takes %d bytes of memory, and there are %d: %w", bytes, ram, guard.ErrNoMemory)
+	}
+	return nil
 }
 
 // restartPeak gives back what the Go heap does not use, lets the high-water mark start anew, where

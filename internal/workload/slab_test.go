@@ -27,11 +27,11 @@ func TestAllocatorBenchmarks(t *testing.T) {
 	const n = 200_000
 	var first []uint64
 	for _, kind := range []string{"go", "heap", "local", "zero", "hardened"} {
-		one, err := measureChurn(kind, 1, n)
+		one, err := measureChurn(kind, 1, churnLive, n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		two, err := measureChurn(kind, 2, n)
+		two, err := measureChurn(kind, 2, churnLive, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,35 @@ func TestAllocatorBenchmarks(t *testing.T) {
 			t.Errorf("%s: %v, want %v; %+v %+v %+v", kind, got, first, one, way, turns)
 		}
 	}
-	if _, err := measureChurn("none", 1, n); err == nil {
+	if _, err := measureChurn("none", 1, churnLive, n); err == nil {
+		t.Error("an allocator that there is not")
+	}
+}
+
+// TestGrowth runs short forms of the churn with few and with many objects: all allocators do the
+// same, and every object that is asked for is live.
+func TestGrowth(t *testing.T) {
+	var first []float64
+	for _, kind := range []string{"go", "heap", "local", "zero"} {
+		var got []float64
+		for _, live := range []int{1000, 50_000} {
+			c, err := measureChurn(kind, 1, live, 20_000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mean := c.LiveMB * 1e6 / float64(live); mean < 150 || mean > 190 {
+				t.Errorf("%s: %d objects of %.1f bytes in the mean, want 170.7", kind, live, mean)
+			}
+			got = append(got, c.LiveMB, float64(c.State))
+		}
+		if first == nil {
+			first = got
+		}
+		if !slices.Equal(got, first) {
+			t.Errorf("%s: %v, want %v", kind, got, first)
+		}
+	}
+	if err := MeasureGrowth("none", quiet, func(Growth) {}, func(error) {}); err == nil {
 		t.Error("an allocator that there is not")
 	}
 }
