@@ -115,9 +115,9 @@ func (f *Figures) remembered() {
 }
 
 // roomFor is an error where the machine, or the cgroup, has less memory than a benchmark takes.
-func roomFor(bytes int) error {
+func roomFor(bytes uint64) error {
 	v := vm.Probe()
-	if ram := min(v.CgroupLimit, v.PhysicalSize); ram < uint64(bytes) {
+	if ram := min(v.CgroupLimit, v.PhysicalSize); ram < bytes {
 		return fmt.Errorf("the benchmark takes %d bytes of memory, and there are %d: %w", bytes, ram, guard.ErrNoMemory)
 	}
 	return nil

@@ -27,7 +27,7 @@ func MeasureGC(kind string, progress Progress, report func(GC)) error {
 }
 
 func measureGC(kind string, n int, progress Progress, report func(GC)) error {
-	if err := roomFor(n * 100); err != nil { // 64 and 8, and what the allocator takes
+	if err := roomFor(uint64(n) * 100); err != nil { // 64 and 8, and what the allocator takes
 		return err
 	}
 	source, done, err := sources(kind)

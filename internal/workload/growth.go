@@ -16,7 +16,7 @@ func MeasureGrowth(kind string, progress Progress, report func(Growth), leftOut 
 	steps := []int{1000, 10_000, 100_000, 1_000_000, 10_000_000}
 	for i, live := range steps {
 		progress("growth", i, len(steps))
-		need := live * 400 // 171 for the object, 9 for the harness, and as much again
+		need := uint64(live) * 400 // 171 for the object, 9 for the harness, and as much again
 		if kind == "go" {
 			need *= 2 // garbage waits for the collector
 		}
