@@ -47,6 +47,13 @@ var sizeOf = func() (table [256]int) {
 
 func drawKind(r uint64) uint8 { return drawnKind[r%1024] }
 
+// Draw is a step of the generator for the benchmarks of other modules: one of n places, and the
+// size of the object that goes there.
+func Draw(state *uint64, n int) (place uint32, size int) {
+	r := (*splitmix)(state).next()
+	return below(r, n), sizeOf[drawKind(r)]
+}
+
 // shuffled is a permutation of [0, n) (Fisher-Yates).
 func shuffled(n int, seed splitmix) []uint32 {
 	perm := make([]uint32, n)
