@@ -1,0 +1,225 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// compare runs a benchmark for each peer that can do it.
+func compare(b *testing.B, can func(peer) bool, run func(b *testing.B, open func() allocator)) {
+	for _, p := range peers {
+		if can(p) {
+			b.Run("peer="+p.name, func(b *testing.B) { run(b, p.open(b)) })
+		}
+	}
+}
+
+func BenchmarkPair64(b *testing.B) { pair(b, 64) }
+func BenchmarkPair1K(b *testing.B) { pair(b, 1024) }
+
+// pair allocates an object, writes 8 bytes and frees it.
+func pair(b *testing.B, size int) {
+	can := func(p peer) bool { return p.size == 0 || p.size == size }
+	compare(b, can, func(b *testing.B, open func() allocator) {
+		from := open()
+		for i := range b.N {
+			object := from.Alloc(size)
+			binary.LittleEndian.PutUint64(object, uint64(i))
+			if len(object) != size || binary.LittleEndian.Uint64(object) != uint64(i) {
+				b.Fatal("the object is not what it should be")
+			}
+			from.Free(object)
+		}
+	})
+}
+
+// stamp writes to both ends of an object, so that one that overlaps it does not go unnoticed.
+func stamp(object []byte, id byte) { object[0], object[len(object)-1] = id, id }
+
+func stamped(object []byte, id byte) bool { return object[0] == id && object[len(object)-1] == id }
+
+// BenchmarkChurn replaces one of 100,000 objects at random.
+func BenchmarkChurn(b *testing.B) {
+	can := func(p peer) bool { return p.size == 0 }
+	compare(b, can, func(b *testing.B, open func() allocator) { churn(b, open, 1) })
+}
+
+// BenchmarkChurnTwo does so on two goroutines, with 100,000 objects each. An operation is one of
+// either: with no contention it takes half the time of BenchmarkChurn's.
+func BenchmarkChurnTwo(b *testing.B) {
+	can := func(p peer) bool { return p.size == 0 }
+	compare(b, can, func(b *testing.B, open func() allocator) { churn(b, open, 2) })
+}
+
+const live = 100_000
+
+// churner is one goroutine's objects.
+type churner struct {
+	from  allocator
+	slots [][]byte
+	state uint64
+	_     [128]byte // what is behind is another goroutine's to write
+}
+
+func churn(b *testing.B, open func() allocator, goroutines int) {
+	workers := make([]churner, goroutines)
+	for i := range workers {
+		workers[i] = churner{from: open(), slots: make([][]byte, live), state: uint64(1000 + i)}
+		clear(workers[i].slots) // in RAM from here on
+	}
+	debug.FreeOSMemory() // what a shorter run left
+	memory := watch(b)
+	var filled, done sync.WaitGroup
+	start := make(chan struct{})
+	for i := range workers {
+		filled.Add(1)
+		done.Go(func() {
+			w := &workers[i]
+			w.fill()
+			filled.Done()
+			<-start
+			w.run((b.N + i) / goroutines)
+		})
+	}
+	filled.Wait()
+	b.ResetTimer()
+	close(start)
+	done.Wait()
+	b.StopTimer()
+	total := 0
+	for i := range workers {
+		n, err := workers[i].drain()
+		must(b, err)
+		total += n
+	}
+	memory.report(total)
+}
+
+func (w *churner) fill() {
+	for i := range w.slots {
+		_, size := workload.Draw(&w.state, live)
+		w.slots[i] = w.from.Alloc(size)
+		stamp(w.slots[i], byte(i))
+	}
+}
+
+func (w *churner) run(n int) {
+	for range n {
+		i, size := workload.Draw(&w.state, live)
+		w.from.Free(w.slots[i])
+		object := w.from.Alloc(size)
+		stamp(object, byte(i))
+		w.slots[i] = object
+	}
+}
+
+// drain frees all objects and returns how many bytes they had. It is an error if they overlapped.
+func (w *churner) drain() (total int, err error) {
+	for i, object := range w.slots {
+		if !stamped(object, byte(i)) {
+			err = fmt.Errorf("object %d of %d bytes was overwritten", i, len(object))
+		}
+		total += len(object)
+	}
+	for _, object := range w.slots {
+		w.from.Free(object)
+	}
+	clear(w.slots) // their addresses may be the Go heap's before long
+	return total, err
+}
+
+// BenchmarkHandOver allocates on one goroutine and frees on another.
+func BenchmarkHandOver(b *testing.B) {
+	can := func(p peer) bool { return p.size == 0 && !p.apart }
+	compare(b, can, func(b *testing.B, open func() allocator) { must(b, handOver(open, b.N)) })
+}
+
+// batch is what goes from one goroutine to the other at a time.
+type batch struct {
+	objects [256][]byte
+	n       int
+}
+
+const batches = 16 // that are under way at most
+
+func handOver(open func() allocator, n int) (err error) {
+	full, empty := make(chan *batch, batches), make(chan *batch, batches)
+	for range batches {
+		empty <- new(batch)
+	}
+	producer, consumer := open(), open()
+	go func() {
+		defer close(full)
+		state := uint64(2000)
+		for n > 0 {
+			out := <-empty
+			out.n = min(n, len(out.objects))
+			for i := range out.objects[:out.n] {
+				_, size := workload.Draw(&state, live)
+				object := producer.Alloc(size)
+				stamp(object, byte(i))
+				out.objects[i] = object
+			}
+			n -= out.n
+			full <- out
+		}
+	}()
+	for in := range full {
+		for i, object := range in.objects[:in.n] {
+			if !stamped(object, byte(i)) {
+				err = fmt.Errorf("an object of %d bytes was overwritten", len(object))
+			}
+			consumer.Free(object)
+		}
+		empty <- in
+	}
+	return err
+}
+
+// peakMemory is how far the process grows during a benchmark. It is told only of the first that a
+// process runs: the next would find the memory that this one left behind.
+type peakMemory struct {
+	b      *testing.B
+	before int64 // bytes in RAM
+}
+
+var firstWatched string
+
+func watch(b *testing.B) peakMemory {
+	if firstWatched == "" {
+		firstWatched = b.Name()
+	}
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // the peak starts anew
+	return peakMemory{b, status("VmRSS:")}
+}
+
+func (m peakMemory) report(liveBytes int) {
+	if peak := status("VmHWM:"); peak > 0 && m.b.Name() == firstWatched {
+		m.b.ReportMetric(float64(peak-m.before)/float64(liveBytes), "peak-bytes/live-byte")
+	}
+}
+
+// status is a figure of /proc/self/status in bytes; 0 where there is none.
+func status(key string) int64 {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := bytes.Fields(lines.Bytes()); len(fields) == 3 && string(fields[0]) == key {
+			kib, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}

@@ -1,0 +1,203 @@
+// Package bench compares package slab with what else a Go program can get memory from without cgo.
+// It is a module of its own, so that those who use offheap need not have the peers.
+package bench
+
+import (
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/bytedance/gopkg/lang/mcache"
+	"github.com/dgraph-io/ristretto/v2/z"
+	"github.com/seed-9a6c551e/offheap/slab"
+	"modernc.org/memory"
+)
+
+// allocator is a peer as one goroutine uses it. All are called through this interface, which costs
+// all of them the same.
+type allocator interface {
+	Alloc(size int) []byte
+	Free(b []byte)
+}
+
+// peer is a way to get memory.
+type peer struct {
+	name   string
+	size   int  // the only one that it has; 0 if it has any
+	zeroes bool // what it hands out reads zero
+	apart  bool // what a goroutine allocated, only that one may free
+
+	// open makes the peer for one benchmark or test. What it returns makes an allocator for each goroutine.
+	open func(tb testing.TB) func() allocator
+}
+
+var peers = []peer{
+	{name: "slab.Local", open: openLocal},
+	{name: "slab.Heap", open: openHeap},
+	{name: "slab.Heap.zeroed", zeroes: true, open: openZeroed},
+	{name: "slab.Pool", size: 64, zeroes: true, open: openSlabPool[[64]byte]},
+	{name: "slab.Pool", size: 1024, zeroes: true, open: openSlabPool[[1024]byte]},
+	{name: "modernc", apart: true, open: openModernc},
+	{name: "modernc.mutex", open: openLockedModernc},
+	{name: "mcache", open: all(mcacheBytes{})},
+	{name: "sync.Pool", size: 64, open: openSyncPool[[64]byte]},
+	{name: "sync.Pool", size: 1024, open: openSyncPool[[1024]byte]},
+	{name: "z.Calloc", zeroes: true, open: all(calloc{})},
+	{name: "make", zeroes: true, open: all(goHeap{})},
+}
+
+// all opens a peer that is there already, the same for all goroutines.
+func all(a allocator) func(testing.TB) func() allocator {
+	return func(testing.TB) func() allocator { return func() allocator { return a } }
+}
+
+// must ends a test or benchmark that cannot go on.
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// slabHeap is slab's for any goroutine, as it comes.
+type slabHeap struct{ h *slab.Heap }
+
+func (s slabHeap) Alloc(size int) []byte { return s.h.AllocDirty(size) }
+func (s slabHeap) Free(b []byte)         { s.h.Free(b) }
+
+// zeroedHeap is slab's usual form.
+type zeroedHeap struct{ h *slab.Heap }
+
+func (s zeroedHeap) Alloc(size int) []byte { return s.h.Alloc(size) }
+func (s zeroedHeap) Free(b []byte)         { s.h.Free(b) }
+
+// slabLocal is slab's for one goroutine.
+type slabLocal struct{ l *slab.Local }
+
+func (s slabLocal) Alloc(size int) []byte { return s.l.AllocDirty(size) }
+func (s slabLocal) Free(b []byte)         { s.l.Free(b) }
+
+func heap(tb testing.TB) *slab.Heap {
+	h, err := slab.Open(slab.Config{Name: "bench"})
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, h.Close()) })
+	return h
+}
+
+func openHeap(tb testing.TB) func() allocator {
+	h := heap(tb)
+	return func() allocator { return slabHeap{h} }
+}
+
+func openZeroed(tb testing.TB) func() allocator {
+	h := heap(tb)
+	return func() allocator { return zeroedHeap{h} }
+}
+
+func openLocal(tb testing.TB) func() allocator {
+	h := heap(tb)
+	return func() allocator {
+		l := h.Local()
+		tb.Cleanup(func() { must(tb, l.Close()) })
+		return slabLocal{l}
+	}
+}
+
+// slabPool is slab's for one type.
+type slabPool[T any] struct{ p *slab.Pool[T] }
+
+func (s slabPool[T]) Alloc(int) []byte { return bytesOf(s.p.Get()) }
+func (s slabPool[T]) Free(b []byte)    { s.p.Put(objectOf[T](b)) }
+
+func openSlabPool[T any](tb testing.TB) func() allocator {
+	p, err := slab.OpenPool[T](slab.Config{Name: "bench"})
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, p.Close()) })
+	return func() allocator { return slabPool[T]{p} }
+}
+
+func bytesOf[T any](p *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(p)), unsafe.Sizeof(*p))
+}
+
+func objectOf[T any](b []byte) *T { return (*T)(unsafe.Pointer(unsafe.SliceData(b))) }
+
+// modernc is for one goroutine. The Unsafe calls are its fast ones: Malloc also looks up the capacity.
+type modernc struct{ a *memory.Allocator }
+
+func (m modernc) Alloc(size int) []byte {
+	p, err := m.a.UnsafeMalloc(size)
+	if err != nil {
+		panic(err)
+	}
+	return unsafe.Slice((*byte)(p), size)
+}
+
+func (m modernc) Free(b []byte) {
+	if err := m.a.UnsafeFree(unsafe.Pointer(unsafe.SliceData(b))); err != nil {
+		panic(err)
+	}
+}
+
+func moderncFor(tb testing.TB) modernc {
+	m := modernc{new(memory.Allocator)}
+	tb.Cleanup(func() { must(tb, m.a.Close()) })
+	return m
+}
+
+func openModernc(tb testing.TB) func() allocator {
+	return func() allocator { return moderncFor(tb) }
+}
+
+// lockedModernc is modernc as goroutines would share it.
+type lockedModernc struct {
+	mu sync.Mutex
+	m  modernc
+}
+
+func (l *lockedModernc) Alloc(size int) []byte {
+	l.mu.Lock()
+	b := l.m.Alloc(size)
+	l.mu.Unlock()
+	return b
+}
+
+func (l *lockedModernc) Free(b []byte) {
+	l.mu.Lock()
+	l.m.Free(b)
+	l.mu.Unlock()
+}
+
+func openLockedModernc(tb testing.TB) func() allocator {
+	l := &lockedModernc{m: moderncFor(tb)}
+	return func() allocator { return l }
+}
+
+// mcacheBytes are a sync.Pool for each power of two.
+type mcacheBytes struct{}
+
+func (mcacheBytes) Alloc(size int) []byte { return mcache.Malloc(size) }
+func (mcacheBytes) Free(b []byte)         { mcache.Free(b) }
+
+// syncPool is the standard library's, of arrays.
+type syncPool[T any] struct{ p *sync.Pool }
+
+func (s syncPool[T]) Alloc(int) []byte { return bytesOf(s.p.Get().(*T)) }
+func (s syncPool[T]) Free(b []byte)    { s.p.Put(objectOf[T](b)) }
+
+func openSyncPool[T any](testing.TB) func() allocator {
+	p := &sync.Pool{New: func() any { return new(T) }}
+	return func() allocator { return syncPool[T]{p} }
+}
+
+// calloc is ristretto's, which is the Go heap's unless it is built with jemalloc.
+type calloc struct{}
+
+func (calloc) Alloc(size int) []byte { return z.Calloc(size, "bench") }
+func (calloc) Free(b []byte)         { z.Free(b) }
+
+// goHeap leaves what is freed to the collector.
+type goHeap struct{}
+
+func (goHeap) Alloc(size int) []byte { return make([]byte, size) }
+func (goHeap) Free([]byte)           {}

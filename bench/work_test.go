@@ -1,0 +1,115 @@
+package bench
+
+import (
+	"bytes"
+	"sync"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// TestPeers lets two goroutines fill, check and replace objects of each peer at a time.
+func TestPeers(t *testing.T) {
+	for _, p := range peers {
+		t.Run(p.name, func(t *testing.T) {
+			open := p.open(t)
+			var both sync.WaitGroup
+			for g := range 2 {
+				from := open()
+				both.Go(func() { replace(t, p, from, uint64(g)) })
+			}
+			both.Wait()
+		})
+	}
+}
+
+func replace(t *testing.T, p peer, from allocator, state uint64) {
+	const objects, rounds = 1000, 10
+	slots := make([][]byte, objects)
+	for round := range rounds {
+		for i := range slots {
+			if slots[i] != nil && !filled(slots[i], byte(i)) {
+				t.Errorf("round %d: object %d of %d bytes was overwritten", round, i, len(slots[i]))
+			}
+		}
+		for i := range slots {
+			if slots[i] != nil && i%3 == round%3 {
+				continue // these live longer
+			}
+			if slots[i] != nil {
+				from.Free(slots[i])
+			}
+			_, size := workload.Draw(&state, objects)
+			if p.size != 0 {
+				size = p.size
+			}
+			b := from.Alloc(size)
+			if len(b) != size {
+				t.Fatalf("%d bytes, want %d", len(b), size)
+			}
+			if p.zeroes && !filled(b, 0) {
+				t.Fatalf("%d bytes that are not zero", size)
+			}
+			for j := range b {
+				b[j] = byte(i)
+			}
+			slots[i] = b
+		}
+	}
+	for i, b := range slots {
+		if !filled(b, byte(i)) {
+			t.Errorf("object %d of %d bytes was overwritten", i, len(b))
+		}
+		from.Free(b)
+	}
+}
+
+func filled(b []byte, with byte) bool { return bytes.Count(b, []byte{with}) == len(b) }
+
+// TestHandOver frees on another goroutine.
+func TestHandOver(t *testing.T) {
+	for _, p := range peers {
+		if p.size == 0 && !p.apart {
+			t.Run(p.name, func(t *testing.T) { must(t, handOver(p.open(t), 100_000)) })
+		}
+	}
+}
+
+// TestChurn does what BenchmarkChurn does. 17,088,448 bytes are what the drivers for C allocators have.
+func TestChurn(t *testing.T) {
+	for _, p := range peers {
+		if p.size != 0 {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			w := churner{from: p.open(t)(), slots: make([][]byte, live), state: 1000}
+			w.fill()
+			if got, err := w.drain(); got != 17_088_448 || err != nil {
+				t.Errorf("%d bytes are live, want 17088448; %v", got, err)
+			}
+			w.fill()
+			w.run(200_000)
+			_, err := w.drain()
+			must(t, err)
+		})
+	}
+}
+
+// overlapping hands out the same memory again and again.
+type overlapping struct{ memory [4096]byte }
+
+func (o *overlapping) Alloc(size int) []byte { return o.memory[:size] }
+func (o *overlapping) Free([]byte)           {}
+
+// TestChecks shows that the benchmarks' checks can fail.
+func TestChecks(t *testing.T) {
+	bad := new(overlapping)
+	w := churner{from: bad, slots: make([][]byte, live)}
+	w.fill()
+	if _, err := w.drain(); err == nil {
+		t.Error("churn did not notice that objects overlap")
+	}
+	if err := handOver(func() allocator { return bad }, 1000); err == nil {
+		t.Error("the hand-over did not notice that objects overlap")
+	}
+}
