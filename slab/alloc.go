@@ -88,7 +88,7 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 	}
 	h.fronts.leave(f)
 	if !ok {
-		if it, err = h.fetch(c); err != nil {
+		if it, err = h.fetch(c, size); err != nil {
 			return nil, true, err
 		}
 	}
@@ -109,10 +109,10 @@ func (h *Heap) freedTwice(it item) *guard.Violation {
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
-func (h *Heap) fetch(c uint8) (item, error) {
+func (h *Heap) fetch(c uint8, size int) (item, error) {
 	h.mayDecay(nil)
 	var items batch
-	n, err := h.refill(c, processors, items[:max(classes[c].most/2, 1)])
+	n, err := h.refill(c, processors, size, items[:max(classes[c].most/2, 1)])
 	if err != nil {
 		return 0, err
 	}
@@ -197,16 +197,6 @@ func (h *Heap) freeSlowly(p unsafe.Pointer) {
 		return
 	}
 	h.freeOther(p)
-}
-
-// give puts a cached slot into the magazine, or wherever there is room.
-func (h *Heap) give(c uint8, it item) {
-	f := h.fronts.enter()
-	ok := f != nil && f.magazine(c).push(it)
-	h.fronts.leave(f)
-	if !ok {
-		h.put(c, it)
-	}
 }
 
 // put puts a cached slot into the magazine. If that is full, the older half goes to the depot.

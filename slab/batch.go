@@ -36,7 +36,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 		}
 		h.fronts.leave(f)
 		if popped == 0 {
-			if some[0], err = h.fetch(c); err != nil {
+			if some[0], err = h.fetch(c, size); err != nil {
 				return n, err
 			}
 			popped = 1

@@ -45,6 +45,8 @@ type depot struct {
 	empty   uint32         // a slab with nothing else, kept for a while
 	slabs   int
 	free    int    // slots in slabs
+	asks    int    // see note
+	asked   int    // bytes
 	changes uint32 // counted with -tags invariants only
 	_       [64]byte
 }
@@ -55,11 +57,21 @@ const (
 	mostBatchBytes = 512 << 10
 )
 
-// refill fills out, or some of it, with cached slots. The first is to be handed out last.
-func (h *Heap) refill(c, owner uint8, out []item) (n int, err error) {
+// note counts what was asked for. Those who come to the depot are a sample of all, which Stats takes
+// the waste inside of slots from; what was long ago counts less and less.
+func (d *depot) note(size int) {
+	d.asked += size
+	if d.asks++; d.asks == 1024 {
+		d.asked, d.asks = d.asked/2, d.asks/2
+	}
+}
+
+// refill fills out, or some of it, with cached slots, for an object of a size. The first is to be
+// handed out last.
+func (h *Heap) refill(c, owner uint8, size int, out []item) (n int, err error) {
 	h.usable("Alloc")
-	if n, err = h.tryRefill(c, owner, out); err != nil && h.reclaim() {
-		n, err = h.tryRefill(c, owner, out)
+	if n, err = h.tryRefill(c, owner, size, out); err != nil && h.reclaim() {
+		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil {
 		err = fmt.Errorf("slab: %w", err)
@@ -67,11 +79,12 @@ func (h *Heap) refill(c, owner uint8, out []item) (n int, err error) {
 	return n, err
 }
 
-func (h *Heap) tryRefill(c, owner uint8, out []item) (n int, err error) {
+func (h *Heap) tryRefill(c, owner uint8, size int, out []item) (n int, err error) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer h.checked(c, d)
+	d.note(size)
 	if n = d.take(c, owner, true, out); n > 0 {
 		return n, nil
 	}

@@ -122,7 +122,7 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	if size < 0 || !ok {
 		return h.getLarge(size, align)
 	}
-	it, err := h.takeHardened(c)
+	it, err := h.takeHardened(c, size)
 	if err != nil {
 		return nil, true, err
 	}
@@ -144,7 +144,7 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 }
 
 // takeHardened takes a free slot that was chosen at random.
-func (h *Heap) takeHardened(c uint8) (it item, err error) {
+func (h *Heap) takeHardened(c uint8, size int) (it item, err error) {
 	ok := false
 	f := h.hard.stock.enter()
 	if f != nil {
@@ -156,7 +156,7 @@ func (h *Heap) takeHardened(c uint8) (it item, err error) {
 	}
 	h.mayDecay(nil)
 	var items [hardenedMagazine]item
-	n, err := h.refill(c, processors, items[:max(min(classes[c].most, hardenedMagazine), 1)])
+	n, err := h.refill(c, processors, size, items[:max(min(classes[c].most, hardenedMagazine), 1)])
 	if err != nil {
 		return 0, err
 	}

@@ -86,7 +86,7 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	it, ok := l.front.magazine(c).pop()
 	l.front.lock.Unlock()
 	if !ok {
-		if it, err = l.fetch(c); err != nil {
+		if it, err = l.fetch(c, size); err != nil {
 			return nil, true, err
 		}
 	}
@@ -94,10 +94,10 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
-func (l *Local) fetch(c uint8) (item, error) {
+func (l *Local) fetch(c uint8, size int) (item, error) {
 	l.heap.mayDecay(l)
 	var items batch
-	n, err := l.heap.refill(c, l.owner, items[:max(classes[c].most/2, 1)])
+	n, err := l.heap.refill(c, l.owner, size, items[:max(classes[c].most/2, 1)])
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,10 @@ type Stats struct {
 	Live      int64 // slots and large objects in use
 	HighWater int64 // the most that slabs and large objects took at a time
 
+	// Waste is what is live and was not asked for: the ends of slots. It is an estimate, from those
+	// allocations that found the magazine empty.
+	Waste int64
+
 	// What is committed and not live is one of these, metadata, or free units.
 	Cached int64 // free slots that processors, Locals and depots hold
 	Free   int64 // free slots in slabs: what fragmentation costs
@@ -28,6 +32,7 @@ type ClassStats struct {
 	Live   int // slots in use
 	Cached int // free ones that processors, Locals and depots hold
 	Free   int // free ones in slabs
+	Asked  int // bytes that were asked for, in the mean: an estimate, see Stats.Waste
 }
 
 // Stats returns the heap's figures. Any goroutine may call it, while others allocate and free: a
@@ -48,14 +53,19 @@ func (h *Heap) Stats() (s Stats) {
 		if h.hard != nil {
 			batched = h.hard.withheld[i].len()
 		}
+		asked := int(c.size)
+		if d.asks > 0 {
+			asked = min(d.asked/d.asks, asked)
+		}
 		d.mu.Unlock()
 		if slabs == 0 {
 			continue
 		}
-		k := ClassStats{Size: int(c.size), Slabs: slabs, Cached: held[i] + batched, Free: free}
+		k := ClassStats{Size: int(c.size), Slabs: slabs, Cached: held[i] + batched, Free: free, Asked: asked}
 		k.Live = max(slabs*int(c.slots)-k.Cached-k.Free, 0)
 		s.Classes = append(s.Classes, k)
 		s.Live += int64(k.Live) * int64(k.Size)
+		s.Waste += int64(k.Live) * int64(k.Size-k.Asked)
 		s.Cached += int64(k.Cached) * int64(k.Size)
 		s.Free += int64(k.Free) * int64(k.Size)
 		s.Tails += int64(slabs) * int64(c.units*unit-c.slots*c.size)

@@ -45,18 +45,19 @@ type result struct {
 }
 
 func bench(args []string, stdout, stderr io.Writer) int {
-	f := newFlags("bench [-local | -goheap | -zero] [-kv | -json] [-sizes DIR] LABEL", benchAbout, stdout, stderr)
+	f := newFlags("bench [-local | -goheap | -zero | -hardened] [-kv | -json] [-sizes DIR] LABEL", benchAbout, stdout, stderr)
 	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for other allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
 	local := f.Bool("local", false, "time a slab.Local for each goroutine")
 	goHeap := f.Bool("goheap", false, "time the Go heap")
 	zero := f.Bool("zero", false, "time a slab.Heap that hands out zeroed memory")
+	hardened := f.Bool("hardened", false, "time a slab.Heap with Config.Hardened")
 	sizes := f.String("sizes", "", "for fleet: the `folder` of the tables")
 	if status, ok := f.parse(args, 1); !ok {
 		return status
 	}
 	kind, chosen := "heap", 0
-	for name, set := range map[string]bool{"local": *local, "go": *goHeap, "zero": *zero} {
+	for name, set := range map[string]bool{"local": *local, "go": *goHeap, "zero": *zero, "hardened": *hardened} {
 		if set {
 			kind = name
 			chosen++
@@ -72,7 +73,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	case *kv && *asJSON:
 		return f.refuse("-kv and -json exclude each other")
 	case chosen > 1:
-		return f.refuse("-local, -goheap and -zero exclude one another")
+		return f.refuse("-local, -goheap, -zero and -hardened exclude one another")
 	case chosen > 0 && f.Arg(0) == "C5":
 		return f.refuse("C5 is about the arena alone")
 	case (f.Arg(0) == "fleet") != (*sizes != ""):
