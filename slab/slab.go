@@ -57,7 +57,8 @@
 // found when the object is freed, and one to the bytes before it when the object is that these are
 // behind. What was freed is filled with a random pattern, and no slot is handed out again before
 // others of its size were freed since (16 KiB of them, 512 at most): a write to it meanwhile is
-// found when the slot is handed out again, and a second Free until then. Slots are handed out
+// found when the slot is handed out again, and a second Free until then. Purge, and running out of
+// memory, end that. Slots are handed out
 // in a random order, the memory behind each slab is inaccessible, and so is that of slabs that are
 // empty. Large objects end where inaccessible memory begins, as far as their alignment allows. The
 // capacity of an object is its length. What it does not find: a write that is the same as what was
