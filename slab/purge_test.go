@@ -71,13 +71,16 @@ func TestPurgeTakesFromProcessors(t *testing.T) {
 }
 
 // TestFail lets every system call fail once, at every place of a history.
-func TestFail(t *testing.T) { everyCallFails(t, Config{Reserve: 256 << 20}) }
-
-func TestFailHardened(t *testing.T) {
-	everyCallFails(t, Config{Reserve: 256 << 20, Hardened: true})
+func TestFail(t *testing.T) {
+	everyCallFails(t, Config{Reserve: 256 << 20}, 3, 10, 100, 5000, 60_000, 900_000, 3<<20)
 }
 
-func everyCallFails(t *testing.T, c Config) {
+func TestFailHardened(t *testing.T) {
+	everyCallFails(t, Config{Reserve: 256 << 20, Hardened: true}, 1, 10, 5000, 3<<20)
+}
+
+// everyCallFails makes and frees objects of some sizes, a few of each.
+func everyCallFails(t *testing.T, c Config, each int, sizes ...int) {
 	history := func(h *Heap) (errs []error) {
 		note := func(err error) {
 			if err != nil {
@@ -85,8 +88,8 @@ func everyCallFails(t *testing.T, c Config) {
 			}
 		}
 		var all [][]byte
-		for _, size := range []int{10, 100, 5000, 60_000, 900_000, 3 << 20} {
-			for range 3 {
+		for _, size := range sizes {
+			for range each {
 				b, err := h.TryAlloc(size)
 				note(err)
 				if err == nil {
