@@ -317,16 +317,8 @@ func TestConformance(t *testing.T) {
 				Stats: func() alloctest.Stats { return alloctest.Stats(k.Stats()) },
 			}, nil
 		}},
-		{Name: "slab.Heap", MaxAlign: 1 << 20, MaxWaste: 256 << 10, Open: func(limit int) (alloctest.Allocator, error) {
-			h, err := slab.Open(slab.Config{Limit: limit})
-			if err != nil {
-				return alloctest.Allocator{}, err
-			}
-			return alloctest.Allocator{
-				Alloc: h.TryAllocAligned, Free: h.Free, Close: h.Close,
-				Stats: func() alloctest.Stats { return slabStats(h) },
-			}, nil
-		}},
+		{Name: "slab.Heap", MaxAlign: 1 << 20, MaxWaste: 256 << 10, Open: openHeap(false)},
+		{Name: "slab.Heap, hardened", MaxAlign: 1 << 20, MaxWaste: 640 << 10, Open: openHeap(true)},
 		{Name: "slab.Local", MaxAlign: 1 << 20, MaxWaste: 128 << 10, Open: func(limit int) (alloctest.Allocator, error) {
 			h, err := slab.Open(slab.Config{Limit: limit})
 			if err != nil {
@@ -344,18 +336,21 @@ func TestConformance(t *testing.T) {
 				Stats: func() alloctest.Stats { return slabStats(h) },
 			}, nil
 		}},
-		{Name: "slab.Heap, hardened", MaxAlign: 1 << 20, MaxWaste: 640 << 10, Open: func(limit int) (alloctest.Allocator, error) {
-			h, err := slab.Open(slab.Config{Limit: limit, Hardened: true})
-			if err != nil {
-				return alloctest.Allocator{}, err
-			}
-			return alloctest.Allocator{
-				Alloc: h.TryAllocAligned, Free: h.Free, Close: h.Close,
-				Stats: func() alloctest.Stats { return slabStats(h) },
-			}, nil
-		}},
 	} {
 		t.Run(m.Name, func(t *testing.T) { alloctest.Run(t, m) })
+	}
+}
+
+func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
+	return func(limit int) (alloctest.Allocator, error) {
+		h, err := slab.Open(slab.Config{Limit: limit, Hardened: hardened})
+		if err != nil {
+			return alloctest.Allocator{}, err
+		}
+		return alloctest.Allocator{
+			Alloc: h.TryAllocAligned, Free: h.Free, Close: h.Close,
+			Stats: func() alloctest.Stats { return slabStats(h) },
+		}, nil
 	}
 }
 

@@ -51,15 +51,15 @@ func (rec *record) move(to *record, n uintptr) error {
 		_ = to.hide(0, n)
 		return err
 	}
-	from := uintptr(0)
-	for _, end := range rec.mappings(n) {
+	seams, from := rec.mappings(n), uintptr(0)
+	for _, end := range seams {
 		// What the kernel does not move is copied: then it is usable on both sides as well.
 		if vm.Move(unsafe.Add(rec.base, from), unsafe.Add(to.base, from), end-from) != nil {
 			copy(unsafe.Slice((*byte)(unsafe.Add(to.base, from)), end-from), unsafe.Slice((*byte)(unsafe.Add(rec.base, from)), end-from))
 		}
 		from = end
 	}
-	to.seams = rec.mappings(n)
+	to.seams = seams
 	to.committed = to.committed.set(0, n, vm.ReadWrite)
 	to.used = max(to.used, n)
 	to.charge.Add(int64(n))

@@ -88,7 +88,7 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 	}
 	h.fronts.leave(f)
 	if !ok {
-		if it, err = h.fetch(c, size); err != nil {
+		if it, err = h.fetch(&h.fronts, c, size); err != nil {
 			return nil, true, err
 		}
 	}
@@ -108,21 +108,22 @@ func (h *Heap) freedTwice(it item) *guard.Violation {
 	return h.violation("Alloc", "a slot was freed twice at the same time", h.at(it))
 }
 
-// fetch gets cached slots from the depot: one to use, the others for the magazine.
-func (h *Heap) fetch(c uint8, size int) (item, error) {
+// fetch gets cached slots from the depot: one to use, the others for the magazine in one of the
+// fronts.
+func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 	h.mayDecay(nil)
 	var items batch
-	n, err := h.refill(c, processors, size, items[:max(classes[c].most/2, 1)])
+	n, err := h.refill(c, processors, size, items[:max(min(classes[c].most, fs.most)/2, 1)])
 	if err != nil {
 		return 0, err
 	}
 	n--
 	stocked := 0
-	f := h.fronts.enterNew(fullMagazine)
+	f := fs.enterNew()
 	if f != nil {
 		stocked = f.magazine(c).stock(items[:n])
 	}
-	h.fronts.leave(f)
+	fs.leave(f)
 	if stocked < n {
 		h.flush(c, processors, items[stocked:n])
 	}
@@ -193,24 +194,25 @@ func (h *Heap) freeSlowly(p unsafe.Pointer) {
 		return
 	}
 	if c, it, ok := h.takeBack(p); ok {
-		h.put(c, it)
+		h.put(&h.fronts, c, it)
 		return
 	}
 	h.freeOther(p)
 }
 
-// put puts a cached slot into the magazine. If that is full, the older half goes to the depot.
-func (h *Heap) put(c uint8, it item) {
+// put puts a cached slot into the magazine in one of the fronts. If that is full, the older half goes
+// to the depot.
+func (h *Heap) put(fs *fronts, c uint8, it item) {
 	h.mayDecay(nil)
-	f := h.fronts.enterNew(fullMagazine)
+	f := fs.enterNew()
 	if f == nil || classes[c].most == 0 {
-		h.fronts.leave(f)
+		fs.leave(f)
 		h.flush(c, processors, []item{it})
 		return
 	}
 	var items batch
 	n := f.magazine(c).exchange(it, items[:])
-	h.fronts.leave(f)
+	fs.leave(f)
 	if n > 0 {
 		h.flush(c, processors, items[:n])
 	}

@@ -36,7 +36,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 		}
 		h.fronts.leave(f)
 		if popped == 0 {
-			if some[0], err = h.fetch(c, size); err != nil {
+			if some[0], err = h.fetch(&h.fronts, c, size); err != nil {
 				return n, err
 			}
 			popped = 1
@@ -77,7 +77,7 @@ func (h *Heap) FreeN(objects [][]byte) {
 		}
 		h.fronts.leave(f)
 		for ; pushed < found; pushed++ {
-			h.put(of[pushed], items[pushed])
+			h.put(&h.fronts, of[pushed], items[pushed])
 		}
 		objects = objects[found:]
 		if found == 0 {

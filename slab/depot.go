@@ -214,7 +214,9 @@ func (h *Heap) flush(c, owner uint8, items []item) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if half := int(classes[c].most / 2); len(items) == half && half > 0 && len(d.batches) < min(mostBatches, mostBatchBytes/(half*int(classes[c].size))) {
+	if h.hard != nil {
+		items = h.hard.withhold(c, items)
+	} else if half := int(classes[c].most / 2); len(items) == half && half > 0 && len(d.batches) < min(mostBatches, mostBatchBytes/(half*int(classes[c].size))) {
 		d.batches = append(d.batches, batch{})
 		copy(d.batches[len(d.batches)-1][:], items)
 		d.gave = append(d.gave, owner)

@@ -40,11 +40,14 @@ func (f *front) open(most uint32) *front {
 	return f
 }
 
-// fronts are those of the processors; the last is nil: see enter.
-type fronts [mostProcessors + 1]atomic.Pointer[front]
+// fronts are those of the processors.
+type fronts struct {
+	of   [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
+	most uint32                                    // slots that each of their magazines may hold
+}
 
 // enterNew is enter that makes the front, if it can.
-func (fs *fronts) enterNew(most uint32) *front {
+func (fs *fronts) enterNew() *front {
 	f := fs.enter()
 	if f != nil {
 		return f
@@ -53,7 +56,7 @@ func (fs *fronts) enterNew(most uint32) *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
 	if pid < mostProcessors {
-		fs[pid].CompareAndSwap(nil, new(front).open(most))
+		fs.of[pid].CompareAndSwap(nil, new(front).open(fs.most))
 	}
 	return fs.enter() // nil, if the goroutine has moved to another processor by now that has none
 }

@@ -13,7 +13,7 @@ func (*frontLock) Unlock() {}
 // enter pins the goroutine and returns its processor's front, nil where it has none yet. Until
 // leave nothing may block, allocate or touch user memory.
 func (fs *fronts) enter() *front {
-	return fs[min(uint(procpin.Pin()), mostProcessors)].Load()
+	return fs.of[min(uint(procpin.Pin()), mostProcessors)].Load()
 }
 
 func (*fronts) leave(*front) { procpin.Unpin() }

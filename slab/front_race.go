@@ -14,7 +14,7 @@ type frontLock struct{ sync.Mutex }
 func (fs *fronts) enter() *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
-	at := &fs[min(uint(pid), mostProcessors)]
+	at := &fs.of[min(uint(pid), mostProcessors)]
 	f := at.Load()
 	if f != nil {
 		f.lock.Lock()

@@ -35,14 +35,16 @@ type hardened struct {
 	withheld     [mostClasses]quarantine // the locks of the depots guard them
 }
 
-// hardenedMagazine is how many slots a magazine holds at most. The fewer, the more random they are.
-const hardenedMagazine = 32
+// hardenedMagazine is how many slots a magazine holds at most: half of them come and go at a time,
+// and the fewer, the more random they are.
+const hardenedMagazine = 64
 
 // canarySize is the least bytes behind an object that are checked.
 const canarySize = 8
 
 func openHardened(m *meta) *hardened {
 	k := &hardened{sizes: m.sizes.base}
+	k.stock.most, k.freed.most = hardenedMagazine, hardenedMagazine
 	var secret [8]byte
 	rand.Read(secret[:]) // does not fail
 	rand.Read(k.poison[:])
@@ -151,24 +153,10 @@ func (h *Heap) takeHardened(c uint8, size int) (it item, err error) {
 		it, ok = f.magazine(c).pop()
 	}
 	h.hard.stock.leave(f)
-	if ok {
-		return it, nil
+	if !ok {
+		it, err = h.fetch(&h.hard.stock, c, size)
 	}
-	h.mayDecay(nil)
-	var items [hardenedMagazine]item
-	n, err := h.refill(c, processors, size, items[:max(min(classes[c].most, hardenedMagazine), 1)])
-	if err != nil {
-		return 0, err
-	}
-	n--
-	stocked := 0
-	f = h.hard.stock.enterNew(hardenedMagazine)
-	if f != nil {
-		stocked = f.magazine(c).stock(items[:n])
-	}
-	h.hard.stock.leave(f)
-	h.toQuarantine(c, items[stocked:n])
-	return items[n], nil
+	return it, err
 }
 
 // freeHardened frees the object at p: its slot is withheld from reuse for a while.
@@ -188,45 +176,20 @@ func (h *Heap) freeHardened(p unsafe.Pointer) {
 	ok = f != nil && f.magazine(c).push(it)
 	h.hard.freed.leave(f)
 	if !ok {
-		h.putHardened(c, it)
+		h.put(&h.hard.freed, c, it)
 	}
 }
 
-// putHardened withholds a slot and all that were freed on this processor.
-func (h *Heap) putHardened(c uint8, it item) {
-	h.mayDecay(nil)
-	var items [hardenedMagazine + 1]item
-	items[0] = it
-	n := 1
-	f := h.hard.freed.enterNew(hardenedMagazine)
-	for f != nil {
-		it, ok := f.magazine(c).pop()
-		if !ok {
-			break
-		}
-		items[n] = it
-		n++
-	}
-	h.hard.freed.leave(f)
-	h.toQuarantine(c, items[:n])
-}
-
-func (h *Heap) toQuarantine(c uint8, items []item) {
-	if len(items) == 0 {
-		return
-	}
-	d := &h.depots[c]
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var home [hardenedMagazine + 1]item
-	n := 0
+// withhold puts slots into quarantine. It returns those that leave it for them, in the same place.
+// The depot's lock is held.
+func (k *hardened) withhold(c uint8, items []item) (home []item) {
+	home = items[:0]
 	for _, it := range items {
-		if out, ok := h.hard.withheld[c].swap(it, withheldSlots(c)); ok {
-			home[n] = out
-			n++
+		if out, ok := k.withheld[c].swap(it, withheldSlots(c)); ok {
+			home = append(home, out)
 		}
 	}
-	h.bringHome(c, d, home[:n])
+	return home
 }
 
 // roomFor is how long the region of a large object is, and place where in it the object starts: its

@@ -177,7 +177,7 @@ func (p *Pool[T]) putSlowly(x *T) {
 		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
 	}
 	*p.generation(p.place(uintptr(it.at()) * granule))++
-	p.heap.put(c, it)
+	p.heap.put(&p.heap.fronts, c, it)
 }
 
 func (p *Pool[T]) putHardened(x *T) {

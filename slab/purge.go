@@ -110,8 +110,8 @@ func (h *Heap) kept() (bytes int) {
 func (h *Heap) emptyProcessors() {
 	var taken []*front
 	for fs := range h.allFronts() {
-		for i := range fs {
-			if f := fs[i].Swap(nil); f != nil {
+		for i := range fs.of {
+			if f := fs.of[i].Swap(nil); f != nil {
 				taken = append(taken, f)
 			}
 		}

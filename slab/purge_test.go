@@ -54,9 +54,9 @@ func TestPurgeTakesFromProcessors(t *testing.T) {
 	for _, b := range allocMany(h, 1000, 64) {
 		h.Free(b)
 	}
-	for i := range h.fronts { // as if it had been another processor
-		if f := h.fronts[i].Swap(nil); f != nil {
-			h.fronts[(i+500)%mostProcessors].Store(f)
+	for i := range h.fronts.of { // as if it had been another processor
+		if f := h.fronts.of[i].Swap(nil); f != nil {
+			h.fronts.of[(i+500)%mostProcessors].Store(f)
 		}
 	}
 	if s := h.Stats(); s.Cached == 0 {

@@ -53,8 +53,7 @@ func alignedClass(size, align int) (c uint8, ok bool) {
 }
 
 // Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
-// a hardened heap what was asked for.
-// What is no object of the heap is a *guard.Violation.
+// a hardened heap what was asked for. What is no object of the heap is a *guard.Violation.
 func (h *Heap) Size(b []byte) int {
 	p := unsafe.Pointer(unsafe.SliceData(b))
 	if c, it, ok := h.lookup(p); ok {
@@ -88,13 +87,14 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	}
 	room := h.Size(b)
 	all := unsafe.Slice(unsafe.SliceData(b), room)
-	if h.hard == nil && stays(room, size) {
+	switch {
+	case h.hard != nil: // always elsewhere
+	case stays(room, size):
 		if size > len(b) {
 			clear(all[len(b):])
 		}
 		return all[:size], nil
-	}
-	if h.hard == nil && room > largestSlot && size > largestSlot && size < math.MaxInt/4 {
+	case room > largestSlot && size > largestSlot && size < math.MaxInt/4:
 		return h.resizeLarge(b, size)
 	}
 	out, clean, err := h.get(size)

@@ -58,12 +58,11 @@
 // behind. What was freed is filled with a random pattern, and no slot is handed out again before
 // others of its size were freed since (16 KiB of them, 512 at most): a write to it meanwhile is
 // found when the slot is handed out again, and a second Free until then. Purge, and running out of
-// memory, end that. Slots are handed out
-// in a random order, the memory behind each slab is inaccessible, and so is that of slabs that are
-// empty. Large objects end where inaccessible memory begins, as far as their alignment allows. The
-// capacity of an object is its length. What it does not find: a write that is the same as what was
-// there, one that leaps over what is behind the object into another, and a read that is not of
-// inaccessible memory.
+// memory, end that. Slots are handed out in a random order, the memory behind each slab is
+// inaccessible, and so is that of slabs that are empty. Large objects end where inaccessible memory
+// begins, as far as their alignment allows. The capacity of an object is its length. What it does
+// not find: a write that is the same as what was there, one that leaps over what is behind the
+// object into another, and a read that is not of inaccessible memory.
 //
 // # Cost
 //
@@ -168,6 +167,7 @@ func Open(c Config) (*Heap, error) {
 		return nil, errors.Join(fmt.Errorf("slab: open %q: %w", c.Name, err), region.Close())
 	}
 	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
+	h.fronts.most = fullMagazine
 	h.account.name, h.account.limit = c.Name, c.Limit
 	h.space.open(region, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
@@ -187,8 +187,8 @@ func (h *Heap) Close() error {
 	// Every fast path misses from here on, and the slow paths say why.
 	h.edge.Store(0)
 	for fs := range h.allFronts() {
-		for i := range fs {
-			fs[i].Store(nil)
+		for i := range fs.of {
+			fs.of[i].Store(nil)
 		}
 	}
 	h.mu.Lock()

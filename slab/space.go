@@ -42,7 +42,9 @@ type space struct {
 func (s *space) open(region *guard.Region, hardened bool) {
 	n := region.Size() / unit
 	s.region = region
-	s.guards = b2i(hardened)
+	if hardened {
+		s.guards = 1
+	}
 	s.free, s.clean, s.cold = newBitmap(n), newBitmap(n), newBitmap(n)
 	s.cold.set(0, n)
 	s.freed = make([]uint32, n)

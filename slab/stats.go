@@ -100,8 +100,8 @@ func (h *Heap) held() (n [mostClasses]int) {
 
 func (h *Heap) heldByProcessors(n *[mostClasses]int) {
 	for fs := range h.allFronts() {
-		for i := range fs {
-			if f := fs[i].Load(); f != nil {
+		for i := range fs.of {
+			if f := fs.of[i].Load(); f != nil {
 				f.count(n)
 			}
 		}
