@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -199,4 +200,24 @@ func (r *Region) Decommit(off, n int) error {
 	})
 	refund(int64(freed))
 	return err
+}
+
+// Discard gives the memory of [off, off+n) back without decommitting it: all of it must be
+// committed and readable and writable, stays so, stays charged, and reads zero. It is one system call and splits no
+// mapping, whatever the range. Guards inside stay.
+func (r *Region) Discard(off, n int) error {
+	return r.change("discard", off, n, func(rec *record, lo, hi uintptr) error {
+		switch parts := rec.committed.inside(lo, hi); {
+		case len(parts) != 1 || parts[0] != span{lo, hi, vm.ReadWrite}:
+			return errors.New("not all of it is committed, readable and writable")
+		case rec.locked.bytes(lo, hi) > 0:
+			return errLocked
+		}
+		for _, s := range rec.unguarded(lo, hi) {
+			if err := vm.Empty(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -42,6 +42,16 @@ func scenario(t *testing.T) (errs []error) {
 		}
 		return err
 	})
+	try("GuardRow", func() error { return r.GuardRow(10*page, page, 2*page, 3) })
+	try("GuardRow of many", func() error {
+		// Over what is committed, so that PROT_NONE guards need the kernel, too.
+		if err := r.GuardRow(page, page/2, page, 1); err == nil {
+			t.Error("half a page was guarded")
+		}
+		return r.GuardRow(2*page, page, 2*page, 1)
+	})
+	try("Unguard one of the row", func() error { return r.Unguard(2*page, page) })
+	try("Discard", func() error { return r.Discard(5*page, page) })
 	try("Decommit", func() error { return r.Decommit(page, 2*page) })
 	try("Unlock", func() error { return r.Unlock(0, page) })
 	try("Resident", func() error {

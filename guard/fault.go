@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 )
 
-// Kind says why a touch of a region faulted.
+// Kind says why a touch faulted. The first are of regions, the others of native code.
 type Kind uint8
 
 const (
@@ -16,6 +16,11 @@ const (
 	Decommitted                   // not committed: never, or not any more
 	Guarded                       // a guard inside the region (Region.Guard)
 	Protected                     // committed, but Protect refuses this access
+
+	StackOverflow      // native code went beyond its stack (package stack)
+	BadAddress         // native code touched what is no region's: nil, or anything else that is not there
+	IllegalInstruction // native code ran into an instruction that the processor refuses, or a trap
+	Arithmetic         // native code divided by zero, or the quotient did not fit
 )
 
 func (k Kind) String() string {
@@ -32,28 +37,48 @@ func (k Kind) String() string {
 		return "touch of a guard"
 	case Protected:
 		return "access refused by protection"
+	case StackOverflow:
+		return "stack overflow"
+	case BadAddress:
+		return "touch of a bad address"
+	case IllegalInstruction:
+		return "illegal instruction"
+	case Arithmetic:
+		return "division by zero or out of range"
 	}
 	return "unknown fault"
 }
 
-// Fault is a touch of a region's inaccessible memory, as Catch returns it.
+// Fault is a touch of a region's inaccessible memory, as Catch returns it, or anything that native
+// code was stopped for, as stack.Stack.Call does.
 type Fault struct {
 	Addr   uintptr // the address touched; for block copies it may be one further inside the block
+	PC     uintptr // the instruction, where native code faulted; else 0
 	Kind   Kind
-	Region string // its name
+	Region string // its name; "" where the address is no region's
 	Offset int    // of Addr from the region's base; negative for an underflow
-	Size   int    // the region's size in bytes
+	Size   int    // the region's size in bytes; 0 without region
 }
 
 func (f *Fault) Error() string {
-	where := fmt.Sprintf("offset %d of %d", f.Offset, f.Size)
-	switch f.Kind {
-	case Overflow:
-		where = fmt.Sprintf("%d bytes beyond the last of %d", f.Offset-f.Size+1, f.Size)
-	case Underflow:
-		where = fmt.Sprintf("%d bytes before the first of %d", -f.Offset, f.Size)
+	s := fmt.Sprintf("guard: %v", f.Kind)
+	if f.Size > 0 {
+		s += fmt.Sprintf(" in region %q", f.Region)
 	}
-	return fmt.Sprintf("guard: %v in region %q: address %#x, %s", f.Kind, f.Region, f.Addr, where)
+	s += fmt.Sprintf(": address %#x", f.Addr)
+	switch {
+	case f.Size == 0:
+	case f.Kind == Overflow:
+		s += fmt.Sprintf(", %d bytes beyond the last of %d", f.Offset-f.Size+1, f.Size)
+	case f.Kind == Underflow:
+		s += fmt.Sprintf(", %d bytes before the first of %d", -f.Offset, f.Size)
+	default:
+		s += fmt.Sprintf(", offset %d of %d", f.Offset, f.Size)
+	}
+	if f.PC != 0 {
+		s += fmt.Sprintf(", at instruction %#x", f.PC)
+	}
+	return s
 }
 
 // Catch calls f and returns nil, or a *Fault if f touches inaccessible memory of a region, which
@@ -96,7 +121,13 @@ func classify(p any) *Fault {
 	if !ok {
 		return nil
 	}
-	addr := at.Addr()
+	return Locate(at.Addr())
+}
+
+// Locate says what a touch of an address would be told as: in which region it lies and where, and
+// why it would fault if it does. It returns nil for addresses that are no region's, open or in
+// quarantine.
+func Locate(addr uintptr) *Fault {
 	r := lookup(addr)
 	if r == nil {
 		return nil
@@ -116,7 +147,7 @@ func (r *record) kindAt(addr uintptr) Kind {
 	case off >= r.data:
 		return Overflow
 	}
-	if _, guarded := r.guards.at(off); guarded {
+	if r.guards.at(off) {
 		return Guarded
 	}
 	if _, committed := r.committed.at(off); !committed {

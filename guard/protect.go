@@ -47,24 +47,12 @@ func (rec *record) restore(lo, hi uintptr) error {
 func (r *Region) Guard(off, n int) error {
 	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
 		if rec.locked.bytes(lo, hi) > 0 {
-			return errors.New("part of it is locked into RAM")
+			return errLocked
 		}
-		if rec.light {
-			if err := vm.Guard(unsafe.Add(rec.base, lo), hi-lo); err != nil {
-				for _, s := range rec.guards.outside(lo, hi) { // the kernel may have done some of it
-					_ = vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off)
-				}
-				return err
-			}
-		} else {
-			for _, s := range rec.committed.inside(lo, hi) { // the rest is inaccessible already
-				if err := rec.hide(s.off, s.end); err != nil {
-					_ = rec.restore(lo, hi)
-					return err
-				}
-			}
+		if err := rec.guard(lo, hi); err != nil {
+			return err
 		}
-		rec.guards = rec.guards.set(lo, hi, vm.None)
+		rec.guards.set(lo, hi)
 		return nil
 	})
 }
@@ -80,14 +68,15 @@ func (r *Region) Unguard(off, n int) error {
 			if err := vm.Unguard(unsafe.Add(rec.base, lo), hi-lo); err != nil {
 				return err
 			}
-			rec.guards = rec.guards.remove(lo, hi)
+			rec.guards.remove(lo, hi)
 			return nil
 		}
-		before := slices.Clone(rec.guards)
-		rec.guards = rec.guards.remove(lo, hi)
+		before := rec.guards
+		before.single = slices.Clone(before.single)
+		rec.guards.remove(lo, hi)
 		if err := rec.restore(lo, hi); err != nil {
 			rec.guards = before
-			for _, s := range before.inside(lo, hi) {
+			for _, s := range before.in(lo, hi) {
 				_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.None)
 			}
 			return err

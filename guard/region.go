@@ -189,6 +189,18 @@ func (rec *record) resident() (total int64, err error) {
 	return total, nil
 }
 
+// FirstResident returns the offset of the first OS page of [off, off+n) that is in RAM, and off+n if
+// none is, by asking the kernel: nothing is touched. What was swapped out is not in RAM. The error
+// is errors.ErrUnsupported where the system does not tell.
+func (r *Region) FirstResident(off, n int) (first int, err error) {
+	err = r.change("resident", off, n, func(rec *record, lo, hi uintptr) error {
+		at, err := vm.FirstResident(unsafe.Add(rec.base, lo), hi-lo)
+		first = int(at)
+		return err
+	})
+	return off + first, err
+}
+
 // SetLive is for allocators built on the region: it says how many bytes they
 // have handed out, for Regions and Usage.
 func (r *Region) SetLive(n int64) { r.rec.live.Store(n) }
@@ -212,7 +224,7 @@ func (r *Region) Close() error {
 	rec.state = closed
 	discarded := rec.discardAll() == nil
 	used := rec.used
-	rec.committed, rec.guards = nil, nil
+	rec.committed, rec.guards = nil, guards{}
 	n := rec.charge.Swap(0)
 	rec.live.Store(0)
 	rec.mu.Unlock()
@@ -238,7 +250,7 @@ func (rec *record) discardAll() error {
 			return err
 		}
 	}
-	if rec.light && len(rec.guards) > 0 {
+	if rec.light && !rec.guards.empty() {
 		if err := vm.Unguard(rec.base, rec.data); err != nil {
 			return err
 		}

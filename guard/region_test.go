@@ -252,8 +252,10 @@ func TestBadInput(t *testing.T) {
 func operations(r *Region) map[string]func(off, n int) error {
 	return map[string]func(off, n int) error{
 		"Commit": r.Commit, "Decommit": r.Decommit, "Guard": r.Guard, "Unguard": r.Unguard, "Lock": r.Lock, "Unlock": r.Unlock,
-		"Protect": func(off, n int) error { return r.Protect(off, n, Read) },
-		"Advise":  func(off, n int) error { return r.Advise(off, n, Random) },
+		"Discard":       r.Discard,
+		"FirstResident": func(off, n int) error { _, err := r.FirstResident(off, n); return err },
+		"Protect":       func(off, n int) error { return r.Protect(off, n, Read) },
+		"Advise":        func(off, n int) error { return r.Advise(off, n, Random) },
 	}
 }
 

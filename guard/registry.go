@@ -32,7 +32,7 @@ type record struct {
 	mu        sync.Mutex
 	state     state
 	committed spans     // by the protection asked for
-	guards    spans     // over committed and uncommitted memory alike
+	guards    guards    // over committed and uncommitted memory alike
 	used      uintptr   // where the highest ever committed ends
 	locked    spans     // what is locked into RAM
 	seams     []uintptr // where moved mappings end, see Move

@@ -20,6 +20,9 @@ const (
 // is true afterwards.
 func Discard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, unix.MADV_DONTNEED) }
 
+// Empty is Discard for a usable range, which stays usable.
+func Empty(p unsafe.Pointer, n uintptr) error { return madvise(p, n, unix.MADV_DONTNEED) }
+
 // Move gives the pages of a usable range to another as long, which loses its own: both stay usable,
 // and the first reads zero afterwards. It must be one mapping, private and anonymous. ErrUnsupported
 // before Linux 5.7.
@@ -37,6 +40,48 @@ func Move(from, to unsafe.Pointer, n uintptr) error {
 // Guard puts markers over the range: its memory is given back and every touch
 // faults. About 300 ns for the first OS page and 14 ns for each that follows.
 func Guard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvGuardInstall) }
+
+// GuardRow puts markers over n bytes at p and again every stride bytes, count times in all. done is
+// how many it finished, also where there is an error.
+func GuardRow(p unsafe.Pointer, n, stride, count uintptr) (done uintptr, err error) {
+	if count >= 4 {
+		done = guardMany(p, n, stride, count)
+	}
+	for ; done < count; done++ {
+		if err := Guard(unsafe.Add(p, done*stride), n); err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// guardMany does what it can of GuardRow with one system call for 512 guards: 190 ns a guard where
+// a call for each takes 1600 (in a virtual machine). The kernel lets a process do this to itself
+// since it has guards, but sandboxes may not.
+func guardMany(p unsafe.Pointer, n, stride, count uintptr) (done uintptr) {
+	self, err := unix.PidfdOpen(unix.Getpid(), 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(self)
+	var list [512]unix.Iovec
+	for done < count {
+		part := min(count-done, uintptr(len(list)))
+		for i := range part {
+			list[i].Base = (*byte)(unsafe.Add(p, (done+i)*stride))
+			list[i].SetLen(int(n))
+		}
+		if failing(Madvise) != nil {
+			return done
+		}
+		got, _, _ := unix.Syscall6(unix.SYS_PROCESS_MADVISE, uintptr(self), uintptr(unsafe.Pointer(&list[0])), part, madvGuardInstall, 0, 0)
+		if int(got) <= 0 {
+			return done
+		}
+		done += got / n
+	}
+	return done
+}
 
 // Unguard takes the markers away; what was under them reads zero.
 func Unguard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvGuardRemove) }
@@ -73,26 +118,51 @@ func Name(p unsafe.Pointer, n uintptr, name string) error {
 
 // Resident returns how many bytes of the range are in RAM. It costs one system
 // call for each 256 MiB (4 KiB OS pages).
-func Resident(p unsafe.Pointer, n uintptr) (int64, error) {
-	return resident(p, n, uintptr(Probe().PageSize))
+func Resident(p unsafe.Pointer, n uintptr) (total int64, err error) {
+	page := uintptr(Probe().PageSize)
+	err = residency(p, n, page, func(_ uintptr, in []byte) bool {
+		for _, v := range in {
+			total += int64(v&1) * int64(page)
+		}
+		return true
+	})
+	return total, err
 }
 
-func resident(p unsafe.Pointer, n, page uintptr) (int64, error) {
+// FirstResident returns where the first OS page of the range lies that is in RAM, as an offset; n
+// if there is none.
+func FirstResident(p unsafe.Pointer, n uintptr) (first uintptr, err error) {
+	page := uintptr(Probe().PageSize)
+	first = n
+	err = residency(p, n, page, func(off uintptr, in []byte) bool {
+		for i, v := range in {
+			if v&1 != 0 {
+				first = off + uintptr(i)*page
+				return false
+			}
+		}
+		return true
+	})
+	return first, err
+}
+
+// residency tells yield, for one stretch of the range after the other, which pages are in RAM: those whose
+// bytes are odd.
+func residency(p unsafe.Pointer, n, page uintptr, yield func(off uintptr, in []byte) bool) error {
 	vec := make([]byte, min(n/page, 64<<10))
-	var pages int64
 	for off := uintptr(0); off < n; {
 		part := min(n-off, uintptr(len(vec))*page)
 		if err := failing(Mincore); err != nil {
-			return 0, err
+			return err
 		}
 		_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Add(p, off)), part, uintptr(unsafe.Pointer(&vec[0])))
 		if errno != 0 {
-			return 0, errno
+			return errno
 		}
-		for _, v := range vec[:part/page] {
-			pages += int64(v & 1)
+		if !yield(off, vec[:part/page]) {
+			return nil
 		}
 		off += part
 	}
-	return pages * int64(page), nil
+	return nil
 }

@@ -18,17 +18,24 @@ func Discard(p unsafe.Pointer, n uintptr) error {
 	if err := Protect(p, n, ReadWrite); err != nil {
 		return err
 	}
-	clear(bytes(p, n))
-	if err := madvise(p, n, unix.MADV_FREE); err != nil {
+	if err := Empty(p, n); err != nil {
 		return err
 	}
 	return Protect(p, n, None)
 }
 
-func Move(from, to unsafe.Pointer, n uintptr) error   { return ErrUnsupported }
-func Guard(unsafe.Pointer, uintptr) error             { return ErrUnsupported }
-func Unguard(unsafe.Pointer, uintptr) error           { return ErrUnsupported }
-func Populate(unsafe.Pointer, uintptr) error          { return ErrUnsupported }
-func Advise(unsafe.Pointer, uintptr, Advice) error    { return ErrUnsupported }
-func Name(unsafe.Pointer, uintptr, string) error      { return ErrUnsupported }
-func Resident(unsafe.Pointer, uintptr) (int64, error) { return 0, ErrUnsupported }
+// Empty is Discard for a usable range, which stays usable.
+func Empty(p unsafe.Pointer, n uintptr) error {
+	clear(bytes(p, n))
+	return madvise(p, n, unix.MADV_FREE)
+}
+
+func Move(from, to unsafe.Pointer, n uintptr) error                       { return ErrUnsupported }
+func Guard(unsafe.Pointer, uintptr) error                                 { return ErrUnsupported }
+func GuardRow(unsafe.Pointer, uintptr, uintptr, uintptr) (uintptr, error) { return 0, ErrUnsupported }
+func Unguard(unsafe.Pointer, uintptr) error                               { return ErrUnsupported }
+func Populate(unsafe.Pointer, uintptr) error                              { return ErrUnsupported }
+func Advise(unsafe.Pointer, uintptr, Advice) error                        { return ErrUnsupported }
+func Name(unsafe.Pointer, uintptr, string) error                          { return ErrUnsupported }
+func FirstResident(unsafe.Pointer, uintptr) (uintptr, error)              { return 0, ErrUnsupported }
+func Resident(unsafe.Pointer, uintptr) (int64, error)                     { return 0, ErrUnsupported }

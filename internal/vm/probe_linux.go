@@ -48,9 +48,12 @@ func probeMapping(f *Features) {
 	defer unix.MunmapPtr(p, n)
 	try := func(advice int) bool { return unix.Madvise(bytes(p, n), advice) == nil }
 	// By the effect and not by the answer: emulators say yes to advice they do not know.
-	inRAM := func() bool {
-		got, err := resident(p, n, n)
-		return err == nil && got > 0
+	inRAM := func() (yes bool) {
+		err := residency(p, n, n, func(_ uintptr, in []byte) bool {
+			yes = in[0]&1 != 0
+			return false
+		})
+		return err == nil && yes
 	}
 	f.Populate = try(madvPopulateWrite) && inRAM()
 	f.Names = Name(p, n, "offheap: probe") == nil
