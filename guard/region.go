@@ -39,6 +39,7 @@ type Region struct {
 	size     int
 	reserved int64
 	prefault bool
+	readable uintptr // see KeepReadable
 	cleanup  runtime.Cleanup
 }
 
@@ -205,6 +206,16 @@ func (r *Region) FirstResident(off, n int) (first int, err error) {
 // have handed out, for Regions and Usage.
 func (r *Region) SetLive(n int64) { r.rec.live.Store(n) }
 
+// KeepReadable makes the first n bytes of the region, which must be whole OS pages, readable after
+// Close, too: they read zero for as long as the addresses are in quarantine. That is for allocators
+// which keep there what their users' handles point to, so that they can tell misuse after Close.
+func (r *Region) KeepReadable(n int) error {
+	return r.change("keep readable", 0, n, func(rec *record, _, hi uintptr) error {
+		r.readable = hi
+		return nil
+	})
+}
+
 // Close takes the memory back and puts the addresses into quarantine. A second
 // Close is an error that wraps ErrClosed. After any other error the region is open as it was, and
 // Close may be called again. Should the kernel refuse to take the memory out of the mapping, the
@@ -238,6 +249,9 @@ func (r *Region) Close() error {
 		return nil
 	}
 	setName(rec, "offheap: closed")
+	if r.readable > 0 {
+		_ = vm.Protect(rec.base, r.readable, vm.Read) // it faults where the kernel refuses
+	}
 	quarantine(rec, uintptr(rec.base)-uintptr(rec.start)+used+alignUp(guardSize, uintptr(PageSize())))
 	return nil
 }

@@ -252,3 +252,29 @@ func TestHammerRegistry(t *testing.T) {
 		t.Fatalf("%d bytes quarantined, bound 8 MiB", n)
 	}
 }
+
+func TestKeepReadable(t *testing.T) {
+	defer SetQuarantine(SetQuarantine(1 << 30))
+	page := PageSize()
+	r := mustMap(t, Config{Name: "header", Size: 4 * page})
+	if r.KeepReadable(page/2) == nil || r.KeepReadable(5*page) == nil {
+		t.Error("what are not pages of the region can be kept readable")
+	}
+	if err := errors.Join(r.KeepReadable(page), r.Commit(0, 4*page)); err != nil {
+		t.Fatal(err)
+	}
+	clear(r.Bytes())
+	r.Bytes()[0], r.Bytes()[page-1] = 1, 1
+	before := Usage().Committed
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f := touch(r, 0); f != nil || r.Bytes()[0] != 0 || r.Bytes()[page-1] != 0 {
+		t.Errorf("what was to stay readable gives %v", f)
+	}
+	expect(t, "write", poke(r, 0), UseAfterClose, 0)
+	expect(t, "the rest", touch(r, page), UseAfterClose, page)
+	if got := before - Usage().Committed; got != int64(4*page) {
+		t.Errorf("%d bytes were refunded", got)
+	}
+}

@@ -14,10 +14,11 @@ const (
 	Munlock
 	Mincore
 	Mremap
+	Sigaction
 	Kinds // how many there are
 )
 
-var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap"}
+var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction"}
 
 func (k Kind) String() string { return kindNames[k] }
 

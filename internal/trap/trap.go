@@ -1,0 +1,132 @@
+// Package trap runs native code on stacks that are not Go's, and turns what the processor stops it
+// for into a return.
+//
+// # How a call goes
+//
+//	      Go's stack                           ours
+//	┌──────────────────────┐         ┌──────────────────────────┐
+//	│ caller               │         │ native code runs here,   │
+//	│ call: saved BP, args │◀─ Block │ from sp downwards        │
+//	└──────────────────────┘         ├──────────────────────────┤
+//	                                 │ guard                    │
+//	                                 └──────────────────────────┘
+//
+//  1. call keeps Go's stack pointer in the stack's Block, loads the arguments, sets the stack
+//     pointer to ours, and calls. A Block that is not zero means: native code runs on that stack.
+//  2. When the code returns, call takes Go's stack pointer from the Block, clears it, and returns.
+//  3. When the processor stops the code (a bad address, an instruction that it refuses), the kernel
+//     runs handler on the thread's signal stack. It finds the Block, and sends the thread to landing
+//     with Go's stack pointer: that returns from call as well, and says why.
+//  4. A signal that is not for native code on a stack of ours goes to the handler that was there
+//     before, Go's, with all registers and the stack as they were.
+//
+// # How the Block is found
+//
+// Areas say where stacks lie and where their Blocks do. The interrupted stack pointer tells the
+// stack; where a thread's goroutine is known whatever the code did to registers (amd64, thread-local
+// storage), the Block must also point into the Go stack of this goroutine, and if it does not,
+// because the code moved the stack pointer by more than a guard at once, all Blocks are searched.
+// On arm64 Go keeps the goroutine in a register that native code may use (R28). So there the
+// handler is put before Go's for every signal, and gives that register back to Go's handler.
+//
+// # Promises
+//
+//  1. Handlers use no Go code, no lock and no stack but the signal stack, and touch no Go memory
+//     but Areas, which are never freed.
+//  2. Signals sent by processes (kill, tgkill) are never taken for faults.
+//  3. A goroutine in native code is not preempted: stopping the world waits for it.
+package trap
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+)
+
+// Block is Go's stack pointer while native code runs on a stack; else 0.
+type Block uintptr
+
+// Args are what native code is called with, and what comes of it.
+type Args struct {
+	In    [6]uintptr
+	Float [8]float64
+	Out   uintptr
+	FOut  float64
+
+	// Signal is 0 if the code returned. Else it is what the code was stopped for, at the
+	// instruction PC, because of Addr.
+	Signal   uintptr
+	Addr, PC uintptr
+}
+
+// Area is a row of stacks: cells of equal size, each with a Block elsewhere. Its fields are read by
+// the handler.
+type Area struct {
+	lo     uintptr
+	size   uintptr // of the cells together; what lies beyond has no Blocks yet
+	stride uintptr // of a cell
+	blocks uintptr // where the first is
+	step   uintptr // from one to the next
+	next   *Area   // never changes
+}
+
+var (
+	areas *Area // the list, which only grows
+	mu    sync.Mutex
+	idle  []*Area
+)
+
+// Watch makes a row of stacks known. There are no cells yet: see Grow.
+func Watch(lo, stride, blocks, step uintptr) *Area {
+	mu.Lock()
+	defer mu.Unlock()
+	if n := len(idle); n > 0 {
+		a := idle[n-1]
+		idle = idle[:n-1]
+		a.lo, a.stride, a.blocks, a.step = lo, stride, blocks, step
+		return a
+	}
+	a := &Area{lo: lo, stride: stride, blocks: blocks, step: step, next: areas}
+	publish(a)
+	return a
+}
+
+// Grow says how many bytes of cells there are, whose Blocks can be read.
+func (a *Area) Grow(size uintptr) { atomic.StoreUintptr(&a.size, size) }
+
+// Forget ends the watch. No native code may run on the stacks any more.
+func (a *Area) Forget() {
+	a.Grow(0)
+	mu.Lock()
+	idle = append(idle, a)
+	mu.Unlock()
+}
+
+var installed struct {
+	done atomic.Bool
+	sync.Mutex
+}
+
+// Ready makes sure that the handler is in place. It costs one load when it is. The error wraps
+// errors.ErrUnsupported where native code cannot be run.
+func Ready() error {
+	if installed.done.Load() {
+		return nil
+	}
+	return installOnce()
+}
+
+func installOnce() error {
+	installed.Lock()
+	defer installed.Unlock()
+	if installed.done.Load() {
+		return nil
+	}
+	if err := install(); err != nil {
+		return err
+	}
+	installed.done.Store(true)
+	return nil
+}
+
+var errUnsupported = errors.ErrUnsupported

@@ -1,0 +1,136 @@
+#include "go_asm.h"
+#include "textflag.h"
+
+// Offsets in the kernel's siginfo and ucontext (uapi asm-generic/siginfo.h, asm/sigcontext.h).
+#define info_code 8
+#define info_addr 16
+#define ctx_r0 184
+#define ctx_r1 192
+#define ctx_r2 200
+#define ctx_r19 336
+#define ctx_sp 432
+#define ctx_pc 440
+
+// The frame of Call and CallF on Go's stack.
+#define frame 32
+#define frame_g 16
+
+// ENTER leaves the Block in R19 and Args in R20, which the C ABI preserves, and fn in R9; Go's stack
+// holds the frame pointer, the way back, the goroutine and Args. LEAVE is the way back.
+#define ENTER \
+	MOVD b+0(FP), R19; \
+	MOVD fn+8(FP), R9; \
+	MOVD sp+16(FP), R10; \
+	MOVD a+24(FP), R20; \
+	SUB  $frame, RSP; \
+	STP  (R29, R30), 0(RSP); \
+	STP  (g, R20), frame_g(RSP); \
+	MOVD RSP, R11; \
+	MOVD R11, (R19); \
+	MOVD R10, RSP
+
+#define LEAVE \
+	MOVD (R19), R11; \
+	MOVD R11, RSP; \
+	MOVD ZR, (R19); \
+	LDP  0(RSP), (R29, R30); \
+	LDP  frame_g(RSP), (g, R20); \
+	ADD  $frame, RSP
+
+// func Call(b *Block, fn, sp uintptr, a *Args)
+TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-32
+	ENTER
+	LDP  Args_In+0(R20), (R0, R1)
+	LDP  Args_In+16(R20), (R2, R3)
+	LDP  Args_In+32(R20), (R4, R5)
+	CALL (R9)
+	LEAVE
+	MOVD R0, Args_Out(R20)
+	RET
+
+// func CallF(b *Block, fn, sp uintptr, a *Args)
+TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-32
+	ENTER
+	FLDPD Args_Float+0(R20), (F0, F1)
+	FLDPD Args_Float+16(R20), (F2, F3)
+	FLDPD Args_Float+32(R20), (F4, F5)
+	FLDPD Args_Float+48(R20), (F6, F7)
+	CALL (R9)
+	LEAVE
+	FMOVD F0, Args_FOut(R20)
+	RET
+
+// landing is where a thread goes on whose native code was stopped: in the frame of Call or CallF,
+// with the Block in R19, the signal in R0, the address in R1 and the instruction in R2. The code
+// may have left the floating-point unit in any state.
+TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-0
+	MSR  ZR, FPCR
+	LEAVE
+	MOVD R0, Args_Signal(R20)
+	MOVD R1, Args_Addr(R20)
+	MOVD R2, Args_PC(R20)
+	RET
+
+// handler is called by the kernel, on the thread's signal stack, with the signal in R0, siginfo in
+// R1, ucontext in R2, the way back in R30.
+TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
+	MOVD ctx_sp(R2), R9
+	MOVD ·areas(SB), R10
+area:
+	CBZ  R10, chain
+	MOVD Area_lo(R10), R11
+	SUB  R11, R9, R11
+	MOVD Area_size(R10), R12
+	CMP  R12, R11
+	BLO  cell
+	MOVD Area_next(R10), R10
+	B    area
+cell:
+	MOVD Area_stride(R10), R12
+	UDIV R12, R11, R11
+	MOVD Area_step(R10), R12
+	MUL  R12, R11, R11
+	MOVD Area_blocks(R10), R12
+	ADD  R12, R11, R11
+	MOVD (R11), R12
+	CBZ  R12, chain // no native code here: a thread of C's may use the stack
+
+	// The Block in R11, Go's stack pointer in R12. Go's handler needs the goroutine.
+	MOVD frame_g(R12), g
+	MOVW info_code(R1), R13
+	CMPW $0, R13
+	BLE  chain // sent by a process
+	CMPW $11, R0 // SIGSEGV
+	BEQ  found
+	CMPW $7, R0 // SIGBUS
+	BEQ  found
+	CMPW $8, R0 // SIGFPE
+	BEQ  found
+	CMPW $5, R0 // SIGTRAP
+	BEQ  found
+	CMPW $4, R0 // SIGILL
+	BNE  chain
+found:
+	MOVD R11, ctx_r19(R2)
+	MOVD R12, ctx_sp(R2)
+	MOVD ctx_pc(R2), R13
+	MOVD R13, ctx_r2(R2)
+	MOVD info_addr(R1), R13
+	MOVD R13, ctx_r1(R2)
+	MOVWU R0, R13
+	MOVD R13, ctx_r0(R2)
+	MOVD $landing<>(SB), R13
+	MOVD R13, ctx_pc(R2)
+	RET
+
+chain:
+	MOVWU R0, R13
+	MOVD $·old(SB), R12
+	MOVD (R12)(R13<<3), R12
+	B    (R12)
+
+// func handlerAddr() uintptr
+TEXT ·handlerAddr(SB), NOSPLIT, $0-8
+	MOVD $handler<>(SB), R0
+	MOVD R0, ret+0(FP)
+	RET

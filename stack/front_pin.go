@@ -1,0 +1,24 @@
+//go:build !race
+
+package stack
+
+import "github.com/seed-9a6c551e/offheap/internal/procpin"
+
+// frontLock is nothing: the pin keeps every other goroutine off the processor's front.
+type frontLock struct{}
+
+func (*frontLock) Lock()   {}
+func (*frontLock) Unlock() {}
+
+// enter pins the goroutine and returns its processor's front, nil where there is none. Until leave
+// nothing may block or allocate.
+func (p *Pool) enter() *front {
+	pid := uint(procpin.Pin())
+	all := p.fronts.Load() // once pinned: see takeFronts
+	if all == nil || pid >= uint(len(*all)) {
+		return nil
+	}
+	return &(*all)[pid]
+}
+
+func (*Pool) leave(*front) { procpin.Unpin() }

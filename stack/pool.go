@@ -1,0 +1,308 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+	"weak"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/trap"
+)
+
+// ErrOverflow is wrapped by the error of a call for which a stack has no room. It wraps
+// guard.ErrNoMemory.
+var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
+
+// Pool keeps stacks of one size in one region. Its methods may be called by any number of
+// goroutines; the stacks are for one goroutine at a time.
+type Pool struct {
+	shape
+	first  *Stack         // the others follow
+	slack  uintptr        // bytes that a stack may have used to be put without a closer look
+	fresh  atomic.Uintptr // bytes of the Stacks that were ever handed out; 0 after the end
+	fronts atomic.Pointer[[]front]
+
+	config Config
+	number uint32
+	most   uintptr // stacks that there can be
+	region *guard.Region
+	area   *trap.Area
+
+	// Invariant: every stack below fresh is in use, in a front, in idle, or on its way between;
+	// those from fresh to ready were never used, but are committed; those below guarded have
+	// their guards, and ready ≤ guarded.
+	mu             sync.Mutex
+	ready, guarded uintptr
+	idle           []uint32
+	state          poolState
+	deepest        int // of all stacks, when the pool came to its end
+}
+
+type poolState uint8
+
+const (
+	open    poolState = iota
+	closing           // waits for the stacks that are in use
+	closed
+)
+
+// Open reserves a pool. No stack has memory yet, nor a guard: a large Max costs addresses only.
+// The error wraps guard.ErrNoMemory where these are refused.
+func Open(c Config) (*Pool, error) {
+	c, err := c.normal()
+	if err != nil {
+		return nil, err
+	}
+	count, least := c.Max, c.Max
+	if count == 0 {
+		count, least = c.mostByDefault(), 1
+	}
+	for ; ; count /= 2 {
+		sh, size, ok := c.layout(count)
+		if !ok {
+			return nil, fmt.Errorf("stack: open %q: %d stacks of %d bytes are more than addresses can hold: %w", c.Name, count, c.Size, guard.ErrNoMemory)
+		}
+		region, err := guard.Map(guard.Config{Name: c.Name, Size: size})
+		if err == nil {
+			return c.open(count, sh, region)
+		}
+		if count/2 < least {
+			return nil, fmt.Errorf("stack: %w", err)
+		}
+	}
+}
+
+func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
+	if err := region.KeepReadable(int(sh.cells)); err != nil {
+		return nil, errors.Join(fmt.Errorf("stack: %w", err), region.Close())
+	}
+	// A stack of which one OS page was touched should not take a huge one. Where the kernel does not know
+	// the hint it has none either.
+	_ = region.Advise(0, region.Size(), guard.NoHugePages)
+	c.Max = count
+	sh.origin = uintptr(region.Base())
+	sh.region = weak.Make(region)
+	p := &Pool{
+		shape: sh, first: (*Stack)(region.Base()), slack: 2 * uintptr(c.Retain),
+		config: c, number: sh.enter(), most: uintptr(min(count, mostByGuards())), region: region,
+	}
+	p.fronts.Store(newFronts())
+	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(Stack{}.block), stackSize)
+	return p, nil
+}
+
+func (p *Pool) stack(i uintptr) *Stack {
+	return (*Stack)(unsafe.Add(unsafe.Pointer(p.first), i*stackSize))
+}
+
+// Get returns an empty stack, one that was put lately if there is one. It is the caller's until Put.
+// The error wraps guard.ErrNoMemory where all are in use or the next cannot have its memory, and
+// guard.ErrClosed after Close.
+//
+// Cost: the pin and a pop; 1 to 2 system calls for some tens of stacks that were never used.
+func (p *Pool) Get() (*Stack, error) {
+	f := p.enter()
+	if f != nil {
+		if n := f.n - 1; n < frontSize {
+			f.n = n
+			s := p.stack(uintptr(f.stacks[n]))
+			p.leave(f)
+			s.start()
+			return s, nil
+		}
+	}
+	p.leave(f)
+	return p.get()
+}
+
+// start makes an idle stack usable.
+func (s *Stack) start() {
+	s.limit = s.top - uintptr(s.clean)
+	s.state = used
+}
+
+// get is Get where the processor has no stack.
+func (p *Pool) get() (*Stack, error) {
+	var taken [frontSize / 2]uint32
+	p.mu.Lock()
+	n, err := p.take(taken[:])
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	n--
+	for _, i := range taken[:n] {
+		if !p.push(i) {
+			p.store([]uint32{i})
+		}
+	}
+	s := p.stack(uintptr(taken[n]))
+	s.start()
+	return s, nil
+}
+
+// push gives an idle stack to the processor's front, if it has room.
+func (p *Pool) push(i uint32) bool {
+	f := p.enter()
+	ok := f != nil && f.push(i)
+	p.leave(f)
+	return ok
+}
+
+// take takes some stacks that nobody has, at least one. p.mu is held.
+func (p *Pool) take(out []uint32) (n int, err error) {
+	if p.state != open {
+		return 0, fmt.Errorf("stack: pool %q: %w", p.name, guard.ErrClosed)
+	}
+	if n = min(len(p.idle), len(out)); n > 0 {
+		copy(out, p.idle[len(p.idle)-n:])
+		p.idle = p.idle[:len(p.idle)-n]
+		return n, nil
+	}
+	next := p.fresh.Load() / stackSize
+	if next == p.ready {
+		if err := p.grow(); err != nil {
+			return 0, err
+		}
+	}
+	for ; n < len(out) && next < p.ready; n++ {
+		p.stack(next).begin(p)
+		out[n] = uint32(next)
+		next++
+	}
+	p.fresh.Store(next * stackSize)
+	return n, nil
+}
+
+// begin makes a Stack of memory that reads zero.
+func (s *Stack) begin(p *Pool) {
+	s.shape = p.number
+	s.top = p.end(s)
+	s.limit, s.lowest = s.top, s.top
+	s.clean = uint32(p.size)
+	s.state = idle
+}
+
+// grow makes more stacks ready, p.mu is held: a sixteenth of those that there are, so that few
+// system calls are made, and not many stacks charged that nobody uses.
+func (p *Pool) grow() error {
+	if p.ready == p.most {
+		return p.exhausted()
+	}
+	more := min(max(p.ready/16, frontSize/2), 1024, p.most-p.ready)
+	err := p.ripen(more)
+	if err != nil && more > 1 {
+		more = 1
+		err = p.ripen(more)
+	}
+	if err != nil {
+		return fmt.Errorf("stack: %w", err)
+	}
+	p.ready += more
+	p.area.Grow(p.ready * p.stride)
+	return nil
+}
+
+func (p *Pool) exhausted() error {
+	if p.most < uintptr(p.config.Max) {
+		return fmt.Errorf("stack: pool %q: all of %d stacks are in use: guards take two of the process's mappings each, so that there cannot be Max %d (vm.max_map_count): %w",
+			p.name, p.most, p.config.Max, guard.ErrNoMemory)
+	}
+	return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.most, guard.ErrNoMemory)
+}
+
+// ripen gives the next stacks their guards and memory, in this order, so that none is ever without
+// its guard. What was done before an error serves the next time.
+func (p *Pool) ripen(more uintptr) error {
+	if to := p.ready + more; to > p.guarded {
+		lo := pages(int(p.guarded) * stackSize)
+		if err := p.region.Commit(lo, pages(int(to)*stackSize)-lo); err != nil {
+			return err
+		}
+		if err := p.region.GuardRow(int(p.cells+p.guarded*p.stride), p.config.Guard, int(p.stride), int(to-p.guarded)); err != nil {
+			return err
+		}
+		p.guarded = to
+	}
+	return p.region.Commit(int(p.cells+p.ready*p.stride), int(more*p.stride))
+}
+
+// Put takes a stack back, with all that is on it, and keeps it for the next Get. Putting a stack
+// twice, or one of another pool, is a *guard.Violation, and so is nearly all use afterwards, until Get
+// hands it out again. After Close, the last Put closes the region.
+//
+// A stack that went deeper than twice Config.Retain is cut back to that. The last few that were put
+// on each processor keep what they have for some rounds more, because they go out first.
+func (p *Pool) Put(s *Stack) {
+	off := uintptr(unsafe.Pointer(s)) - p.origin // wraps below
+	if off >= p.fresh.Load() || off%stackSize != 0 {
+		panic(p.foreign(s))
+	}
+	if s.block != 0 {
+		panic(s.violation("Put", "native code runs on the stack"))
+	}
+	if !atomic.CompareAndSwapUint32(&s.state, used, idle) {
+		panic(s.violation("Put", "put twice"))
+	}
+	i := off / stackSize
+	end := p.cells + (i+1)*p.stride - off
+	if s.top != end || end-s.lowest > p.slack || s.held != 0 || s.native {
+		p.tidy(s)
+	}
+	s.clean = uint32(s.top - s.limit)
+	s.limit = s.top
+	s.frame = 0
+	f := p.enter()
+	if f == nil || !f.push(uint32(i)) {
+		p.leave(f)
+		p.put(uint32(i))
+		return
+	}
+	p.leave(f)
+}
+
+func (p *Pool) foreign(s *Stack) *guard.Violation {
+	v := &guard.Violation{Op: "stack.Put", What: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
+	switch {
+	case s == nil:
+		v.What = "nil instead of a stack"
+	case p.fresh.Load() == 0:
+		v.What = "stack of another pool, or this one is closed"
+	}
+	return v
+}
+
+// put is Put where the processor's front is full, or gone: the half of it that was put first goes
+// to the shared store.
+func (p *Pool) put(i uint32) {
+	var out [frontSize / 2]uint32
+	n := 0
+	f := p.enter()
+	if f != nil {
+		n = f.exchange(i, &out)
+	}
+	p.leave(f)
+	if f == nil {
+		out[0], n = i, 1
+	}
+	p.store(out[:n])
+}
+
+// store keeps idle stacks where every processor can get them, and nothing that is too much.
+func (p *Pool) store(stacks []uint32) {
+	for _, i := range stacks {
+		s := p.stack(uintptr(i))
+		p.look(s)
+		if s.held != 0 {
+			p.cut(s, uintptr(p.config.Retain))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, stacks...)
+	// The kernel's refusal is not the caller's business: Close can be tried again.
+	_ = p.endIfIdle()
+}

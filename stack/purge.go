@@ -1,0 +1,148 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// patience is after how many Puts a stack is looked at that native code ran on, and cut back if it
+// was deep once, but not in any of these rounds.
+const patience = 8
+
+// tidy takes back what is on a stack that is being put, and sees to what it has in RAM.
+func (p *Pool) tidy(s *Stack) {
+	end := p.end(s)
+	if s.top != end {
+		s.free(end)
+	}
+	if end-s.lowest > p.slack {
+		s.rounds = 0
+		s.settle(end, end-s.lowest)
+		return
+	}
+	if s.rounds++; s.rounds < patience {
+		return
+	}
+	s.rounds = 0
+	p.look(s)
+	if s.held != 0 {
+		p.cut(s, uintptr(p.config.Retain))
+	}
+}
+
+// settle notes how deep a stack went.
+func (s *Stack) settle(end, depth uintptr) {
+	s.deepest = max(s.deepest, uint32(depth))
+	s.held = max(s.held, uint32(depth))
+	s.lowest = end
+}
+
+// look finds how deep native code went, as far as that is in RAM.
+func (p *Pool) look(s *Stack) {
+	if !s.native {
+		return
+	}
+	s.native = false
+	if deep := p.resident(s); deep > p.slack {
+		s.settle(p.end(s), deep)
+	} else {
+		s.deepest = max(s.deepest, uint32(deep))
+	}
+}
+
+// cut gives back what an idle stack has in RAM beyond keep. What the kernel does not take now is
+// tried again after the next Put.
+func (p *Pool) cut(s *Stack, keep uintptr) (err error) {
+	if err = p.region.Discard(int(p.offset(s)), int(p.size-keep)); err == nil {
+		s.held = 0
+	}
+	return err
+}
+
+// Purge gives back all memory of stacks that are idle. It stops the world for some microseconds, to
+// take the stacks that processors hold. The error is the kernel's; what it did not take stays idle.
+func (p *Pool) Purge() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != open {
+		return fmt.Errorf("stack: purge pool %q: %w", p.name, guard.ErrClosed)
+	}
+	p.takeFronts(newFronts())
+	slices.Sort(p.idle)
+	// The last stacks, as far as they are idle, are decommitted: that refunds the budget. What is
+	// idle between others is not, because it would split the mapping.
+	fresh, n := p.fresh.Load()/stackSize, len(p.idle)
+	for n > 0 && uintptr(p.idle[n-1]) == fresh-1 {
+		fresh--
+		n--
+	}
+	var errs []error
+	if err := p.region.Decommit(int(p.cells+fresh*p.stride), int((p.ready-fresh)*p.stride)); err != nil {
+		errs = append(errs, err)
+	} else {
+		for _, i := range p.idle[n:] {
+			s := p.stack(uintptr(i))
+			s.settle(p.end(s), p.end(s)-s.lowest)
+			s.held = 0
+			s.native = false
+		}
+		p.idle = p.idle[:n]
+		p.ready = fresh
+		p.fresh.Store(fresh * stackSize)
+		p.area.Grow(fresh * p.stride)
+	}
+	for _, i := range p.idle {
+		s := p.stack(uintptr(i))
+		if end := p.end(s); s.native || s.held != 0 || s.lowest != end {
+			p.look(s)
+			s.settle(end, end-s.lowest)
+			if err := p.cut(s, 0); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			s.clean, s.limit = uint32(p.size), s.top
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stack: purge pool %q: %w", p.name, err)
+	}
+	return nil
+}
+
+// Close ends the pool: no stack is handed out any more, and when the last that is in use is put, or
+// none is, the region is closed. A second Close is an error that wraps guard.ErrClosed, unless the kernel
+// refused to close the region: then it tries again.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == closed || p.state == closing && !p.allIdle() {
+		return fmt.Errorf("stack: close pool %q: %w", p.name, guard.ErrClosed)
+	}
+	p.state = closing
+	p.takeFronts(nil)
+	return p.endIfIdle()
+}
+
+func (p *Pool) allIdle() bool { return uintptr(len(p.idle)) == p.fresh.Load()/stackSize }
+
+// endIfIdle closes the region of a closed pool of which no stack is in use. p.mu is held.
+func (p *Pool) endIfIdle() error {
+	if p.state != closing || !p.allIdle() {
+		return nil
+	}
+	p.deepest = p.highWater()
+	p.area.Grow(0)
+	fresh := p.fresh.Swap(0)
+	if err := p.region.Close(); err != nil {
+		p.fresh.Store(fresh)
+		return fmt.Errorf("stack: %w", err)
+	}
+	p.area.Forget()
+	leave(p.number)
+	p.state = closed
+	p.idle = nil
+	return nil
+}

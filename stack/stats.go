@@ -1,0 +1,72 @@
+package stack
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// Stats are a pool's figures at one moment, in bytes where nothing else is said.
+type Stats struct {
+	Reserved  int64 // addresses claimed, guards included
+	Committed int64 // charged to the budget: whole stacks, because they can be used whole
+	Resident  int64 // in RAM; -1 where the system does not tell
+	Live      int64 // on the stacks now
+	HighWater int   // the most that any stack ever held
+
+	Stacks int // that were ever handed out, but for those that Purge gave back
+	InUse  int // of these, not put yet
+
+	// Depths counts these stacks by the most that each ever held.
+	Depths []Depth
+}
+
+// Depth is a column of a histogram.
+type Depth struct {
+	UpTo   int // bytes: a power of two; more than half of it was used, but for the first column
+	Stacks int
+}
+
+// leastDepth is the first column's.
+const leastDepth = 1 << 10
+
+// Stats returns the figures while others get, use and put stacks. It takes some nanoseconds for each
+// stack, a system call for those where native code ran lately, and the time to count resident pages.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Stats{HighWater: p.deepest}
+	if p.state == closed {
+		return s
+	}
+	s.Stacks = int(p.fresh.Load() / stackSize)
+	for i := range uintptr(s.Stacks) {
+		x := p.stack(i)
+		if atomic.LoadUint32(&x.state) == used {
+			s.InUse++
+			s.Live += int64(p.end(x) - atomic.LoadUintptr(&x.top))
+		}
+		deep := x.highWater()
+		s.HighWater = max(s.HighWater, deep)
+		column := bits.Len(uint(max(deep, leastDepth)-1)) - bits.Len(leastDepth-1)
+		for column >= len(s.Depths) {
+			s.Depths = append(s.Depths, Depth{UpTo: leastDepth << len(s.Depths)})
+		}
+		s.Depths[column].Stacks++
+	}
+	// In this order what is resident is committed, and what is committed reserved.
+	var err error
+	if s.Resident, err = p.region.Resident(); err != nil {
+		s.Resident = -1
+	}
+	s.Committed = p.region.Committed()
+	s.Reserved = p.region.Reserved()
+	return s
+}
+
+// highWater is the most that any stack ever held. p.mu is held.
+func (p *Pool) highWater() (deepest int) {
+	for i := range p.fresh.Load() / stackSize {
+		deepest = max(deepest, p.stack(i).highWater())
+	}
+	return deepest
+}
