@@ -162,6 +162,7 @@ func TestFaultText(t *testing.T) {
 		{Fault{Addr: 0x1000, Kind: Decommitted, Region: "r", Offset: 0, Size: 4096}, `guard: touch of decommitted memory in region "r": address 0x1000, offset 0 of 4096`},
 		{Fault{Addr: 0x1000, Kind: Guarded, Region: "r", Offset: 0, Size: 4096}, `guard: touch of a guard in region "r": address 0x1000, offset 0 of 4096`},
 		{Fault{Addr: 0x1000, Kind: Protected, Region: "r", Offset: 0, Size: 4096}, `guard: access refused by protection in region "r": address 0x1000, offset 0 of 4096`},
+		{Fault{Addr: 0x1000, Kind: Truncated, Region: "r", Offset: 0, Size: 4096}, `guard: touch beyond the end of its file in region "r": address 0x1000, offset 0 of 4096`},
 	} {
 		if got := c.f.Error(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)

@@ -177,6 +177,9 @@ func (rec *record) hide(lo, hi uintptr) error {
 		}
 		rec.locked = rec.locked.remove(lo, hi)
 	}
+	if err := rec.unmapFiles(lo, hi); err != nil {
+		return err
+	}
 	return vm.Discard(p, n)
 }
 
@@ -212,6 +215,8 @@ func (r *Region) Discard(off, n int) error {
 			return errors.New("not all of it is committed, readable and writable")
 		case rec.locked.bytes(lo, hi) > 0:
 			return errLocked
+		case rec.files.bytes(lo, hi) > 0: // they would show the file again
+			return errFile
 		}
 		for _, s := range rec.unguarded(lo, hi) {
 			if err := vm.Empty(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {

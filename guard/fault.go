@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Kind says why a touch faulted. The first are of regions, the others of native code.
@@ -16,6 +19,7 @@ const (
 	Decommitted                   // not committed: never, or not any more
 	Guarded                       // a guard inside the region (Region.Guard)
 	Protected                     // committed, but Protect refuses this access
+	Truncated                     // beyond the end of the file that is mapped there
 
 	StackOverflow      // native code went beyond its stack (package stack)
 	BadAddress         // native code touched what is no region's: nil, or anything else that is not there
@@ -37,6 +41,8 @@ func (k Kind) String() string {
 		return "touch of a guard"
 	case Protected:
 		return "access refused by protection"
+	case Truncated:
+		return "touch beyond the end of its file"
 	case StackOverflow:
 		return "stack overflow"
 	case BadAddress:
@@ -150,8 +156,15 @@ func (r *record) kindAt(addr uintptr) Kind {
 	if r.guards.at(off) {
 		return Guarded
 	}
-	if _, committed := r.committed.at(off); !committed {
+	s, committed := r.committed.at(off)
+	if !committed {
 		return Decommitted
+	}
+	if _, file := r.files.at(off); file {
+		page := unsafe.Add(r.base, off&^uintptr(PageSize()-1))
+		if s.prot == vm.ReadWrite || vm.BeyondFile(page) {
+			return Truncated
+		}
 	}
 	return Protected
 }

@@ -17,6 +17,7 @@
 //     them, and the budget is not charged.
 //  2. Commit makes OS pages usable and charges the budget. They read zero. Memory
 //     comes into RAM when it is touched, or at once with Prefault.
+//     MapFile makes them show a file instead, private to the process.
 //  3. Decommit gives memory back, refunds the budget and keeps the addresses.
 //     Protect changes what may be done with committed memory. Guard makes a
 //     part inaccessible without splitting the mapping, Unguard undoes it.
@@ -48,7 +49,7 @@
 // is in RAM. Commit and Decommit are one or two system calls each. Guard takes 0.3 µs and 14 ns for
 // each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault. A
 // region takes one of the mappings that the process may hold (vm.max_map_count), three once
-// something is committed, one more with huge pages.
+// something is committed, one more with huge pages, and one or two more for each MapFile.
 //
 // # Guards inside a region
 //

@@ -103,8 +103,8 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 		return r.errorf("guard", fmt.Errorf("length %d and distance %d must be multiples of the OS page of %d bytes", n, stride, PageSize()))
 	}
 	return r.change("guard", off, (count-1)*stride+n, func(rec *record, lo, hi uintptr) error {
-		if rec.locked.bytes(lo, hi) > 0 {
-			return errLocked
+		if err := rec.guardable(lo, hi); err != nil {
+			return err
 		}
 		if err := rec.guardRow(to); err != nil {
 			return err
@@ -114,7 +114,20 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 	})
 }
 
-var errLocked = errors.New("part of it is locked into RAM")
+var (
+	errLocked = errors.New("part of it is locked into RAM")
+	errFile   = errors.New("part of it is mapped from a file")
+)
+
+func (rec *record) guardable(lo, hi uintptr) error {
+	switch {
+	case rec.locked.bytes(lo, hi) > 0:
+		return errLocked
+	case rec.files.bytes(lo, hi) > 0:
+		return errFile
+	}
+	return nil
+}
 
 func (rec *record) guardRow(r row) error {
 	if !rec.light {

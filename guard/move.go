@@ -12,10 +12,10 @@ import (
 // hands, and nothing is copied where the system can (Linux 5.7). So that is how memory grows that
 // has no room left behind it: 1 GiB moves in well under a millisecond.
 //
-// All of it must be committed, readable and writable, neither guarded nor locked; in the other
-// region none of it may be committed or guarded. Afterwards it is committed there, and here no
-// more; the budget sees no difference. After an error nothing has changed. Nobody may use the
-// memory meanwhile.
+// All of it must be committed, readable and writable, and neither guarded nor locked nor mapped from
+// a file; in the other region none of it may be committed or guarded. Afterwards it is committed
+// there, and here no more; the budget sees no difference. After an error nothing has changed. Nobody
+// may use the memory meanwhile.
 func (r *Region) Move(to *Region, n int) error {
 	if to == nil || to == r {
 		return r.errorf("move", errors.New("there must be another region to move to"))
@@ -42,6 +42,8 @@ func (rec *record) move(to *record, n uintptr) error {
 	switch {
 	case rec.guards.bytes(0, n) > 0 || rec.locked.bytes(0, n) > 0:
 		return errors.New("part of it is guarded or locked into RAM")
+	case rec.files.bytes(0, n) > 0:
+		return errors.New("part of it is mapped from a file")
 	case to.state != open:
 		return fmt.Errorf("to %q: %w", to.name, ErrClosed)
 	case to.committed.bytes(0, n) > 0 || to.guards.bytes(0, n) > 0:

@@ -42,12 +42,12 @@ func (rec *record) restore(lo, hi uintptr) error {
 
 // Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). Its contents
 // are lost, in part also if there is an error; its charge stays. Guarding what is guarded changes
-// nothing. Where guards are PROT_NONE pages the error wraps ErrNoMemory when the process has no
+// nothing. What is mapped from a file or locked cannot be guarded. Where guards are PROT_NONE pages the error wraps ErrNoMemory when the process has no
 // mapping left.
 func (r *Region) Guard(off, n int) error {
 	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
-		if rec.locked.bytes(lo, hi) > 0 {
-			return errLocked
+		if err := rec.guardable(lo, hi); err != nil {
+			return err
 		}
 		if err := rec.guard(lo, hi); err != nil {
 			return err
@@ -65,8 +65,10 @@ func (r *Region) Unguard(off, n int) error {
 			return nil
 		}
 		if rec.light {
-			if err := vm.Unguard(unsafe.Add(rec.base, lo), hi-lo); err != nil {
-				return err
+			for _, s := range rec.files.outside(lo, hi) { // Linux 6.13 refuses where files are mapped
+				if err := vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
+					return err
+				}
 			}
 			rec.guards.remove(lo, hi)
 			return nil

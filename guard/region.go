@@ -235,7 +235,7 @@ func (r *Region) Close() error {
 	rec.state = closed
 	discarded := rec.discardAll() == nil
 	used := rec.used
-	rec.committed, rec.guards = nil, guards{}
+	rec.committed, rec.guards, rec.files = nil, guards{}, nil
 	n := rec.charge.Swap(0)
 	rec.live.Store(0)
 	rec.mu.Unlock()
@@ -256,13 +256,16 @@ func (r *Region) Close() error {
 	return nil
 }
 
-// discardAll gives back whatever the region holds: memory, locks, guard
+// discardAll gives back whatever the region holds: memory, files, locks, guard
 // markers and their page tables. rec.mu is held.
 func (rec *record) discardAll() error {
 	if len(rec.locked) > 0 {
 		if err := vm.Unlock(rec.base, rec.data); err != nil {
 			return err
 		}
+	}
+	if err := rec.unmapFiles(0, rec.data); err != nil {
+		return err
 	}
 	if rec.light && !rec.guards.empty() {
 		if err := vm.Unguard(rec.base, rec.data); err != nil {

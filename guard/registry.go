@@ -35,6 +35,7 @@ type record struct {
 	guards    guards    // over committed and uncommitted memory alike
 	used      uintptr   // where the highest ever committed ends
 	locked    spans     // what is locked into RAM
+	files     spans     // what of committed MapFile mapped
 	seams     []uintptr // where moved mappings end, see Move
 }
 
@@ -204,7 +205,7 @@ func release(out []*record) {
 // Info describes a region at one moment. The figures are bytes.
 type Info struct {
 	Name      string
-	Kind      string // "private": anonymous and private
+	Kind      string // "private": no other process sees it
 	Base      uintptr
 	Size      int
 	Reserved  int64 // addresses claimed, guards included

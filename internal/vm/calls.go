@@ -27,6 +27,24 @@ func Reserve(n uintptr) (unsafe.Pointer, error) {
 	return unix.MmapPtr(-1, 0, nil, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|mapNoReserve)
 }
 
+// MapFile puts a private mapping of the file over a reserved stretch, from offset at of the file on.
+func MapFile(p unsafe.Pointer, n uintptr, fd int, at int64, prot Prot) error {
+	return mapOver(p, n, fd, at, protBits[prot], 0)
+}
+
+// UnmapFile puts a reservation in the place of what MapFile mapped.
+func UnmapFile(p unsafe.Pointer, n uintptr) error {
+	return mapOver(p, n, -1, 0, unix.PROT_NONE, unix.MAP_ANON)
+}
+
+func mapOver(p unsafe.Pointer, n uintptr, fd int, at int64, prot, flags int) error {
+	if err := failing(Mmap); err != nil {
+		return err
+	}
+	_, err := unix.MmapPtr(fd, at, p, n, prot, unix.MAP_PRIVATE|unix.MAP_FIXED|mapNoReserve|flags)
+	return err
+}
+
 // Release gives addresses back: the next mapping of anybody may get them.
 func Release(p unsafe.Pointer, n uintptr) error {
 	if err := failing(Munmap); err != nil {

@@ -10,6 +10,7 @@ const (
 	mapNoReserve = unix.MAP_NORESERVE
 
 	// From the kernel's uapi headers; x/sys names them on some architectures only.
+	madvPopulateRead  = 22
 	madvPopulateWrite = 23
 	madvGuardInstall  = 102
 	madvGuardRemove   = 103
@@ -89,6 +90,12 @@ func Unguard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvGuard
 // Populate brings the range's pages in, writable. The range must be usable and
 // free of markers.
 func Populate(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvPopulateWrite) }
+
+// BeyondFile tells whether the readable OS page at p of a file mapping lies beyond the file's end.
+// It is false for one that is not readable, and before Linux 5.14.
+func BeyondFile(p unsafe.Pointer) bool {
+	return madvise(p, uintptr(Probe().PageSize), madvPopulateRead) == unix.EFAULT
+}
 
 var adviceBits = [advices]int{
 	Normal: unix.MADV_NORMAL, Sequential: unix.MADV_SEQUENTIAL, Random: unix.MADV_RANDOM, WillNeed: unix.MADV_WILLNEED,

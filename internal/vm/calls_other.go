@@ -35,6 +35,7 @@ func Guard(unsafe.Pointer, uintptr) error                                 { retu
 func GuardRow(unsafe.Pointer, uintptr, uintptr, uintptr) (uintptr, error) { return 0, ErrUnsupported }
 func Unguard(unsafe.Pointer, uintptr) error                               { return ErrUnsupported }
 func Populate(unsafe.Pointer, uintptr) error                              { return ErrUnsupported }
+func BeyondFile(unsafe.Pointer) bool                                      { return false }
 func Advise(unsafe.Pointer, uintptr, Advice) error                        { return ErrUnsupported }
 func Name(unsafe.Pointer, uintptr, string) error                          { return ErrUnsupported }
 func FirstResident(unsafe.Pointer, uintptr) (uintptr, error)              { return 0, ErrUnsupported }

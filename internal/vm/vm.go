@@ -3,19 +3,26 @@
 //
 // # The contract
 //
-// A stretch of addresses is in one of three states. Each word on an arrow is one system
-// call, made in place: no address is ever mapped over.
+// A stretch of addresses is in one of four states. Each word on an arrow is one system
+// call, made in place: nothing is ever mapped over but a reservation of ours.
 //
 //		          Reserve               Protect(ReadWrite)
 //		   free ──────────▶  reserved  ───────────────────▶  usable
-//		    ▲                │     ▲                            │
-//		    └────────────────┘     └────────────────────────────┘
-//		         Release             Protect(None), Discard
+//		    ▲                │ ▲  │ ▲                           │
+//		    └────────────────┘ │  │ └───────────────────────────┘
+//		         Release       │  │    Protect(None), Discard
+//		                       │  │
+//		             UnmapFile │  │ MapFile
+//		                       │  ▼
+//		                    from a file
 //
 //	  - reserved: addresses are claimed, no memory stands behind them and none is
 //	    promised; a touch faults.
 //	  - usable: a touch brings in a zeroed OS page. Discard takes the pages of a
 //	    stretch away that was made inaccessible before.
+//	  - from a file: a touch brings in an OS page of the file, a write copies it, so the file never
+//	    changes. Beyond the file's end a touch faults. Discard takes the copies away, and the
+//	    file shows again: only UnmapFile leads back to memory that reads zero.
 //	  - Move hands the pages of one usable stretch to another, of the same length, in one call; the
 //	    first is then usable and empty.
 //	  - Over either lies an optional guard marker (Guard, Unguard): a touch faults
