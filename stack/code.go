@@ -1,0 +1,81 @@
+package stack
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Func is the address of native code that follows the C calling convention of the machine, for
+// Stack.Call. It is good until what it comes from is closed, which it does not keep open; a call
+// after that faults (guard.UseAfterClose), as long as the quarantine holds the addresses.
+type Func uintptr
+
+// Code is machine code in a region of its own, which can be read and executed, and not written. Its
+// methods may be called by any number of goroutines.
+type Code struct {
+	region *guard.Region
+	size   int
+}
+
+// LoadCode copies machine code, which must be position-independent, to where it can be executed. The
+// bytes are charged to the budget in whole OS pages. No code at all is an error. The error wraps
+// guard.ErrNoMemory where the budget or the kernel refuses, and errors.ErrUnsupported where there is
+// no native code: on all but Linux for amd64 and arm64.
+//
+// Nothing is ever writable and executable at once, and instruction caches are synchronised. That the
+// code is sound is up to the caller.
+func LoadCode(code []byte) (*Code, error) {
+	region, err := loadCode(code)
+	if err != nil {
+		return nil, fmt.Errorf("stack: load code: %w", err)
+	}
+	return &Code{region, len(code)}, nil
+}
+
+func loadCode(code []byte) (*guard.Region, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	if len(code) == 0 {
+		return nil, errors.New("there is none")
+	}
+	region, err := guard.Map(guard.Config{Name: "code", Size: len(code)})
+	if err != nil {
+		return nil, err
+	}
+	if err := region.Commit(0, region.Size()); err != nil {
+		return nil, errors.Join(err, region.Close())
+	}
+	copy(region.Bytes(), code)
+	syncCode(region.Base(), unsafe.Add(region.Base(), len(code)))
+	if err := region.Protect(0, region.Size(), guard.ReadExecute); err != nil {
+		return nil, errors.Join(err, region.Close())
+	}
+	return region, nil
+}
+
+// supported is an error where no native code can be loaded.
+func supported() error {
+	if machine == elf.EM_NONE {
+		return fmt.Errorf("no native code on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// Func returns the address of the instruction at offset off, in bytes. It panics with an error if
+// there can be none: off is outside of the code or, on arm64, no multiple of 4.
+func (c *Code) Func(off int) Func {
+	if off < 0 || off >= c.size || off%instructionAlign != 0 {
+		panic(fmt.Errorf("stack: code of %d bytes has no instruction at offset %d", c.size, off))
+	}
+	return Func(uintptr(c.region.Base()) + uintptr(off))
+}
+
+// Close takes the code away, which must not be running. A second Close is an error that wraps
+// guard.ErrClosed. After any other error the code is as it was, and Close may be called again.
+func (c *Code) Close() error { return c.region.Close() }

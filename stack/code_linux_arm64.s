@@ -1,0 +1,37 @@
+#include "textflag.h"
+
+// func syncCode(start, end unsafe.Pointer)
+//
+// CTR_EL0 has the smallest line of each cache, as the logarithm of its 4-byte words: bits 3 to 0
+// for instructions, 19 to 16 for data.
+TEXT ·syncCode(SB), NOSPLIT, $0-16
+	MOVD	start+0(FP), R0
+	MOVD	end+8(FP), R1
+	MRS	CTR_EL0, R2
+	MOVD	$4, R3
+
+	// Data lines go to where both caches meet.
+	UBFX	$16, R2, $4, R4
+	LSL	R4, R3, R5
+	NEG	R5, R6
+	AND	R6, R0, R7
+clean:
+	DC	CVAU, R7
+	ADD	R5, R7
+	CMP	R1, R7
+	BLO	clean
+	DSB	$11 // ISH
+
+	// Only then may instruction lines be fetched again, by any processor.
+	AND	$15, R2, R4
+	LSL	R4, R3, R5
+	NEG	R5, R6
+	AND	R6, R0, R7
+invalidate:
+	IC	IVAU, R7
+	ADD	R5, R7
+	CMP	R1, R7
+	BLO	invalidate
+	DSB	$11 // ISH
+	ISB	$15
+	RET

@@ -1,0 +1,96 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Object is a shared object in a region of its own. Its methods may be called by any number of
+// goroutines.
+type Object struct {
+	path      string
+	region    *guard.Region
+	functions map[string]uintptr // offsets from the region's base
+}
+
+// LoadObject loads a shared object (ELF, position-independent) that needs nothing else: C compiled
+// with, say,
+//
+//	cc -O2 -fPIC -shared -nostdlib -ffreestanding -o kernels.so kernels.c
+//
+// Code and constants are shared with whoever else has the file mapped. All of it is charged to the
+// budget, in whole OS pages, because whatever the object writes to is copied. The file may be
+// replaced or removed afterwards, but must not be written to or shortened while the object is open,
+// as with every shared object: what is missing then faults (guard.Truncated).
+//
+// Segments get the protections that they ask for; what needs relocation only (RELRO) is read-only
+// afterwards; nothing is ever writable and executable at once. The error says what it is if the file
+// is damaged, is for another machine, or asks for what is not done here: other libraries or their
+// symbols, thread-local variables, constructors and destructors, indirect functions, relocations in
+// code, an executable stack. An undefined weak symbol has the address 0.
+//
+// The error wraps guard.ErrNoMemory where the budget or the kernel refuses, and errors.ErrUnsupported
+// on all but Linux for amd64 and arm64.
+func LoadObject(path string) (*Object, error) {
+	o, err := loadObject(path)
+	if err != nil {
+		return nil, fmt.Errorf("stack: load object %q: %w", path, err)
+	}
+	return o, nil
+}
+
+func loadObject(path string) (*Object, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	im, err := openImage(file)
+	if err != nil {
+		return nil, err
+	}
+	d, err := im.dynamic()
+	if err != nil {
+		return nil, err
+	}
+	region, err := guard.Map(guard.Config{Name: filepath.Base(path), Size: int(im.size())})
+	if err != nil {
+		return nil, err
+	}
+	// The file may be shortened meanwhile.
+	fault := guard.Catch(func() {
+		if err = im.mapInto(region); err != nil {
+			return
+		}
+		if err = d.relocate(region); err != nil {
+			return
+		}
+		err = im.protectRelocated(region)
+	})
+	if err = errors.Join(err, fault); err != nil {
+		return nil, errors.Join(err, region.Close())
+	}
+	return &Object{path, region, d.functions()}, nil
+}
+
+// Func returns the address of a function that the object exports; a name that is unknown, or that of
+// something else, is an error. Versions of symbols are not looked at.
+func (o *Object) Func(name string) (Func, error) {
+	offset, found := o.functions[name]
+	if !found {
+		return 0, fmt.Errorf("stack: object %q exports no function %q", o.path, name)
+	}
+	return Func(uintptr(o.region.Base()) + offset), nil
+}
+
+// Close takes the object's memory away; none of its functions may be running. A second Close is an
+// error that wraps guard.ErrClosed. After any other error the object is as it was, and Close may be
+// called again.
+func (o *Object) Close() error { return o.region.Close() }
