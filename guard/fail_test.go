@@ -47,7 +47,7 @@ func scenario(t *testing.T) (errs []error) {
 		}
 		return err
 	})
-	try("GuardRow", func() error { return r.GuardRow(10*page, page, 2*page, 3) })
+	try("GuardRow", func() error { return r.GuardRow(8*page, page, 2*page, 2) })
 	try("GuardRow of many", func() error {
 		// Over what is committed, so that PROT_NONE guards need the kernel, too.
 		if err := r.GuardRow(page, page/2, page, 1); err == nil {

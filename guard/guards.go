@@ -93,7 +93,8 @@ func (g *guards) remove(off, end uintptr) {
 
 // GuardRow guards count stretches of n bytes, the first at off, each stride bytes after the one
 // before. It is as many calls of Guard in one, all or nothing but for contents, and the row costs
-// no memory in the books of the region, nor do rows that continue it: that is for millions.
+// no memory in the books of the region, nor do rows that continue it: that is for millions. Nothing
+// from its first byte to its last may be locked or mapped from a file.
 func (r *Region) GuardRow(off, n, stride, count int) error {
 	if n <= 0 || stride <= n || count <= 0 || count > r.size/stride+1 {
 		return r.errorf("guard", fmt.Errorf("a row of %d guards of %d bytes every %d cannot be", count, n, stride))

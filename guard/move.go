@@ -43,7 +43,7 @@ func (rec *record) move(to *record, n uintptr) error {
 	case rec.guards.bytes(0, n) > 0 || rec.locked.bytes(0, n) > 0:
 		return errors.New("part of it is guarded or locked into RAM")
 	case rec.files.bytes(0, n) > 0:
-		return errors.New("part of it is mapped from a file")
+		return errFile
 	case to.state != open:
 		return fmt.Errorf("to %q: %w", to.name, ErrClosed)
 	case to.committed.bytes(0, n) > 0 || to.guards.bytes(0, n) > 0:

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"unsafe"
@@ -111,7 +112,7 @@ func TestGuardRowRefuses(t *testing.T) {
 	for _, c := range []struct{ off, n, stride, count int }{
 		{0, 0, page, 1}, {0, page, page, 2}, {0, 2 * page, page, 2}, {0, page, 2 * page, 0}, {0, page, 2 * page, -1}, {0, -page, page, 1},
 		{0, page, 2 * page, 9}, {page, page, 3 * page, 6}, {-page, page, 2 * page, 1}, {page / 2, page, 2 * page, 1}, {0, page, 2*page + 1, 2}, {0, page - 1, 2 * page, 2},
-		{0, page, 1 << 62, 2}, {0, page, 2 * page, 1 << 62}, {1 << 62, page, 2 * page, 2},
+		{0, page, math.MaxInt / 2, 2}, {0, page, 2 * page, math.MaxInt / 2}, {math.MaxInt / 2, page, 2 * page, 2},
 	} {
 		if err := r.GuardRow(c.off, c.n, c.stride, c.count); err == nil {
 			t.Errorf("%+v was accepted", c)

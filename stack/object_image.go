@@ -39,8 +39,8 @@ const (
 	// maxTable bounds what is read into the Go heap at once. It is 2.8 million relocations.
 	maxTable = 64 << 20
 
-	// maxAlign is the alignment of regions that are as large.
-	maxAlign = 2 << 20
+	// mostAlign is the alignment of regions that are as large.
+	mostAlign = 2 << 20
 )
 
 func openImage(file *os.File) (*image, error) {
@@ -141,8 +141,8 @@ func (im *image) segment(h elf.Prog64) (segment, error) {
 		return s, fmt.Errorf("%d bytes at address %#x are more than addresses can hold", h.Memsz, h.Vaddr)
 	case h.Align&(h.Align-1) != 0:
 		return s, fmt.Errorf("its alignment %d is no power of two", h.Align)
-	case align > maxAlign:
-		return s, fmt.Errorf("its alignment %d is more than %d", h.Align, maxAlign)
+	case align > mostAlign:
+		return s, fmt.Errorf("its alignment %d is more than %d", h.Align, mostAlign)
 	case h.Filesz > 0 && (h.Vaddr-h.Off)%align != 0:
 		return s, fmt.Errorf("address %#x and file offset %#x differ modulo the alignment %d", h.Vaddr, h.Off, align)
 	case len(im.segments) > 0 && down(h.Vaddr, page) < up(im.segments[len(im.segments)-1].end(), page):
@@ -183,7 +183,7 @@ func (im *image) size() uint64 {
 	page := uint64(guard.PageSize())
 	size := up(im.segments[len(im.segments)-1].end(), page) - im.low()
 	if im.align > page {
-		size = max(size, maxAlign)
+		size = max(size, mostAlign)
 	}
 	return size
 }
