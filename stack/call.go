@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -22,8 +23,8 @@ const redZone = 64
 // state it was. The stack is taken for as long as the call lasts, and its memory below what is
 // allocated is changed.
 //
-// Memory that the code is given may be off-heap or, for the time of the call, Go's: convert the
-// pointer in the call itself, as for syscall.Syscall.
+// Memory that the code is given should be off-heap. Memory of Go's must be pinned (runtime.Pinner):
+// else it may be freed, or move with the goroutine's stack.
 //
 // A goroutine in native code is not preempted. Whatever stops the world (a garbage collection, say)
 // waits for it, and so do all other goroutines then: keep calls short, some milliseconds at most.
@@ -35,50 +36,60 @@ const redZone = 64
 // for all signals). The error wraps errors.ErrUnsupported but for linux/amd64 and linux/arm64.
 //
 // Cost: some 5 ns; some microseconds where it is stopped.
-//
-//go:uintptrescapes
 func (s *Stack) Call(fn Func, args ...uintptr) (uintptr, error) {
 	var a trap.Args
-	if len(args) > len(a.In) {
-		return 0, fmt.Errorf("stack: call: %d arguments are more than %d", len(args), len(a.In))
+	if len(args) > 6 {
+		return 0, tooMany(len(args), 6)
 	}
-	copy(a.In[:], args)
-	if err := s.enter("Call"); err != nil {
-		return 0, err
+	for i, x := range args {
+		a.In[i%len(a.In)] = uint64(x)
 	}
+	if s.state != used || s.block != 0 || !trap.Ready() {
+		if err := s.admit("Call"); err != nil {
+			return 0, err
+		}
+	}
+	s.limit, s.native = s.top, true // what is below may be dirty from here on
 	trap.Call(&s.block, uintptr(fn), s.pointer(), &a)
 	if a.Signal != 0 {
 		return 0, s.fault(&a)
 	}
-	return a.Out, nil
+	return uintptr(a.Out), nil
 }
 
 // CallF is Call with up to eight float64 arguments and a float64 result.
 func (s *Stack) CallF(fn Func, args ...float64) (float64, error) {
 	var a trap.Args
-	if len(args) > len(a.Float) {
-		return 0, fmt.Errorf("stack: call: %d arguments are more than %d", len(args), len(a.Float))
+	if len(args) > len(a.In) {
+		return 0, tooMany(len(args), len(a.In))
 	}
-	copy(a.Float[:], args)
-	if err := s.enter("CallF"); err != nil {
-		return 0, err
+	for i, x := range args {
+		a.In[i%len(a.In)] = math.Float64bits(x)
 	}
+	if s.state != used || s.block != 0 || !trap.Ready() {
+		if err := s.admit("CallF"); err != nil {
+			return 0, err
+		}
+	}
+	s.limit, s.native = s.top, true // what is below may be dirty from here on
 	trap.CallF(&s.block, uintptr(fn), s.pointer(), &a)
 	if a.Signal != 0 {
 		return 0, s.fault(&a)
 	}
-	return a.FOut, nil
+	return math.Float64frombits(a.Out), nil
 }
 
-// enter makes sure that native code may run, which leaves memory below top dirty.
-func (s *Stack) enter(op string) error {
-	if s.state != used || s.block != 0 {
-		s.usable(op)
+func tooMany(n, most int) error {
+	return fmt.Errorf("stack: call: %d arguments are more than %d", n, most)
+}
+
+// admit says why native code may not run, or makes it possible.
+func (s *Stack) admit(op string) error {
+	s.usable(op)
+	if s.block != 0 {
 		panic(s.violation(op, "native code runs on the stack"))
 	}
-	s.limit = s.top
-	s.native = true
-	return trap.Ready()
+	return trap.Install()
 }
 
 // pointer is where native code begins: below top, aligned as C wants it.

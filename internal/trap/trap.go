@@ -48,10 +48,8 @@ type Block uintptr
 
 // Args are what native code is called with, and what comes of it.
 type Args struct {
-	In    [6]uintptr
-	Float [8]float64
-	Out   uintptr
-	FOut  float64
+	In  [8]uint64 // integers, of which Call takes the first six, or the bits of float64s
+	Out uint64
 
 	// Signal is 0 if the code returned. Else it is what the code was stopped for, at the
 	// instruction PC, because of Addr.
@@ -102,30 +100,26 @@ func (a *Area) Forget() {
 	mu.Unlock()
 }
 
-var installed struct {
-	done atomic.Bool
-	sync.Mutex
-}
+var (
+	installed  atomic.Bool
+	installing sync.Mutex
+)
 
-// Ready makes sure that the handler is in place. It costs one load when it is. The error wraps
-// errors.ErrUnsupported where native code cannot be run.
-func Ready() error {
-	if installed.done.Load() {
-		return nil
-	}
-	return installOnce()
-}
+// Ready tells whether Install was done. It costs one load.
+func Ready() bool { return installed.Load() }
 
-func installOnce() error {
-	installed.Lock()
-	defer installed.Unlock()
-	if installed.done.Load() {
+// Install puts the handler in place, unless it is. The error wraps errors.ErrUnsupported where
+// native code cannot be run.
+func Install() error {
+	installing.Lock()
+	defer installing.Unlock()
+	if installed.Load() {
 		return nil
 	}
 	if err := install(); err != nil {
 		return err
 	}
-	installed.done.Store(true)
+	installed.Store(true)
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Call runs fn on the stack that ends at sp, a multiple of 16, with up to six integer arguments.
-// Whoever calls it is alone on the stack, and Ready was called.
+// Whoever calls it is alone on the stack, and Install was.
 //
 //go:noescape
 func Call(b *Block, fn, sp uintptr, a *Args)

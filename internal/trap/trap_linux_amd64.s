@@ -53,17 +53,17 @@ TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-32
 // func CallF(b *Block, fn, sp uintptr, a *Args)
 TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-32
 	ENTER
-	MOVSD Args_Float+0(R12), X0
-	MOVSD Args_Float+8(R12), X1
-	MOVSD Args_Float+16(R12), X2
-	MOVSD Args_Float+24(R12), X3
-	MOVSD Args_Float+32(R12), X4
-	MOVSD Args_Float+40(R12), X5
-	MOVSD Args_Float+48(R12), X6
-	MOVSD Args_Float+56(R12), X7
+	MOVSD Args_In+0(R12), X0
+	MOVSD Args_In+8(R12), X1
+	MOVSD Args_In+16(R12), X2
+	MOVSD Args_In+24(R12), X3
+	MOVSD Args_In+32(R12), X4
+	MOVSD Args_In+40(R12), X5
+	MOVSD Args_In+48(R12), X6
+	MOVSD Args_In+56(R12), X7
 	CALL AX
 	LEAVE
-	MOVSD X0, Args_FOut(R12)
+	MOVSD X0, Args_Out(R12)
 	RET
 
 // landing is where a thread goes on whose native code was stopped: in the frame of Call or CallF,

@@ -51,13 +51,13 @@ TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-32
 // func CallF(b *Block, fn, sp uintptr, a *Args)
 TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-32
 	ENTER
-	FLDPD Args_Float+0(R20), (F0, F1)
-	FLDPD Args_Float+16(R20), (F2, F3)
-	FLDPD Args_Float+32(R20), (F4, F5)
-	FLDPD Args_Float+48(R20), (F6, F7)
+	FLDPD Args_In+0(R20), (F0, F1)
+	FLDPD Args_In+16(R20), (F2, F3)
+	FLDPD Args_In+32(R20), (F4, F5)
+	FLDPD Args_In+48(R20), (F6, F7)
 	CALL (R9)
 	LEAVE
-	FMOVD F0, Args_FOut(R20)
+	FMOVD F0, Args_Out(R20)
 	RET
 
 // landing is where a thread goes on whose native code was stopped: in the frame of Call or CallF,

@@ -6,8 +6,8 @@ func publish(a *Area) { areas = a }
 
 func install() error { return errUnsupported }
 
-// Call is never reached: see Ready.
+// Call is never reached: see Install.
 func Call(b *Block, fn, sp uintptr, a *Args) { panic(errUnsupported) }
 
-// CallF is never reached: see Ready.
+// CallF is never reached: see Install.
 func CallF(b *Block, fn, sp uintptr, a *Args) { panic(errUnsupported) }
