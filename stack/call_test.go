@@ -4,8 +4,6 @@ import (
 	"errors"
 	"runtime"
 	"testing"
-
-	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // code is machine code for both processors.
@@ -37,29 +35,6 @@ var (
 	// call itself / stp x29, x30, [sp, #-16]!; bl itself
 	forever = code{[]byte{0xe8, 0xfb, 0xff, 0xff, 0xff}, []byte{0xfd, 0x7b, 0xbf, 0xa9, 0xff, 0xff, 0xff, 0x97}}
 )
-
-func get(t testing.TB, p *Pool) *Stack {
-	t.Helper()
-	s, err := p.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func mustOpen(t testing.TB, c Config) *Pool {
-	t.Helper()
-	p, err := Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
-			t.Error(err)
-		}
-	})
-	return p
-}
 
 func TestOverflowBasic(t *testing.T) {
 	p := mustOpen(t, Config{})

@@ -64,8 +64,12 @@ func (s *Stack) at(place uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Poin
 
 // usable panics unless the stack was got and not put since.
 func (s *Stack) usable(op string) {
-	if s.state != used {
-		panic(s.violation(op, "stack was put already, or its pool is closed"))
+	switch s.state {
+	case used:
+	case idle:
+		panic(s.violation(op, "use after Put"))
+	default:
+		panic(s.violation(op, "use after Close of the pool"))
 	}
 }
 

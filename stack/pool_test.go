@@ -1,0 +1,454 @@
+package stack
+
+import (
+	"errors"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+func get(t testing.TB, p *Pool) *Stack {
+	t.Helper()
+	s, err := p.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustOpen(t testing.TB, c Config) *Pool {
+	t.Helper()
+	p, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// whole is all memory of a stack.
+func whole(s *Stack) []byte {
+	sh := s.shapeOf()
+	return unsafe.Slice((*byte)(s.at(sh.end(s)-sh.size)), sh.size)
+}
+
+// touched returns how a touch of the memory around a stack ends; off counts from its floor.
+func touched(s *Stack, off int) *guard.Fault {
+	sh := s.shapeOf()
+	p := (*byte)(unsafe.Add(s.at(sh.end(s)-sh.size), off))
+	var fault *guard.Fault
+	errors.As(guard.Catch(func() { *p++ }), &fault)
+	return fault
+}
+
+func TestStacksLieBetweenGuards(t *testing.T) {
+	page := guard.PageSize()
+	for _, c := range []Config{{Max: 40}, {Size: page, Max: 40}, {Size: 3*page - 1, Max: 100, Guard: 2 * page}, {Size: 2 << 20, Max: 10}} {
+		p := mustOpen(t, c)
+		size, gap := pages(max(c.Size, 1)), pages(max(c.Guard, 1))
+		if c.Size == 0 {
+			size = defaultSize
+		}
+		var all []*Stack
+		for range c.Max {
+			s := get(t, p)
+			if s.Size() != size {
+				t.Fatalf("%+v: a stack has %d bytes", c, s.Size())
+			}
+			all = append(all, s)
+			b := whole(s)
+			b[0], b[len(b)-1] = 1, 1
+			for _, off := range []int{-1, -gap} {
+				if f := touched(s, off); f == nil || f.Kind != guard.Guarded {
+					t.Fatalf("%+v: %d below the stack: %v", c, -off, f)
+				}
+			}
+			if f := touched(s, size); f == nil { // the next one's guard, or what was never used, or the end
+				t.Fatalf("%+v: nothing above the stack", c)
+			}
+		}
+		if _, err := p.Get(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Max") {
+			t.Errorf("%+v: one too many: %v", c, err)
+		}
+		taken := map[*Stack]bool{}
+		for _, s := range all {
+			if taken[s] {
+				t.Fatal("a stack was handed out twice")
+			}
+			taken[s] = true
+			if b := whole(s); b[0] != 1 || b[len(b)-1] != 1 {
+				t.Fatal("stacks overlap")
+			}
+			b := whole(s)
+			b[0], b[len(b)-1] = 0, 0
+		}
+		p.check(taken)
+		for _, s := range all {
+			p.Put(s)
+		}
+		p.check(nil)
+	}
+}
+
+// The last that was put comes first: it is in the cache.
+func TestLastInFirstOut(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := mustOpen(t, Config{})
+	var all []*Stack
+	for range 3 * frontSize {
+		all = append(all, get(t, p))
+	}
+	for _, s := range all {
+		p.Put(s)
+	}
+	for i := len(all) - 1; i >= len(all)-frontSize/2; i-- {
+		if s := get(t, p); s != all[i] {
+			t.Fatalf("stack %d is not the one that was put last", i)
+		}
+	}
+	for range 2*frontSize + frontSize/2 {
+		get(t, p)
+	}
+	if s := p.Stats(); s.Stacks != 3*frontSize || s.InUse != 3*frontSize {
+		t.Errorf("stacks were not used again: %+v", s)
+	}
+}
+
+func TestUsedStacksReadZero(t *testing.T) {
+	p := mustOpen(t, Config{Max: 1})
+	for n := 8; n <= defaultSize; n *= 2 {
+		s := get(t, p)
+		b := s.Alloc(n, 8)
+		for i, x := range b {
+			if x != 0 {
+				t.Fatalf("byte %d of %d is %d", i, n, x)
+			}
+			b[i] = 0xff
+		}
+		p.Put(s)
+		p.check(nil)
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, c := range []struct {
+		Config
+		want     string
+		noMemory bool
+	}{
+		{Config{Size: -1}, "must not be negative", false},
+		{Config{Max: -1}, "must not be negative", false},
+		{Config{Retain: -1}, "must not be negative", false},
+		{Config{Guard: -1}, "must not be negative", false},
+		{Config{Guard: math.MinInt}, "must not be negative", false},
+		{Config{Size: 1<<30 + 1}, "at most", false},
+		{Config{Guard: 1<<30 + 1}, "at most", false},
+		{Config{Size: math.MaxInt}, "at most", false},
+		{Config{Max: math.MaxInt}, "at most", false},
+		{Config{Size: 8192, Retain: 8193}, "above Size", false},
+		{Config{Size: 1 << 30, Max: 1 << 30}, "stacks", true},
+	} {
+		p, err := Open(c.Config)
+		if err == nil {
+			t.Errorf("%+v was accepted", c.Config)
+			p.Close()
+			continue
+		}
+		if !strings.Contains(err.Error(), c.want) || errors.Is(err, guard.ErrNoMemory) != c.noMemory {
+			t.Errorf("%+v: %v", c.Config, err)
+		}
+	}
+}
+
+// A pool of a million costs addresses until it is used.
+func TestLargePoolsCostNothing(t *testing.T) {
+	before := guard.Usage()
+	p := mustOpen(t, Config{Max: 1 << 20})
+	if got := guard.Usage().Committed - before.Committed; got != 0 {
+		t.Errorf("%d bytes are committed", got)
+	}
+	get(t, p)
+	if s := p.Stats(); s.Committed > 1<<20 || s.Resident > 1<<20 || s.Stacks != 1 && s.Stacks != frontSize/2 {
+		t.Errorf("one stack makes %+v", s)
+	}
+}
+
+func resident(t *testing.T, p *Pool) int64 {
+	t.Helper()
+	n := p.Stats().Resident
+	if n < 0 {
+		t.Skip("the system does not tell what is in RAM")
+	}
+	return n
+}
+
+// What goes to the shared store keeps Retain at most, what stays with a processor for some rounds more.
+func TestRetention(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const size, retain, many = 256 << 10, 16 << 10, 100
+	p := mustOpen(t, Config{Size: size, Retain: retain})
+	deep := func(s *Stack) { s.Alloc(size, 8) }
+	var all []*Stack
+	for range many {
+		s := get(t, p)
+		deep(s)
+		clear(whole(s)) // into RAM
+		all = append(all, s)
+	}
+	if n := resident(t, p); n < many*size {
+		t.Fatalf("%d bytes in RAM while %d are in use", n, many*size)
+	}
+	for _, s := range all {
+		p.Put(s)
+	}
+	kept := resident(t, p)
+	if most := int64(frontSize*size + many*(retain+stackSize) + 64<<10); kept > most {
+		t.Errorf("%d bytes stay in RAM, at most %d may", kept, most)
+	}
+	// A stack that is deep in every round keeps its memory: it is not cut back and brought in again.
+	s := get(t, p)
+	held := s.held
+	for range 3 * patience {
+		deep(s)
+		p.Put(s)
+		if got := get(t, p); got != s || got.held < held || held == 0 {
+			t.Fatalf("the stack changed, or holds %d after %d", got.held, held)
+		}
+	}
+	// One that is so no more gives it back.
+	for range patience {
+		p.Put(s)
+		s = get(t, p)
+	}
+	if s.held != 0 {
+		t.Errorf("%d bytes are still held", s.held)
+	}
+	if first, _ := p.region.FirstResident(int(p.offset(s)), size); first != int(p.offset(s))+size-retain && first != int(p.offset(s))+size {
+		t.Errorf("the stack is in RAM from %d on", first-int(p.offset(s)))
+	}
+	p.Put(s)
+	// What is a little deeper than Retain is not worth a system call.
+	s = get(t, p)
+	s.Alloc(2*retain, 8)
+	p.Put(s)
+	if s.held != 0 {
+		t.Errorf("%d bytes are held that are within bounds", s.held)
+	}
+	p.check(nil)
+}
+
+func TestPurge(t *testing.T) {
+	p := mustOpen(t, Config{Size: 64 << 10})
+	var all []*Stack
+	for range 64 {
+		s := get(t, p)
+		s.Alloc(20<<10, 8)[0] = 1
+		all = append(all, s)
+	}
+	for i, s := range all {
+		if i != 20 {
+			p.Put(s)
+		}
+	}
+	before := p.Stats()
+	if err := p.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	p.check(map[*Stack]bool{all[20]: true})
+	after := p.Stats()
+	if after.Resident >= 0 && after.Resident > 64<<10 {
+		t.Errorf("%d bytes stay in RAM", after.Resident)
+	}
+	if after.Committed > before.Committed/2 || after.Stacks != int(p.index(all[20]))+1 || after.InUse != 1 {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	if all[20].Used() != 20<<10 || all[20].top != p.end(all[20])-20<<10 {
+		t.Error("a stack in use was touched")
+	}
+	if b := unsafe.Slice((*byte)(all[20].at(all[20].top)), 20<<10); b[0] != 1 {
+		t.Error("contents are lost")
+	}
+	for range 100 {
+		s := get(t, p)
+		if b := whole(s); b[0] != 0 || b[len(b)-1] != 0 || b[len(b)-20<<10] != 0 {
+			t.Fatal("a purged stack is not zero")
+		}
+		if f := touched(s, -1); f == nil || f.Kind != guard.Guarded {
+			t.Fatalf("the guard is gone: %v", f)
+		}
+	}
+	if s := p.Stats(); s.HighWater < 20<<10 {
+		t.Errorf("the depth is forgotten: %+v", s)
+	}
+}
+
+func TestClose(t *testing.T) {
+	before := guard.Usage()
+	p, err := Open(Config{Name: "closing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := get(t, p), get(t, p), get(t, p)
+	x := New[int](a)
+	p.Put(c)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("closed twice: %v", err)
+	}
+	if _, err := p.Get(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("Get: %v", err)
+	}
+	if err := p.Purge(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("Purge: %v", err)
+	}
+	// What is in use stays so.
+	*x = 7
+	*New[int](b) = 8
+	p.Put(a)
+	p.Put(b)
+	if f := guard.Catch(func() { *x = 9 }); f == nil {
+		t.Error("the memory is still there after the last Put")
+	}
+	if err := p.Close(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("closed again: %v", err)
+	}
+	if s := p.Stats(); s.Committed != 0 || s.Reserved != 0 || s.HighWater != 8 {
+		t.Errorf("after all: %+v", s)
+	}
+	after := guard.Usage()
+	if after.Regions != before.Regions || after.Committed != before.Committed {
+		t.Errorf("left behind: before %+v, after %+v", before, after)
+	}
+}
+
+// A pool that nobody closed is told, although its stacks know it.
+func TestLeakIsReported(t *testing.T) {
+	told := make(chan guard.Info, 10)
+	guard.OnLeak(func(in guard.Info) { told <- in })
+	defer guard.OnLeak(nil)
+	func() {
+		p, err := Open(Config{Name: "leaked", Max: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		get(t, p)
+	}()
+	for range 100 {
+		runtime.GC()
+		select {
+		case in := <-told:
+			if in.Name == "leaked" {
+				return
+			}
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("nothing was told")
+}
+
+func TestStats(t *testing.T) {
+	p := mustOpen(t, Config{Size: 64 << 10, Max: 20})
+	for i := range 7 {
+		s := get(t, p)
+		s.Alloc(1<<10<<i, 8)
+		if s.HighWater() != 1<<10<<i || s.Used() != 1<<10<<i {
+			t.Errorf("high water %d, used %d", s.HighWater(), s.Used())
+		}
+		if i%2 == 0 {
+			p.Put(s)
+			if got := get(t, p); got.Used() != 0 {
+				t.Error("what was put is in use")
+			} else if got == s && got.HighWater() != 1<<10<<i {
+				t.Errorf("high water %d was forgotten", 1<<10<<i)
+			}
+		}
+	}
+	s := p.Stats()
+	if s.HighWater != 64<<10 || s.InUse != 7 || s.Live < 2<<10+8<<10+32<<10 {
+		t.Errorf("%+v", s)
+	}
+	if s.Reserved < s.Committed || s.Committed < s.Resident {
+		t.Errorf("the figures do not add up: %+v", s)
+	}
+	n := 0
+	for i, d := range s.Depths {
+		n += d.Stacks
+		if d.UpTo != leastDepth<<i {
+			t.Errorf("column %d is up to %d", i, d.UpTo)
+		}
+	}
+	if n != s.Stacks || len(s.Depths) != 7 {
+		t.Errorf("%d stacks in %v", n, s.Depths)
+	}
+}
+
+func TestBudget(t *testing.T) {
+	p := mustOpen(t, Config{Size: 1 << 20})
+	if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 10<<20}); err != nil {
+		t.Fatal(err)
+	}
+	defer guard.SetBudget(guard.Budget{})
+	taken := map[*Stack]bool{}
+	for {
+		s, err := p.Get()
+		if err != nil {
+			if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
+				t.Error(err)
+			}
+			break
+		}
+		taken[s] = true
+	}
+	if len(taken) != 9 {
+		t.Errorf("%d stacks of 1 MiB and their guards fit into 10 MiB", len(taken))
+	}
+	p.check(taken)
+	for s := range taken {
+		p.Put(s)
+	}
+	if err := p.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	if c := p.Stats().Committed; c > 64<<10 {
+		t.Errorf("%d bytes are charged after Purge", c)
+	}
+}
+
+// With PROT_NONE guards a process has room for some thousand stacks, and the error says how many.
+func TestMapLimit(t *testing.T) {
+	if guard.LightGuards() {
+		t.Skip("guards are markers here; with OFFHEAP_GUARDS=mprotect this test runs")
+	}
+	b, err := os.ReadFile("/proc/sys/vm/max_map_count")
+	if err != nil {
+		t.Skip(err)
+	}
+	p := mustOpen(t, Config{Size: 4096, Max: 1 << 20})
+	n := 0
+	for {
+		_, err := p.Get()
+		if err != nil {
+			if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "max_map_count") || !strings.Contains(err.Error(), "stacks") {
+				t.Error(err)
+			}
+			break
+		}
+		n++
+	}
+	t.Logf("%d stacks with vm.max_map_count %s", n, strings.TrimSpace(string(b)))
+	if n < 1000 {
+		t.Errorf("only %d", n)
+	}
+}
