@@ -29,6 +29,11 @@ func mustOpen(t testing.TB, c Config) *Pool {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		for i := range p.fresh.Load() / stackSize {
+			if s := p.stack(i); s.state == used {
+				p.Put(s)
+			}
+		}
 		if err := p.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
 			t.Error(err)
 		}
