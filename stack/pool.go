@@ -266,10 +266,12 @@ func (p *Pool) Put(s *Stack) {
 
 func (p *Pool) foreign(s *Stack) *guard.Violation {
 	v := &guard.Violation{Op: "stack.Put", What: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case s == nil:
 		v.What = "nil instead of a stack"
-	case p.fresh.Load() == 0:
+	case p.state == closed:
 		v.What = "stack of another pool, or this one is closed"
 	}
 	return v
