@@ -28,7 +28,7 @@ clean:
 	NEG	R5, R6
 	AND	R6, R0, R7
 invalidate:
-	IC	IVAU, R7
+	SYS	$0x37520, R7 // IC IVAU, which the assembler does not know
 	ADD	R5, R7
 	CMP	R1, R7
 	BLO	invalidate

@@ -1,6 +1,9 @@
 package stack
 
-import "runtime"
+import (
+	"runtime"
+	"sync/atomic"
+)
 
 // frontSize is the most idle stacks that a processor keeps to itself. What these have in RAM beyond
 // Config.Retain is not given back at once, so they are few.
@@ -51,6 +54,22 @@ func (f *front) exchange(i uint32, out *[frontSize / 2]uint32) (n int) {
 	f.n = uint32(copy(f.stacks[:], f.stacks[n:]))
 	f.push(i)
 	return n
+}
+
+// frontsHold tells whether there are idle stacks in fronts. p.mu is held.
+func (p *Pool) frontsHold() bool {
+	all := p.fronts.Load()
+	if all == nil {
+		return false
+	}
+	n := uint32(0)
+	for i := range *all {
+		f := &(*all)[i]
+		f.lock.Lock()
+		n += atomic.LoadUint32(&f.n)
+		f.lock.Unlock()
+	}
+	return n > 0
 }
 
 // takeFronts takes the idle stacks that processors have, and gives processors other fronts, or none.

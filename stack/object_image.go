@@ -213,7 +213,7 @@ func (im *image) mapInto(r *guard.Region) error {
 // protectRelocated makes read-only what nobody writes to after relocation. As linkers expect, the OS
 // page where the range begins is part of it, and the one where it ends is not, unless it is full.
 func (im *image) protectRelocated(r *guard.Region) error {
-	if im.relro == nil || im.relro.Memsz == 0 {
+	if im.relro == nil {
 		return nil
 	}
 	page := uint64(guard.PageSize())

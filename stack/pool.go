@@ -157,14 +157,18 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 	if p.state != open {
 		return 0, fmt.Errorf("stack: pool %q: %w", p.name, guard.ErrClosed)
 	}
-	if n = min(len(p.idle), len(out)); n > 0 {
-		copy(out, p.idle[len(p.idle)-n:])
-		p.idle = p.idle[:len(p.idle)-n]
+	if n = p.takeIdle(out); n > 0 {
 		return n, nil
 	}
 	next := p.fresh.Load() / stackSize
 	if next == p.ready {
 		if err := p.grow(); err != nil {
+			if p.frontsHold() { // other processors keep what this one needs
+				p.takeFronts(newFronts())
+			}
+			if n = p.takeIdle(out[:1]); n > 0 {
+				return n, nil
+			}
 			return 0, err
 		}
 	}
@@ -175,6 +179,13 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 	}
 	p.fresh.Store(next * stackSize)
 	return n, nil
+}
+
+func (p *Pool) takeIdle(out []uint32) (n int) {
+	left := max(0, len(p.idle)-len(out))
+	n = copy(out, p.idle[left:])
+	p.idle = p.idle[:left]
+	return n
 }
 
 // begin makes a Stack of memory that reads zero.
