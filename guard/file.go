@@ -16,7 +16,8 @@ import (
 // the budget. f may be closed afterwards.
 //
 // What others write to the file may show or not; where they shorten it, or n reaches beyond its
-// end, a touch of what is missing faults (Truncated), but the rest of the last OS page reads zero.
+// end, a touch of what is missing faults (Truncated), and what was written to there is lost. The
+// rest of the last OS page reads zero.
 //
 // Protect, Lock, Decommit and Close work as on other memory: the file is let go by Decommit, and
 // Commit brings zeroes. Guard and Move refuse it. Resident counts what of the file is in RAM,

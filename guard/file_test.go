@@ -171,3 +171,30 @@ func TestMapFileBadInput(t *testing.T) {
 		}
 	})
 }
+
+// Guards on both sides of a file go together or, after an error, not at all.
+func TestUnguardAroundFile(t *testing.T) {
+	modes(t, func(t *testing.T) {
+		page := PageSize()
+		r := mustMap(t, Config{Size: 3 * page})
+		mustDo(t, r.MapFile(page, page, letters(t, 1), 0, Read), r.Commit(0, 3*page), r.Guard(0, page), r.Guard(2*page, page))
+		kind := vm.Mprotect
+		if lightGuards {
+			kind = vm.Madvise
+		}
+		stop := vm.Inject(kind, 2, vm.OutOfMemory)
+		err := r.Unguard(0, 3*page)
+		stop()
+		if !errors.Is(err, ErrNoMemory) {
+			t.Fatal(err)
+		}
+		expect(t, "before the file", touch(r, 0), Guarded, 0)
+		expect(t, "behind the file", touch(r, 2*page), Guarded, 2*page)
+		mustDo(t, r.Unguard(0, 3*page))
+		for _, off := range []int{0, page, 2 * page} {
+			if f := touch(r, off); f != nil {
+				t.Error(f)
+			}
+		}
+	})
+}

@@ -67,6 +67,9 @@ func (r *Region) Unguard(off, n int) error {
 		if rec.light {
 			for _, s := range rec.files.outside(lo, hi) { // Linux 6.13 refuses where files are mapped
 				if err := vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
+					for _, g := range rec.guards.in(lo, hi) { // some are gone already
+						_ = vm.Guard(unsafe.Add(rec.base, g.off), g.end-g.off)
+					}
 					return err
 				}
 			}

@@ -39,7 +39,7 @@ func build(t testing.TB, source string, flags ...string) string {
 		t.Skipf("no C compiler for %s: $CC and gcc are not", runtime.GOARCH)
 	}
 	out := filepath.Join(t.TempDir(), "object.so")
-	args := append(c[1:len(c):len(c)], "-O2", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-Wl,--defsym=fixed=0x1234", "-x", "c", "-", "-o", out)
+	args := append(c[1:len(c):len(c)], "-O2", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-x", "c", "-", "-o", out)
 	cmd := exec.Command(c[0], append(args, flags...)...)
 	cmd.Stdin = strings.NewReader(source)
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -62,8 +62,6 @@ int sub(int a, int b) { return a - b; }
 int (*const functions[])(int, int) = {add, sub, absent};
 const char *const texts[] = {"one", "two"};
 int *middle = &filled[1];
-extern char fixed[];
-char *absolute = fixed;
 static int spot;
 int *many[200] = {[0 ... 199] = &spot};
 int use(int i, int a, int b) {

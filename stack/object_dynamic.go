@@ -178,8 +178,9 @@ func (d *dynamic) countSymbols() (uint64, error) {
 func (d *dynamic) functions() map[string]uintptr {
 	all := map[string]uintptr{}
 	for _, s := range d.symbols {
-		if elf.SectionIndex(s.Shndx) != elf.SHN_UNDEF && elf.ST_BIND(s.Info) != elf.STB_LOCAL && elf.ST_TYPE(s.Info) == elf.STT_FUNC &&
-			s.Value%instructionAlign == 0 && d.executable(s.Value) {
+		section := elf.SectionIndex(s.Shndx)
+		if section != elf.SHN_UNDEF && section != elf.SHN_ABS && elf.ST_BIND(s.Info) != elf.STB_LOCAL &&
+			elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value%instructionAlign == 0 && d.executable(s.Value) {
 			all[d.name(uint64(s.Name))] = uintptr(s.Value - d.im.low())
 		}
 	}
