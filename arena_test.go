@@ -19,6 +19,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/slab"
+	"github.com/seed-9a6c551e/offheap/stack"
 )
 
 const module = "github.com/seed-9a6c551e/offheap"
@@ -336,6 +337,7 @@ func TestConformance(t *testing.T) {
 				Stats: func() alloctest.Stats { return slabStats(h) },
 			}, nil
 		}},
+		{Name: "stack", Open: openStacks, MaxAlign: 4096, MaxWaste: 1 << 10},
 	} {
 		t.Run(m.Name, func(t *testing.T) { alloctest.Run(t, m) })
 	}
@@ -357,4 +359,61 @@ func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
 func slabStats(h *slab.Heap) alloctest.Stats {
 	s := h.Stats()
 	return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Resident: s.Resident, Live: s.Live, HighWater: s.HighWater}
+}
+
+// openStacks shows a pool as an allocator that takes one stack after the other. With a limit there
+// is one stack, of that size.
+func openStacks(limit int) (alloctest.Allocator, error) {
+	c := stack.Config{Size: limit, Max: min(limit, 1)}
+	if limit == 0 {
+		c = stack.Config{Size: 3900 << 10, Max: 1000}
+	}
+	p, err := stack.Open(c)
+	if err != nil {
+		return alloctest.Allocator{}, err
+	}
+	first, err := p.Get()
+	if err != nil {
+		return alloctest.Allocator{}, errors.Join(err, p.Close())
+	}
+	all, peak := []*stack.Stack{first}, int64(0)
+	release := func() {
+		peak = max(peak, p.Stats().Live)
+		for _, s := range all {
+			p.Put(s)
+		}
+	}
+	return alloctest.Allocator{
+		Alloc: func(size, align int) ([]byte, error) {
+			last := all[len(all)-1]
+			b, err := last.TryAlloc(size, align)
+			if !errors.Is(err, stack.ErrOverflow) || size > last.Size() || limit > 0 {
+				return b, err
+			}
+			s, err := p.Get()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, s)
+			return s.TryAlloc(size, align)
+		},
+		Reset: func() {
+			release()
+			s, err := p.Get()
+			if err != nil {
+				panic(err)
+			}
+			all = []*stack.Stack{s}
+		},
+		Stats: func() alloctest.Stats {
+			s := p.Stats()
+			return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Resident: s.Resident, Live: s.Live, HighWater: max(peak, s.Live)}
+		},
+		Close: func() error {
+			if p.Stats().InUse > 0 {
+				release()
+			}
+			return p.Close()
+		},
+	}, nil
 }

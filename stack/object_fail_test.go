@@ -8,9 +8,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Every system call fails once at every position: there is an error, or another way was found;
+// TestFailLoad: every system call fails once at every position. There is an error, or another way was found;
 // nothing leaks, and the next call works.
-func TestFailEveryCall(t *testing.T) {
+func TestFailLoad(t *testing.T) {
 	path := build(t, kernels)
 	// Without quarantine, whose addresses guard gives back before it reports that there are none.
 	defer guard.SetQuarantine(guard.SetQuarantine(0))

@@ -1,0 +1,128 @@
+package stack
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// scenario does everything with a pool that leads to system calls, and returns the errors that it
+// meets. What failed is tried once more, which must succeed, since a failure happens once.
+func scenario(t *testing.T, what string) (errs []error) {
+	try := func(op string, f func() error) {
+		t.Helper()
+		if err := f(); err != nil {
+			errs = append(errs, err)
+			if err := f(); err != nil {
+				t.Errorf("%s: %s failed again: %v", what, op, err)
+			}
+		}
+	}
+	var p *Pool
+	try("Open", func() (err error) {
+		p, err = Open(Config{Size: 64 << 10, Max: 60, Retain: 4 << 10})
+		return err
+	})
+	taken := map[*Stack]bool{}
+	var order []*Stack
+	fill := func(n int) {
+		for range n {
+			try("Get", func() error {
+				s, err := p.Get()
+				if err == nil {
+					taken[s] = true
+					order = append(order, s)
+				}
+				return err
+			})
+		}
+	}
+	put := func(n int) {
+		for range n {
+			p.Put(order[0])
+			delete(taken, order[0])
+			order = order[1:]
+		}
+	}
+	fill(40)
+	for _, s := range order {
+		for i, x := range s.Alloc(60<<10, 8) {
+			if x != 0 {
+				t.Fatalf("%s: byte %d is %d", what, i, x)
+			}
+		}
+		s.Alloc(1, 8)[0] = 1
+		if f := touched(s, -1); f == nil {
+			t.Fatalf("%s: a stack has no guard", what)
+		}
+	}
+	p.check(taken)
+	order[0].native = true // so that Put looks
+	put(20)
+	p.check(taken)
+	try("Purge", p.Purge)
+	p.check(taken)
+	fill(40)
+	put(60)
+	p.check(taken)
+	if _, err := p.Get(); err != nil {
+		errs = append(errs, err)
+	} else {
+		for i := range p.fresh.Load() / stackSize {
+			if s := p.stack(i); s.state == used {
+				p.Put(s)
+			}
+		}
+	}
+	p.check(nil)
+	try("Purge of all", p.Purge)
+	p.check(nil)
+	if s := p.Stats(); s.Committed > 64<<10 {
+		t.Errorf("%s: %d bytes stay committed", what, s.Committed)
+	}
+	if err := p.Close(); err != nil {
+		errs = append(errs, err)
+		if err := p.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
+			t.Errorf("%s: Close failed again: %v", what, err)
+		}
+	}
+	return errs
+}
+
+// TestFailPool: every call of every kind fails once at every position. The error comes back or is made up for, the
+// invariants hold, nothing leaks, and the next call works.
+func TestFailPool(t *testing.T) {
+	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	for kind := range vm.Kinds {
+		stop := vm.Inject(kind, 0, nil)
+		if errs := scenario(t, "nothing injected"); errs != nil {
+			t.Fatalf("nothing injected: %v", errs)
+		}
+		calls := stop()
+		for nth := 1; nth <= calls; nth++ {
+			before := guard.Usage()
+			stop := vm.Inject(kind, nth, vm.OutOfMemory)
+			errs := scenario(t, kind.String())
+			stop()
+			if len(errs) > 1 {
+				t.Errorf("%v %d of %d: one failure gave %d errors: %v", kind, nth, calls, len(errs), errs)
+			}
+			for _, err := range errs {
+				if !errors.Is(err, guard.ErrNoMemory) && !strings.Contains(err.Error(), "close region") {
+					t.Errorf("%v %d: %v", kind, nth, err)
+				}
+			}
+			after := guard.Usage()
+			if before.Regions != after.Regions || before.Committed != after.Committed || before.Reserved != after.Reserved {
+				t.Errorf("%v %d of %d: before %+v, after %+v", kind, nth, calls, before, after)
+			}
+			if t.Failed() {
+				t.Fatalf("at %v %d of %d: %v", kind, nth, calls, errs)
+			}
+		}
+		t.Logf("%-12v %2d positions", kind, calls)
+	}
+}
