@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 )
 
@@ -27,7 +28,7 @@ type Stack struct {
 
 	block trap.Block // not zero while native code runs here
 
-	frame  uint32 // the innermost that is open; 0 for none
+	frame  uint32 // the innermost that is open, or what it was when none was
 	serial uint32 // of the last frame pushed
 
 	clean   uint32 // bytes below end that are zero, while the stack is idle
@@ -119,58 +120,64 @@ type Frame struct {
 }
 
 // Push opens a frame: what is allocated from now on is freed by Pop.
-func (s *Stack) Push() Frame {
+func (s *Stack) Push() Frame { return push(s, (*Stack).usable) }
+
+// push is Push with its slow path as a parameter, for the inliner: see arena.bump, which says why.
+// Serials may come round to 0, which is one like the others.
+func push(s *Stack, usable func(s *Stack, op string)) Frame {
 	if s.state != used {
-		s.usable("Push")
+		usable(s, "Push")
 	}
 	f := Frame{s, s.top, s.serial + 1, s.frame}
-	if f.serial == 0 { // after 2^32 frames; 0 is none
-		f.serial = 1
-	}
 	s.serial, s.frame = f.serial, f.serial
 	return f
-}
-
-// Pop closes a frame and frees what was allocated since its Push. It must be the innermost one that
-// is open: another one, one that was closed already, and that of another stack are a
-// *guard.Violation; then nothing has changed.
-func (s *Stack) Pop(f Frame) {
-	if f.stack != s || f.serial != s.frame || f.top != s.top {
-		s.pop(f)
-		return
-	}
-	s.frame = f.outer
 }
 
 // eager is how many bytes Pop clears at once. More than that is cleared ahead of its next use, as
 // far as it is used.
 const eager = 32 << 10
 
-// pop is Pop where something was allocated, or the frame is wrong.
-func (s *Stack) pop(f Frame) {
-	switch {
-	case s.state != used:
-		s.usable("Pop")
-	case f.stack != s:
-		panic(s.violation("Pop", "frame of another stack"))
-	case f.serial != s.frame || s.frame == 0:
-		panic(s.violation("Pop", "frame that is not the innermost open one"))
+// Pop closes a frame and frees what was allocated since its Push. It must be the innermost one that
+// is open: another one, one that was closed already, and that of another stack are a
+// *guard.Violation; then nothing has changed.
+//
+// Cost: what it takes to clear the memory.
+func (s *Stack) Pop(f Frame) {
+	if f.stack != s || f.serial != s.frame {
+		s.refuse(f)
 	}
 	s.frame = f.outer
 	s.free(f.top)
+	if invariant.Enabled {
+		s.check()
+	}
+}
+
+// refuse says what is wrong with a frame. The innermost of a stack that was put is none of its
+// frames: Put sees to that.
+func (s *Stack) refuse(f Frame) {
+	s.usable("Pop")
+	if f.stack != s {
+		panic(s.violation("Pop", "frame of another stack"))
+	}
+	panic(s.violation("Pop", "frame that is not the innermost open one"))
 }
 
 // free takes back what lies below to.
 func (s *Stack) free(to uintptr) {
-	if s.top < s.lowest {
-		s.lowest = s.top
+	top := s.top
+	s.top = to
+	if top == to {
+		return
 	}
-	if n := to - s.top; n <= eager {
-		clear(unsafe.Slice((*byte)(s.at(s.top)), n))
+	if top < s.lowest {
+		s.lowest = top
+	}
+	if n := to - top; n <= eager {
+		clear(unsafe.Slice((*byte)(s.at(top)), n))
 	} else {
 		s.limit = to
 	}
-	s.top = to
 }
 
 // clearStep is how far ahead dirty memory is cleared, at least.
@@ -187,6 +194,9 @@ func (s *Stack) reach(size uintptr) error {
 		to = max(floor, min(to, s.limit-min(s.limit, clearStep)))
 		clear(unsafe.Slice((*byte)(s.at(to)), s.limit-to))
 		s.limit = to
+	}
+	if invariant.Enabled {
+		s.check()
 	}
 	return nil
 }

@@ -1,0 +1,107 @@
+package stack
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// The benchmarks of allocation release everything after as many objects as fit into 32 KiB.
+const perFrame = 1000
+
+func BenchmarkNew(b *testing.B) {
+	s := get(b, mustOpen(b, Config{}))
+	f := s.Push()
+	for i := 0; i < b.N; i++ {
+		if i%perFrame == 0 {
+			s.Pop(f)
+			f = s.Push()
+		}
+		x := New[[4]uint64](s)
+		x[0] = uint64(i)
+	}
+	s.Pop(f)
+}
+
+func BenchmarkPushPop(b *testing.B) {
+	s := get(b, mustOpen(b, Config{}))
+	for i := 0; i < b.N; i++ {
+		s.Pop(s.Push())
+	}
+}
+
+func BenchmarkPushNewPop(b *testing.B) {
+	s := get(b, mustOpen(b, Config{}))
+	for i := 0; i < b.N; i++ {
+		f := s.Push()
+		New[[4]uint64](s)[0] = uint64(i)
+		s.Pop(f)
+	}
+}
+
+func BenchmarkGetPut(b *testing.B) {
+	p := mustOpen(b, Config{})
+	for i := 0; i < b.N; i++ {
+		s, err := p.Get()
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Put(s)
+	}
+}
+
+func BenchmarkGetPutParallel(b *testing.B) {
+	p := mustOpen(b, Config{})
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			s, err := p.Get()
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			p.Put(s)
+		}
+	})
+}
+
+func BenchmarkCall(b *testing.B) {
+	s := get(b, mustOpen(b, Config{}))
+	f := returns.load(b)
+	for i := 0; i < b.N; i++ {
+		if _, err := s.Call(f); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCallOf6(b *testing.B) {
+	s := get(b, mustOpen(b, Config{}))
+	f := returns.load(b)
+	for i := 0; i < b.N; i++ {
+		if _, err := s.Call(f, 1, 2, 3, 4, 5, 6); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOverflow(b *testing.B) {
+	s := get(b, mustOpen(b, Config{}))
+	f := forever.load(b)
+	for i := 0; i < b.N; i++ {
+		if _, err := s.Call(f); err == nil {
+			b.Fatal("no overflow")
+		}
+	}
+}
+
+// What a fault costs at least, here: one that Go code catches.
+func BenchmarkFaultOfGo(b *testing.B) {
+	s := get(b, mustOpen(b, Config{}))
+	floor := &whole(s)[0]
+	for i := 0; i < b.N; i++ {
+		if err := guard.Catch(func() { *(*byte)(unsafe.Add(unsafe.Pointer(floor), -1)) = 1 }); err == nil {
+			b.Fatal("no fault")
+		}
+	}
+}
