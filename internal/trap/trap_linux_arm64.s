@@ -8,6 +8,7 @@
 #define ctx_r1 192
 #define ctx_r2 200
 #define ctx_r19 336
+#define ctx_r28 408
 #define ctx_sp 432
 #define ctx_pc 440
 
@@ -113,6 +114,7 @@ cell:
 found:
 	MOVD R11, ctx_r19(R2)
 	MOVD R12, ctx_sp(R2)
+	MOVD g, ctx_r28(R2) // a signal may come before landing has it
 	MOVD ctx_pc(R2), R13
 	MOVD R13, ctx_r2(R2)
 	MOVD info_addr(R1), R13
