@@ -3,6 +3,7 @@
 //	offheap compare   index a source tree twice, with Go structures and with offheap, and compare
 //	offheap bench     nanoseconds for each operation of an allocator
 //	offheap replay    traces of an allocator, through offheap and through the Go heap
+//	offheap stacks    many guarded stacks, and what else they could be
 //	offheap info      what this machine gives, and what offheap will do with it
 //
 // Every command explains itself with -h. The exit status is 0 on success, 1 when the
@@ -30,8 +31,10 @@ func init() { // a plain initialiser would refer to itself
 		{"bench", "nanoseconds for each operation of an allocator", bench},
 		{"info", "what this machine gives, and what offheap will do with it", info},
 		{"replay", "replay traces of an allocator through offheap and through the Go heap", replay},
+		{"stacks", "open many guarded stacks, and what else they could be", stacks},
 		{sideCommand, "", side},
 		{replaySide, "", replayInChild},
+		{stacksSide, "", stacksInChild},
 	}
 }
 

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestMain lets compare start the test binary as it starts the command.
+// TestMain lets commands start the test binary as they start offheap.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == sideCommand || os.Args[1] == replaySide) {
+	if len(os.Args) > 1 && slices.Contains([]string{sideCommand, replaySide, stacksSide}, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())
@@ -67,6 +68,13 @@ func TestCommandLineRefused(t *testing.T) {
 		{"bench -sizes " + empty + " gc", "no other label"},
 		{"bench -sizes " + gone + " fleet", "no folder"},
 		{"bench -sizes " + file + " fleet", "not a folder"},
+		{"stacks -n 0", "-n 0"},
+		{"stacks -n -1", "-n -1"},
+		{"stacks -n many", "many"},
+		{"stacks -n 1000000000000", "memory"},
+		{"stacks -size 0", "-size 0"},
+		{"stacks -size 2000000000", "1 GiB"},
+		{"stacks here", `"here"`},
 		{"info -fast", "-fast"},
 		{"info now", `"now"`},
 		{"info -json=perhaps", "perhaps"},

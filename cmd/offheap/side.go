@@ -46,14 +46,15 @@ func measure(name string, c *workload.Corpus, stderr io.Writer) (*workload.Repor
 }
 
 // inChild starts this program again with a command line, writes what it is to work on to its
-// standard input, and reads what it found from its standard output.
-func inChild[Out, In any](args []string, in In, stderr io.Writer) (*Out, error) {
+// standard input, and reads what it found from its standard output. env is added to its environment.
+func inChild[Out, In any](args []string, in In, stderr io.Writer, env ...string) (*Out, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	child := exec.Command(self, args...)
 	child.Stderr = stderr
+	child.Env = append(os.Environ(), env...)
 	stdin, err := child.StdinPipe()
 	if err != nil {
 		return nil, err

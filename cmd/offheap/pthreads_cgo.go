@@ -1,0 +1,80 @@
+//go:build cgo && linux
+
+package main
+
+/*
+#cgo LDFLAGS: -lpthread
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int started, end;
+
+static void *parked(void *unused) {
+	pthread_mutex_lock(&mu);
+	started++;
+	pthread_cond_broadcast(&changed);
+	while (!end) pthread_cond_wait(&changed, &mu);
+	pthread_mutex_unlock(&mu);
+	return unused;
+}
+
+// hold starts up to n threads and returns how many there are, all of them waiting.
+static int hold(pthread_t *threads, int n, size_t size, int *err) {
+	pthread_attr_t a;
+	pthread_attr_init(&a);
+	if ((*err = pthread_attr_setstacksize(&a, size))) return 0;
+	int k = 0;
+	while (k < n && !(*err = pthread_create(&threads[k], &a, parked, 0))) k++;
+	pthread_mutex_lock(&mu);
+	while (started < k) pthread_cond_wait(&changed, &mu);
+	pthread_mutex_unlock(&mu);
+	return k;
+}
+
+static void release(pthread_t *threads, int n) {
+	pthread_mutex_lock(&mu);
+	end = 1;
+	pthread_cond_broadcast(&changed);
+	pthread_mutex_unlock(&mu);
+	for (int i = 0; i < n; i++) pthread_join(threads[i], 0);
+}
+
+static void nothing(void) {}
+*/
+import "C"
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// pthreads holds threads of C that wait, as many of n as the system lets there be.
+var pthreads = func(n, size int) (*workload.StackFigures, error) {
+	threads := make([]C.pthread_t, n)
+	before := workload.ReadFootprint()
+	start := time.Now()
+	var failed C.int
+	held := C.hold(&threads[0], C.int(n), C.size_t(size), &failed)
+	f := before.Held(int(held), time.Since(start))
+	C.release(&threads[0], held)
+	if failed != 0 {
+		f.Limit = syscall.Errno(failed).Error()
+		if held == 0 {
+			return nil, fmt.Errorf("no thread with a stack of %d bytes: %s", size, f.Limit)
+		}
+	}
+	return &f, nil
+}
+
+// cgoCall calls an empty function of C n times.
+var cgoCall = func(n int) {
+	for range n {
+		C.nothing()
+	}
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"encoding/gob"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+const stacksAbout = `Opens stacks, touches an OS page of each, and holds them all: package stack, the same
+with guards that are inaccessible OS pages (as many as the process can have), goroutines
+that wait, and where the command was built with cgo threads of C that wait. Each runs in
+a process of its own. Then it times what is done with stacks of the first.`
+
+// stacksSide is the command that runs one side in a process of its own.
+const stacksSide = "stacks-side"
+
+// The sides, by name.
+const (
+	ofStacks     = "stacks"
+	ofGoroutines = "goroutines"
+	ofPthreads   = "pthreads"
+)
+
+// mostPthreads is enough to tell; each takes the system a while.
+const mostPthreads = 10_000
+
+type stacksJob struct {
+	Side    string
+	N, Size int
+}
+
+// stacksReport is what -json prints.
+type stacksReport struct {
+	SizeBytes int `json:"size_bytes"`
+	workload.StackFigures
+	Mprotect   *workload.StackFigures `json:"mprotect"`
+	Goroutines *workload.StackFigures `json:"goroutines"`
+	Pthreads   *workload.StackFigures `json:"pthreads,omitempty"`
+}
+
+func stacks(args []string, stdout, stderr io.Writer) int {
+	f := newFlags("stacks [-n N] [-size BYTES] [-json]", stacksAbout, stdout, stderr)
+	n := f.Int("n", 1_000_000, "how many stacks")
+	size := f.Int("size", 64<<10, "bytes of each")
+	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
+	if status, ok := f.parse(args, 0); !ok {
+		return status
+	}
+	v := vm.Probe()
+	ram := min(or(v.PhysicalSize, vm.Unlimited), v.CgroupLimit)
+	switch {
+	case *n <= 0:
+		return f.refuse("-n %d must be positive", *n)
+	case *size < v.PageSize || *size > 1<<30:
+		return f.refuse("-size %d must be from an OS page, %d bytes, to 1 GiB", *size, v.PageSize)
+	case uint64(*n) > ram/4*3/uint64(v.PageSize):
+		return f.refuse("-n %d: an OS page each is more than three quarters of the memory that there is, %s", *n, humanize.IBytes(ram))
+	}
+	r := stacksReport{SizeBytes: *size}
+	for _, side := range []struct {
+		to  **workload.StackFigures
+		job stacksJob
+		env string
+	}{
+		{nil, stacksJob{ofStacks, *n, *size}, ""},
+		{&r.Mprotect, stacksJob{ofStacks, *n, *size}, "OFFHEAP_GUARDS=mprotect"},
+		{&r.Goroutines, stacksJob{ofGoroutines, *n, *size}, ""},
+		{&r.Pthreads, stacksJob{ofPthreads, min(*n, mostPthreads), *size}, ""},
+	} {
+		if side.job.Side == ofPthreads && pthreads == nil {
+			continue
+		}
+		figures, err := inChild[workload.StackFigures]([]string{stacksSide}, side.job, stderr, side.env)
+		switch {
+		case err != nil:
+			return f.fail(fmt.Errorf("%s: %w", side.job.Side, err))
+		case side.to == nil:
+			r.StackFigures = *figures
+		default:
+			*side.to = figures
+		}
+	}
+	err := error(nil)
+	if *asJSON {
+		err = printJSON(stdout, r)
+	} else {
+		err = r.print(stdout)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	return statusOK
+}
+
+func stacksInChild(args []string, stdout, stderr io.Writer) int {
+	f := newFlags(stacksSide, "Started by stacks.", stdout, stderr)
+	if status, ok := f.parse(args, 0); !ok {
+		return status
+	}
+	var job stacksJob
+	if err := gob.NewDecoder(os.Stdin).Decode(&job); err != nil {
+		return f.fail(fmt.Errorf("reading the job: %w", err))
+	}
+	progress, done := newProgress(stderr, "")
+	out, err := job.run(progress)
+	done()
+	if err == nil {
+		err = gob.NewEncoder(stdout).Encode(out)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	return statusOK
+}
+
+func (job stacksJob) run(progress workload.Progress) (out *workload.StackFigures, err error) {
+	switch job.Side {
+	case ofGoroutines:
+		return workload.MeasureGoroutines(job.N, progress), nil
+	case ofPthreads:
+		return pthreads(job.N, job.Size)
+	}
+	if out, err = workload.MeasureStacks(job.N, job.Size, progress); err == nil && cgoCall != nil {
+		out.CgoCall = workload.Nanoseconds(cgoCall)
+	}
+	return out, err
+}
+
+// print writes the tables for people.
+func (r *stacksReport) print(w io.Writer) error {
+	fmt.Fprintf(w, "Stacks of %s, an OS page of %s touched in each, all held.\n\n", humanize.IBytes(uint64(r.SizeBytes)), humanize.IBytes(uint64(guard.PageSize())))
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	columns := []struct {
+		title string
+		*workload.StackFigures
+	}{{"offheap", &r.StackFigures}, {"mprotect guards", r.Mprotect}, {"goroutines", r.Goroutines}, {"pthreads", r.Pthreads}}
+	if r.Pthreads == nil {
+		columns = columns[:3]
+	}
+	fmt.Fprintf(t, "%-*s\t", titleWidth, "")
+	for _, c := range columns {
+		fmt.Fprintf(t, "%s\t", c.title)
+	}
+	fmt.Fprintln(t)
+	for _, row := range []struct {
+		title string
+		show  func(f *workload.StackFigures) string
+	}{
+		{"stacks", func(f *workload.StackFigures) string { return count(float64(f.Stacks)) }},
+		{"time for each", func(f *workload.StackFigures) string { return nanoseconds(f.NsPerStack) }},
+		{"mappings", func(f *workload.StackFigures) string { return count(float64(f.Mappings)) }},
+		{"RSS", func(f *workload.StackFigures) string { return size(f.RSSBytes) }},
+		{"page tables", func(f *workload.StackFigures) string { return size(f.PageTableBytes) }},
+		{"beyond both, each", func(f *workload.StackFigures) string { return fmt.Sprintf("%.0f B", f.Overhead) }},
+	} {
+		fmt.Fprintf(t, "%-*s\t", titleWidth, row.title)
+		for _, c := range columns {
+			fmt.Fprintf(t, "%s\t", row.show(c.StackFigures))
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if r.Mprotect.Limit != "" {
+		fmt.Fprintf(w, "\nWith mprotect guards: %s\n", r.Mprotect.Limit)
+	}
+	fmt.Fprintln(w)
+	t = tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	for _, row := range []struct {
+		title string
+		ns    float64
+		note  string
+	}{
+		{"Get and Put", r.GetPut, ""},
+		{"by two goroutines", r.GetPut2, ratio(r.GetPut, r.GetPut2)},
+		{"Push and Pop", r.PushPop, ""},
+		{"New of 32 bytes", r.New, ""},
+		{"the same, arena", r.ArenaNew, ratio(r.ArenaNew, r.New)},
+		{"Call", r.Call, ""},
+		{"a call of cgo's", r.CgoCall, ratio(r.CgoCall, r.Call)},
+		{"overflow to error", r.Overflow, ""},
+	} {
+		if row.ns > 0 {
+			fmt.Fprintf(t, "%-*s\t%s\t%s\t\n", titleWidth, row.title, nanoseconds(row.ns), row.note)
+		}
+	}
+	return t.Flush()
+}

@@ -1,0 +1,253 @@
+package workload
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack"
+)
+
+// StackFigures are what many stacks cost that are held at the same time, each touched in one OS
+// page, in a process of their own.
+type StackFigures struct {
+	Stacks         int     `json:"stacks"`
+	NsPerStack     float64 `json:"ns_per_stack"`
+	Mappings       int     `json:"mappings,omitempty"`
+	RSSBytes       int64   `json:"rss_bytes"`                // -1 where the system does not tell
+	PageTableBytes int64   `json:"page_table_bytes"`         // -1 where the system does not tell
+	Overhead       float64 `json:"overhead_bytes_per_stack"` // of memory, beyond the touched pages and page tables
+	Limit          string  `json:"limit,omitempty"`          // why there are no more
+
+	*StackTimes
+}
+
+// StackTimes are nanoseconds for each operation on stacks. Calls are left out where native code
+// cannot run.
+type StackTimes struct {
+	GetPut   float64 `json:"get_put_ns"`
+	GetPut2  float64 `json:"get_put_2_ns"` // for each pair that two goroutines do together
+	PushPop  float64 `json:"push_pop_ns"`
+	New      float64 `json:"new32_ns"`       // 32 bytes in a frame that is popped every 1000
+	ArenaNew float64 `json:"arena_new32_ns"` // the same in an arena that is rewound
+	Call     float64 `json:"call_ns,omitempty"`
+	Overflow float64 `json:"overflow_ns,omitempty"`
+	CgoCall  float64 `json:"cgo_call_ns,omitempty"`
+}
+
+// Footprint is what a process holds.
+type Footprint struct{ RSS, PageTables int64 }
+
+// ReadFootprint gives back what the Go heap does not use, and looks.
+func ReadFootprint() Footprint { return Footprint{restartPeak(), status("VmPTE:")} }
+
+// Held turns what was seen before n stacks were made, and now, into figures.
+func (before Footprint) Held(n int, took time.Duration) StackFigures {
+	now := Footprint{status("VmRSS:"), status("VmPTE:")}
+	f := StackFigures{Stacks: n, NsPerStack: float64(took.Nanoseconds()) / float64(max(n, 1)), RSSBytes: now.RSS, PageTableBytes: now.PageTables, Mappings: mappings()}
+	if before.RSS >= 0 {
+		f.RSSBytes -= before.RSS
+		f.PageTableBytes -= before.PageTables
+		f.Overhead = float64(f.RSSBytes-int64(n*guard.PageSize())) / float64(max(n, 1))
+	}
+	return f
+}
+
+// mappings is how many the process has; 0 where the system does not tell.
+func mappings() int {
+	maps, _ := os.ReadFile("/proc/self/maps")
+	return bytes.Count(maps, []byte("\n"))
+}
+
+// MeasureStacks opens n stacks, touches an OS page of each, and holds them all; where guards take
+// mappings as many as there can be. Then it times what is done with them.
+func MeasureStacks(n, size int, progress Progress) (*StackFigures, error) {
+	held := make([]*stack.Stack, n)
+	for i := range held {
+		held[i] = nil // into RAM
+	}
+	before := ReadFootprint()
+	start := time.Now()
+	p, err := stack.Open(stack.Config{Size: size, Max: n})
+	if err != nil {
+		return nil, err
+	}
+	var limit error
+	for i := range held {
+		if i%4096 == 0 {
+			progress("stacks", i, n)
+		}
+		if held[i], limit = p.Get(); limit != nil {
+			held = held[:i]
+			break
+		}
+		*stack.New[uint64](held[i]) = uint64(i)
+	}
+	f := before.Held(len(held), time.Since(start))
+	if limit != nil {
+		if !errors.Is(limit, guard.ErrNoMemory) || len(held) == 0 {
+			return nil, errors.Join(limit, p.Close())
+		}
+		f.Limit = limit.Error()
+	}
+	for i, s := range held {
+		if i%4096 == 0 {
+			progress("putting back", i, len(held))
+		}
+		p.Put(s)
+	}
+	f.StackTimes = new(StackTimes)
+	err = f.StackTimes.measure(p, size)
+	return &f, errors.Join(err, p.Close())
+}
+
+// measure times operations on a pool that is not in use.
+func (t *StackTimes) measure(p *stack.Pool, size int) error {
+	var failed error
+	getPut := func(n int) {
+		for range n {
+			s, err := p.Get()
+			if err != nil {
+				failed = err
+				return
+			}
+			p.Put(s)
+		}
+	}
+	t.GetPut = Nanoseconds(getPut)
+	t.GetPut2 = Nanoseconds(func(n int) {
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { getPut(n / 2) })
+		}
+		both.Wait()
+	})
+	s, err := p.Get()
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
+	defer p.Put(s)
+	t.PushPop = Nanoseconds(func(n int) {
+		for range n {
+			s.Pop(s.Push())
+		}
+	})
+	perFrame := min(1000, size/2/32)
+	t.New = Nanoseconds(func(n int) {
+		for done := 0; done < n; done += perFrame {
+			f := s.Push()
+			for i := range perFrame {
+				stack.New[[4]uint64](s)[0] = uint64(i)
+			}
+			s.Pop(f)
+		}
+	})
+	a, err := arena.Open(arena.Config{})
+	if err != nil {
+		return err
+	}
+	t.ArenaNew = Nanoseconds(func(n int) {
+		for done := 0; done < n; done += perFrame {
+			m := a.Mark()
+			for i := range perFrame {
+				arena.New[[4]uint64](a)[0] = uint64(i)
+			}
+			a.Rewind(m)
+		}
+	})
+	return errors.Join(a.Close(), t.measureCalls(s))
+}
+
+// Machine code that returns, and that writes to where its argument says.
+var (
+	returns = map[string][]byte{"amd64": {0xc3}, "arm64": {0xc0, 0x03, 0x5f, 0xd6}}
+	writes  = map[string][]byte{"amd64": {0x48, 0x89, 0x3f, 0xc3}, "arm64": {0x00, 0x00, 0x00, 0xf9, 0xc0, 0x03, 0x5f, 0xd6}}
+)
+
+// measureCalls times a call of an empty function, and how long the first touch beyond the stack
+// takes to become an error.
+func (t *StackTimes) measureCalls(s *stack.Stack) (err error) {
+	empty, err := stack.LoadCode(returns[runtime.GOARCH])
+	if err != nil {
+		if errors.Is(err, errors.ErrUnsupported) {
+			return nil
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, empty.Close()) }()
+	beyond, err := stack.LoadCode(writes[runtime.GOARCH])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, beyond.Close()) }()
+
+	fn := empty.Func(0)
+	t.Call = Nanoseconds(func(n int) {
+		for range n {
+			if _, failed := s.Call(fn); failed != nil {
+				err = failed
+			}
+		}
+	})
+	frame := s.Push()
+	floor := uintptr(unsafe.Pointer(unsafe.SliceData(s.Alloc(s.Size(), 8))))
+	s.Pop(frame)
+	fn = beyond.Func(0)
+	t.Overflow = Nanoseconds(func(n int) {
+		for range n {
+			var fault *guard.Fault
+			if _, failed := s.Call(fn, floor-8); !errors.As(failed, &fault) || fault.Kind != guard.StackOverflow {
+				err = fmt.Errorf("an overflow gave %v", failed)
+			}
+		}
+	})
+	return err
+}
+
+// MeasureGoroutines starts n goroutines that wait, and holds them.
+func MeasureGoroutines(n int, progress Progress) *StackFigures {
+	before := ReadFootprint()
+	start := time.Now()
+	var started sync.WaitGroup
+	end := make(chan struct{})
+	started.Add(n)
+	for i := range n {
+		if i%4096 == 0 {
+			progress("goroutines", i, n)
+		}
+		go func() {
+			started.Done()
+			<-end
+		}()
+	}
+	started.Wait()
+	f := before.Held(n, time.Since(start))
+	close(end)
+	return &f
+}
+
+// Nanoseconds returns what one of n operations takes: the median of five times long enough to tell.
+func Nanoseconds(f func(n int)) float64 {
+	const enough = 10 * time.Millisecond
+	n := 1
+	timed := func() time.Duration {
+		start := time.Now()
+		f(n)
+		return time.Since(start)
+	}
+	for timed() < enough {
+		n *= 2
+	}
+	var each [5]float64
+	for i := range each {
+		each[i] = float64(timed().Nanoseconds()) / float64(n)
+	}
+	return middle(each[:])
+}
