@@ -2,7 +2,6 @@ package stack
 
 import (
 	"fmt"
-	"math"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -37,12 +36,16 @@ const redZone = 64
 //
 // Cost: some 5 ns; some microseconds where it is stopped.
 func (s *Stack) Call(fn Func, args ...uintptr) (uintptr, error) {
-	var a trap.Args
-	if len(args) > 6 {
-		return 0, tooMany(len(args), 6)
-	}
-	for i, x := range args {
-		a.In[i%len(a.In)] = uint64(x)
+	in := &noInts
+	switch n := len(args); {
+	case n == len(in):
+		in = (*[6]uintptr)(args)
+	case n > len(in):
+		return 0, tooMany(n, len(in))
+	case n > 0:
+		var some [6]uintptr
+		copy(some[:], args)
+		in = &some
 	}
 	if s.state != used || s.block != 0 || !trap.Ready() {
 		if err := s.admit("Call"); err != nil {
@@ -50,34 +53,35 @@ func (s *Stack) Call(fn Func, args ...uintptr) (uintptr, error) {
 		}
 	}
 	s.limit, s.native = s.top, true // what is below may be dirty from here on
-	trap.Call(&s.block, uintptr(fn), s.pointer(), &a)
-	if a.Signal != 0 {
-		return 0, s.fault(&a)
+	out, stop := trap.Call(&s.block, uintptr(fn), s.pointer(), in)
+	if stop.Signal != 0 {
+		return 0, s.fault(stop)
 	}
-	return uintptr(a.Out), nil
+	return out, nil
 }
 
 // CallF is Call with up to eight float64 arguments and a float64 result.
 func (s *Stack) CallF(fn Func, args ...float64) (float64, error) {
-	var a trap.Args
-	if len(args) > len(a.In) {
-		return 0, tooMany(len(args), len(a.In))
+	var in [8]float64
+	if len(args) > len(in) {
+		return 0, tooMany(len(args), len(in))
 	}
-	for i, x := range args {
-		a.In[i%len(a.In)] = math.Float64bits(x)
-	}
+	copy(in[:], args)
 	if s.state != used || s.block != 0 || !trap.Ready() {
 		if err := s.admit("CallF"); err != nil {
 			return 0, err
 		}
 	}
-	s.limit, s.native = s.top, true // what is below may be dirty from here on
-	trap.CallF(&s.block, uintptr(fn), s.pointer(), &a)
-	if a.Signal != 0 {
-		return 0, s.fault(&a)
+	s.limit, s.native = s.top, true
+	out, stop := trap.CallF(&s.block, uintptr(fn), s.pointer(), &in)
+	if stop.Signal != 0 {
+		return 0, s.fault(stop)
 	}
-	return math.Float64frombits(a.Out), nil
+	return out, nil
 }
+
+// noInts are the arguments where there are none.
+var noInts [6]uintptr
 
 func tooMany(n, most int) error {
 	return fmt.Errorf("stack: call: %d arguments are more than %d", n, most)
@@ -103,7 +107,7 @@ const (
 )
 
 // fault says what native code was stopped for.
-func (s *Stack) fault(a *trap.Args) error {
+func (s *Stack) fault(a trap.Stop) error {
 	f := guard.Locate(a.Addr)
 	switch {
 	case a.Signal == sigILL || a.Signal == sigTRAP || a.Signal == sigFPE:

@@ -159,7 +159,9 @@ func (r *stacksReport) print(w io.Writer) error {
 		{"mappings", func(f *workload.StackFigures) string { return count(float64(f.Mappings)) }},
 		{"RSS", func(f *workload.StackFigures) string { return size(f.RSSBytes) }},
 		{"page tables", func(f *workload.StackFigures) string { return size(f.PageTableBytes) }},
-		{"beyond both, each", func(f *workload.StackFigures) string { return fmt.Sprintf("%.0f B", f.Overhead) }},
+		{"both, for each", func(f *workload.StackFigures) string {
+			return size((f.RSSBytes + f.PageTableBytes) / int64(max(f.Stacks, 1)))
+		}},
 	} {
 		fmt.Fprintf(t, "%-*s\t", titleWidth, row.title)
 		for _, c := range columns {
@@ -170,8 +172,11 @@ func (r *stacksReport) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if r.RSSBytes >= 0 {
+		fmt.Fprintf(w, "\nBeyond touched pages and page tables offheap takes %.0f bytes for each stack.\n", r.Overhead)
+	}
 	if r.Mprotect.Limit != "" {
-		fmt.Fprintf(w, "\nWith mprotect guards: %s\n", r.Mprotect.Limit)
+		fmt.Fprintf(w, "With mprotect guards: %s\n", r.Mprotect.Limit)
 	}
 	fmt.Fprintln(w)
 	t = tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)

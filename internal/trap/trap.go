@@ -6,7 +6,7 @@
 //		      Go's stack                           ours
 //		┌──────────────────────┐         ┌──────────────────────────┐
 //		│ caller               │         │ native code runs here,   │
-//		│ call: saved BP, args │◀─ Block │ from sp downwards        │
+//		│ call: saved BP       │◀─ Block │ from sp downwards        │
 //		└──────────────────────┘         ├──────────────────────────┤
 //		                                 │ guard                    │
 //		                                 └──────────────────────────┘
@@ -46,16 +46,9 @@ import (
 // Block is Go's stack pointer while native code runs on a stack; else 0.
 type Block uintptr
 
-// Args are what native code is called with, and what comes of it.
-type Args struct {
-	In  [8]uint64 // integers, of which Call takes the first six, or the bits of float64s
-	Out uint64
-
-	// Signal is 0 if the code returned. Else it is what the code was stopped for, at the
-	// instruction PC, because of Addr.
-	Signal   uintptr
-	Addr, PC uintptr
-}
+// Stop is why native code did not return: the signal that it was stopped by, at the instruction PC,
+// because of Addr. Signal is 0 if it did return.
+type Stop struct{ Signal, Addr, PC uintptr }
 
 // Area is a row of stacks: cells of equal size, each with a Block elsewhere. Its fields are read by
 // the handler.

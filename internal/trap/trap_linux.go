@@ -10,16 +10,16 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Call runs fn on the stack that ends at sp, a multiple of 16, with up to six integer arguments.
-// Whoever calls it is alone on the stack, and Install was.
+// Call runs fn on the stack that ends at sp, a multiple of 16, with six integer arguments. Whoever
+// calls it is alone on the stack, and Install was called.
 //
 //go:noescape
-func Call(b *Block, fn, sp uintptr, a *Args)
+func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (out uintptr, stop Stop)
 
 // CallF is Call with floating-point arguments and result.
 //
 //go:noescape
-func CallF(b *Block, fn, sp uintptr, a *Args)
+func CallF(b *Block, fn, sp uintptr, args *[8]float64) (out float64, stop Stop)
 
 // publish puts an area at the head of the list. The handler may be reading it.
 func publish(a *Area) {

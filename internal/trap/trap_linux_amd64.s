@@ -16,66 +16,69 @@
 #define g_stack_lo 0
 #define g_stack_hi 8
 
-// ENTER leaves the Block in BX and Args in R12, which the C ABI preserves, and fn in AX; Go's stack
-// holds BP and Args. LEAVE is the way back.
+// ENTER leaves the Block in BX and Go's stack pointer in R12, which the C ABI preserves, fn in AX and
+// args in R10. LEAVE is the way back: by R12 and not by the Block, which would be a load that waits for
+// the store (1 ns).
 #define ENTER \
 	MOVQ b+0(FP), BX; \
 	MOVQ fn+8(FP), AX; \
 	MOVQ sp+16(FP), R11; \
-	MOVQ a+24(FP), R12; \
-	LEAQ -16(SP), SP; \
-	MOVQ R12, 0(SP); \
-	MOVQ BP, 8(SP); \
-	MOVQ SP, (BX); \
+	MOVQ args+24(FP), R10; \
+	LEAQ -8(SP), SP; \
+	MOVQ BP, 0(SP); \
+	MOVQ SP, R12; \
+	MOVQ R12, (BX); \
 	MOVQ R11, SP
 
 #define LEAVE \
-	MOVQ (BX), SP; \
+	MOVQ R12, SP; \
 	MOVQ $0, (BX); \
-	MOVQ 0(SP), R12; \
-	MOVQ 8(SP), BP; \
-	LEAQ 16(SP), SP
+	MOVQ 0(SP), BP; \
+	LEAQ 8(SP), SP
 
-// func Call(b *Block, fn, sp uintptr, a *Args)
-TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-32
+// func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (out uintptr, stop Stop)
+TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-64
 	ENTER
-	MOVQ Args_In+0(R12), DI
-	MOVQ Args_In+8(R12), SI
-	MOVQ Args_In+16(R12), DX
-	MOVQ Args_In+24(R12), CX
-	MOVQ Args_In+32(R12), R8
-	MOVQ Args_In+40(R12), R9
+	MOVQ 0(R10), DI
+	MOVQ 8(R10), SI
+	MOVQ 16(R10), DX
+	MOVQ 24(R10), CX
+	MOVQ 32(R10), R8
+	MOVQ 40(R10), R9
 	CALL AX
 	LEAVE
-	MOVQ AX, Args_Out(R12)
+	MOVQ AX, out+32(FP)
+	MOVQ $0, stop_Signal+40(FP)
 	RET
 
-// func CallF(b *Block, fn, sp uintptr, a *Args)
-TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-32
+// func CallF(b *Block, fn, sp uintptr, args *[8]float64) (out float64, stop Stop)
+TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-64
 	ENTER
-	MOVSD Args_In+0(R12), X0
-	MOVSD Args_In+8(R12), X1
-	MOVSD Args_In+16(R12), X2
-	MOVSD Args_In+24(R12), X3
-	MOVSD Args_In+32(R12), X4
-	MOVSD Args_In+40(R12), X5
-	MOVSD Args_In+48(R12), X6
-	MOVSD Args_In+56(R12), X7
+	MOVSD 0(R10), X0
+	MOVSD 8(R10), X1
+	MOVSD 16(R10), X2
+	MOVSD 24(R10), X3
+	MOVSD 32(R10), X4
+	MOVSD 40(R10), X5
+	MOVSD 48(R10), X6
+	MOVSD 56(R10), X7
 	CALL AX
 	LEAVE
-	MOVSD X0, Args_Out(R12)
+	MOVSD X0, out+32(FP)
+	MOVQ $0, stop_Signal+40(FP)
 	RET
 
 // landing is where a thread goes on whose native code was stopped: in the frame of Call or CallF,
 // with the Block in BX, the signal in AX, the address in DX and the instruction in CX. The code may
 // have left the floating-point unit in any state.
-TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-0
+TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-64
 	LDMXCSR mxcsr<>(SB)
 	EMMS
+	MOVQ (BX), R12
 	LEAVE
-	MOVQ AX, Args_Signal(R12)
-	MOVQ DX, Args_Addr(R12)
-	MOVQ CX, Args_PC(R12)
+	MOVQ AX, stop_Signal+40(FP)
+	MOVQ DX, stop_Addr+48(FP)
+	MOVQ CX, stop_PC+56(FP)
 	RET
 
 // What Go and C start with: all exceptions masked, rounding to nearest.

@@ -16,16 +16,16 @@
 #define frame 32
 #define frame_g 16
 
-// ENTER leaves the Block in R19 and Args in R20, which the C ABI preserves, and fn in R9; Go's stack
-// holds the frame pointer, the way back, the goroutine and Args. LEAVE is the way back.
+// ENTER leaves the Block in R19, which the C ABI preserves, fn in R9 and args in R12; Go's stack holds
+// the frame pointer, the way back, and the goroutine. LEAVE is the way back.
 #define ENTER \
 	MOVD b+0(FP), R19; \
 	MOVD fn+8(FP), R9; \
 	MOVD sp+16(FP), R10; \
-	MOVD a+24(FP), R20; \
+	MOVD args+24(FP), R12; \
 	SUB  $frame, RSP; \
 	STP  (R29, R30), 0(RSP); \
-	STP  (g, R20), frame_g(RSP); \
+	MOVD g, frame_g(RSP); \
 	MOVD RSP, R11; \
 	MOVD R11, (R19); \
 	MOVD R10, RSP
@@ -35,41 +35,43 @@
 	MOVD R11, RSP; \
 	MOVD ZR, (R19); \
 	LDP  0(RSP), (R29, R30); \
-	LDP  frame_g(RSP), (g, R20); \
+	MOVD frame_g(RSP), g; \
 	ADD  $frame, RSP
 
-// func Call(b *Block, fn, sp uintptr, a *Args)
-TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-32
+// func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (out uintptr, stop Stop)
+TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-64
 	ENTER
-	LDP  Args_In+0(R20), (R0, R1)
-	LDP  Args_In+16(R20), (R2, R3)
-	LDP  Args_In+32(R20), (R4, R5)
+	LDP  0(R12), (R0, R1)
+	LDP  16(R12), (R2, R3)
+	LDP  32(R12), (R4, R5)
 	CALL (R9)
 	LEAVE
-	MOVD R0, Args_Out(R20)
+	MOVD R0, out+32(FP)
+	MOVD ZR, stop_Signal+40(FP)
 	RET
 
-// func CallF(b *Block, fn, sp uintptr, a *Args)
-TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-32
+// func CallF(b *Block, fn, sp uintptr, args *[8]float64) (out float64, stop Stop)
+TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-64
 	ENTER
-	FLDPD Args_In+0(R20), (F0, F1)
-	FLDPD Args_In+16(R20), (F2, F3)
-	FLDPD Args_In+32(R20), (F4, F5)
-	FLDPD Args_In+48(R20), (F6, F7)
+	FLDPD 0(R12), (F0, F1)
+	FLDPD 16(R12), (F2, F3)
+	FLDPD 32(R12), (F4, F5)
+	FLDPD 48(R12), (F6, F7)
 	CALL (R9)
 	LEAVE
-	FMOVD F0, Args_Out(R20)
+	FMOVD F0, out+32(FP)
+	MOVD ZR, stop_Signal+40(FP)
 	RET
 
 // landing is where a thread goes on whose native code was stopped: in the frame of Call or CallF,
 // with the Block in R19, the signal in R0, the address in R1 and the instruction in R2. The code
 // may have left the floating-point unit in any state.
-TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-0
+TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-64
 	MSR  ZR, FPCR
 	LEAVE
-	MOVD R0, Args_Signal(R20)
-	MOVD R1, Args_Addr(R20)
-	MOVD R2, Args_PC(R20)
+	MOVD R0, stop_Signal+40(FP)
+	MOVD R1, stop_Addr+48(FP)
+	MOVD R2, stop_PC+56(FP)
 	RET
 
 // handler is called by the kernel, on the thread's signal stack, with the signal in R0, siginfo in

@@ -7,7 +7,7 @@ func publish(a *Area) { areas = a }
 func install() error { return errUnsupported }
 
 // Call is never reached: see Install.
-func Call(b *Block, fn, sp uintptr, a *Args) { panic(errUnsupported) }
+func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (uintptr, Stop) { panic(errUnsupported) }
 
 // CallF is never reached: see Install.
-func CallF(b *Block, fn, sp uintptr, a *Args) { panic(errUnsupported) }
+func CallF(b *Block, fn, sp uintptr, args *[8]float64) (float64, Stop) { panic(errUnsupported) }

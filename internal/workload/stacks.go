@@ -21,10 +21,10 @@ type StackFigures struct {
 	Stacks         int     `json:"stacks"`
 	NsPerStack     float64 `json:"ns_per_stack"`
 	Mappings       int     `json:"mappings,omitempty"`
-	RSSBytes       int64   `json:"rss_bytes"`                // -1 where the system does not tell
-	PageTableBytes int64   `json:"page_table_bytes"`         // -1 where the system does not tell
-	Overhead       float64 `json:"overhead_bytes_per_stack"` // of memory, beyond the touched pages and page tables
-	Limit          string  `json:"limit,omitempty"`          // why there are no more
+	RSSBytes       int64   `json:"rss_bytes"`                          // -1 where the system does not tell
+	PageTableBytes int64   `json:"page_table_bytes"`                   // -1 where the system does not tell
+	Overhead       float64 `json:"overhead_bytes_per_stack,omitempty"` // of stacks: memory beyond touched pages and page tables
+	Limit          string  `json:"limit,omitempty"`                    // why there are no more
 
 	*StackTimes
 }
@@ -55,7 +55,6 @@ func (before Footprint) Held(n int, took time.Duration) StackFigures {
 	if before.RSS >= 0 {
 		f.RSSBytes -= before.RSS
 		f.PageTableBytes -= before.PageTables
-		f.Overhead = float64(f.RSSBytes-int64(n*guard.PageSize())) / float64(max(n, 1))
 	}
 	return f
 }
@@ -91,6 +90,7 @@ func MeasureStacks(n, size int, progress Progress) (*StackFigures, error) {
 		*stack.New[uint64](held[i]) = uint64(i)
 	}
 	f := before.Held(len(held), time.Since(start))
+	f.Overhead = float64(f.RSSBytes-int64(len(held)*guard.PageSize())) / float64(max(len(held), 1))
 	if limit != nil {
 		if !errors.Is(limit, guard.ErrNoMemory) || len(held) == 0 {
 			return nil, errors.Join(limit, p.Close())
