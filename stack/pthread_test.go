@@ -1,0 +1,45 @@
+package stack
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Threads of C run on stacks of a pool, and one that overflows dies at the guard, whether or not
+// native code of Go programs was called before.
+func TestThreadsOfC(t *testing.T) {
+	if testing.Short() || compiler() == nil || runtime.GOOS != "linux" {
+		t.Skip("needs a C compiler, cgo and some seconds")
+	}
+	program := filepath.Join(t.TempDir(), "pthread")
+	build := exec.Command("go", "build", "-o", program, "./testdata/pthread")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Skipf("cgo does not work here: %v\n%s", err, out)
+	}
+	out, err := exec.Command(program).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "result 100\n") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, how := range []string{"overflow", "overflow-after-call"} {
+		out, err := exec.Command(program, how).CombinedOutput()
+		var lo, hi uint64
+		if _, scan := fmt.Sscanf(string(out), "guard 0x%x 0x%x", &lo, &hi); scan != nil || err == nil {
+			t.Fatalf("%s: %v, %v\n%s", how, scan, err, out)
+		}
+		at := regexp.MustCompile(`SIGSEGV at 0x([0-9a-f]+)`).FindStringSubmatch(string(out))
+		if at == nil {
+			t.Fatalf("%s: died otherwise: %v\n%s", how, err, out)
+		}
+		if addr, err := strconv.ParseUint(at[1], 16, 64); err != nil || addr < lo || addr >= hi {
+			t.Errorf("%s: died at %#x, the guard is from %#x to %#x", how, addr, lo, hi)
+		}
+	}
+}
