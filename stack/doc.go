@@ -54,7 +54,7 @@
 //
 // # Cost (Linux 6.18, x86-64)
 //
-// Get and Put take 13 ns together, New of a small type less than 1 ns, Push and Pop 3 ns, Call 5 ns,
+// Get and Put take 13 ns together, New of a small type less than 1 ns, Push and Pop 2 ns, Call 5 ns,
 // a stack that was never used a 16th of some system calls and what the kernel takes to bring its
 // first OS page into RAM. Each stack that was ever used takes 64 bytes and its page tables besides
 // what it has in RAM. The budget is charged for whole stacks, because they can be used whole.
