@@ -202,7 +202,7 @@ func TestNativeFaults(t *testing.T) {
 			{"overflow", func() error { _, err := s.Call(f("ackermann"), 4, 10); return err }, guard.StackOverflow, 0},
 			{"nil", func() error { _, err := s.Call(f("peek"), 0); return err }, guard.BadAddress, 0},
 			{"a bad address", func() error { _, err := s.Call(f("peek"), 0x1000); return err }, guard.BadAddress, 0x1000},
-			{"no address at all", func() error { _, err := s.Call(f("peek"), 1<<63|8); return err }, guard.BadAddress, 0},
+			{"no address at all", func() error { _, err := s.Call(f("peek"), ^(^uintptr(0)>>1)|8); return err }, guard.BadAddress, 0},
 			{"beyond a region", func() error { _, err := s.Call(f("poke"), data, uintptr(r.Size())); return err }, guard.Overflow, data + uintptr(r.Size())},
 			{"before a region", func() error { _, err := s.Call(f("poke"), data, ^uintptr(0)); return err }, guard.Underflow, data - 1},
 			{"above the stack", func() error { _, err := s.Call(f("poke"), top, 0); return err }, guard.Guarded, top},

@@ -38,7 +38,6 @@
 package trap
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 )
@@ -115,5 +114,3 @@ func Install() error {
 	installed.Store(true)
 	return nil
 }
-
-var errUnsupported = errors.ErrUnsupported

@@ -2,12 +2,14 @@
 
 package trap
 
+import "errors"
+
 func publish(a *Area) { areas = a }
 
-func install() error { return errUnsupported }
+func install() error { return errors.ErrUnsupported }
 
 // Call is never reached: see Install.
-func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (uintptr, Stop) { panic(errUnsupported) }
+func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (uintptr, Stop) { panic(errors.ErrUnsupported) }
 
 // CallF is never reached: see Install.
-func CallF(b *Block, fn, sp uintptr, args *[8]float64) (float64, Stop) { panic(errUnsupported) }
+func CallF(b *Block, fn, sp uintptr, args *[8]float64) (float64, Stop) { panic(errors.ErrUnsupported) }
