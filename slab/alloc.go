@@ -1,6 +1,7 @@
 package slab
 
 import (
+	"cmp"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -73,11 +74,8 @@ func (h *Heap) capacity(it item) uint32 {
 
 // get takes a slot for an object of any size.
 func (h *Heap) get(size int) (b []byte, clean bool, err error) {
-	if h.hard != nil {
-		return h.getHardened(size, granule)
-	}
-	if uint(size) > largestSlot {
-		return h.getLarge(size, granule)
+	if uint(size) > largestSlot || h.hard != nil {
+		return h.getFor(nil, size)
 	}
 	c := classOf(uint(size))
 	var it item
@@ -92,28 +90,30 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 			return nil, true, err
 		}
 	}
-	return h.object(it, size), it.clean(), nil
+	return h.object(c, it, size), it.clean(), nil
+}
+
+// getFor is get, for a Local or, nil, a processor, of what fronts have no fast path for.
+func (h *Heap) getFor(l *Local, size int) (b []byte, clean bool, err error) {
+	if h.hard != nil {
+		return h.getHardened(size, granule)
+	}
+	return h.getLarge(l, size, granule)
 }
 
 // object makes an object of a cached slot.
-func (h *Heap) object(it item, size int) []byte {
-	if !h.claim(it) {
-		panic(h.freedTwice(it))
+func (h *Heap) object(c uint8, it item, size int) []byte {
+	if !h.sound(c, it) || !h.claim(it) {
+		panic(h.freedTwice("Alloc", it))
 	}
-	return h.bytes(it, size, h.capacity(it))
-}
-
-// freedTwice is the violation of two that freed one object at the same time.
-func (h *Heap) freedTwice(it item) *guard.Violation {
-	return h.violation("Alloc", "a slot was freed twice at the same time", h.at(it))
+	return h.bytes(it, size, classes[c].size)
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine in one of the
 // fronts.
 func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
-	h.mayDecay(nil)
 	var items batch
-	n, err := h.refill(c, processors, size, items[:max(min(classes[c].most, fs.most)/2, 1)])
+	n, err := h.refill(nil, c, size, items[:max(min(classes[c].most, fs.most)/2, 1)])
 	if err != nil {
 		return 0, err
 	}
@@ -125,7 +125,10 @@ func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 	}
 	fs.leave(f)
 	if stocked < n {
-		h.flush(c, processors, items[stocked:n])
+		if bad := h.flush(c, processors, items[stocked:n]); bad != nil {
+			h.flush(c, processors, items[n:n+1]) // which nobody gets
+			panic(bad)
+		}
 	}
 	return items[n], nil
 }
@@ -180,77 +183,55 @@ func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 
 // takeBack makes a cached slot of the object at p, as Free does; ok is false if there is none.
 func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
-	c, it, ok = h.lookup(p)
-	if ok {
-		*h.state(it.state()) = stateCached
+	if c, it, ok = h.lookup(p); !ok {
+		return 0, 0, false
 	}
-	return c, it, ok
+	if h.hard != nil {
+		return c, it, h.retire(c, it)
+	}
+	*h.state(it.state()) = stateCached
+	return c, it, true
 }
 
 // freeSlowly is Free where the magazine is full, or there is no object in a slab.
 func (h *Heap) freeSlowly(p unsafe.Pointer) {
-	if h.hard != nil {
-		h.freeHardened(p)
+	if p == nil {
 		return
 	}
-	if c, it, ok := h.takeBack(p); ok {
-		h.put(&h.fronts, c, it)
+	c, it, ok := h.takeBack(p)
+	if !ok {
+		h.freeOther(p)
 		return
 	}
-	h.freeOther(p)
+	raise(h.put(c, it))
 }
 
-// put puts a cached slot into the magazine in one of the fronts. If that is full, the older half goes
-// to the depot.
-func (h *Heap) put(fs *fronts, c uint8, it item) {
-	h.mayDecay(nil)
+// put puts a cached slot into the processor's magazine. If that is full, the older half goes to the
+// depot.
+func (h *Heap) put(c uint8, it item) (bad *guard.Violation) {
+	fs := h.returns()
 	f := fs.enterNew()
-	if f == nil || classes[c].most == 0 {
-		fs.leave(f)
-		h.flush(c, processors, []item{it})
-		return
-	}
-	var items batch
-	n := f.magazine(c).exchange(it, items[:])
+	pushed := f != nil && f.magazine(c).push(it)
 	fs.leave(f)
-	if n > 0 {
-		h.flush(c, processors, items[:n])
+	if pushed {
+		return nil
 	}
+	items := batch{it}
+	n := 1
+	f = fs.enter()
+	if f != nil && classes[c].most > 0 {
+		n = f.magazine(c).exchange(it, items[:])
+	}
+	fs.leave(f)
+	bad = h.flush(c, processors, items[:n])
+	return cmp.Or(bad, h.mayDecay(nil))
 }
 
 // freeOther frees what lies in no slab, or says why it cannot be freed.
 func (h *Heap) freeOther(p unsafe.Pointer) {
-	if p == nil {
-		return
-	}
 	h.usable("Free")
 	if h.freeLarge(p) {
 		return
 	}
 	panic(h.noObject("Free", p))
-}
-
-// noObject says why there is no object at p.
-func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
-	off := uintptr(p) - uintptr(h.base)
-	v := h.violation(op, "", p)
-	if off>>unitBits >= uintptr(h.edge.Load()) {
-		v.What = "pointer into other memory"
-		if h.inLarge(p) {
-			v.What = "pointer that is not the start of an object"
-		}
-		return v
-	}
-	e, state, exact := h.find(off)
-	switch {
-	case e.class == 0:
-		v.What = "freed already, or never allocated"
-	case !exact:
-		v.What = "pointer that is not the start of an object"
-	case *h.state(state) == stateLive:
-		v.What = "freed and allocated again at the same time"
-	default:
-		v.What = "freed already, or never allocated"
-	}
-	return v
 }

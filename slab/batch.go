@@ -1,6 +1,11 @@
 package slab
 
-import "unsafe"
+import (
+	"cmp"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
 
 // AllocN fills into with zeroed objects of one size: as Alloc does for each, but several slots for
 // one pin. It panics as Alloc does; what it made by then is in into.
@@ -24,25 +29,27 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 	var items batch
 	for n < len(into) {
 		some := items[:min(len(items), len(into)-n)]
-		popped := 0
+		claimed := 0
 		f := h.fronts.enter()
-		for f != nil && popped < len(some) {
-			it, ok := f.magazine(c).pop()
-			if !ok {
+		for f != nil && claimed < len(some) {
+			m := f.magazine(c)
+			it, ok := m.top()
+			if !ok || !h.sound(c, it) || !h.claim(it) {
 				break
 			}
-			some[popped] = it
-			popped++
+			m.n--
+			some[claimed] = it
+			claimed++
 		}
 		h.fronts.leave(f)
-		if popped == 0 {
-			if some[0], err = h.fetch(&h.fronts, c, size); err != nil {
+		for _, it := range some[:claimed] {
+			into[n], _ = zeroed(h.bytes(it, size, classes[c].size), it.clean(), nil)
+			n++
+		}
+		if claimed == 0 {
+			if into[n], err = h.TryAlloc(size); err != nil {
 				return n, err
 			}
-			popped = 1
-		}
-		for _, it := range some[:popped] {
-			into[n], _ = zeroed(h.object(it, size), it.clean(), nil)
 			n++
 		}
 	}
@@ -76,9 +83,11 @@ func (h *Heap) FreeN(objects [][]byte) {
 			pushed++
 		}
 		h.fronts.leave(f)
+		var bad *guard.Violation
 		for ; pushed < found; pushed++ {
-			h.put(&h.fronts, of[pushed], items[pushed])
+			bad = cmp.Or(bad, h.put(of[pushed], items[pushed]))
 		}
+		raise(bad)
 		objects = objects[found:]
 		if found == 0 {
 			h.Free(objects[0])

@@ -1,12 +1,15 @@
 package slab
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"slices"
 	"sync"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // item is a slot on its way: where it is, in granules from the base, and below that where its state
@@ -37,18 +40,19 @@ const (
 
 // depot has the slabs of a class, and batches that one magazine gave up and another may take.
 type depot struct {
-	mu      sync.Mutex
-	batches []batch
-	gave    []uint8        // the owner who gave each batch
-	unasked int            // batches that nobody took since the last tick
-	partial [owners]uint32 // the first of the slabs with free slots: its unit and 1, or 0
-	empty   uint32         // a slab with nothing else, kept for a while
-	slabs   int
-	free    int    // slots in slabs
-	asks    int    // see note
-	asked   int    // bytes
-	changes uint32 // counted with -tags invariants only
-	_       [64]byte
+	mu        sync.Mutex
+	batches   []batch
+	gave      []uint8        // the owner who gave each batch
+	unasked   int            // batches that nobody took since the last tick
+	partial   [owners]uint32 // the first of the slabs with free slots: its unit and 1, or 0
+	empty     uint32         // a slab with nothing else, kept for a while
+	slabs     int
+	free      int    // slots in slabs
+	abandoned int    // slots: see abandon
+	asks      int    // see note
+	asked     int    // bytes
+	changes   uint32 // counted with -tags invariants only
+	_         [64]byte
 }
 
 // mostBatches bounds what a depot withholds from its slabs.
@@ -66,11 +70,16 @@ func (d *depot) note(size int) {
 	}
 }
 
-// refill fills out, or some of it, with cached slots, for an object of a size. The first is to be
-// handed out last.
-func (h *Heap) refill(c, owner uint8, size int, out []item) (n int, err error) {
+// refill fills out, or some of it, with cached slots, for an object of a size that a Local or, nil, a
+// processor asks for. The first is to be handed out last.
+func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error) {
 	h.usable("Alloc")
-	if n, err = h.tryRefill(c, owner, size, out); err != nil && h.reclaim() {
+	raise(h.mayDecay(l))
+	owner := uint8(processors)
+	if l != nil {
+		owner = l.owner
+	}
+	if n, err = h.tryRefill(c, owner, size, out); err != nil && h.reclaim(l) {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil {
@@ -208,9 +217,15 @@ func zeroBytes(w uint64) uint64 {
 	return ^((w&rest + rest) | w | rest)
 }
 
+// abandon counts a slot that is cached, in no list, and never will be.
+func (d *depot) abandon() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.abandoned++
+}
+
 // flush takes slots out of a magazine.
-func (h *Heap) flush(c, owner uint8, items []item) {
-	h.usable("Free")
+func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -220,21 +235,23 @@ func (h *Heap) flush(c, owner uint8, items []item) {
 		d.batches = append(d.batches, batch{})
 		copy(d.batches[len(d.batches)-1][:], items)
 		d.gave = append(d.gave, owner)
-		return
+		return nil
 	}
-	h.bringHome(c, d, items)
+	return h.bringHome(c, d, items)
 }
 
-// bringHome puts slots of a class back into their slabs. The depot's lock is held.
-func (h *Heap) bringHome(c uint8, d *depot, items []item) {
+// bringHome puts slots of a class back into their slabs. What is no cached slot is left out: the
+// caller raises the violation, when what it is in the middle of is done. The depot's lock is held.
+func (h *Heap) bringHome(c uint8, d *depot, items []item) (bad *guard.Violation) {
 	defer h.checked(c, d)
 	for _, it := range items {
+		s := h.state(it.state())
+		if !h.sound(c, it) || *s != stateCached {
+			bad = cmp.Or(bad, h.freedTwice("Free", it))
+			continue
+		}
 		e := h.entry(uintptr(it.at() >> (unitBits - 4)))
 		r := h.meta.record(e.first)
-		s := h.state(it.state())
-		if *s != stateCached {
-			panic(h.violation("Free", "freed twice at the same time", h.at(it)))
-		}
 		*s = stateFree
 		r.hint = min(r.hint, (it.state()-e.states)/8)
 		if r.free++; r.free == 1 {
@@ -250,6 +267,7 @@ func (h *Heap) bringHome(c uint8, d *depot, items []item) {
 			}
 		}
 	}
+	return bad
 }
 
 // link puts a slab that is in no list into that of an owner.

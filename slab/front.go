@@ -1,8 +1,10 @@
 package slab
 
 import (
+	"cmp"
 	"sync/atomic"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
@@ -111,7 +113,7 @@ func (m *magazine) stock(items []item) (n int) {
 }
 
 // empty brings home all that a front holds, which nobody uses any more.
-func (h *Heap) empty(f *front) {
+func (h *Heap) empty(f *front) (bad *guard.Violation) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	for c := range f.magazines {
@@ -121,8 +123,9 @@ func (h *Heap) empty(f *front) {
 		}
 		d := &h.depots[c]
 		d.mu.Lock()
-		h.bringHome(uint8(c), d, m.items[:m.n])
+		bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.items[:m.n]))
 		d.mu.Unlock()
 		m.n = 0
 	}
+	return bad
 }

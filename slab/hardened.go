@@ -2,11 +2,13 @@ package slab
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"math"
 	"math/bits"
 	mathrand "math/rand/v2"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -122,7 +124,7 @@ func (h *Heap) slot(c uint8, it item) []byte {
 func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	c, ok := alignedClass(size+canarySize, align)
 	if size < 0 || !ok {
-		return h.getLarge(size, align)
+		return h.getLarge(nil, size, align)
 	}
 	it, err := h.takeHardened(c, size)
 	if err != nil {
@@ -135,14 +137,12 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 		what, pattern = "memory was written to that was never handed out", &zeroes
 	}
 	if i := differs(slot, pattern); i >= 0 {
-		panic(h.violation("Alloc", what, unsafe.Pointer(&slot[i]))) // nobody gets the slot any more
+		h.depots[c].abandon()
+		panic(h.violation("Alloc", what, unsafe.Pointer(&slot[i])))
 	}
 	paint(slot[size:], h.hard.canary(unsafe.Pointer(&slot[0])))
 	*asked = uint32(size) + 1
-	if !h.claim(it) {
-		panic(h.freedTwice(it))
-	}
-	return slot[:size:size], clean, nil
+	return h.object(c, it, size)[:size:size], clean, nil
 }
 
 // takeHardened takes a free slot that was chosen at random.
@@ -159,25 +159,26 @@ func (h *Heap) takeHardened(c uint8, size int) (it item, err error) {
 	return it, err
 }
 
-// freeHardened frees the object at p: its slot is withheld from reuse for a while.
-func (h *Heap) freeHardened(p unsafe.Pointer) {
-	c, it, ok := h.lookup(p)
-	if !ok {
-		h.freeOther(p)
-		return
-	}
+// retire is takeBack of an object in its slot, ok or not. Of several that free one at the same moment
+// one succeeds: that is what the atomic operation is for, and by then it waits for nothing.
+func (h *Heap) retire(c uint8, it item) (ok bool) {
+	p := h.at(it)
 	slot, asked := h.slot(c, it), int(*h.hard.size(it.state()))-1
-	if i := changed(slot[asked:], h.hard.canary(p)); i >= 0 {
+	if i := changed(slot[asked:], h.hard.canary(p)); i >= 0 && *h.state(it.state()) == stateLive {
 		panic(h.overrun(p, asked+i))
 	}
-	*h.state(it.state()) = stateCached
-	cover(slot, &h.hard.poison)
-	f := h.hard.freed.enter()
-	ok = f != nil && f.magazine(c).push(it)
-	h.hard.freed.leave(f)
-	if !ok {
-		h.put(&h.hard.freed, c, it)
+	word := (*uint32)(unsafe.Add(h.states, uintptr(it.state()&^3)))
+	for ok = false; !ok; {
+		old := atomic.LoadUint32(word)
+		states := *(*[4]uint8)(unsafe.Pointer(&old))
+		if states[it.state()%4] != stateLive {
+			return false
+		}
+		states[it.state()%4] = stateCached
+		ok = atomic.CompareAndSwapUint32(word, old, *(*uint32)(unsafe.Pointer(&states)))
 	}
+	cover(slot, &h.hard.poison)
+	return true
 }
 
 // withhold puts slots into quarantine. It returns those that leave it for them, in the same place.
@@ -236,19 +237,19 @@ func (h *Heap) overrun(p unsafe.Pointer, at int) *guard.Violation {
 }
 
 // release brings home what is withheld of a class.
-func (h *Heap) release(c uint8) {
+func (h *Heap) release(c uint8) (bad *guard.Violation) {
 	if h.hard == nil {
-		return
+		return nil
 	}
 	d, q := &h.depots[c], &h.hard.withheld[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if q.len() == 0 {
-		return
+		return nil
 	}
-	h.bringHome(c, d, q.items)
-	h.bringHome(c, d, q.queue)
+	bad = cmp.Or(h.bringHome(c, d, q.items), h.bringHome(c, d, q.queue))
 	*q = quarantine{}
+	return bad
 }
 
 // pick takes a free slot of a slab, beginning to look at a random place.

@@ -52,14 +52,14 @@ func (l *largeObjects) regions() (all []*guard.Region) {
 	return all
 }
 
-// getLarge makes a large object, aligned to 2 MiB if it is so long, else to OS pages; in a hardened
-// heap to align. It reads zero.
-func (h *Heap) getLarge(size, align int) (b []byte, clean bool, err error) {
+// getLarge makes a large object for a Local or, nil, a processor: aligned to 2 MiB if it is so long,
+// else to OS pages; in a hardened heap to align. It reads zero.
+func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
 	if size < 0 {
 		return nil, true, fmt.Errorf("slab: %d bytes: the size must not be negative", size)
 	}
-	if b, err = h.tryLarge(size, align); err != nil && h.reclaim() {
+	if b, err = h.tryLarge(size, align); err != nil && h.reclaim(l) {
 		b, err = h.tryLarge(size, align)
 	}
 	if err != nil {
@@ -124,7 +124,7 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 		if err = r.Decommit(want, had-want); err == nil {
 			h.account.refund(had - want)
 		}
-	} else if err = grow(); err != nil && h.reclaim() {
+	} else if err = grow(); err != nil && h.reclaim(nil) {
 		err = grow()
 	}
 	if err != nil {

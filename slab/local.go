@@ -1,6 +1,7 @@
 package slab
 
 import (
+	"cmp"
 	"fmt"
 	"unsafe"
 
@@ -11,9 +12,10 @@ import (
 // processor's pin. Objects are the heap's: they may be freed through the Heap and through every
 // other Local, and outlive the Local that allocated them.
 type Local struct {
-	heap  *Heap
-	owner uint8 // its group
-	front front
+	heap   *Heap
+	owner  uint8 // its group
+	closed bool
+	front  front
 }
 
 // Local makes a front of the heap. Close hands back what it holds.
@@ -33,15 +35,35 @@ func (h *Heap) Local() *Local {
 // Close hands the free slots that the Local holds back to the heap. A second Close, and one after
 // that of the heap, is an error that wraps guard.ErrClosed.
 func (l *Local) Close() error {
+	bad, err := l.close()
+	raise(bad)
+	return err
+}
+
+func (l *Local) close() (bad *guard.Violation, err error) {
 	h := l.heap
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, open := h.locals[l]; !open {
-		return fmt.Errorf("slab: close a Local of %q: %w", h.config.Name, guard.ErrClosed)
+		return nil, fmt.Errorf("slab: close a Local of %q: %w", h.config.Name, guard.ErrClosed)
 	}
-	h.empty(&l.front) // under the lock: Stats sees the slots here or in their slabs
+	bad = h.empty(&l.front) // under the lock: Stats sees the slots here or in their slabs
 	delete(h.locals, l)
-	return nil
+	l.shut()
+	return bad, nil
+}
+
+// shut makes every fast path miss, and the slow ones say why.
+func (l *Local) shut() {
+	l.front = front{}
+	l.closed = true
+}
+
+func (l *Local) usable(op string) {
+	if l.closed {
+		l.heap.usable(op)
+		panic(&guard.Violation{Op: "slab." + op, What: "use of a Local after its Close", Region: l.heap.config.Name})
+	}
 }
 
 // Alloc is Heap.Alloc.
@@ -57,14 +79,11 @@ func (l *Local) TryAlloc(size int) ([]byte, error) {
 // Cost: the class, a pop, a byte to compare and to write.
 func (l *Local) AllocDirty(size int) []byte {
 	if uint(size) <= tabled {
-		l.front.lock.Lock()
 		m := l.front.magazine(tabledClass(size))
 		if it, ok := m.top(); ok && l.heap.claim(it) {
 			m.n--
-			l.front.lock.Unlock()
 			return l.heap.bytes(it, size, m.size)
 		}
-		l.front.lock.Unlock()
 	}
 	return must(l.TryAllocDirty(size))
 }
@@ -79,32 +98,29 @@ func (l *Local) TryAllocDirty(size int) ([]byte, error) {
 func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	h := l.heap
 	if uint(size) > largestSlot || h.hard != nil {
-		return h.get(size)
+		l.usable("Alloc")
+		return h.getFor(l, size)
 	}
 	c := classOf(uint(size))
-	l.front.lock.Lock()
 	it, ok := l.front.magazine(c).pop()
-	l.front.lock.Unlock()
 	if !ok {
 		if it, err = l.fetch(c, size); err != nil {
 			return nil, true, err
 		}
 	}
-	return h.object(it, size), it.clean(), nil
+	return h.object(c, it, size), it.clean(), nil
 }
 
 // fetch gets cached slots from the depot: one to use, the others for the magazine.
 func (l *Local) fetch(c uint8, size int) (item, error) {
-	l.heap.mayDecay(l)
+	l.usable("Alloc")
 	var items batch
-	n, err := l.heap.refill(c, l.owner, size, items[:max(classes[c].most/2, 1)])
+	n, err := l.heap.refill(l, c, size, items[:max(classes[c].most/2, 1)])
 	if err != nil {
 		return 0, err
 	}
 	n--
-	l.front.lock.Lock()
 	l.front.magazine(c).stock(items[:n])
-	l.front.lock.Unlock()
 	return items[n], nil
 }
 
@@ -116,36 +132,35 @@ func (l *Local) Free(b []byte) {
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 	if off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)
-		l.front.lock.Lock()
 		if s := h.state(state); exact && *s == stateLive && l.front.magazine(e.class).push(newItem(uint32(off/granule), state)) {
 			*s = stateCached
-			l.front.lock.Unlock()
 			return
 		}
-		l.front.lock.Unlock()
 	}
 	l.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
 // freeSlowly is Free where the magazine is full, or there is no object in a slab.
 func (l *Local) freeSlowly(p unsafe.Pointer) {
-	if l.heap.hard != nil {
-		l.heap.freeHardened(p)
+	h := l.heap
+	if p == nil {
 		return
 	}
-	c, it, ok := l.heap.takeBack(p)
+	l.usable("Free")
+	if h.hard != nil {
+		h.freeSlowly(p)
+		return
+	}
+	c, it, ok := h.takeBack(p)
 	if !ok {
-		l.heap.freeOther(p)
+		h.freeOther(p)
 		return
 	}
-	l.heap.mayDecay(l)
-	if classes[c].most == 0 {
-		l.heap.flush(c, l.owner, []item{it})
-		return
+	items := batch{it}
+	n := 1
+	if classes[c].most > 0 {
+		n = l.front.magazine(c).exchange(it, items[:])
 	}
-	var items batch
-	l.front.lock.Lock()
-	n := l.front.magazine(c).exchange(it, items[:])
-	l.front.lock.Unlock()
-	l.heap.flush(c, l.owner, items[:n])
+	bad := h.flush(c, l.owner, items[:n])
+	raise(cmp.Or(bad, h.mayDecay(l)))
 }

@@ -176,28 +176,6 @@ func TestMisuseLeavesTheHeapWhole(t *testing.T) {
 	h.check()
 }
 
-// TestFreedTwiceAtOnce plays the one double free that both get through: it is caught when the slot
-// is to be handed out.
-func TestFreedTwiceAtOnce(t *testing.T) {
-	h := open(t, Config{})
-	l := h.Local()
-	b := l.Alloc(100)
-	c, it, _ := h.lookup(sliceData(b))
-	l.Free(b)
-	*h.state(it.state()) = stateLive // as the other saw it
-	l.Free(b)
-	*h.state(it.state()) = stateCached
-	if n := l.front.magazine(c).n; n < 2 || l.front.magazine(c).items[n-1].at() != l.front.magazine(c).items[n-2].at() {
-		t.Fatal("the test is wrong")
-	}
-	l.Alloc(100)
-	var v *guard.Violation
-	err, _ := panicOf(func() { l.Alloc(100) }).(error)
-	if !errors.As(err, &v) || v.What != "a slot was freed twice at the same time" {
-		t.Fatal(err)
-	}
-}
-
 // TestLocalCloses checks the errors of Local.Close.
 func TestLocalCloses(t *testing.T) {
 	h := open(t, Config{})

@@ -167,29 +167,13 @@ func (p *Pool[T]) Put(x *T) {
 
 // putSlowly is Put where the magazine is full, or there is no object.
 func (p *Pool[T]) putSlowly(x *T) {
-	if p.heap.hard != nil {
-		p.putHardened(x)
-		return
-	}
 	c, it, ok := p.heap.takeBack(unsafe.Pointer(x))
 	if !ok {
 		p.heap.usable("Put")
 		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
 	}
-	*p.generation(p.place(uintptr(it.at()) * granule))++
-	p.heap.put(&p.heap.fronts, c, it)
-}
-
-func (p *Pool[T]) putHardened(x *T) {
-	generation, put := p.generation(p.place(p.offset("Put", x))), false
-	*generation++ // before anybody else can get the slot
-	defer func() {
-		if !put {
-			*generation--
-		}
-	}()
-	p.heap.freeHardened(unsafe.Pointer(x))
-	put = true
+	*p.generation(p.place(uintptr(it.at()) * granule))++ // before anybody else can get the slot
+	raise(p.heap.put(c, it))
 }
 
 // Handle returns the handle of an object; the zero Handle for nil. What is no object of the pool is

@@ -1,6 +1,7 @@
 package slab
 
 import (
+	"cmp"
 	"runtime"
 	"slices"
 
@@ -18,31 +19,33 @@ const (
 	keptEnough = 1 << 20
 )
 
-// mayDecay is called on slow paths, without locks held, by a Local or, nil, a processor.
-func (h *Heap) mayDecay(l *Local) {
+// mayDecay is called on slow paths of an open heap, without locks held, by a Local or, nil, a
+// processor.
+func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) {
 	now, last := ticks(), h.looked.Load()
 	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
-		return
+		return nil
 	}
 	idle := now-last >= decay // nobody was here for so long: all that is free has been since then
 	age := uint32(decay)
 	if idle {
 		age = 0
 		if l != nil {
-			h.empty(&l.front)
+			bad = h.empty(&l.front)
 		}
 		if h.kept() >= keptEnough {
-			h.emptyProcessors()
+			bad = cmp.Or(bad, h.emptyProcessors(h.stock())) // not what is in quarantine
 		}
 	}
 	for c := range h.depots {
-		h.settle(uint8(c), idle)
+		bad = cmp.Or(bad, h.settle(uint8(c), idle))
 	}
 	_ = h.space.cool(age) // what the kernel does not take now stays free
+	return bad
 }
 
 // settle brings batches home that nobody took since the last time, or all.
-func (h *Heap) settle(c uint8, all bool) {
+func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -51,7 +54,7 @@ func (h *Heap) settle(c uint8, all bool) {
 		n = len(d.batches)
 	}
 	for i := range d.batches[:n] {
-		h.bringHome(c, d, d.batches[i][:classes[c].most/2])
+		bad = cmp.Or(bad, h.bringHome(c, d, d.batches[i][:classes[c].most/2]))
 	}
 	d.batches, d.gave = slices.Delete(d.batches, 0, n), slices.Delete(d.gave, 0, n)
 	d.unasked = len(d.batches)
@@ -59,26 +62,33 @@ func (h *Heap) settle(c uint8, all bool) {
 		d.empty = 0
 		h.drop(c, d, first-1)
 	}
+	return bad
 }
 
 // settleAll brings home all that depots have, withheld or not.
-func (h *Heap) settleAll() {
+func (h *Heap) settleAll() (bad *guard.Violation) {
 	for c := range h.depots {
-		h.release(uint8(c))
-		h.settle(uint8(c), true)
+		bad = cmp.Or(bad, h.release(uint8(c)), h.settle(uint8(c), true))
 	}
+	return bad
 }
 
 // reclaim is what is tried before a request for memory fails. It tells whether there was anything.
-// What processors hold is taken once in a while, because that stops the world.
-func (h *Heap) reclaim() bool {
+// What the Local holds that asks, if it is one, is taken, and what processors hold once in a while,
+// because that stops the world.
+func (h *Heap) reclaim(l *Local) bool {
 	before, used := guard.Committed(), h.account.bytes()
+	var bad *guard.Violation
+	if l != nil {
+		bad = h.empty(&l.front)
+	}
 	now, last := ticks(), h.emptied.Load()
 	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
-		h.emptyProcessors()
+		bad = cmp.Or(bad, h.emptyProcessors(h.allFronts()...))
 	}
-	h.settleAll()
+	bad = cmp.Or(bad, h.settleAll())
 	_ = h.space.cool(0)
+	raise(bad)
 	return guard.Committed() < before || h.account.bytes() < used
 }
 
@@ -87,16 +97,17 @@ func (h *Heap) reclaim() bool {
 // kernel's; what it did not take stays free, and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
-	h.emptyProcessors()
-	h.settleAll()
-	return h.space.cool(0)
+	bad := cmp.Or(h.emptyProcessors(h.allFronts()...), h.settleAll())
+	err := h.space.cool(0)
+	raise(bad)
+	return err
 }
 
 // kept is how much memory the processors may keep from going back: each slot that one of them holds
 // can be in another slab.
 func (h *Heap) kept() (bytes int) {
 	var n [mostClasses]int
-	h.heldByProcessors(&n)
+	h.stock().count(&n)
 	for c := range h.depots {
 		d := &h.depots[c]
 		d.mu.Lock()
@@ -106,10 +117,10 @@ func (h *Heap) kept() (bytes int) {
 	return bytes
 }
 
-// emptyProcessors brings home what all processors hold.
-func (h *Heap) emptyProcessors() {
+// emptyProcessors brings home what all processors hold in some sets of fronts.
+func (h *Heap) emptyProcessors(of ...*fronts) (bad *guard.Violation) {
 	var taken []*front
-	for fs := range h.allFronts() {
+	for _, fs := range of {
 		for i := range fs.of {
 			if f := fs.of[i].Swap(nil); f != nil {
 				taken = append(taken, f)
@@ -117,13 +128,14 @@ func (h *Heap) emptyProcessors() {
 		}
 	}
 	if len(taken) == 0 {
-		return
+		return nil
 	}
 	// A goroutine may have found its front just before. It is pinned while it uses it, and the
 	// world does not stop before it has let go.
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	for _, f := range taken {
-		h.empty(f)
+		bad = cmp.Or(bad, h.empty(f))
 	}
+	return bad
 }

@@ -30,7 +30,7 @@ func (h *Heap) TryAllocAligned(size, align int) ([]byte, error) {
 		return b[:size], nil
 	}
 	// Large objects of 2 MiB are aligned to that.
-	b, _, err := h.getLarge(max(size, 2*maxAlign), align)
+	b, _, err := h.getLarge(nil, max(size, 2*maxAlign), align)
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,6 @@ package slab
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -186,27 +185,42 @@ func (h *Heap) Close() error {
 	}
 	// Every fast path misses from here on, and the slow paths say why.
 	h.edge.Store(0)
-	for fs := range h.allFronts() {
+	for _, fs := range h.allFronts() {
 		for i := range fs.of {
 			fs.of[i].Store(nil)
 		}
 	}
 	h.mu.Lock()
 	for l := range h.locals {
-		l.front = front{}
+		l.shut()
 	}
 	clear(h.locals)
 	h.mu.Unlock()
 	return errors.Join(h.large.close(), h.region.Close(), h.meta.region.Close())
 }
 
-// allFronts iterates over the sets of fronts that there are.
-func (h *Heap) allFronts() iter.Seq[*fronts] {
-	return func(yield func(*fronts) bool) {
-		if yield(&h.fronts) && h.hard != nil && yield(&h.hard.stock) {
-			yield(&h.hard.freed)
-		}
+// stock is the fronts that slots are taken from, and returns those that they are freed to: in a
+// hardened heap these are not the same, and what is in them counts as withheld.
+func (h *Heap) stock() *fronts {
+	if h.hard != nil {
+		return &h.hard.stock
 	}
+	return &h.fronts
+}
+
+func (h *Heap) returns() *fronts {
+	if h.hard != nil {
+		return &h.hard.freed
+	}
+	return &h.fronts
+}
+
+// allFronts are both.
+func (h *Heap) allFronts() []*fronts {
+	if h.hard != nil {
+		return []*fronts{h.stock(), h.returns()}
+	}
+	return []*fronts{&h.fronts}
 }
 
 func (h *Heap) entry(unit uintptr) *entry {
@@ -214,17 +228,6 @@ func (h *Heap) entry(unit uintptr) *entry {
 }
 
 func (h *Heap) state(i uint32) *uint8 { return (*uint8)(unsafe.Add(h.states, uintptr(i))) }
-
-func (h *Heap) usable(op string) {
-	if h.closed.Load() {
-		panic(&guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name})
-	}
-}
-
-// violation is misuse of what lies at p.
-func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
-	return &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p), Offset: int(uintptr(p) - uintptr(h.base))}
-}
 
 // at is where an item's slot is.
 func (h *Heap) at(it item) unsafe.Pointer { return unsafe.Add(h.base, uintptr(it.at())*granule) }

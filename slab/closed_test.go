@@ -1,0 +1,102 @@
+package slab
+
+import (
+	"testing"
+)
+
+// TestUseAfterCloseAndPause uses a heap after Close when it is time to look for what is free.
+func TestUseAfterCloseAndPause(t *testing.T) {
+	real, now := ticks, ticks()
+	ticks = func() uint32 { return now }
+	defer func() { ticks = real }()
+	for _, mode := range []Config{{}, {Hardened: true}} {
+		for name, use := range map[string]func(h *Heap, l *Local){
+			"Alloc":       func(h *Heap, l *Local) { h.Alloc(1000) },
+			"Local.Alloc": func(h *Heap, l *Local) { l.Alloc(1000) },
+			"AllocN":      func(h *Heap, l *Local) { h.AllocN(make([][]byte, 2), 1000) },
+			"Realloc":     func(h *Heap, l *Local) { h.Realloc(nil, 1000) },
+		} {
+			h := open(t, mode)
+			l := h.Local()
+			for _, b := range allocMany(h, 1000, 1000) {
+				h.Free(b)
+			}
+			if err := h.Close(); err != nil {
+				t.Fatal(err)
+			}
+			now += decay
+			if v := violationOf(t, func() { use(h, l) }); v == nil || v.What != "use after Close" {
+				t.Errorf("%+v, %s: %v", mode, name, v)
+			}
+		}
+	}
+}
+
+// TestUseOfAClosedLocal checks that a Local whose slots went back gets no new ones.
+func TestUseOfAClosedLocal(t *testing.T) {
+	for _, mode := range []Config{{}, {Hardened: true}} {
+		h := open(t, mode)
+		small, large := h.Alloc(100), h.Alloc(2<<20)
+		l := h.Local()
+		l.Free(l.Alloc(100))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for name, use := range map[string]func(){
+			"AllocDirty":     func() { l.AllocDirty(100) },
+			"Alloc":          func() { l.Alloc(100) },
+			"Alloc of large": func() { l.Alloc(2 << 20) },
+			"Free":           func() { l.Free(small) },
+			"Free of large":  func() { l.Free(large) },
+		} {
+			if v := violationOf(t, use); v == nil || v.What != "use of a Local after its Close" {
+				t.Errorf("%+v, %s: %v", mode, name, v)
+			}
+		}
+		l.Free(nil)
+		h.Free(small)
+		h.Free(large)
+		if s := h.Stats(); s.Live != 0 {
+			t.Errorf("%+v: %+v", mode, s)
+		}
+	}
+}
+
+// TestLocalGivesWayToItself lets a Local fill the limit with what it has cached, again and again.
+func TestLocalGivesWayToItself(t *testing.T) {
+	h := open(t, Config{Limit: 1 << 20})
+	l := h.Local()
+	for _, size := range append(sizesOfAllClasses(), 1<<20) {
+		if size+unit > 1<<20 {
+			size = 500_000
+		}
+		b, err := l.TryAlloc(size)
+		if err != nil {
+			t.Fatalf("nothing is live: %v", err)
+		}
+		l.Free(b)
+	}
+	for range 1 << 20 / (64 << 10) {
+		l.Free(l.Alloc(64 << 10))
+	}
+}
+
+// TestPauseKeepsTheQuarantine frees, and waits: what was freed is withheld all the same.
+func TestPauseKeepsTheQuarantine(t *testing.T) {
+	real, now := ticks, ticks()
+	ticks = func() uint32 { return now }
+	defer func() { ticks = real }()
+	h := open(t, Config{Hardened: true})
+	all := allocMany(h, 1000, 2000)
+	freed := map[uintptr]bool{}
+	for i := range 20 {
+		h.Free(all[i*50])
+		freed[addr(all[i*50])] = true
+	}
+	for range 2000 {
+		now += decay
+		if b := h.Alloc(2000); freed[addr(b)] {
+			t.Fatal("a slot was handed out again, and none was freed since")
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package slab
+
+import (
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+func (h *Heap) usable(op string) {
+	if h.closed.Load() {
+		panic(&guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name})
+	}
+}
+
+// violation is misuse of what lies at p.
+func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
+	return &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p), Offset: int(uintptr(p) - uintptr(h.base))}
+}
+
+// raise panics with what was found to be bad, if anything was. Nothing is in the middle of a change
+// then: no lock is held, and every slot is in a list, or live.
+func raise(bad *guard.Violation) {
+	if bad != nil {
+		panic(bad)
+	}
+}
+
+// sound tells whether an item still names a slot of a class. One that was freed twice at the same
+// moment may outlive its slab: then another slab, even of other slots, may have its memory or its
+// states.
+func (h *Heap) sound(c uint8, it item) bool {
+	e, state, exact := h.find(uintptr(it.at()) * granule)
+	return exact && state == it.state() && e.class == c
+}
+
+// freedTwice is the violation of two that freed one object at the same moment.
+func (h *Heap) freedTwice(op string, it item) *guard.Violation {
+	return h.violation(op, "freed twice at the same time", h.at(it))
+}
+
+// noObject says why there is no object at p.
+func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
+	off := uintptr(p) - uintptr(h.base)
+	v := h.violation(op, "", p)
+	if off>>unitBits >= uintptr(h.edge.Load()) {
+		v.What = "pointer into other memory"
+		if h.inLarge(p) {
+			v.What = "pointer that is not the start of an object"
+		}
+		return v
+	}
+	e, state, exact := h.find(off)
+	switch {
+	case e.class == 0:
+		v.What = "freed already, or never allocated"
+	case !exact:
+		v.What = "pointer that is not the start of an object"
+	case *h.state(state) == stateLive:
+		v.What = "freed and allocated again at the same time"
+	default:
+		v.What = "freed already, or never allocated"
+	}
+	return v
+}
