@@ -204,6 +204,7 @@ func (k *hardened) roomFor(size, align int) int {
 
 func (k *hardened) place(r *guard.Region, size, align int) int {
 	base := int(uintptr(r.Base()))
+	size = max(size, 1) // a slice of nothing cannot begin at the end
 	return (base+r.Size()-size)&^(max(align, granule)-1) - base
 }
 

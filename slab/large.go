@@ -24,6 +24,9 @@ type largeObject struct {
 	size   int // bytes asked for, when it was made
 }
 
+// largeName is that of the regions of large objects.
+func (h *Heap) largeName() string { return h.config.Name + ": large object" }
+
 func (l *largeObjects) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,7 +76,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if h.hard != nil {
 		room = h.hard.roomFor(size, align)
 	}
-	r, err := guard.Map(guard.Config{Name: h.config.Name + ": large object", Size: room})
+	r, err := guard.Map(guard.Config{Name: h.largeName(), Size: room})
 	if err != nil {
 		return nil, err
 	}
@@ -90,11 +93,8 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 		b = b[:size:size]
 		h.hard.surround(r, at, size)
 	}
-	l := &h.large
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.objects[uintptr(r.Base())+uintptr(at)] = largeObject{r, size}
-	l.bytes += r.Size() - from
+	h.large.add(unsafe.Add(r.Base(), at), largeObject{r, size})
+	h.large.resize(r.Size() - from)
 	return b, nil
 }
 
@@ -130,9 +130,7 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("slab: %w", err)
 	}
-	h.large.mu.Lock()
-	h.large.bytes += want - had
-	h.large.mu.Unlock()
+	h.large.resize(want - had)
 	if len(b) < had {
 		clear(r.Bytes()[min(len(b), want):min(had, want)])
 	}
@@ -168,39 +166,50 @@ func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) 
 }
 
 // freeLarge frees the large object at p; false if there is none. Should the kernel refuse to take
-// it back it stays an object.
+// it back it stays an object, and so it does if it was overrun.
 func (h *Heap) freeLarge(p unsafe.Pointer) bool {
-	l := &h.large
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	o, ok := l.objects[uintptr(p)]
+	o, ok := h.large.take(p)
 	if !ok {
 		return false
 	}
+	gone := false
+	defer func() {
+		if !gone {
+			h.large.add(p, o)
+		}
+	}()
 	if h.hard != nil {
 		if at, ok := h.hard.intact(o, p); !ok {
 			panic(h.overrun(p, at))
 		}
 	}
 	n := int(o.region.Committed())
-	if o.region.Close() == nil {
-		delete(l.objects, uintptr(p))
-		l.bytes -= n
+	if gone = o.region.Close() == nil; gone {
+		h.large.resize(-n)
 		h.account.refund(n)
 	}
 	return true
 }
 
-// inLarge tells whether p points into a large object.
-func (h *Heap) inLarge(p unsafe.Pointer) bool {
-	h.large.mu.Lock()
-	defer h.large.mu.Unlock()
-	for _, o := range h.large.objects {
-		if uintptr(p)-uintptr(o.region.Base()) < uintptr(o.region.Size()) {
-			return true
-		}
-	}
-	return false
+// take takes the object at p out, so that nobody else frees it.
+func (l *largeObjects) take(p unsafe.Pointer) (o largeObject, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o, ok = l.objects[uintptr(p)]
+	delete(l.objects, uintptr(p))
+	return o, ok
+}
+
+func (l *largeObjects) add(p unsafe.Pointer, o largeObject) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.objects[uintptr(p)] = o
+}
+
+func (l *largeObjects) resize(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes += n
 }
 
 // largeAt returns the large object at p.

@@ -89,3 +89,29 @@ func TestLargeGrowsToTheLimit(t *testing.T) {
 	}
 	h.Free(b)
 }
+
+// TestFreeOfALargeObjectFaults makes the memory around a large object inaccessible: Free, which looks at it, holds no lock
+// then, and the object stays.
+func TestFreeOfALargeObjectFaults(t *testing.T) {
+	h := open(t, Config{Hardened: true})
+	b := h.Alloc(2<<20 + 100)
+	r := h.large.objects[addr(b)].region
+	if err := r.Protect(0, r.Size(), guard.None); err != nil {
+		t.Fatal(err)
+	}
+	var fault *guard.Fault
+	if err := guard.Catch(func() { h.Free(b) }); !errors.As(err, &fault) {
+		t.Fatal(err)
+	}
+	if !h.large.mu.TryLock() {
+		t.Fatal("the lock is held")
+	}
+	h.large.mu.Unlock()
+	if err := r.Protect(0, r.Size(), guard.ReadWrite); err != nil {
+		t.Fatal(err)
+	}
+	h.Free(b)
+	if s := h.Stats(); s.Live != 0 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -41,24 +41,37 @@ func (h *Heap) freedTwice(op string, it item) *guard.Violation {
 // noObject says why there is no object at p.
 func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	off := uintptr(p) - uintptr(h.base)
-	v := h.violation(op, "", p)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
-		v.What = "pointer into other memory"
-		if h.inLarge(p) {
-			v.What = "pointer that is not the start of an object"
-		}
-		return v
+		return h.noLargeObject(op, p)
 	}
+	v := h.violation(op, "freed already, or never allocated", p)
 	e, state, exact := h.find(off)
 	switch {
 	case e.class == 0:
-		v.What = "freed already, or never allocated"
 	case !exact:
 		v.What = "pointer that is not the start of an object"
 	case *h.state(state) == stateLive:
 		v.What = "freed and allocated again at the same time"
-	default:
+	}
+	return v
+}
+
+// noLargeObject is noObject for what lies in no slab. The region that it lies in is named, if it is
+// one, and the offset is that in it.
+func (h *Heap) noLargeObject(op string, p unsafe.Pointer) *guard.Violation {
+	v := h.violation(op, "pointer into other memory", p)
+	v.Offset = 0
+	f := guard.Locate(uintptr(p))
+	if f == nil {
+		return v
+	}
+	v.Region, v.Offset = f.Region, f.Offset
+	switch {
+	case f.Region != h.largeName():
+	case f.Kind == guard.UseAfterClose:
 		v.What = "freed already, or never allocated"
+	default:
+		v.What = "pointer that is not the start of an object"
 	}
 	return v
 }

@@ -45,7 +45,7 @@ func TestMisuse(t *testing.T) {
 			}
 			h.Free(b)
 		}},
-		{"double free of a large object", "slab.Free: pointer into other memory", func(h *Heap, l *Local) {
+		{"double free of a large object", "slab.Free: freed already", func(h *Heap, l *Local) {
 			b := h.Alloc(2 << 20)
 			h.Free(b)
 			h.Free(b)
@@ -70,7 +70,7 @@ func TestMisuse(t *testing.T) {
 			h.Free(b)
 			h.Size(b)
 		}},
-		{"realloc of what was freed", "slab.Size: freed already", func(h *Heap, l *Local) {
+		{"realloc of what was freed", "slab.Realloc: freed already", func(h *Heap, l *Local) {
 			b := h.Alloc(100)
 			h.Free(b)
 			h.Realloc(b, 200)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -217,4 +218,35 @@ func TestHammerPool(t *testing.T) {
 		t.Errorf("%d objects are left", n)
 	}
 	p.heap.check()
+}
+
+// TestPoolAllMeetsObjectsOnly puts everything back in the middle of a loop, gives the memory away, and
+// gets objects in other places of it.
+func TestPoolAllMeetsObjectsOnly(t *testing.T) {
+	p := openPool[[1000]byte](t, Config{})
+	var all []*[1000]byte
+	for range 128 {
+		all = append(all, p.Get())
+	}
+	second := unsafe.Add(p.heap.base, unit)
+	done := false
+	for x := range p.All() {
+		if !done && uintptr(unsafe.Pointer(x)) >= uintptr(second) {
+			done = true
+			for _, y := range all {
+				p.Put(y)
+			}
+			if err := p.Purge(); err != nil {
+				t.Fatal(err)
+			}
+			for range 64 {
+				p.Get()
+			}
+			continue
+		}
+		p.Handle(x) // a violation, if it is none
+	}
+	if !done {
+		t.Error("the test is wrong")
+	}
 }

@@ -55,21 +55,24 @@ func alignedClass(size, align int) (c uint8, ok bool) {
 // Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
 // a hardened heap what was asked for. What is no object of the heap is a *guard.Violation.
 func (h *Heap) Size(b []byte) int {
-	p := unsafe.Pointer(unsafe.SliceData(b))
+	return h.size("Size", unsafe.Pointer(unsafe.SliceData(b)))
+}
+
+func (h *Heap) size(op string, p unsafe.Pointer) int {
 	if c, it, ok := h.lookup(p); ok {
 		if h.hard != nil {
 			return int(*h.hard.size(it.state())) - 1
 		}
 		return int(classes[c].size)
 	}
-	h.usable("Size")
+	h.usable(op)
 	if o, ok := h.largeAt(p); ok {
 		if h.hard != nil {
 			return o.size
 		}
 		return int(o.region.Committed())
 	}
-	panic(h.noObject("Size", p))
+	panic(h.noObject(op, p))
 }
 
 // Realloc returns an object of the new size that begins with what b holds; b is freed unless it is
@@ -85,7 +88,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if b == nil {
 		return h.TryAlloc(size)
 	}
-	room := h.Size(b)
+	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
 	all := unsafe.Slice(unsafe.SliceData(b), room)
 	switch {
 	case h.hard != nil: // always elsewhere
@@ -105,7 +108,14 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if !clean {
 		clear(out[n:cap(out)])
 	}
+	freed := false
+	defer func() {
+		if !freed { // b is no object any more, or was overrun
+			h.Free(out)
+		}
+	}()
 	h.Free(b)
+	freed = true
 	return out, nil
 }
 

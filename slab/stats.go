@@ -133,7 +133,9 @@ func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 				continue
 			}
 			c := &classes[e.class]
-			for i := range c.slots {
+			// The loop may put back what the slab has, and get others in its place: then it is not the
+			// same slab any more.
+			for i := uint32(0); i < c.slots && *h.entry(uintptr(u)) == e; i++ {
 				if *h.state(e.states + i) == stateLive && !yield(unsafe.Add(h.base, uintptr(u)<<unitBits+uintptr(i*c.size))) {
 					return
 				}
