@@ -88,7 +88,7 @@ func (h *Heap) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	holds(s.used == units, "%d units are in slabs, the space says %d", units, s.used)
-	committed, before := 0, false
+	committed, edges, before, last := 0, 0, false, false
 	for u := range s.free.n {
 		free, clean, cold := s.free.has(u), s.clean.has(u), s.cold.has(u)
 		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).class != 0
@@ -96,19 +96,19 @@ func (h *Heap) check() {
 		if s.guards > 0 && u > 0 && !free && !cold && !taken {
 			holds(before, "unit %d is a guard, so there is something before", u)
 			before = false
+			committed += b2i(s.marked)
+			edges += b2i(s.marked != last)
+			last = s.marked
 			continue
 		}
 		before = free || taken
 		holds(b2i(free)+b2i(cold)+b2i(taken) == 1, "unit %d is one of free, cold, taken: %v, %v, %v", u, free, cold, taken)
 		holds(taken || u >= s.hint, "unit %d is not taken, the hint is %d", u, s.hint)
 		committed += b2i(!cold)
+		edges += b2i(cold == last)
+		last = !cold
 	}
+	edges += b2i(last)
+	holds(edges == s.seams, "there are %d seams, the space says %d", edges, s.seams)
 	holds(int64(committed)*unit == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -26,7 +26,7 @@ import (
 //	       └───────────────────────────────────┘
 //
 //	┌────────────────┬─────────┬────────────────┬─────────┬─ ─
-//	│      slab      │  guard  │      slab      │  guard  │     a guard is a unit that is never committed
+//	│      slab      │  guard  │      slab      │  guard  │     a guard is a unit that faults
 //	└────────────────┴─────────┴────────────────┴─────────┴─ ─
 type hardened struct {
 	secret uint64         // of the canaries

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -139,3 +140,8 @@ func (h *Heap) emptyProcessors(of ...*fronts) (bad *guard.Violation) {
 	}
 	return bad
 }
+
+// ticks is a clock of milliseconds that wraps after 49 days. Tests have their own.
+var ticks = func() uint32 { return uint32(time.Since(start).Milliseconds()) }
+
+var start = time.Now()

@@ -190,6 +190,7 @@ func (h *Heap) Close() error {
 			fs.of[i].Store(nil)
 		}
 	}
+	h.space.count(-h.space.seams)
 	h.mu.Lock()
 	for l := range h.locals {
 		l.shut()

@@ -1,11 +1,9 @@
 package slab
 
 import (
+	"cmp"
 	"fmt"
-	"math/bits"
 	"sync"
-	"time"
-	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -36,14 +34,16 @@ type space struct {
 	freed  []uint32 // when each free unit became free, in ticks
 	hint   int      // no unit below is free or cold
 	used   int      // units in slabs
-	guards int      // units behind each slab that are kept from others and never committed
+	seams  int      // see seams
+	guards int      // units behind each slab that are kept from others
+	marked bool     // these are committed, behind markers; else they are not committed
 }
 
 func (s *space) open(region *guard.Region, hardened bool) {
 	n := region.Size() / unit
 	s.region = region
 	if hardened {
-		s.guards = 1
+		s.guards, s.marked = 1, guard.LightGuards()
 	}
 	s.free, s.clean, s.cold = newBitmap(n), newBitmap(n), newBitmap(n)
 	s.cold.set(0, n)
@@ -79,15 +79,44 @@ func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 	if first < 0 {
 		return 0, false, s.full(n + s.guards)
 	}
-	if err := s.region.Commit(first*unit, n*unit); err != nil {
+	if s.marked {
+		err = s.commitMarked(first, n)
+	} else if err = s.mayAdd(2); err == nil {
+		err = s.region.Commit(first*unit, n*unit)
+	}
+	if err != nil {
 		return 0, false, err
 	}
+	s.count(s.added(first, s.extent(n)))
 	s.cold.clear(first, n+s.guards)
 	if first == s.hint {
 		s.hint += n + s.guards
 	}
 	s.used += n
 	return first, true, nil
+}
+
+// commitMarked commits n units and the guard behind, in one mapping with all that are beside them.
+func (s *space) commitMarked(first, n int) error {
+	err := s.region.Commit(first*unit, (n+s.guards)*unit)
+	if err == nil {
+		err = s.region.Unguard(first*unit, n*unit) // what was a guard of other slabs
+	}
+	if err == nil {
+		err = s.region.Guard((first+n)*unit, s.guards*unit)
+	}
+	if err != nil {
+		_ = s.region.Decommit(first*unit, (n+s.guards)*unit) // or it is committed already the next time
+	}
+	return err
+}
+
+// extent is what is committed for a slab of n units.
+func (s *space) extent(n int) int {
+	if s.marked {
+		return n + s.guards
+	}
+	return n
 }
 
 // warm commits the first n units in a row that are free or cold, and some that follow if they are
@@ -114,6 +143,7 @@ func (s *space) commit(first, n int) error {
 	now := ticks()
 	for i := first; i < first+n; i++ {
 		if s.cold.has(i) {
+			s.count(s.added(i, 1))
 			s.cold.clear(i, 1)
 			s.free.set(i, 1)
 			s.clean.set(i, 1)
@@ -129,15 +159,33 @@ func (s *space) give(first, n int) {
 	defer s.mu.Unlock()
 	s.hint = min(s.hint, first)
 	s.used -= n
-	if s.guards > 0 && s.region.Decommit(first*unit, n*unit) == nil {
-		s.cold.set(first, n+s.guards)
-		return
-	}
 	now := ticks()
 	s.free.set(first, n)
 	for i := first; i < first+n; i++ {
 		s.freed[i] = now
 	}
+	if s.guards > 0 {
+		_ = s.decommit(first, n) // what the kernel does not take now stays free
+	}
+}
+
+// decommit makes free units cold, and the guard behind with them.
+func (s *space) decommit(first, n int) error {
+	more := -s.added(first, s.extent(n))
+	err := s.mayAdd(more)
+	if err == nil {
+		if err = s.region.Decommit(first*unit, s.extent(n)*unit); err != nil {
+			s.clean.clear(first, n) // the kernel may have taken some of it
+		}
+	}
+	if err != nil {
+		return err
+	}
+	s.count(more)
+	s.free.clear(first, n)
+	s.clean.clear(first, n)
+	s.cold.set(first, n+s.guards)
+	return nil
 }
 
 // cool decommits what has been free for some ticks.
@@ -154,104 +202,10 @@ func (s *space) cool(age uint32) (err error) {
 			i++
 			continue
 		}
-		if e := s.region.Decommit(i*unit, n*unit); e != nil {
-			err = e // it stays free; what the kernel took of it is zero or not, so it is not clean
-			s.clean.clear(i, n)
-		} else {
-			s.free.clear(i, n)
-			s.clean.clear(i, n)
-			s.cold.set(i, n+s.guards)
-		}
+		err = cmp.Or(s.decommit(i, n), err)
 		i += n
 	}
 	return err
-}
-
-// ticks is a clock of milliseconds that wraps after 49 days. Tests have their own.
-var ticks = func() uint32 { return uint32(time.Since(start).Milliseconds()) }
-
-var start = time.Now()
-
-// table is an array outside the Go heap whose memory is committed as it is reached.
-type table struct {
-	base   unsafe.Pointer
-	region *guard.Region
-	off    int // in the region
-	ready  int // bytes committed, from off on
-}
-
-// reach makes the first n bytes usable.
-func (t *table) reach(n int) error {
-	if n <= t.ready {
-		return nil
-	}
-	step := max(64<<10, t.ready/8)
-	to := alignUp(max(n, t.ready+step), guard.PageSize())
-	if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {
-		to = alignUp(n, guard.PageSize())
-		if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {
-			return err
-		}
-	}
-	t.ready = to
-	return nil
-}
-
-func alignUp(n, to int) int { return (n + to - 1) &^ (to - 1) }
-
-// bitmap is a set of numbers below n.
-type bitmap struct {
-	words []uint64
-	n     int
-}
-
-func newBitmap(n int) bitmap { return bitmap{make([]uint64, (n+63)/64), n} }
-
-func (b bitmap) has(i int) bool { return b.words[i/64]>>(i%64)&1 != 0 }
-
-func (b bitmap) set(first, n int) {
-	for i := first; i < first+n; i++ {
-		b.words[i/64] |= 1 << (i % 64)
-	}
-}
-
-func (b bitmap) clear(first, n int) {
-	for i := first; i < first+n; i++ {
-		b.words[i/64] &^= 1 << (i % 64)
-	}
-}
-
-func (b bitmap) all(first, n int) bool {
-	for i := first; i < first+n; i++ {
-		if !b.has(i) {
-			return false
-		}
-	}
-	return true
-}
-
-// find returns the first of n members in a row, from a number on; -1 if there are none.
-func (b bitmap) find(from, n int) int { return findEither(b, b, from, n) }
-
-// findEither is find in the union of two sets of one size.
-func findEither(a, b bitmap, from, n int) int {
-	for from+n <= a.n {
-		w := (a.words[from/64] | b.words[from/64]) >> (from % 64)
-		if w == 0 {
-			from = (from/64 + 1) * 64
-			continue
-		}
-		from += bits.TrailingZeros64(w)
-		run := 1
-		for run < n && from+run < a.n && (a.has(from+run) || b.has(from+run)) {
-			run++
-		}
-		if run == n && from+n <= a.n {
-			return from
-		}
-		from += run
-	}
-	return -1
 }
 
 // full is the error for units that are not there.

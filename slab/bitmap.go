@@ -1,0 +1,58 @@
+package slab
+
+import "math/bits"
+
+// bitmap is a set of numbers below n.
+type bitmap struct {
+	words []uint64
+	n     int
+}
+
+func newBitmap(n int) bitmap { return bitmap{make([]uint64, (n+63)/64), n} }
+
+func (b bitmap) has(i int) bool { return b.words[i/64]>>(i%64)&1 != 0 }
+
+func (b bitmap) set(first, n int) {
+	for i := first; i < first+n; i++ {
+		b.words[i/64] |= 1 << (i % 64)
+	}
+}
+
+func (b bitmap) clear(first, n int) {
+	for i := first; i < first+n; i++ {
+		b.words[i/64] &^= 1 << (i % 64)
+	}
+}
+
+func (b bitmap) all(first, n int) bool {
+	for i := first; i < first+n; i++ {
+		if !b.has(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// find returns the first of n members in a row, from a number on; -1 if there are none.
+func (b bitmap) find(from, n int) int { return findEither(b, b, from, n) }
+
+// findEither is find in the union of two sets of one size.
+func findEither(a, b bitmap, from, n int) int {
+	for from+n <= a.n {
+		w := (a.words[from/64] | b.words[from/64]) >> (from % 64)
+		if w == 0 {
+			from = (from/64 + 1) * 64
+			continue
+		}
+		from += bits.TrailingZeros64(w)
+		run := 1
+		for run < n && from+run < a.n && (a.has(from+run) || b.has(from+run)) {
+			run++
+		}
+		if run == n && from+n <= a.n {
+			return from
+		}
+		from += run
+	}
+	return -1
+}

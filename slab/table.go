@@ -1,0 +1,34 @@
+package slab
+
+import (
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// table is an array outside the Go heap whose memory is committed as it is reached.
+type table struct {
+	base   unsafe.Pointer
+	region *guard.Region
+	off    int // in the region
+	ready  int // bytes committed, from off on
+}
+
+// reach makes the first n bytes usable.
+func (t *table) reach(n int) error {
+	if n <= t.ready {
+		return nil
+	}
+	step := max(64<<10, t.ready/8)
+	to := alignUp(max(n, t.ready+step), guard.PageSize())
+	if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {
+		to = alignUp(n, guard.PageSize())
+		if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {
+			return err
+		}
+	}
+	t.ready = to
+	return nil
+}
+
+func alignUp(n, to int) int { return (n + to - 1) &^ (to - 1) }
