@@ -227,7 +227,7 @@ func TestReallocOfAnOverrunObject(t *testing.T) {
 // TestAbandoned looks at the figures after a write to a free slot was found.
 func TestAbandoned(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // another processor could keep the slot
-	p := openPool[[100]byte](t, Config{Hardened: true})
+	p := poolFor[[100]byte](t, Config{Hardened: true})
 	keep, x := p.Get(), p.Get()
 	p.Put(x)
 	x[50] ^= 1

@@ -119,6 +119,7 @@ func TestMisuse(t *testing.T) {
 				want = other
 			}
 			t.Run(c.name, func(t *testing.T) {
+				mode.Reserve = leastReserve
 				h := open(t, mode)
 				expectPanic(t, want, func() { c.do(h, h.Local()) })
 				if want == "" || !h.closed.Load() {

@@ -52,17 +52,20 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 	if slot > largestSlot {
 		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes do not fit into slots of %d", c.Name, size, largestSlot)
 	}
-	class := classOf(uint(slot))
-	k := &classes[class]
-	h, err := Open(c)
+	return reserve(c, func(c Config) (*Pool[T], error) { return openPool[T](c, size, classOf(uint(slot))) })
+}
+
+func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
+	h, err := openHeap(c)
 	if err != nil {
 		return nil, err
 	}
+	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, class: class, magic: k.magic}
 	places := h.config.Reserve/int(k.size) + 1
 	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("slab: open pool %q: %w", c.Name, err), h.Close())
+		return nil, errors.Join(err, h.Close())
 	}
 	p.generations = table{base: p.region.Base(), region: p.region}
 	return p, nil

@@ -16,7 +16,7 @@ type order struct {
 	price [5]uint32
 }
 
-func openPool[T any](t testing.TB, c Config) *Pool[T] {
+func poolFor[T any](t testing.TB, c Config) *Pool[T] {
 	t.Helper()
 	before := guard.Usage()
 	p, err := OpenPool[T](c)
@@ -38,7 +38,7 @@ func openPool[T any](t testing.TB, c Config) *Pool[T] {
 // TestPoolModel plays a random history: handles of what is there find it, all others are refused for
 // ever, whatever was given back to the system in between.
 func TestPoolModel(t *testing.T) {
-	p := openPool[order](t, Config{Reserve: 64 << 20})
+	p := poolFor[order](t, Config{Reserve: 64 << 20})
 	r := rand.New(rand.NewPCG(5, 6))
 	live := map[Handle[order]]uint64{}
 	var stale []Handle[order]
@@ -107,7 +107,7 @@ func TestPoolModel(t *testing.T) {
 
 // TestPoolIsLIFO checks that what was put back last comes first.
 func TestPoolIsLIFO(t *testing.T) {
-	p := openPool[order](t, Config{})
+	p := poolFor[order](t, Config{})
 	l := p.Get()
 	at := p.Handle(l).at
 	p.Put(l)
@@ -126,7 +126,7 @@ func TestPoolIsLIFO(t *testing.T) {
 }
 
 func TestPoolMisuse(t *testing.T) {
-	p := openPool[order](t, Config{Name: "orders"})
+	p := poolFor[order](t, Config{Name: "orders"})
 	other, err := OpenPool[order](Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestPoolMisuse(t *testing.T) {
 
 // TestHammerPool hands handles from goroutine to goroutine.
 func TestHammerPool(t *testing.T) {
-	p := openPool[order](t, Config{})
+	p := poolFor[order](t, Config{})
 	way := make(chan Handle[order], 64)
 	var makers, takers sync.WaitGroup
 	for g := range 3 {
@@ -223,7 +223,7 @@ func TestHammerPool(t *testing.T) {
 // TestPoolAllMeetsObjectsOnly puts everything back in the middle of a loop, gives the memory away, and
 // gets objects in other places of it.
 func TestPoolAllMeetsObjectsOnly(t *testing.T) {
-	p := openPool[[1000]byte](t, Config{})
+	p := poolFor[[1000]byte](t, Config{})
 	var all []*[1000]byte
 	for range 128 {
 		all = append(all, p.Get())

@@ -76,7 +76,7 @@ func TestFail(t *testing.T) {
 }
 
 func TestFailHardened(t *testing.T) {
-	everyCallFails(t, Config{Reserve: 256 << 20, Hardened: true}, 1, 10, 5000, 3<<20)
+	everyCallFails(t, Config{Reserve: 256 << 20, Hardened: true}, 1, 10, 5000, 1<<20)
 }
 
 // everyCallFails makes and frees objects of some sizes, a few of each.
@@ -108,8 +108,8 @@ func everyCallFails(t *testing.T, c Config, each int, sizes ...int) {
 				all[0] = b
 			}
 		}
-		if i := len(all) - 1; i >= 0 && len(all[i]) == 3<<20 {
-			for _, size := range []int{9 << 20, 10 << 20, 4 << 20, 12 << 20} { // moves, stays, shrinks, stays
+		if i, last := len(all)-1, sizes[len(sizes)-1]; i >= 0 && len(all[i]) == last {
+			for _, size := range []int{last * 3, last*3 + 1<<20, last + 1<<20, last * 4} { // moves, stays, shrinks, stays
 				b, err := h.TryRealloc(all[i], size)
 				note(err)
 				if err != nil {
@@ -117,7 +117,7 @@ func everyCallFails(t *testing.T, c Config, each int, sizes ...int) {
 				} else {
 					all[i] = b
 				}
-				if all[i][0] != 1 || all[i][3<<20-1] != 1 || len(all[i]) != size || all[i][size-1] != 0 && size != 3<<20 {
+				if all[i][0] != 1 || all[i][last-1] != 1 || len(all[i]) != size || all[i][size-1] != 0 && size != last {
 					t.Fatalf("realloc to %d: %v: other contents", size, err)
 				}
 			}

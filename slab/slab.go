@@ -83,6 +83,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Config says how a heap is opened. The zero Config is the default.
@@ -91,8 +92,10 @@ type Config struct {
 	Name string
 
 	// Reserve is the bytes of addresses for objects of up to 1 MiB; larger ones have regions of
-	// their own. Default 64 GiB, which is the most (256 MiB on 32-bit systems); where the system
-	// refuses the default (RLIMIT_AS), it is halved, down to 64 MiB. It is rounded up to 2 MiB.
+	// their own. Default 64 GiB, which is the most (256 MiB on 32-bit systems), or a quarter of
+	// RLIMIT_AS; where the system refuses the default, it is halved, down to 64 MiB. It is rounded up
+	// to 2 MiB. Metadata take a sixteenth on top, a third in a hardened heap, and up to a quarter more
+	// in a Pool.
 	Reserve int
 
 	// Limit is the most bytes that slabs and large objects may take at a time. Default none.
@@ -144,26 +147,44 @@ func Open(c Config) (*Heap, error) {
 	if c.Name == "" {
 		c.Name = "heap"
 	}
+	return reserve(c, openHeap)
+}
+
+// reserve opens something with the Reserve that was asked for, or as much of the default as the
+// system gives for all that is opened with it.
+func reserve[H any](c Config, open func(Config) (H, error)) (opened H, err error) {
 	switch {
 	case c.Reserve < 0 || c.Limit < 0:
-		return nil, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
+		return opened, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
 	case c.Reserve > most:
-		return nil, fmt.Errorf("slab: open %q: Reserve %d is above %d: %w", c.Name, c.Reserve, most, guard.ErrNoMemory)
+		return opened, fmt.Errorf("slab: open %q: Reserve %d is above %d: %w", c.Name, c.Reserve, most, guard.ErrNoMemory)
 	}
 	least := c.Reserve
 	if c.Reserve == 0 {
-		c.Reserve = most
+		// With all metadata it is not more than half of what the process may have: Go needs the rest.
+		c.Reserve = int(min(most, max(vm.Probe().AddressSpace/4, leastReserve)))
 		least = leastReserve
 	}
-	c.Reserve = alignUp(c.Reserve, reserveUnit)
-	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve, MinSize: min(alignUp(least, reserveUnit), c.Reserve)})
-	if err != nil {
-		return nil, fmt.Errorf("slab: open %q: %w", c.Name, err)
+	for {
+		if opened, err = open(c); err == nil {
+			return opened, nil
+		}
+		if c.Reserve == least || !errors.Is(err, guard.ErrNoMemory) {
+			return opened, fmt.Errorf("slab: open %q: %w", c.Name, err)
+		}
+		c.Reserve = max(c.Reserve/2, least)
 	}
-	c.Reserve = region.Size()
+}
+
+func openHeap(c Config) (*Heap, error) {
+	c.Reserve = alignUp(c.Reserve, reserveUnit)
+	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve})
+	if err != nil {
+		return nil, err
+	}
 	m, err := openMeta(c.Name, c.Reserve/unit, c.Hardened)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("slab: open %q: %w", c.Name, err), region.Close())
+		return nil, errors.Join(err, region.Close())
 	}
 	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
 	h.fronts.most = fullMagazine
