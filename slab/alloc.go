@@ -8,7 +8,7 @@ import (
 )
 
 // Alloc returns size zeroed bytes, aligned to 16. The capacity is that of the slot, all of it
-// zero, so append may use it. It panics with an error that wraps guard.ErrNoMemory where there is
+// zero, so append may use it; in a hardened heap it is size. It panics with an error that wraps guard.ErrNoMemory where there is
 // no memory, and for a negative size.
 func (h *Heap) Alloc(size int) []byte { return must(h.TryAlloc(size)) }
 
@@ -141,7 +141,7 @@ func must[T any](v T, err error) T {
 }
 
 // Free takes an object back: b as Alloc returned it, or a slice of it that starts at the same
-// byte. Freeing nil does nothing. What is no object of the heap, or not any more, is a
+// byte. In Go b[cap(b):] does so too. Freeing nil does nothing. What is no object of the heap, or not any more, is a
 // *guard.Violation.
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.

@@ -29,8 +29,9 @@ func raise(bad *guard.Violation) {
 // moment may outlive its slab: then another slab, even of other slots, may have its memory or its
 // states.
 func (h *Heap) sound(c uint8, it item) bool {
-	e, state, exact := h.find(uintptr(it.at()) * granule)
-	return exact && state == it.state() && e.class == c
+	e := h.entry(uintptr(it.at() >> (unitBits - 4)))
+	at := uint64(e.first)<<(unitBits-4) + uint64(it.state()-e.states)*uint64(classes[c].size/granule)
+	return e.class == c && at == uint64(it.at())
 }
 
 // freedTwice is the violation of two that freed one object at the same moment.

@@ -37,8 +37,9 @@ type Handle[T any] struct {
 // IsNil tells whether the handle is the zero Handle.
 func (x Handle[T]) IsNil() bool { return x == Handle[T]{} }
 
-// OpenPool opens a pool. It panics with an error that names the field if T contains pointers. The
-// error wraps guard.ErrNoMemory where addresses are refused.
+// OpenPool opens a pool for a T of up to 1 MiB, less 8 bytes in a hardened one. It panics with an
+// error that names the field if T contains pointers. The error wraps guard.ErrNoMemory where addresses
+// are refused.
 func OpenPool[T any](c Config) (*Pool[T], error) {
 	mustBePointerFree((*T)(nil))
 	if c.Name == "" {
@@ -126,6 +127,13 @@ func (p *Pool[T]) generation(place uint64) *uint32 {
 	return (*uint32)(unsafe.Add(p.generations.base, place*4))
 }
 
+// end makes the handles of what was an object stale. It is even afterwards, however often it was put
+// back at the same moment.
+func (p *Pool[T]) end(off uintptr) {
+	generation := p.generation(p.place(off))
+	*generation = (*generation + 1) &^ 1
+}
+
 // reach commits the generations up to a place.
 func (p *Pool[T]) reach(place uint64) error {
 	p.mu.Lock()
@@ -159,7 +167,7 @@ func (p *Pool[T]) Put(x *T) {
 		_, state, exact := h.find(off)
 		if s := h.state(state); exact && *s == stateLive && f.magazine(p.class).push(newItem(uint32(off/granule), state)) {
 			*s = stateCached
-			*p.generation(p.place(off))++
+			p.end(off)
 			h.fronts.leave(f)
 			return
 		}
@@ -175,7 +183,7 @@ func (p *Pool[T]) putSlowly(x *T) {
 		p.heap.usable("Put")
 		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
 	}
-	*p.generation(p.place(uintptr(it.at()) * granule))++ // before anybody else can get the slot
+	p.end(uintptr(it.at()) * granule) // before anybody else can get the slot
 	raise(p.heap.put(c, it))
 }
 
@@ -207,8 +215,9 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 	return object, true
 }
 
-// All iterates over the objects, in the order of their addresses. The loop may put back what it is
-// at; whether what comes or goes otherwise meanwhile is met is open.
+// All iterates over the objects, in the order of their addresses. The loop may put objects back, get
+// others, and purge: what it meets is an object when it is met. Whether it meets what comes meanwhile is
+// open; that nobody else puts back what it is at is the user's to see to.
 func (p *Pool[T]) All() iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		p.heap.usable("All")

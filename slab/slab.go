@@ -32,9 +32,9 @@
 //	 4. A slab without live or cached slots is empty. One for each class is kept for a moment, the
 //	    units of others become free, for slabs of any class.
 //	 5. Units that stay free for half a second go back to the system, on the slow path of whoever
-//	    comes next: there is no goroutine for it. After a pause so long, what processors hold comes
-//	    home first, if it could keep a MiB or more: that stops the world for some microseconds.
-//	    Purge does it at once.
+//	    comes next, and that call takes so much longer: there is no goroutine for it. After a pause so
+//	    long, what processors hold comes home first, if it could keep a MiB or more: that stops the
+//	    world for some microseconds. Purge does it at once.
 //
 // # Concurrency
 //
@@ -47,27 +47,39 @@
 //
 // Free looks up the state of the slot, so it panics with a *guard.Violation at once for what was
 // freed already, for a pointer into an object or between objects, and for memory of others, and
-// nothing is changed. Two goroutines that free one object at the same moment may both get through:
-// then the second of them that leaves the magazine is the violation, before it can be handed out.
-// An object that was freed, and whose slot was handed out again, cannot be told from the new one: a
-// late Free frees that one. A write behind the end of an object, or after it was freed, goes
-// unnoticed.
+// nothing is changed. An object that was freed, and whose slot was handed out again, cannot be told
+// from the new one: a late Free frees that one. A write behind the end of an object, or after it was
+// freed, goes unnoticed.
 //
-// With Config.Hardened, a write to any byte between the end of an object and that of its slot is
-// found when the object is freed, and one to the bytes before it when the object is that these are
-// behind. What was freed is filled with a random pattern, and no slot is handed out again before
-// others of its size were freed since (16 KiB of them, 512 at most): a write to it meanwhile is
-// found when the slot is handed out again, and a second Free until then. Purge, and running out of
-// memory, end that. Slots are handed out in a random order, the memory behind each slab is
-// inaccessible, and so is that of slabs that are empty. Large objects end where inaccessible memory
-// begins, as far as their alignment allows. The capacity of an object is its length. What it does
-// not find: a write that is the same as what was there, one that leaps over what is behind the
-// object into another, and a read that is not of inaccessible memory.
+// Two goroutines that free one object at the same moment may both get through. Then the second of them
+// that leaves a magazine is the violation, raised by the call that takes it out, which may be anybody's
+// Alloc, Free, Purge or Local.Close; the heap is whole afterwards. That goes unnoticed if both leave at
+// the same moment, too; and if AllocDirty or Pool.Get takes the second out after all of its slab was
+// freed and the slab's states are other objects': to notice takes a tenth more time.
+//
+// With Config.Hardened, one of two that free an object at the same moment is the violation, at
+// once. A write to any byte between the end of an object and that of its slot is found when the
+// object is freed, and one to the bytes before it when the object is that these are behind. What
+// was freed is filled with a random pattern, and no slot is handed out again before others of its
+// size were freed since (16 KiB of them, 512 at most, one at least): a write to it meanwhile is
+// found when the slot is handed out again, and then nobody gets it any more; and a second Free is
+// found until then. Purge, and running out of memory, end that. Slots are handed out in a random
+// order, the memory behind each slab is inaccessible, and so is that of slabs that are empty. Large
+// objects end where inaccessible memory begins, as far as their alignment allows. The capacity of
+// an object is its length. What it does not find: a write that is the same as what was there, one
+// that leaps over what is behind the object into another, and a read that is not of inaccessible
+// memory.
+//
+// The 64 KiB behind each slab of a hardened heap are charged to the budget, as what they guard is, and
+// are never in RAM. Where guards are not kernel markers (guard.LightGuards) each takes two mappings
+// instead: a slab is refused when heaps have half of those that the process may hold
+// (vm.max_map_count), after 1 GiB of slabs or more.
 //
 // # Cost
 //
 // Alloc and Free look at the class, a magazine and the slot's state: three cache lines that are not
-// the object's. See the README for figures beside C.
+// the object's. See the README for figures beside C. A hardened heap reads all of a slot when it is
+// handed out and writes all of it when it is freed, so the kernel counts it as resident from the start.
 //
 // # What it does not do
 //
@@ -98,7 +110,8 @@ type Config struct {
 	// in a Pool.
 	Reserve int
 
-	// Limit is the most bytes that slabs and large objects may take at a time. Default none.
+	// Limit is the most bytes that slabs and large objects may take at a time. Default none. Slabs count
+	// that have nothing but slots which other Locals keep for themselves.
 	Limit int
 
 	// Hardened catches more misuse, and is slower: see the package comment.

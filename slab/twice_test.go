@@ -4,6 +4,7 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -167,4 +168,25 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 			h.check()
 		})
 	}
+}
+
+// TestPutTwiceKeepsHandlesGood puts an object back twice at the same moment: what has its place later has
+// handles as any other.
+func TestPutTwiceKeepsHandlesGood(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that the place comes next
+	p := poolFor[order](t, Config{})
+	x := p.Get()
+	_, it, _ := p.heap.lookup(unsafe.Pointer(x))
+	p.Put(x)
+	*p.heap.state(it.state()) = stateLive // as the other saw it
+	p.Put(x)
+	y := p.Get()
+	if y != x {
+		t.Fatal("the test is wrong")
+	}
+	expectFreedTwice(t, func() { p.Get() })
+	if z, ok := p.At(p.Handle(y)); !ok || z != y {
+		t.Error("its handle is refused")
+	}
+	p.Put(y)
 }
