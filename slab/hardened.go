@@ -142,7 +142,10 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	}
 	paint(slot[size:], h.hard.canary(unsafe.Pointer(&slot[0])))
 	*asked = uint32(size) + 1
-	return h.object(c, it, size)[:size:size], clean, nil
+	if !h.claim(it) {
+		panic(h.freedTwice("Alloc", it))
+	}
+	return slot[:size:size], clean, nil
 }
 
 // takeHardened takes a free slot that was chosen at random.
