@@ -88,6 +88,12 @@ func TestPauseKeepsTheQuarantine(t *testing.T) {
 	defer func() { ticks = real }()
 	h := open(t, Config{Hardened: true})
 	all := allocMany(h, 1000, 2000)
+	for size := 600; size < 3000; size += 150 { // so that there is enough to stop the world for
+		allocMany(h, 300, size)
+	}
+	if h.kept() < keptEnough {
+		t.Fatal("the test is wrong")
+	}
 	freed := map[uintptr]bool{}
 	for i := range 20 {
 		h.Free(all[i*50])
