@@ -65,6 +65,9 @@ func mappings() int {
 	return bytes.Count(maps, []byte("\n"))
 }
 
+// timers are the goroutines that get and put at the same time, a stack each.
+const timers = 2
+
 // MeasureStacks opens n stacks, touches an OS page of each, and holds them all; where guards take
 // mappings as many as there can be. Then it times what is done with them.
 func MeasureStacks(n, size int, progress Progress) (*StackFigures, error) {
@@ -74,7 +77,7 @@ func MeasureStacks(n, size int, progress Progress) (*StackFigures, error) {
 	}
 	before := ReadFootprint()
 	start := time.Now()
-	p, err := stack.Open(stack.Config{Size: size, Max: n})
+	p, err := stack.Open(stack.Config{Size: size, Max: max(n, timers)})
 	if err != nil {
 		return nil, err
 	}
@@ -110,27 +113,27 @@ func MeasureStacks(n, size int, progress Progress) (*StackFigures, error) {
 
 // measure times operations on a pool that is not in use.
 func (t *StackTimes) measure(p *stack.Pool, size int) error {
-	var failed error
-	getPut := func(n int) {
+	var failed [timers]error
+	getPut := func(n int, failed *error) {
 		for range n {
 			s, err := p.Get()
 			if err != nil {
-				failed = err
-				return
+				*failed = err
+				continue // it takes time, without which Nanoseconds does not end
 			}
 			p.Put(s)
 		}
 	}
-	t.GetPut = Nanoseconds(getPut)
+	t.GetPut = Nanoseconds(func(n int) { getPut(n, &failed[0]) })
 	t.GetPut2 = Nanoseconds(func(n int) {
-		var both sync.WaitGroup
-		for range 2 {
-			both.Go(func() { getPut(n / 2) })
+		var all sync.WaitGroup
+		for i := range failed {
+			all.Go(func() { getPut(n/timers, &failed[i]) })
 		}
-		both.Wait()
+		all.Wait()
 	})
 	s, err := p.Get()
-	if err := errors.Join(err, failed); err != nil {
+	if err := errors.Join(append(failed[:], err)...); err != nil {
 		return err
 	}
 	defer p.Put(s)
