@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -19,10 +21,16 @@ func TestThreadsOfC(t *testing.T) {
 		t.Skip("needs a C compiler, cgo and some seconds")
 	}
 	program := filepath.Join(t.TempDir(), "pthread")
-	build := exec.Command("go", "build", "-o", program, "./testdata/pthread")
-	build.Env = append(os.Environ(), "CGO_ENABLED=1")
-	if out, err := build.CombinedOutput(); err != nil {
+	build := func(what ...string) ([]byte, error) {
+		cmd := exec.Command("go", append([]string{"build"}, what...)...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+		return cmd.CombinedOutput()
+	}
+	if out, err := build("runtime/cgo"); err != nil {
 		t.Skipf("cgo does not work here: %v\n%s", err, out)
+	}
+	if out, err := build("-o", program, "./testdata/pthread"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 	out, err := exec.Command(program).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "result 100\n") {
@@ -33,6 +41,10 @@ func TestThreadsOfC(t *testing.T) {
 		var lo, hi uint64
 		if _, scan := fmt.Sscanf(string(out), "guard 0x%x 0x%x", &lo, &hi); scan != nil || err == nil {
 			t.Fatalf("%s: %v, %v\n%s", how, scan, err, out)
+		}
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) || ended.Sys().(syscall.WaitStatus).Signal() != syscall.SIGSEGV {
+			t.Errorf("%s: ended with %v", how, err)
 		}
 		at := regexp.MustCompile(`SIGSEGV at 0x([0-9a-f]+)`).FindStringSubmatch(string(out))
 		if at == nil {

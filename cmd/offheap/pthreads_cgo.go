@@ -5,8 +5,7 @@ package main
 /*
 #cgo LDFLAGS: -lpthread
 #include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -21,12 +20,12 @@ static void *parked(void *unused) {
 	return unused;
 }
 
-// hold starts up to n threads and returns how many there are, all of them waiting.
-static int hold(pthread_t *threads, int n, size_t size, int *err) {
+// hold starts threads until there are n, and returns how many there are, all of them waiting.
+static int hold(pthread_t *threads, int k, int n, size_t size, int *err) {
 	pthread_attr_t a;
+	long least = sysconf(_SC_THREAD_STACK_MIN);
 	pthread_attr_init(&a);
-	if ((*err = pthread_attr_setstacksize(&a, size))) return 0;
-	int k = 0;
+	if ((*err = pthread_attr_setstacksize(&a, least > (long)size ? (size_t)least : size))) return k;
 	while (k < n && !(*err = pthread_create(&threads[k], &a, parked, 0))) k++;
 	pthread_mutex_lock(&mu);
 	while (started < k) pthread_cond_wait(&changed, &mu);
@@ -54,13 +53,18 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// pthreads holds threads of C that wait, as many of n as the system lets there be.
-var pthreads = func(n, size int) (*workload.StackFigures, error) {
+// pthreads holds threads of C that wait, as many of n as the system lets there be, with stacks no
+// smaller than it allows.
+var pthreads = func(n, size int, progress workload.Progress) (*workload.StackFigures, error) {
+	const step = 256 // threads between two looks at the progress
 	threads := make([]C.pthread_t, n)
 	before := workload.ReadFootprint()
 	start := time.Now()
-	var failed C.int
-	held := C.hold(&threads[0], C.int(n), C.size_t(size), &failed)
+	var held, failed C.int
+	for int(held) < n && failed == 0 {
+		progress("pthreads", int(held), n)
+		held = C.hold(&threads[0], held, min(held+step, C.int(n)), C.size_t(size), &failed)
+	}
 	f := before.Held(int(held), time.Since(start))
 	C.release(&threads[0], held)
 	if failed != 0 {

@@ -16,8 +16,9 @@ import (
 
 const stacksAbout = `Opens stacks, touches an OS page of each, and holds them all: package stack, the same
 with guards that are inaccessible OS pages (as many as the process can have), goroutines
-that wait, and where the command was built with cgo threads of C that wait. Each runs in
-a process of its own. Then it times what is done with stacks of the first.`
+that wait, and where the command was built with cgo threads of C that wait (at most
+10,000, with stacks no smaller than the system allows). Each runs in a process of its
+own. Then it times what is done with stacks of the first.`
 
 // stacksSide is the command that runs one side in a process of its own.
 const stacksSide = "stacks-side"
@@ -126,7 +127,7 @@ func (job stacksJob) run(progress workload.Progress) (out *workload.StackFigures
 	case ofGoroutines:
 		return workload.MeasureGoroutines(job.N, progress), nil
 	case ofPthreads:
-		return pthreads(job.N, job.Size)
+		return pthreads(job.N, job.Size, progress)
 	}
 	if out, err = workload.MeasureStacks(job.N, job.Size, progress); err == nil && cgoCall != nil {
 		out.CgoCall = workload.Nanoseconds(cgoCall)
@@ -156,9 +157,9 @@ func (r *stacksReport) print(w io.Writer) error {
 	}{
 		{"stacks", func(f *workload.StackFigures) string { return count(float64(f.Stacks)) }},
 		{"time for each", func(f *workload.StackFigures) string { return nanoseconds(f.NsPerStack) }},
-		{"mappings", func(f *workload.StackFigures) string { return count(float64(f.Mappings)) }},
-		{"RSS", func(f *workload.StackFigures) string { return size(f.RSSBytes) }},
-		{"page tables", func(f *workload.StackFigures) string { return size(f.PageTableBytes) }},
+		{"mappings", func(f *workload.StackFigures) string { return known(f.Mappings > 0, count(float64(f.Mappings))) }},
+		{"RSS", func(f *workload.StackFigures) string { return known(f.RSSBytes > 0, size(f.RSSBytes)) }},
+		{"page tables", func(f *workload.StackFigures) string { return known(f.RSSBytes > 0, size(f.PageTableBytes)) }},
 		{"both, for each", func(f *workload.StackFigures) string {
 			return size((f.RSSBytes + f.PageTableBytes) / int64(max(f.Stacks, 1)))
 		}},
@@ -172,7 +173,7 @@ func (r *stacksReport) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if r.RSSBytes >= 0 {
+	if r.RSSBytes > 0 {
 		fmt.Fprintf(w, "\nBeyond touched pages and page tables offheap takes %.0f bytes for each stack.\n", r.Overhead)
 	}
 	if r.Mprotect.Limit != "" {
@@ -199,4 +200,12 @@ func (r *stacksReport) print(w io.Writer) error {
 		}
 	}
 	return t.Flush()
+}
+
+// known is what to show of a figure that the system may not tell.
+func known(told bool, figure string) string {
+	if told {
+		return figure
+	}
+	return "unknown"
 }

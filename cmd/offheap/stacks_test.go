@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,8 +43,9 @@ func TestStacks(t *testing.T) {
 	}
 }
 
+// TestStacksTable takes the fewest and the smallest that there can be.
 func TestStacksTable(t *testing.T) {
-	status, stdout, stderr := runs("stacks", "-n", "1")
+	status, stdout, stderr := runs("stacks", "-n", "1", "-size", strconv.Itoa(guard.PageSize()))
 	if status != 0 || stderr != "" || !strings.Contains(stdout, "mprotect guards") || !strings.Contains(stdout, "Get and Put") {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}

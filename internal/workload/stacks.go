@@ -20,10 +20,11 @@ import (
 type StackFigures struct {
 	Stacks         int     `json:"stacks"`
 	NsPerStack     float64 `json:"ns_per_stack"`
-	Mappings       int     `json:"mappings,omitempty"`
+	Mappings       int     `json:"mappings,omitempty"`                 // 0 where the system does not tell
 	RSSBytes       int64   `json:"rss_bytes"`                          // -1 where the system does not tell
 	PageTableBytes int64   `json:"page_table_bytes"`                   // -1 where the system does not tell
 	Overhead       float64 `json:"overhead_bytes_per_stack,omitempty"` // of stacks: memory beyond touched pages and page tables
+	HighWater      int     `json:"high_water_bytes,omitempty"`         // the deepest stack
 	Limit          string  `json:"limit,omitempty"`                    // why there are no more
 
 	*StackTimes
@@ -51,10 +52,9 @@ func ReadFootprint() Footprint { return Footprint{restartPeak(), status("VmPTE:"
 // Held turns what was seen before n stacks were made, and now, into figures.
 func (before Footprint) Held(n int, took time.Duration) StackFigures {
 	now := Footprint{status("VmRSS:"), status("VmPTE:")}
-	f := StackFigures{Stacks: n, NsPerStack: float64(took.Nanoseconds()) / float64(max(n, 1)), RSSBytes: now.RSS, PageTableBytes: now.PageTables, Mappings: mappings()}
-	if before.RSS >= 0 {
-		f.RSSBytes -= before.RSS
-		f.PageTableBytes -= before.PageTables
+	f := StackFigures{Stacks: n, NsPerStack: float64(took.Nanoseconds()) / float64(max(n, 1)), Mappings: mappings()}
+	if before.RSS >= 0 && before.PageTables >= 0 {
+		f.RSSBytes, f.PageTableBytes = max(now.RSS-before.RSS, 0), max(now.PageTables-before.PageTables, 0)
 	}
 	return f
 }
@@ -93,7 +93,9 @@ func MeasureStacks(n, size int, progress Progress) (*StackFigures, error) {
 		*stack.New[uint64](held[i]) = uint64(i)
 	}
 	f := before.Held(len(held), time.Since(start))
-	f.Overhead = float64(f.RSSBytes-int64(len(held)*guard.PageSize())) / float64(max(len(held), 1))
+	if f.RSSBytes > 0 {
+		f.Overhead = float64(f.RSSBytes-int64(len(held)*guard.PageSize())) / float64(max(len(held), 1))
+	}
 	if limit != nil {
 		if !errors.Is(limit, guard.ErrNoMemory) || len(held) == 0 {
 			return nil, errors.Join(limit, p.Close())
@@ -106,6 +108,7 @@ func MeasureStacks(n, size int, progress Progress) (*StackFigures, error) {
 		}
 		p.Put(s)
 	}
+	f.HighWater = p.Stats().HighWater
 	f.StackTimes = new(StackTimes)
 	err = f.StackTimes.measure(p, size)
 	return &f, errors.Join(err, p.Close())
