@@ -25,6 +25,7 @@ const (
 	BadAddress         // native code touched what is no region's: nil, or anything else that is not there
 	IllegalInstruction // native code ran into an instruction that the processor refuses, or a trap
 	Arithmetic         // native code divided by zero, or the quotient did not fit
+	Refused            // the processor does not say why: a privileged instruction, a misaligned or impossible address; Addr is 0
 )
 
 func (k Kind) String() string {
@@ -49,6 +50,8 @@ func (k Kind) String() string {
 		return "touch of a bad address"
 	case IllegalInstruction:
 		return "illegal instruction"
+	case Refused:
+		return "refused by the processor, without an address"
 	case Arithmetic:
 		return "division by zero or out of range"
 	}

@@ -48,8 +48,8 @@ func (c Config) normal() (Config, error) {
 	switch {
 	case c.Size < 0 || c.Max < 0 || c.Retain < 0 || c.Guard < 0:
 		return c, fmt.Errorf("stack: open %q: Size %d, Max %d, Retain %d and Guard %d must not be negative", c.Name, c.Size, c.Max, c.Retain, c.Guard)
-	case c.Size > maxSize || c.Guard > maxSize:
-		return c, fmt.Errorf("stack: open %q: Size %d and Guard %d must be at most %d bytes", c.Name, c.Size, c.Guard, maxSize)
+	case c.Size > maxSize || c.Retain > maxSize || c.Guard > maxSize:
+		return c, fmt.Errorf("stack: open %q: Size %d, Retain %d and Guard %d must be at most %d bytes", c.Name, c.Size, c.Retain, c.Guard, maxSize)
 	case c.Max > maxCount:
 		return c, fmt.Errorf("stack: open %q: Max %d must be at most %d", c.Name, c.Max, maxCount)
 	case c.Size > 0 && c.Retain > c.Size:

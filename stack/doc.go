@@ -24,7 +24,9 @@
 //     allocated since. Call runs native code below all that.
 //  4. Put takes the stack back with all that is on it. Few are kept as they are; the others keep
 //     Config.Retain bytes in RAM. Purge gives all back.
-//  5. Close ends the pool; what is in use is closed when the last of it is put.
+//  5. Close ends the pool; what is in use is closed when the last of it is put. Keep the Pool for as
+//     long as its stacks are used, and a Code or an Object for as long as its functions are: one that
+//     is lost without Close is reported, and stays.
 //
 // # Types
 //
@@ -57,7 +59,8 @@
 // Get and Put take 13 ns together, New of a small type less than 1 ns, Push and Pop 2 ns, Call 5 ns,
 // a stack that was never used a 16th of some system calls and what the kernel takes to bring its
 // first OS page into RAM. Each stack that was ever used takes 64 bytes and its page tables besides
-// what it has in RAM. The budget is charged for whole stacks, because they can be used whole.
+// what it has in RAM. The budget is charged for whole stacks, because they can be used whole, and for their
+// guards.
 //
 // # What it does not do
 //

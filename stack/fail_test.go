@@ -71,10 +71,8 @@ func scenario(t *testing.T, what string) (errs []error) {
 	if _, err := p.Get(); err != nil {
 		errs = append(errs, err)
 	} else {
-		for i := range p.fresh.Load() / stackSize {
-			if s := p.stack(i); s.state == used {
-				p.Put(s)
-			}
+		for s := range p.inUse() {
+			p.Put(s)
 		}
 	}
 	p.check(nil)

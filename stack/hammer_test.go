@@ -237,6 +237,41 @@ func TestLeapOverTheGuard(t *testing.T) {
 	}
 }
 
+// Pools come and go while the handler looks for the stack of code that lost its stack pointer.
+func TestHammerCloseWhileOthersFault(t *testing.T) {
+	if isARM {
+		t.Skip("on arm64 the goroutine is known by the stack pointer alone")
+	}
+	f := native(t)
+	leap := f("leap")
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	p := mustOpen(t, Config{Max: 100})
+	background(t, func() {
+		q, err := Open(Config{Max: 4000})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var all []*Stack
+		for range 4000 {
+			all = append(all, get(t, q))
+		}
+		for _, s := range all {
+			q.Put(s)
+		}
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := get(t, p)
+	for range rounds(40000) {
+		var fault *guard.Fault
+		if _, err := s.Call(leap, 8); !errors.As(err, &fault) {
+			t.Fatalf("the leap gave %v", err)
+		}
+	}
+}
+
 // Whatever stops the world waits for native code, and gets on when it returns.
 func TestStopTheWorldWaits(t *testing.T) {
 	f := native(t)

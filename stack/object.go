@@ -47,6 +47,12 @@ func loadObject(path string) (*Object, error) {
 	if err := supported(); err != nil {
 		return nil, err
 	}
+	// Looked at first: to open a named pipe waits for whoever writes to it.
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errIrregular
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -43,13 +43,15 @@ const (
 	mostAlign = 2 << 20
 )
 
+var errIrregular = errors.New("it is not a regular file")
+
 func openImage(file *os.File) (*image, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
+		return nil, errIrregular
 	}
 	im := &image{file: file, bytes: uint64(info.Size()), align: uint64(guard.PageSize())}
 	headers, err := im.headers()

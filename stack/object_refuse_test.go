@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -219,6 +220,8 @@ func TestObjectsThatAreNone(t *testing.T) {
 		t.Error(err)
 	}
 	mustRefuse(t, "directory", dir, "not a regular file")
+	mustDo(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
+	mustRefuse(t, "pipe", filepath.Join(dir, "pipe"), "not a regular file")
 	mustDo(t, os.WriteFile(filepath.Join(dir, "text"), []byte(strings.Repeat("text ", 100)), 0o600))
 	mustRefuse(t, "text", filepath.Join(dir, "text"), "not an ELF file")
 }

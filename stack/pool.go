@@ -39,7 +39,7 @@ type Pool struct {
 	ready, guarded uintptr
 	idle           []uint32
 	state          poolState
-	deepest        int // of all stacks, when the pool came to its end
+	deepest        int // of the stacks that Purge gave back, and of all when the pool came to its end
 }
 
 type poolState uint8

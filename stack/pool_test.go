@@ -2,6 +2,7 @@ package stack
 
 import (
 	"errors"
+	"iter"
 	"math"
 	"os"
 	"runtime"
@@ -34,10 +35,8 @@ func mustOpen(t testing.TB, c Config) *Pool {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for i := range p.fresh.Load() / stackSize {
-			if s := p.stack(i); s.state == used {
-				p.Put(s)
-			}
+		for s := range p.inUse() {
+			p.Put(s)
 		}
 		if err := p.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
 			t.Error(err)
@@ -163,6 +162,8 @@ func TestBadConfig(t *testing.T) {
 		{Config{Guard: math.MinInt}, "must not be negative", false},
 		{Config{Size: 1<<30 + 1}, "at most", false},
 		{Config{Guard: 1<<30 + 1}, "at most", false},
+		{Config{Retain: 1<<30 + 1}, "at most", false},
+		{Config{Retain: math.MaxInt}, "at most", false},
 		{Config{Size: math.MaxInt}, "at most", false},
 		{Config{Max: math.MaxInt}, "at most", false},
 		{Config{Size: 8192, Retain: 8193}, "above Size", false},
@@ -302,6 +303,26 @@ func TestPurge(t *testing.T) {
 	}
 	if s := p.Stats(); s.HighWater < 20<<10 {
 		t.Errorf("the depth is forgotten: %+v", s)
+	}
+	for s := range p.inUse() {
+		p.Put(s)
+	}
+	if err := p.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.HighWater < 20<<10 || s.Stacks != 0 {
+		t.Errorf("the depth is forgotten with all stacks given back: %+v", s)
+	}
+}
+
+// inUse iterates over the stacks that were not put.
+func (p *Pool) inUse() iter.Seq[*Stack] {
+	return func(yield func(*Stack) bool) {
+		for i := range p.fresh.Load() / stackSize {
+			if s := p.stack(i); s.state == used && !yield(s) {
+				return
+			}
+		}
 	}
 }
 

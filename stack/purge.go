@@ -88,6 +88,7 @@ func (p *Pool) Purge() error {
 			s.settle(p.end(s), p.end(s)-s.lowest)
 			s.held = 0
 			s.native = false
+			p.deepest = max(p.deepest, int(s.deepest))
 		}
 		p.idle = p.idle[:n]
 		p.ready = fresh
@@ -133,11 +134,12 @@ func (p *Pool) endIfIdle() error {
 	if p.state != closing || !p.allIdle() {
 		return nil
 	}
-	p.deepest = p.highWater()
-	p.area.Grow(0)
+	p.deepest = max(p.deepest, p.highWater())
+	p.area.Hide()
 	fresh := p.fresh.Swap(0)
 	if err := p.region.Close(); err != nil {
 		p.fresh.Store(fresh)
+		p.area.Grow(p.ready * p.stride)
 		return fmt.Errorf("stack: %w", err)
 	}
 	p.area.Forget()

@@ -8,10 +8,10 @@ import (
 // Stats are a pool's figures at one moment, in bytes where nothing else is said.
 type Stats struct {
 	Reserved  int64 // addresses claimed, guards included
-	Committed int64 // charged to the budget: whole stacks, because they can be used whole
+	Committed int64 // charged to the budget: whole stacks, because they can be used whole, and their guards
 	Resident  int64 // in RAM; -1 where the system does not tell
 	Live      int64 // on the stacks now
-	HighWater int   // the most that any stack ever held
+	HighWater int   // the most that any stack ever held, given back or not
 
 	Stacks int // that were ever handed out, but for those that Purge gave back
 	InUse  int // of these, not put yet

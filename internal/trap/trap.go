@@ -31,13 +31,15 @@
 //
 // # Promises
 //
-//  1. Handlers use no Go code, no lock and no stack but the signal stack, and touch no Go memory
-//     but Areas, which are never freed.
+//  1. Handlers use no Go code, no lock and no stack but the signal stack. They touch Areas, which are
+//     never freed, and Blocks, which are there for as long as their Area is not hidden: Hide waits for
+//     handlers that are looking.
 //  2. Signals sent by processes (kill, tgkill) are never taken for faults.
 //  3. A goroutine in native code is not preempted: stopping the world waits for it.
 package trap
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -45,9 +47,9 @@ import (
 // Block is Go's stack pointer while native code runs on a stack; else 0.
 type Block uintptr
 
-// Stop is why native code did not return: the signal that it was stopped by, at the instruction PC,
-// because of Addr. Signal is 0 if it did return.
-type Stop struct{ Signal, Addr, PC uintptr }
+// Stop is why native code did not return: the signal that it was stopped by, what the kernel says of
+// that (si_code), the address touched and the instruction. Signal is 0 if it did return.
+type Stop struct{ Signal, Code, Addr, PC uintptr }
 
 // Area is a row of stacks: cells of equal size, each with a Block elsewhere. Its fields are read by
 // the handler.
@@ -61,9 +63,10 @@ type Area struct {
 }
 
 var (
-	areas *Area // the list, which only grows
-	mu    sync.Mutex
-	idle  []*Area
+	areas   *Area  // the list, which only grows
+	looking uint64 // handlers that are at the list, or at Blocks, now
+	mu      sync.Mutex
+	idle    []*Area
 )
 
 // Watch makes a row of stacks known. There are no cells yet: see Grow.
@@ -84,9 +87,17 @@ func Watch(lo, stride, blocks, step uintptr) *Area {
 // Grow says how many bytes of cells there are, whose Blocks can be read.
 func (a *Area) Grow(size uintptr) { atomic.StoreUintptr(&a.size, size) }
 
-// Forget ends the watch. No native code may run on the stacks any more.
-func (a *Area) Forget() {
+// Hide makes the Blocks unknown, which may be taken away then. No native code may run on the stacks
+// any more. Grow undoes it.
+func (a *Area) Hide() {
 	a.Grow(0)
+	for atomic.LoadUint64(&looking) != 0 {
+		runtime.Gosched()
+	}
+}
+
+// Forget ends the watch of an Area that is hidden.
+func (a *Area) Forget() {
 	mu.Lock()
 	idle = append(idle, a)
 	mu.Unlock()

@@ -4,6 +4,7 @@
 // Offsets in the kernel's siginfo and ucontext (uapi asm/siginfo.h, asm/sigcontext.h).
 #define info_code 8
 #define info_addr 16
+#define ctx_rsi 112
 #define ctx_rdx 136
 #define ctx_rax 144
 #define ctx_rcx 152
@@ -37,7 +38,7 @@
 	LEAQ 8(SP), SP
 
 // func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (out uintptr, stop Stop)
-TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-64
+TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-72
 	ENTER
 	MOVQ 0(R10), DI
 	MOVQ 8(R10), SI
@@ -52,7 +53,7 @@ TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-64
 	RET
 
 // func CallF(b *Block, fn, sp uintptr, args *[8]float64) (out float64, stop Stop)
-TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-64
+TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-72
 	ENTER
 	MOVSD 0(R10), X0
 	MOVSD 8(R10), X1
@@ -69,16 +70,18 @@ TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-64
 	RET
 
 // landing is where a thread goes on whose native code was stopped: in the frame of Call or CallF,
-// with the Block in BX, the signal in AX, the address in DX and the instruction in CX. The code may
-// have left the floating-point unit in any state.
-TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-64
+// with the Block in BX, the signal in AX, its code in SI, the address in DX and the instruction in CX.
+// The code may have left the floating-point unit in any state, with an exception pending too, so what
+// resets it must not wait for that.
+TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-72
 	LDMXCSR mxcsr<>(SB)
-	EMMS
+	BYTE $0xdb; BYTE $0xe3 // FNINIT
 	MOVQ (BX), R12
 	LEAVE
 	MOVQ AX, stop_Signal+40(FP)
-	MOVQ DX, stop_Addr+48(FP)
-	MOVQ CX, stop_PC+56(FP)
+	MOVQ SI, stop_Code+48(FP)
+	MOVQ DX, stop_Addr+56(FP)
+	MOVQ CX, stop_PC+64(FP)
 	RET
 
 // What Go and C start with: all exceptions masked, rounding to nearest.
@@ -99,13 +102,16 @@ TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	CMPQ R9, g_stack_hi(R8)
 	JB   chain // Go code
 native:
+	LOCK
+	INCQ ·looking(SB)
 	MOVQ ·areas(SB), R10
 area:
 	TESTQ R10, R10
 	JZ   search
+	MOVQ Area_size(R10), CX // first: an area that is used again gets its size last
 	MOVQ R9, AX
 	SUBQ Area_lo(R10), AX
-	CMPQ AX, Area_size(R10)
+	CMPQ AX, CX
 	JB   cell
 	MOVQ Area_next(R10), R10
 	JMP  area
@@ -128,9 +134,9 @@ search:
 	MOVQ ·areas(SB), R10
 searchArea:
 	TESTQ R10, R10
-	JZ   chain
-	MOVQ Area_blocks(R10), AX
+	JZ   nobody
 	MOVQ Area_size(R10), R9
+	MOVQ Area_blocks(R10), AX
 block:
 	SUBQ Area_stride(R10), R9
 	JB   areaDone
@@ -153,13 +159,20 @@ found: // the Block in AX, Go's stack pointer in CX
 	MOVQ R8, ctx_rcx(DX)
 	MOVQ info_addr(SI), R8
 	MOVQ R8, ctx_rdx(DX)
+	MOVLQSX info_code(SI), R8
+	MOVQ R8, ctx_rsi(DX)
 	MOVL DI, R8
 	MOVQ R8, ctx_rax(DX)
 	LEAQ landing<>(SB), R8
 	MOVQ R8, ctx_rip(DX)
 	ANDQ $~0x40500, ctx_eflags(DX) // direction, trap and alignment-check flags
+	LOCK
+	DECQ ·looking(SB)
 	RET
 
+nobody:
+	LOCK
+	DECQ ·looking(SB)
 chain:
 	MOVL DI, AX
 	LEAQ ·old(SB), R8

@@ -7,6 +7,7 @@
 #define ctx_r0 184
 #define ctx_r1 192
 #define ctx_r2 200
+#define ctx_r3 208
 #define ctx_r19 336
 #define ctx_r28 408
 #define ctx_sp 432
@@ -39,7 +40,7 @@
 	ADD  $frame, RSP
 
 // func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (out uintptr, stop Stop)
-TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-64
+TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-72
 	ENTER
 	LDP  0(R12), (R0, R1)
 	LDP  16(R12), (R2, R3)
@@ -51,7 +52,7 @@ TEXT ·Call(SB), NOSPLIT|NOFRAME, $0-64
 	RET
 
 // func CallF(b *Block, fn, sp uintptr, args *[8]float64) (out float64, stop Stop)
-TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-64
+TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-72
 	ENTER
 	FLDPD 0(R12), (F0, F1)
 	FLDPD 16(R12), (F2, F3)
@@ -64,26 +65,34 @@ TEXT ·CallF(SB), NOSPLIT|NOFRAME, $0-64
 	RET
 
 // landing is where a thread goes on whose native code was stopped: in the frame of Call or CallF,
-// with the Block in R19, the signal in R0, the address in R1 and the instruction in R2. The code
-// may have left the floating-point unit in any state.
-TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-64
+// with the Block in R19, the signal in R0, the address in R1, the instruction in R2 and the signal's
+// code in R3. The code may have left the floating-point unit in any state.
+TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-72
 	MSR  ZR, FPCR
 	LEAVE
 	MOVD R0, stop_Signal+40(FP)
-	MOVD R1, stop_Addr+48(FP)
-	MOVD R2, stop_PC+56(FP)
+	MOVD R3, stop_Code+48(FP)
+	MOVD R1, stop_Addr+56(FP)
+	MOVD R2, stop_PC+64(FP)
 	RET
 
 // handler is called by the kernel, on the thread's signal stack, with the signal in R0, siginfo in
 // R1, ucontext in R2, the way back in R30.
 TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
+	MOVD $·looking(SB), R15
+enter:
+	LDAXR (R15), R11
+	ADD   $1, R11
+	STLXR R11, (R15), R12
+	CBNZ  R12, enter
 	MOVD ctx_sp(R2), R9
 	MOVD ·areas(SB), R10
 area:
-	CBZ  R10, chain
+	CBZ  R10, nobody
+	ADD  $Area_size, R10, R11
+	LDAR (R11), R12 // first: an area that is used again gets its size last
 	MOVD Area_lo(R10), R11
 	SUB  R11, R9, R11
-	MOVD Area_size(R10), R12
 	CMP  R12, R11
 	BLO  cell
 	MOVD Area_next(R10), R10
@@ -96,13 +105,13 @@ cell:
 	MOVD Area_blocks(R10), R12
 	ADD  R12, R11, R11
 	MOVD (R11), R12
-	CBZ  R12, chain // no native code here: a thread of C's may use the stack
+	CBZ  R12, nobody // no native code here: a thread of C's may use the stack
 
 	// The Block in R11, Go's stack pointer in R12. Go's handler needs the goroutine.
 	MOVD frame_g(R12), g
 	MOVW info_code(R1), R13
 	CMPW $0, R13
-	BLE  chain // sent by a process
+	BLE  nobody // sent by a process
 	CMPW $11, R0 // SIGSEGV
 	BEQ  found
 	CMPW $7, R0 // SIGBUS
@@ -112,7 +121,7 @@ cell:
 	CMPW $5, R0 // SIGTRAP
 	BEQ  found
 	CMPW $4, R0 // SIGILL
-	BNE  chain
+	BNE  nobody
 found:
 	MOVD R11, ctx_r19(R2)
 	MOVD R12, ctx_sp(R2)
@@ -121,13 +130,24 @@ found:
 	MOVD R13, ctx_r2(R2)
 	MOVD info_addr(R1), R13
 	MOVD R13, ctx_r1(R2)
+	MOVW info_code(R1), R13
+	MOVD R13, ctx_r3(R2)
 	MOVWU R0, R13
 	MOVD R13, ctx_r0(R2)
 	MOVD $landing<>(SB), R13
 	MOVD R13, ctx_pc(R2)
+leave:
+	LDAXR (R15), R11
+	SUB   $1, R11
+	STLXR R11, (R15), R12
+	CBNZ  R12, leave
 	RET
 
-chain:
+nobody:
+	LDAXR (R15), R11
+	SUB   $1, R11
+	STLXR R11, (R15), R12
+	CBNZ  R12, nobody
 	MOVWU R0, R13
 	MOVD $·old(SB), R12
 	MOVD (R12)(R13<<3), R12

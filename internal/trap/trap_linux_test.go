@@ -59,7 +59,9 @@ func TestAreasAreUsedAgain(t *testing.T) {
 	for range 1000 {
 		a, b := Watch(1<<40, 1<<16, 1<<41, 64), Watch(1<<42, 1<<16, 1<<43, 64)
 		a.Grow(1 << 20)
+		a.Hide()
 		a.Forget()
+		b.Hide()
 		b.Forget()
 	}
 	n := 0
