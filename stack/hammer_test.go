@@ -246,14 +246,15 @@ func TestHammerCloseWhileOthersFault(t *testing.T) {
 	leap := f("leap")
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	p := mustOpen(t, Config{Max: 100})
+	var closed atomic.Int64
 	background(t, func() {
-		q, err := Open(Config{Max: 4000})
+		q, err := Open(Config{Size: 4096, Max: 20000})
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		var all []*Stack
-		for range 4000 {
+		for range 20000 {
 			all = append(all, get(t, q))
 		}
 		for _, s := range all {
@@ -262,9 +263,10 @@ func TestHammerCloseWhileOthersFault(t *testing.T) {
 		if err := q.Close(); err != nil {
 			t.Error(err)
 		}
+		closed.Add(1)
 	})
 	s := get(t, p)
-	for range rounds(40000) {
+	for closed.Load() < int64(rounds(100)) {
 		var fault *guard.Fault
 		if _, err := s.Call(leap, 8); !errors.As(err, &fault) {
 			t.Fatalf("the leap gave %v", err)
