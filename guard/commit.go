@@ -206,8 +206,8 @@ func (r *Region) Decommit(off, n int) error {
 }
 
 // Discard gives the memory of [off, off+n) back without decommitting it: all of it must be
-// committed and readable and writable, stays so, stays charged, and reads zero. It is one system call and splits no
-// mapping, whatever the range. Guards inside stay.
+// committed and readable and writable, stays so, stays charged, and reads zero. It is one system
+// call and splits no mapping, whatever the range. Guards inside stay.
 func (r *Region) Discard(off, n int) error {
 	return r.change("discard", off, n, func(rec *record, lo, hi uintptr) error {
 		switch parts := rec.committed.inside(lo, hi); {

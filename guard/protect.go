@@ -42,8 +42,8 @@ func (rec *record) restore(lo, hi uintptr) error {
 
 // Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). Its contents
 // are lost, in part also if there is an error; its charge stays. Guarding what is guarded changes
-// nothing. What is mapped from a file or locked cannot be guarded. Where guards are PROT_NONE pages the error wraps ErrNoMemory when the process has no
-// mapping left.
+// nothing. What is mapped from a file or locked cannot be guarded. Where guards are PROT_NONE pages
+// the error wraps ErrNoMemory when the process has no mapping left.
 func (r *Region) Guard(off, n int) error {
 	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
 		if err := rec.guardable(lo, hi); err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// Alloc returns size zeroed bytes, aligned to 16. The capacity is that of the slot, all of it
-// zero, so append may use it; in a hardened heap it is size. It panics with an error that wraps guard.ErrNoMemory where there is
-// no memory, and for a negative size.
+// Alloc returns size zeroed bytes, aligned to 16. The capacity is that of the slot, all of it zero,
+// so append may use it; in a hardened heap it is size. It panics with an error that wraps
+// guard.ErrNoMemory where there is no memory, and for a negative size.
 func (h *Heap) Alloc(size int) []byte { return must(h.TryAlloc(size)) }
 
 // TryAlloc is Alloc that returns its error.
@@ -140,9 +140,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Free takes an object back: b as Alloc returned it, or a slice of it that starts at the same
-// byte. In Go b[cap(b):] does so too. Freeing nil does nothing. What is no object of the heap, or not any more, is a
-// *guard.Violation.
+// Free takes an object back: b as Alloc returned it, or a slice of it that starts at the same byte.
+// In Go b[cap(b):] does so too. Freeing nil does nothing. What is no object of the heap, or not any
+// more, is a *guard.Violation.
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {

@@ -70,8 +70,8 @@ func (d *depot) note(size int) {
 	}
 }
 
-// refill fills out, or some of it, with cached slots, for an object of a size that a Local or, nil, a
-// processor asks for. The first is to be handed out last.
+// refill fills out, or some of it, with cached slots, for an object of a size that a Local or, nil,
+// a processor asks for. The first is to be handed out last.
 func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error) {
 	h.usable("Alloc")
 	raise(h.mayDecay(l))

@@ -90,8 +90,8 @@ func changed(b []byte, pattern uint64) int {
 	return -1
 }
 
-// cover and differs are paint and changed for a longer pattern: with the widest stores and loads that
-// there are, since most of what is freed is not in the cache.
+// cover and differs are paint and changed for a longer pattern: with the widest stores and loads
+// that there are, since most of what is freed is not in the cache.
 func cover(b []byte, pattern *[4096]byte) {
 	for len(b) > 0 {
 		b = b[copy(b, pattern[:]):]
@@ -162,8 +162,8 @@ func (h *Heap) takeHardened(c uint8, size int) (it item, err error) {
 	return it, err
 }
 
-// retire is takeBack of an object in its slot, ok or not. Of several that free one at the same moment
-// one succeeds: that is what the atomic operation is for, and by then it waits for nothing.
+// retire is takeBack of an object in its slot, ok or not. Of several that free one at the same
+// moment one succeeds: that is what the atomic operation is for, and by then it waits for nothing.
 func (h *Heap) retire(c uint8, it item) (ok bool) {
 	p := h.at(it)
 	slot, asked := h.slot(c, it), int(*h.hard.size(it.state()))-1

@@ -90,8 +90,8 @@ func TestLargeGrowsToTheLimit(t *testing.T) {
 	h.Free(b)
 }
 
-// TestFreeOfALargeObjectFaults makes the memory around a large object inaccessible: Free, which looks at it, holds no lock
-// then, and the object stays.
+// TestFreeOfALargeObjectFaults makes the memory around a large object inaccessible: Free, which
+// looks at it, holds no lock then, and the object stays.
 func TestFreeOfALargeObjectFaults(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	b := h.Alloc(2<<20 + 100)

@@ -10,9 +10,9 @@ import (
 
 // Local is a front of a Heap for one goroutine at a time: it allocates and frees without the
 // processor's pin. Objects are the heap's: they may be freed through the Heap and through every
-// other Local, and outlive the Local that allocated them. It takes 150 KB of the Go heap, and keeps up to
-// 64 KiB of free slots of each size until it is closed, empties itself for want of memory, or comes to
-// its slow path after a pause. In a hardened heap it keeps none.
+// other Local, and outlive the Local that allocated them. It takes 150 KB of the Go heap, and keeps
+// up to 64 KiB of free slots of each size until it is closed, empties itself for want of memory, or
+// comes to its slow path after a pause. In a hardened heap it keeps none.
 type Local struct {
 	heap   *Heap
 	owner  uint8 // its group

@@ -38,8 +38,8 @@ type Handle[T any] struct {
 func (x Handle[T]) IsNil() bool { return x == Handle[T]{} }
 
 // OpenPool opens a pool for a T of up to 1 MiB, less 8 bytes in a hardened one. It panics with an
-// error that names the field if T contains pointers. The error wraps guard.ErrNoMemory where addresses
-// are refused.
+// error that names the field if T contains pointers. The error wraps guard.ErrNoMemory where
+// addresses are refused.
 func OpenPool[T any](c Config) (*Pool[T], error) {
 	mustBePointerFree((*T)(nil))
 	if c.Name == "" {
@@ -215,9 +215,9 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 	return object, true
 }
 
-// All iterates over the objects, in the order of their addresses. The loop may put objects back, get
-// others, and purge: what it meets is an object when it is met. Whether it meets what comes meanwhile is
-// open; that nobody else puts back what it is at is the user's to see to.
+// All iterates over the objects, in the order of their addresses. The loop may put objects back,
+// get others, and purge: what it meets is an object when it is met. Whether it meets what comes
+// meanwhile is open; that nobody else puts back what it is at is the user's to see to.
 func (p *Pool[T]) All() iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		p.heap.usable("All")

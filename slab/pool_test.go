@@ -220,8 +220,8 @@ func TestHammerPool(t *testing.T) {
 	p.heap.check()
 }
 
-// TestPoolAllMeetsObjectsOnly puts everything back in the middle of a loop, gives the memory away, and
-// gets objects in other places of it.
+// TestPoolAllMeetsObjectsOnly puts everything back in the middle of a loop, gives the memory away,
+// and gets objects in other places of it.
 func TestPoolAllMeetsObjectsOnly(t *testing.T) {
 	p := poolFor[[1000]byte](t, Config{})
 	var all []*[1000]byte

@@ -80,8 +80,8 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 // do; if there is no memory, b is as it was.
 //
 // An object of more than 1 MiB that becomes another such grows where it is, if it has grown before,
-// or moves without being copied (guard.Region.Move). In a hardened heap every object is copied to another
-// place, whatever the size, and b is freed.
+// or moves without being copied (guard.Region.Move). In a hardened heap every object is copied to
+// another place, whatever the size, and b is freed.
 func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, size)) }
 
 // TryRealloc is Realloc that returns its error.

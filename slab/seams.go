@@ -28,8 +28,8 @@ func (s *space) added(first, n int) int {
 	return 2 - 2*b2i(s.committed(first-1)) - 2*b2i(s.committed(first+n))
 }
 
-// committed tells whether a unit beside others is committed. Where guards are not, one is on either side
-// of each slab.
+// committed tells whether a unit beside others is committed. Where guards are not, one is on either
+// side of each slab.
 func (s *space) committed(u int) bool {
 	return u >= 0 && u < s.cold.n && !s.cold.has(u) && (s.marked || s.guards == 0)
 }

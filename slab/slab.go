@@ -51,11 +51,12 @@
 // from the new one: a late Free frees that one. A write behind the end of an object, or after it was
 // freed, goes unnoticed.
 //
-// Two goroutines that free one object at the same moment may both get through. Then the second of them
-// that leaves a magazine is the violation, raised by the call that takes it out, which may be anybody's
-// Alloc, Free, Purge or Local.Close; the heap is whole afterwards. That goes unnoticed if both leave at
-// the same moment, too; and if AllocDirty or Pool.Get takes the second out after all of its slab was
-// freed and the slab's states are other objects': to notice takes a tenth more time.
+// Two goroutines that free one object at the same moment may both get through. Then the second of
+// them that leaves a magazine is the violation, raised by the call that takes it out, which may be
+// anybody's Alloc, Free, Purge or Local.Close; the heap is whole afterwards. That goes unnoticed if
+// both leave at the same moment, too; and if AllocDirty or Pool.Get takes the second out after all
+// of its slab was freed and the slab's states are other objects': to notice takes a tenth more
+// time.
 //
 // With Config.Hardened, one of two that free an object at the same moment is the violation, at
 // once. A write to any byte between the end of an object and that of its slot is found when the
@@ -70,16 +71,17 @@
 // that leaps over what is behind the object into another, and a read that is not of inaccessible
 // memory.
 //
-// The 64 KiB behind each slab of a hardened heap are charged to the budget, as what they guard is, and
-// are never in RAM. Where guards are not kernel markers (guard.LightGuards) each takes two mappings
-// instead: a slab is refused when heaps have half of those that the process may hold
+// The 64 KiB behind each slab of a hardened heap are charged to the budget, as what they guard is,
+// and are never in RAM. Where guards are not kernel markers (guard.LightGuards) each takes two
+// mappings instead: a slab is refused when heaps have half of those that the process may hold
 // (vm.max_map_count), after 1 GiB of slabs or more.
 //
 // # Cost
 //
 // Alloc and Free look at the class, a magazine and the slot's state: three cache lines that are not
 // the object's. See the README for figures beside C. A hardened heap reads all of a slot when it is
-// handed out and writes all of it when it is freed, so the kernel counts it as resident from the start.
+// handed out and writes all of it when it is freed, so the kernel counts it as resident from the
+// start.
 //
 // # What it does not do
 //
@@ -105,13 +107,13 @@ type Config struct {
 
 	// Reserve is the bytes of addresses for objects of up to 1 MiB; larger ones have regions of
 	// their own. Default 64 GiB, which is the most (256 MiB on 32-bit systems), or a quarter of
-	// RLIMIT_AS; where the system refuses the default, it is halved, down to 64 MiB. It is rounded up
-	// to 2 MiB. Metadata take a sixteenth on top, a third in a hardened heap, and up to a quarter more
-	// in a Pool.
+	// RLIMIT_AS; where the system refuses the default, it is halved, down to 64 MiB. It is rounded
+	// up to 2 MiB. Metadata take a sixteenth on top, a third in a hardened heap, and up to a
+	// quarter more in a Pool.
 	Reserve int
 
-	// Limit is the most bytes that slabs and large objects may take at a time. Default none. Slabs count
-	// that have nothing but slots which other Locals keep for themselves.
+	// Limit is the most bytes that slabs and large objects may take at a time. Default none. Slabs
+	// count that have nothing but slots which other Locals keep for themselves.
 	Limit int
 
 	// Hardened catches more misuse, and is slower: see the package comment.

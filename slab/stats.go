@@ -22,8 +22,8 @@ type Stats struct {
 	Free   int64 // free slots in slabs: what fragmentation costs
 	Tails  int64 // of slabs, where no slot fits
 
-	// Abandoned are slots that were written to while they were free: nobody gets them any more. Only a
-	// hardened heap notices.
+	// Abandoned are slots that were written to while they were free: nobody gets them any more.
+	// Only a hardened heap notices.
 	Abandoned int64
 
 	Classes []ClassStats // that have slabs, the smallest first
@@ -133,8 +133,8 @@ func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 				continue
 			}
 			c := &classes[e.class]
-			// The loop may put back what the slab has, and get others in its place: then it is not the
-			// same slab any more.
+			// The loop may put back what the slab has, and get others in its place: then it is not
+			// the same slab any more.
 			for i := uint32(0); i < c.slots && *h.entry(uintptr(u)) == e; i++ {
 				if *h.state(e.states + i) == stateLive && !yield(unsafe.Add(h.base, uintptr(u)<<unitBits+uintptr(i*c.size))) {
 					return

@@ -24,8 +24,8 @@ func expectFreedTwice(t *testing.T, f func()) {
 	}
 }
 
-// TestFreedTwiceIsTheViolationOnce frees an object twice at the same moment, and brings it home in every way that
-// there is: the second time is a violation, and the heap is as good as before.
+// TestFreedTwiceIsTheViolationOnce frees an object twice at the same moment, and brings it home in
+// every way that there is: the second time is a violation, and the heap is as good as before.
 func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all lies in one front
 	real, now := ticks, ticks()
@@ -125,8 +125,8 @@ func TestFreedTwiceInAHardenedHeap(t *testing.T) {
 	}
 }
 
-// TestFreedTwiceOutlivesItsSlab frees an object twice at the same moment, and gives its slab and the states
-// of that to objects of another size: none of them is handed out once more.
+// TestFreedTwiceOutlivesItsSlab frees an object twice at the same moment, and gives its slab and
+// the states of that to objects of another size: none of them is handed out once more.
 func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	for name, leave := range map[string]func(h *Heap, l *Local){
 		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200) },
@@ -170,8 +170,8 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	}
 }
 
-// TestPutTwiceKeepsHandlesGood puts an object back twice at the same moment: what has its place later has
-// handles as any other.
+// TestPutTwiceKeepsHandlesGood puts an object back twice at the same moment: what has its place
+// later has handles as any other.
 func TestPutTwiceKeepsHandlesGood(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that the place comes next
 	p := poolFor[order](t, Config{})

@@ -12,32 +12,34 @@ import (
 // the stack, is never where the next one begins.
 const redZone = 64
 
-// Call runs native code on the stack, below what is allocated there, with up to six integer or pointer
-// arguments, and returns its integer result. The code follows the C ABI of the platform; it must not
-// call Go, and needs nothing of Go or of a C library: see LoadObject.
+// Call runs native code on the stack, below what is allocated there, with up to six integer or
+// pointer arguments, and returns its integer result. The code follows the C ABI of the platform; it
+// must not call Go, and needs nothing of Go or of a C library: see LoadObject.
 //
-// What the code is stopped for comes back as a *guard.Fault: overflow of the stack, a touch of a bad
-// address or of a region's inaccessible memory, an illegal instruction, division by zero. The
-// goroutine, its thread and the stack can go on being used; what the code was changing is in whatever
-// state it was. The stack is taken for as long as the call lasts, and its memory below what is
-// allocated is changed.
+// What the code is stopped for comes back as a *guard.Fault: overflow of the stack, a touch of a
+// bad address or of a region's inaccessible memory, an illegal instruction, division by zero. The
+// goroutine, its thread and the stack can go on being used; what the code was changing is in
+// whatever state it was. The stack is taken for as long as the call lasts, and its memory below
+// what is allocated is changed.
 //
 // Memory that the code is given should be off-heap. Memory of Go's must be pinned (runtime.Pinner):
 // else it may be freed, or move with the goroutine's stack.
 //
 // A goroutine in native code is not preempted. It keeps its processor from all others, and whatever
-// stops the world (a garbage collection, say) waits for it: keep calls short, some milliseconds at most.
-// A profile shows the time as runtime._ExternalCode, without the caller. A signal that makes Go dump
-// its goroutines (SIGQUIT) ends the program all the same if it comes to the thread meanwhile, but
-// without the dump.
+// stops the world (a garbage collection, say) waits for it: keep calls short, some milliseconds at
+// most. A profile shows the time as runtime._ExternalCode, without the caller. A signal that makes
+// Go dump its goroutines (SIGQUIT) ends the program all the same if it comes to the thread
+// meanwhile, but without the dump.
 //
 // The guard catches an overflow if the code touches it. Compilers move the stack pointer over large
-// frames at once: use -fstack-clash-protection where frames may be larger than Config.Guard. A touch
-// of what lies below the guard is another stack's memory or, where there is none yet, a Fault of another
-// kind than StackOverflow. To find whose it is then takes nanoseconds for each stack that there is.
+// frames at once: use -fstack-clash-protection where frames may be larger than Config.Guard. A
+// touch of what lies below the guard is another stack's memory or, where there is none yet, a Fault
+// of another kind than StackOverflow. To find whose it is then takes nanoseconds for each stack
+// that there is.
 //
 // What the C ABI forbids is not caught: code that returns with its caller's registers changed, that
-// moves its stack pointer into Go's stack, or that goes on with the direction or alignment-check flag set.
+// moves its stack pointer into Go's stack, or that goes on with the direction or alignment-check
+// flag set.
 //
 // The first Call of a process puts a handler before Go's for the signals of the processor (on arm64,
 // for all signals). The error wraps errors.ErrUnsupported but for linux/amd64 and linux/arm64.

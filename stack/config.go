@@ -17,8 +17,8 @@ type Config struct {
 	// Size is the bytes of each stack that can be used. Default 64 KiB, at most 1 GiB.
 	Size int
 
-	// Max is the most stacks that there can be. Default 2^20; fewer where addresses are scarce: 256 MiB
-	// of them are taken on 32-bit systems, and at most a quarter of RLIMIT_AS.
+	// Max is the most stacks that there can be. Default 2^20; fewer where addresses are scarce: 256
+	// MiB of them are taken on 32-bit systems, and at most a quarter of RLIMIT_AS.
 	Max int
 
 	// Retain is the bytes, from the top of a stack, that it may keep in RAM while it is idle.

@@ -90,8 +90,8 @@ func scenario(t *testing.T, what string) (errs []error) {
 	return errs
 }
 
-// TestFailPool: every call of every kind fails once at every position. The error comes back or is made up for, the
-// invariants hold, nothing leaks, and the next call works.
+// TestFailPool: every call of every kind fails once at every position. The error comes back or is
+// made up for, the invariants hold, nothing leaks, and the next call works.
 func TestFailPool(t *testing.T) {
 	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
 	for kind := range vm.Kinds {

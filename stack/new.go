@@ -27,8 +27,8 @@ func New[T any](s *Stack) *T { return bump[T](s, refill) }
 // bump is New with its slow path as a parameter, for the inliner: see arena.bump, which says why.
 func bump[T any](s *Stack, refill func(s *Stack, size uintptr, p any)) *T {
 	top := s.top
-	// The constants come first: behind the comparison they would leave further branches. What has no size
-	// is always looked at, for it fits on a stack that was put, too.
+	// The constants come first: behind the comparison they would leave further branches. What has
+	// no size is always looked at, for it fits on a stack that was put, too.
 	if pointerfree.Words((*T)(nil)) != 0 || unsafe.Sizeof(cell[T]{}) == 0 || top-s.limit < unsafe.Sizeof(cell[T]{}) {
 		refill(s, unsafe.Sizeof(cell[T]{}), (*T)(nil))
 	}

@@ -33,8 +33,8 @@ type Object struct {
 // symbols, thread-local variables, constructors and destructors, indirect functions, relocations in
 // code, an executable stack. An undefined weak symbol has the address 0.
 //
-// The error wraps guard.ErrNoMemory where the budget or the kernel refuses, and errors.ErrUnsupported
-// on all but Linux for amd64 and arm64.
+// The error wraps guard.ErrNoMemory where the budget or the kernel refuses, and
+// errors.ErrUnsupported on all but Linux for amd64 and arm64.
 func LoadObject(path string) (*Object, error) {
 	o, err := loadObject(path)
 	if err != nil {

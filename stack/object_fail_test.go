@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// TestFailLoad: every system call fails once at every position. There is an error, or another way was found;
-// nothing leaks, and the next call works.
+// TestFailLoad: every system call fails once at every position. There is an error, or another way
+// was found; nothing leaks, and the next call works.
 func TestFailLoad(t *testing.T) {
 	path := build(t, kernels)
 	// Without quarantine, whose addresses guard gives back before it reports that there are none.

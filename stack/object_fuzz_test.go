@@ -39,8 +39,8 @@ func openSurgery(t testing.TB) *surgery {
 	return s
 }
 
-// operate loads an object with a byte changed for each three of edits: where, in two, and to what. It
-// is loaded or refused, and closed without a trace.
+// operate loads an object with a byte changed for each three of edits: where, in two, and to what.
+// It is loaded or refused, and closed without a trace.
 func (s *surgery) operate(t testing.TB, dir string, which uint8, edits []byte) (loaded bool) {
 	i := int(which) % len(s.objects)
 	data := slices.Clone(s.objects[i])

@@ -154,8 +154,8 @@ func TestObjectWithHugeTable(t *testing.T) {
 	mustRefuse(t, "huge names", path, "which is more than 67108864")
 }
 
-// A symbol that says it is a function, and is nowhere near code, is none; nor is one that is the same
-// number wherever the object lies.
+// A symbol that says it is a function, and is nowhere near code, is none; nor is one that is the
+// same number wherever the object lies.
 func TestFunctionsOutsideOfCode(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)

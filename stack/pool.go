@@ -80,8 +80,8 @@ func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
 	if err := region.KeepReadable(int(sh.cells)); err != nil {
 		return nil, errors.Join(fmt.Errorf("stack: %w", err), region.Close())
 	}
-	// A stack of which one OS page was touched should not take a huge one. Where the kernel does not know
-	// the hint it has none either.
+	// A stack of which one OS page was touched should not take a huge one. Where the kernel does
+	// not know the hint it has none either.
 	_ = region.Advise(0, region.Size(), guard.NoHugePages)
 	c.Max = count
 	sh.origin = uintptr(region.Base())
@@ -103,8 +103,8 @@ func (p *Pool) stack(i uintptr) *Stack {
 // The error wraps guard.ErrNoMemory where all are in use or the next cannot have its memory, and
 // guard.ErrClosed after Close.
 //
-// Cost: the pin and a pop. For stacks that were never used, a sixteenth more than there are get their
-// guards and memory with three system calls.
+// Cost: the pin and a pop. For stacks that were never used, a sixteenth more than there are get
+// their guards and memory with three system calls.
 func (p *Pool) Get() (*Stack, error) {
 	f := p.enter()
 	if f != nil {
@@ -243,8 +243,8 @@ func (p *Pool) ripen(more uintptr) error {
 }
 
 // Put takes a stack back, with all that is on it, and keeps it for the next Get. Putting a stack
-// twice, or one of another pool, is a *guard.Violation, and so is nearly all use afterwards, until Get
-// hands it out again. After Close, the last Put closes the region.
+// twice, or one of another pool, is a *guard.Violation, and so is nearly all use afterwards, until
+// Get hands it out again. After Close, the last Put closes the region.
 //
 // A stack that went deeper than twice Config.Retain is cut back to that. The last few that were put
 // on each processor keep what they have for some rounds more, because they go out first.

@@ -114,8 +114,8 @@ func (p *Pool) Purge() error {
 }
 
 // Close ends the pool: no stack is handed out any more, and when the last that is in use is put, or
-// none is, the region is closed. A second Close is an error that wraps guard.ErrClosed, unless the kernel
-// refused to close the region: then it tries again.
+// none is, the region is closed. A second Close is an error that wraps guard.ErrClosed, unless the
+// kernel refused to close the region: then it tries again.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

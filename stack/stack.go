@@ -19,9 +19,9 @@ import (
 type Stack struct {
 	_ noCopy
 
-	// Invariants: floor ≤ limit ≤ top ≤ end, where [floor, end) is the stack's memory; the
-	// bytes of [limit, top) are zero; limit is top, which sends every call to the slow path, while the
-	// stack is idle; lowest is the lowest that top was since the last Put, but for what top says now.
+	// Invariants: floor ≤ limit ≤ top ≤ end, where [floor, end) is the stack's memory; the bytes of
+	// [limit, top) are zero; limit is top, which sends every call to the slow path, while the stack
+	// is idle; lowest is the lowest that top was since the last Put, but for what top says now.
 	top    uintptr
 	limit  uintptr
 	lowest uintptr

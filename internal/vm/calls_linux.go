@@ -153,8 +153,8 @@ func FirstResident(p unsafe.Pointer, n uintptr) (first uintptr, err error) {
 	return first, err
 }
 
-// residency tells yield, for one stretch of the range after the other, which pages are in RAM: those whose
-// bytes are odd.
+// residency tells yield, for one stretch of the range after the other, which pages are in RAM:
+// those whose bytes are odd.
 func residency(p unsafe.Pointer, n, page uintptr, yield func(off uintptr, in []byte) bool) error {
 	vec := make([]byte, min(n/page, 64<<10))
 	for off := uintptr(0); off < n; {

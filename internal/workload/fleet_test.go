@@ -23,8 +23,8 @@ func writeFleetTable(t *testing.T, text string) (name string) {
 	return name
 }
 
-// fleetProof is what a run must come to: as bench/c/fleet printed it, given the same table, bytes and
-// operations.
+// fleetProof is what a run must come to: as bench/c/fleet printed it, given the same table, bytes
+// and operations.
 type fleetProof struct{ state, sum uint64 }
 
 func proveFleet(t *testing.T, table string, live, ops int, want fleetProof) {

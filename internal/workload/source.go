@@ -13,10 +13,10 @@ type Source interface {
 	Free(b []byte)
 }
 
-// sources opens an allocator of a kind: "heap" is a slab.Heap whose memory is as it comes, "local" one
-// with a slab.Local for each goroutine, "zero" one whose memory is zeroed, "hardened" one with
-// Config.Hardened, "go" the Go heap, which frees nothing by hand. It returns what makes a Source for
-// a goroutine, and what closes all.
+// sources opens an allocator of a kind: "heap" is a slab.Heap whose memory is as it comes, "local"
+// one with a slab.Local for each goroutine, "zero" one whose memory is zeroed, "hardened" one with
+// Config.Hardened, "go" the Go heap, which frees nothing by hand. It returns what makes a Source
+// for a goroutine, and what closes all.
 func sources(kind string) (forGoroutine func() Source, done func(), err error) {
 	if kind == "go" {
 		return func() Source { return goSource{} }, func() {}, nil

@@ -11,8 +11,8 @@ package main
 #include <string.h>
 #include <unistd.h>
 
-// died is there before Go starts: Go's handler, and the one that stack puts before it, leave to it what
-// happens to threads of C.
+// died is there before Go starts: Go's handler, and the one that stack puts before it, leave to it
+// what happens to threads of C.
 static void died(int sig, siginfo_t *info, void *context) {
 	char line[64];
 	snprintf(line, sizeof line, "SIGSEGV at %p\n", info->si_addr);
