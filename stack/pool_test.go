@@ -3,6 +3,7 @@ package stack
 import (
 	"errors"
 	"iter"
+	"maps"
 	"math"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 func get(t testing.TB, p *Pool) *Stack {
@@ -292,6 +294,14 @@ func TestPurge(t *testing.T) {
 	if b := unsafe.Slice((*byte)(all[20].at(all[20].top)), 20<<10); b[0] != 1 {
 		t.Error("contents are lost")
 	}
+	// A second time there is nothing to do.
+	stop := vm.Inject(vm.Madvise, 0, nil)
+	if err := p.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	if calls := stop(); calls != 0 {
+		t.Errorf("%d system calls for nothing", calls)
+	}
 	for range 100 {
 		s := get(t, p)
 		if b := whole(s); b[0] != 0 || b[len(b)-1] != 0 || b[len(b)-20<<10] != 0 {
@@ -315,6 +325,17 @@ func TestPurge(t *testing.T) {
 	}
 }
 
+// taken is what check wants to know.
+func (p *Pool) taken() iter.Seq2[*Stack, bool] {
+	return func(yield func(*Stack, bool) bool) {
+		for s := range p.inUse() {
+			if !yield(s, true) {
+				return
+			}
+		}
+	}
+}
+
 // inUse iterates over the stacks that were not put.
 func (p *Pool) inUse() iter.Seq[*Stack] {
 	return func(yield func(*Stack) bool) {
@@ -324,6 +345,54 @@ func (p *Pool) inUse() iter.Seq[*Stack] {
 			}
 		}
 	}
+}
+
+// Purge takes what native code left, and what a cut left.
+func TestPurgeTakesAll(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := mustOpen(t, Config{Size: 256 << 10, Retain: 16 << 10})
+	var all [3]*Stack
+	for i := range all {
+		all[i] = get(t, p)
+	}
+	for range 5 { // so that they are not at the end
+		get(t, p)
+	}
+	for _, s := range all {
+		clear(s.Alloc(200<<10, 8))
+	}
+	all[0].native = true
+	shallow := get(t, p) // native code left an OS page there, and nothing else did
+	shallow.native, shallow.limit = true, shallow.top
+	b := whole(shallow)
+	b[len(b)-1] = 1
+	p.Put(shallow)
+	for _, s := range all {
+		p.Put(s)
+	}
+	if err := p.cut(all[1], uintptr(p.config.Retain)); err != nil {
+		t.Fatal(err)
+	}
+	p.check(maps.Collect(p.taken()))
+	if err := p.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range append(all[:], shallow) {
+		first, err := p.region.FirstResident(int(p.offset(s)), int(p.size))
+		if errors.Is(err, errors.ErrUnsupported) {
+			t.Skip(err)
+		}
+		if err != nil || first != int(p.offset(s)+p.size) {
+			t.Errorf("stack %d is in RAM from %d on, %v", i, first-int(p.offset(s)), err)
+		}
+		if s != shallow && p.index(s) < p.fresh.Load()/stackSize && s.highWater() < 200<<10 {
+			t.Errorf("stack %d was %d deep", i, s.highWater())
+		}
+	}
+	if s := p.Stats(); s.HighWater < 200<<10 {
+		t.Errorf("%+v", s)
+	}
+	p.check(maps.Collect(p.taken()))
 }
 
 func TestClose(t *testing.T) {

@@ -46,10 +46,10 @@ func (p *Pool) look(s *Stack) {
 		return
 	}
 	s.native = false
-	if deep := p.resident(s); deep > p.slack {
-		s.settle(p.end(s), deep)
-	} else {
-		s.deepest = max(s.deepest, uint32(deep))
+	end := p.end(s)
+	s.lowest = min(s.lowest, end-p.resident(s))
+	if depth := end - s.lowest; depth > p.slack {
+		s.settle(end, depth)
 	}
 }
 
@@ -58,6 +58,7 @@ func (p *Pool) look(s *Stack) {
 func (p *Pool) cut(s *Stack, keep uintptr) (err error) {
 	if err = p.region.Discard(int(p.offset(s)), int(p.size-keep)); err == nil {
 		s.held = 0
+		s.lowest = min(s.lowest, p.end(s)-keep) // that much may be in RAM
 	}
 	return err
 }
@@ -79,15 +80,18 @@ func (p *Pool) Purge() error {
 		fresh--
 		n--
 	}
+	for _, i := range p.idle {
+		s := p.stack(uintptr(i))
+		p.look(s) // while there is something to see
+		s.settle(p.end(s), p.end(s)-s.lowest)
+	}
 	var errs []error
 	if err := p.region.Decommit(int(p.cells+fresh*p.stride), int((p.ready-fresh)*p.stride)); err != nil {
 		errs = append(errs, err)
 	} else {
 		for _, i := range p.idle[n:] {
 			s := p.stack(uintptr(i))
-			s.settle(p.end(s), p.end(s)-s.lowest)
 			s.held = 0
-			s.native = false
 			p.deepest = max(p.deepest, int(s.deepest))
 		}
 		p.idle = p.idle[:n]
@@ -97,15 +101,14 @@ func (p *Pool) Purge() error {
 	}
 	for _, i := range p.idle {
 		s := p.stack(uintptr(i))
-		if end := p.end(s); s.native || s.held != 0 || s.lowest != end {
-			p.look(s)
-			s.settle(end, end-s.lowest)
-			if err := p.cut(s, 0); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			s.clean, s.limit = uint32(p.size), s.top
+		if s.held == 0 {
+			continue // never used, or purged already
 		}
+		if err := p.cut(s, 0); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		s.clean = uint32(p.size)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stack: purge pool %q: %w", p.name, err)
