@@ -139,7 +139,7 @@ const eager = 32 << 10
 
 // Pop closes a frame and frees what was allocated since its Push. It must be the innermost one that
 // is open: another one, one that was closed already, and that of another stack are a
-// *guard.Violation; then nothing has changed.
+// *guard.Violation; then nothing has changed. A frame that was kept over exactly 2^32 others may pass.
 //
 // Cost: what it takes to clear the memory.
 func (s *Stack) Pop(f Frame) {
