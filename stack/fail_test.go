@@ -23,7 +23,7 @@ func scenario(t *testing.T, what string) (errs []error) {
 	}
 	var p *Pool
 	try("Open", func() (err error) {
-		p, err = Open(Config{Size: 64 << 10, Max: 60, Retain: 4 << 10})
+		p, err = Open(Config{Size: 64 << 10, Max: 24, Retain: 4 << 10})
 		return err
 	})
 	taken := map[*Stack]bool{}
@@ -47,7 +47,7 @@ func scenario(t *testing.T, what string) (errs []error) {
 			order = order[1:]
 		}
 	}
-	fill(40)
+	fill(16)
 	for _, s := range order {
 		for i, x := range s.Alloc(60<<10, 8) {
 			if x != 0 {
@@ -61,12 +61,12 @@ func scenario(t *testing.T, what string) (errs []error) {
 	}
 	p.check(taken)
 	order[0].native = true // so that Put looks
-	put(20)
+	put(8)
 	p.check(taken)
 	try("Purge", p.Purge)
 	p.check(taken)
-	fill(40)
-	put(60)
+	fill(16)
+	put(24)
 	p.check(taken)
 	if _, err := p.Get(); err != nil {
 		errs = append(errs, err)

@@ -156,7 +156,7 @@ func TestHammerCalls(t *testing.T) {
 	for seed := range uint64(8) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(seed, 1))
-			for range rounds(3000) {
+			for range rounds(1000) {
 				s, err := p.Get()
 				if err != nil {
 					t.Error(err)
@@ -266,7 +266,7 @@ func TestHammerCloseWhileOthersFault(t *testing.T) {
 		closed.Add(1)
 	})
 	s := get(t, p)
-	for closed.Load() < int64(rounds(100)) {
+	for closed.Load() < int64(rounds(40)) {
 		var fault *guard.Fault
 		if _, err := s.Call(leap, 8); !errors.As(err, &fault) {
 			t.Fatalf("the leap gave %v", err)
