@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
 // Concurrent is an arena that any number of goroutines allocate from at once. NewIn, MakeSliceIn,
@@ -44,8 +45,8 @@ type Concurrent struct {
 type chunk struct {
 	top, limit uintptr
 	//lint:ignore U1000 builds for the race detector use it
-	lock chunkLock
-	_    [128 - 2*unsafe.Sizeof(uintptr(0)) - unsafe.Sizeof(chunkLock{})]byte
+	lock procpin.Lock
+	_    [128 - 2*unsafe.Sizeof(uintptr(0)) - unsafe.Sizeof(procpin.Lock{})]byte
 }
 
 // chunkSize is what a processor carves off at a time, unless Limit is small: committing

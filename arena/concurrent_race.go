@@ -2,14 +2,7 @@
 
 package arena
 
-import (
-	"sync"
-
-	"github.com/seed-9a6c551e/offheap/internal/procpin"
-)
-
-// chunkLock makes visible to the race detector what the pin guarantees, and it does not know.
-type chunkLock struct{ sync.Mutex }
+import "github.com/seed-9a6c551e/offheap/internal/procpin"
 
 func (k *Concurrent) enter() *chunk {
 	pid := procpin.Pin()

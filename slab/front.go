@@ -17,7 +17,7 @@ const mostClasses = 128
 
 // front is what one processor, or one Local, allocates from and frees to without a lock.
 type front struct {
-	lock      frontLock
+	lock      procpin.Lock
 	_         [128]byte // its neighbours on the Go heap are others' to write
 	magazines [mostClasses]magazine
 	_         [128]byte

@@ -4,12 +4,6 @@ package slab
 
 import "github.com/seed-9a6c551e/offheap/internal/procpin"
 
-// frontLock is nothing: the pin keeps every other goroutine off the processor's front.
-type frontLock struct{}
-
-func (*frontLock) Lock()   {}
-func (*frontLock) Unlock() {}
-
 // enter pins the goroutine and returns its processor's front, nil where it has none yet. Until
 // leave nothing may block, allocate or touch user memory.
 func (fs *fronts) enter() *front {

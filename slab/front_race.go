@@ -2,14 +2,7 @@
 
 package slab
 
-import (
-	"sync"
-
-	"github.com/seed-9a6c551e/offheap/internal/procpin"
-)
-
-// frontLock makes visible to the race detector what the pin guarantees, and it does not know.
-type frontLock struct{ sync.Mutex }
+import "github.com/seed-9a6c551e/offheap/internal/procpin"
 
 func (fs *fronts) enter() *front {
 	pid := procpin.Pin()

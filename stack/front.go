@@ -3,6 +3,8 @@ package stack
 import (
 	"runtime"
 	"sync/atomic"
+
+	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
 // frontSize is the most idle stacks that a processor keeps to itself. What these have in RAM beyond
@@ -12,7 +14,7 @@ const frontSize = 8
 // front is what one processor gets stacks from and puts them to without a lock: the last in is the
 // first out. Its neighbours are others' to write.
 type front struct {
-	lock   frontLock
+	lock   procpin.Lock
 	n      uint32
 	stacks [frontSize]uint32
 	_      [128]byte
@@ -56,12 +58,9 @@ func (f *front) exchange(i uint32, out *[frontSize / 2]uint32) (n int) {
 	return n
 }
 
-// frontsHold tells whether there are idle stacks in fronts. p.mu is held.
+// frontsHold tells whether there are idle stacks in fronts. p.mu is held, and the pool is open.
 func (p *Pool) frontsHold() bool {
 	all := p.fronts.Load()
-	if all == nil {
-		return false
-	}
 	n := uint32(0)
 	for i := range *all {
 		f := &(*all)[i]

@@ -4,12 +4,6 @@ package stack
 
 import "github.com/seed-9a6c551e/offheap/internal/procpin"
 
-// frontLock is nothing: the pin keeps every other goroutine off the processor's front.
-type frontLock struct{}
-
-func (*frontLock) Lock()   {}
-func (*frontLock) Unlock() {}
-
 // enter pins the goroutine and returns its processor's front, nil where there is none. Until leave
 // nothing may block or allocate.
 func (p *Pool) enter() *front {

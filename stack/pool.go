@@ -136,21 +136,11 @@ func (p *Pool) get() (*Stack, error) {
 	}
 	n--
 	for _, i := range taken[:n] {
-		if !p.push(i) {
-			p.store([]uint32{i})
-		}
+		p.put(i)
 	}
 	s := p.stack(uintptr(taken[n]))
 	s.start()
 	return s, nil
-}
-
-// push gives an idle stack to the processor's front, if it has room.
-func (p *Pool) push(i uint32) bool {
-	f := p.enter()
-	ok := f != nil && f.push(i)
-	p.leave(f)
-	return ok
 }
 
 // take takes some stacks that nobody has, at least one. p.mu is held.
@@ -260,7 +250,7 @@ func (p *Pool) Put(s *Stack) {
 		panic(s.violation("Put", "put twice"))
 	}
 	i := off / stackSize
-	end := p.cells + (i+1)*p.stride - off
+	end := p.cells + (i+1)*p.stride - off // shape.end of what is at hand: half a nanosecond
 	if s.top != end || end-s.lowest > p.slack || s.held != 0 || s.native {
 		p.tidy(s)
 	}
@@ -292,8 +282,8 @@ func (p *Pool) foreign(s *Stack) *guard.Violation {
 	return v
 }
 
-// put is Put where the processor's front is full, or gone: the half of it that was put first goes
-// to the shared store.
+// put keeps an idle stack. If the processor's front is full the half of it that was put first goes to
+// the shared store, and if there is none the stack.
 func (p *Pool) put(i uint32) {
 	var out [frontSize / 2]uint32
 	n := 0
@@ -311,11 +301,7 @@ func (p *Pool) put(i uint32) {
 // store keeps idle stacks where every processor can get them, and nothing that is too much.
 func (p *Pool) store(stacks []uint32) {
 	for _, i := range stacks {
-		s := p.stack(uintptr(i))
-		p.look(s)
-		if s.held != 0 {
-			p.cut(s, uintptr(p.config.Retain))
-		}
+		p.trim(p.stack(uintptr(i)))
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

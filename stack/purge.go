@@ -27,9 +27,14 @@ func (p *Pool) tidy(s *Stack) {
 		return
 	}
 	s.rounds = 0
+	p.trim(s)
+}
+
+// trim gives back what an idle stack should not keep.
+func (p *Pool) trim(s *Stack) {
 	p.look(s)
 	if s.held != 0 {
-		p.cut(s, uintptr(p.config.Retain))
+		_ = p.cut(s, uintptr(p.config.Retain)) // tried again
 	}
 }
 
@@ -54,7 +59,7 @@ func (p *Pool) look(s *Stack) {
 }
 
 // cut gives back what an idle stack has in RAM beyond keep. What the kernel does not take now is
-// tried again after the next Put.
+// tried again after the next Put, or by Purge.
 func (p *Pool) cut(s *Stack, keep uintptr) (err error) {
 	if err = p.region.Discard(int(p.offset(s)), int(p.size-keep)); err == nil {
 		s.held = 0

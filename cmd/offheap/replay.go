@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -121,16 +120,7 @@ func replayInChild(args []string, stdout, stderr io.Writer) int {
 	if status, ok := f.parse(args, 0); !ok {
 		return status
 	}
-	var job replayJob
-	if err := gob.NewDecoder(os.Stdin).Decode(&job); err != nil {
-		return f.fail(fmt.Errorf("reading the trace: %w", err))
-	}
-	out, err := job.How.Run(job.Trace)
-	if err == nil {
-		err = gob.NewEncoder(stdout).Encode(out)
-	}
-	if err != nil {
-		return f.fail(err)
-	}
-	return statusOK
+	return answer(f, "trace", "", func(job *replayJob, _ workload.Progress) (workload.Replayed, error) {
+		return job.How.Run(job.Trace)
+	})
 }

@@ -20,20 +20,9 @@ func side(args []string, stdout, stderr io.Writer) int {
 	if status, ok := f.parse(args, 1); !ok {
 		return status
 	}
-	var c workload.Corpus
-	if err := gob.NewDecoder(os.Stdin).Decode(&c); err != nil {
-		return f.fail(fmt.Errorf("reading the corpus: %w", err))
-	}
-	progress, done := newProgress(stderr, titles[f.Arg(0)]+": ")
-	report, err := workload.Measure(f.Arg(0), &c, progress)
-	done()
-	if err == nil {
-		err = gob.NewEncoder(stdout).Encode(report)
-	}
-	if err != nil {
-		return f.fail(err)
-	}
-	return statusOK
+	return answer(f, "corpus", titles[f.Arg(0)]+": ", func(c *workload.Corpus, progress workload.Progress) (*workload.Report, error) {
+		return workload.Measure(f.Arg(0), c, progress)
+	})
 }
 
 // measure runs one side in a process of its own.
@@ -74,4 +63,22 @@ func inChild[Out, In any](args []string, in In, stderr io.Writer, env ...string)
 		return nil, err
 	}
 	return out, errors.Join(sent, received)
+}
+
+// answer is the other end of inChild: it reads what to work on, does it, and writes what comes of it.
+func answer[In, Out any](f *flags, what, who string, do func(*In, workload.Progress) (Out, error)) int {
+	in := new(In)
+	if err := gob.NewDecoder(os.Stdin).Decode(in); err != nil {
+		return f.fail(fmt.Errorf("reading the %s: %w", what, err))
+	}
+	progress, done := newProgress(f.stderr, who)
+	out, err := do(in, progress)
+	done()
+	if err == nil {
+		err = gob.NewEncoder(f.stdout).Encode(out)
+	}
+	if err != nil {
+		return f.fail(err)
+	}
+	return statusOK
 }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/gob"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
@@ -106,23 +104,10 @@ func stacksInChild(args []string, stdout, stderr io.Writer) int {
 	if status, ok := f.parse(args, 0); !ok {
 		return status
 	}
-	var job stacksJob
-	if err := gob.NewDecoder(os.Stdin).Decode(&job); err != nil {
-		return f.fail(fmt.Errorf("reading the job: %w", err))
-	}
-	progress, done := newProgress(stderr, "")
-	out, err := job.run(progress)
-	done()
-	if err == nil {
-		err = gob.NewEncoder(stdout).Encode(out)
-	}
-	if err != nil {
-		return f.fail(err)
-	}
-	return statusOK
+	return answer(f, "job", "", (*stacksJob).run)
 }
 
-func (job stacksJob) run(progress workload.Progress) (out *workload.StackFigures, err error) {
+func (job *stacksJob) run(progress workload.Progress) (out *workload.StackFigures, err error) {
 	switch job.Side {
 	case ofGoroutines:
 		return workload.MeasureGoroutines(job.N, progress), nil

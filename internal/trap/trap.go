@@ -3,22 +3,24 @@
 //
 // # How a call goes
 //
-//		      Go's stack                           ours
-//		┌──────────────────────┐         ┌──────────────────────────┐
-//		│ caller               │         │ native code runs here,   │
-//		│ call: saved BP       │◀─ Block │ from sp downwards        │
-//		└──────────────────────┘         ├──────────────────────────┤
-//		                                 │ guard                    │
-//		                                 └──────────────────────────┘
+//	      Go's stack                           ours
+//	┌──────────────────────┐         ┌──────────────────────────┐
+//	│ caller               │         │ native code runs here,   │
+//	│ call: saved BP       │◀─ Block │ from sp downwards        │
+//	└──────────────────────┘         ├──────────────────────────┤
+//	                                 │ guard                    │
+//	                                 └──────────────────────────┘
 //
-//	 1. call keeps Go's stack pointer in the stack's Block, loads the arguments, sets the stack
-//	    pointer to ours, and calls. A Block that is not zero means: native code runs on that stack.
-//	 2. When the code returns, call takes Go's stack pointer from the Block, clears it, and returns.
-//	 3. When the processor stops the code (a bad address, an instruction that it refuses), the kernel
-//	    runs handler on the thread's signal stack. It finds the Block, and sends the thread to landing
-//	    with Go's stack pointer: that returns from call as well, and says why.
-//	 4. A signal that is not for native code on a stack of ours goes to the handler that was there
-//	    before, Go's, with all registers and the stack as they were.
+// In this order:
+//
+//  1. Call keeps Go's stack pointer in the stack's Block, loads the arguments, sets the stack
+//     pointer to ours, and calls. A Block that is not zero means: native code runs on that stack.
+//  2. When the code returns, Call goes back to Go's stack, clears the Block, and returns.
+//  3. When the processor stops the code (a bad address, an instruction that it refuses), the kernel
+//     runs handler on the thread's signal stack. It finds the Block, and sends the thread to
+//     landing with Go's stack pointer: that returns from Call as well, and says why.
+//  4. A signal that is not for native code on a stack of ours goes to the handler that was there
+//     before, Go's, with all registers and the stack as they were.
 //
 // # How the Block is found
 //
