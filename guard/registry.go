@@ -306,8 +306,9 @@ func leak(r *record) {
 	f(in)
 }
 
+// callers returns the stack of who called, whole but for that of a deep recursion.
 func callers(skip int) []uintptr {
-	var pcs [16]uintptr
+	var pcs [64]uintptr
 	return slices.Clone(pcs[:runtime.Callers(skip+2, pcs[:])])
 }
 

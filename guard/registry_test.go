@@ -278,3 +278,26 @@ func TestKeepReadable(t *testing.T) {
 		t.Errorf("%d bytes were refunded", got)
 	}
 }
+
+// Whoever opened a region is told with all that called it, not just what is nearest.
+func TestOpenedIsTheWholeStack(t *testing.T) {
+	var r *Region
+	var down func(n int)
+	down = func(n int) {
+		if n > 0 {
+			down(n - 1)
+			return
+		}
+		r = mustMap(t, Config{Name: "deep", Size: 1})
+	}
+	down(30)
+	for in := range Regions() {
+		if in.Base == uintptr(r.Base()) {
+			if !strings.Contains(in.Opened, "guard.TestOpenedIsTheWholeStack\n") {
+				t.Errorf("the test is not in its stack:\n%s", in.Opened)
+			}
+			return
+		}
+	}
+	t.Error("the region is not among all")
+}
