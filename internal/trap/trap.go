@@ -1,5 +1,6 @@
-// Package trap runs native code on stacks that are not Go's, and turns what the processor stops it
-// for into a return.
+// Package trap has the one handler of faults before Go's. It runs native code on stacks that are not
+// Go's, and turns what the processor stops it for into a return; and it notes where Go code faults,
+// and says what of, before the program ends as Go programs do.
 //
 // # How a call goes
 //
@@ -20,7 +21,9 @@
 //     runs handler on the thread's signal stack. It finds the Block, and sends the thread to
 //     landing with Go's stack pointer: that returns from Call as well, and says why.
 //  4. A signal that is not for native code on a stack of ours goes to the handler that was there
-//     before, Go's, with all registers and the stack as they were.
+//     before, Go's, with its arguments and the stack as they were. If it is for a fault of Go code in
+//     a Row, the address is noted in its Spot first, and unless the goroutine panics on faults
+//     (debug.SetPanicOnFault), the Spot's Report is written to standard error.
 //
 // # How the Block is found
 //
@@ -33,9 +36,9 @@
 //
 // # Promises
 //
-//  1. Handlers use no Go code, no lock and no stack but the signal stack. They touch Areas, which are
-//     never freed, and Blocks, which are there for as long as their Area is not hidden: Hide waits for
-//     handlers that are looking.
+//  1. Handlers use no lock, no stack but the signal stack, and no Go code but what is nosplit. They
+//     touch Areas and Rows, which are never freed, and Blocks, which are there for as long as their
+//     Area is not hidden: Hide waits for handlers that are looking.
 //  2. Signals sent by processes (kill, tgkill) are never taken for faults.
 //  3. A goroutine in native code is not preempted: stopping the world waits for it.
 package trap

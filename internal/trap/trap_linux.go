@@ -35,6 +35,7 @@ func handlerAddr() uintptr
 // install puts handler before the handlers of the signals. What was done before an error stays:
 // handler then passes everything on.
 func install() error {
+	findPanicOnFault()
 	for _, sig := range signals() {
 		was, err := vm.SignalAction(sig)
 		if err != nil {

@@ -89,7 +89,7 @@ DATA mxcsr<>+0(SB)/4, $0x1f80
 GLOBL mxcsr<>(SB), RODATA|NOPTR, $4
 
 // handler is called by the kernel, on the thread's signal stack, with the signal in DI, siginfo in
-// SI, ucontext in DX. It uses AX, CX and R8 to R11, which are anybody's.
+// SI, ucontext in DX. It may use all registers: the kernel gives the thread back those in ucontext.
 TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	CMPL info_code(SI), $0 // sent by a process
 	JLE  chain
@@ -100,7 +100,7 @@ TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
 	CMPQ R9, g_stack_lo(R8)
 	JB   native
 	CMPQ R9, g_stack_hi(R8)
-	JB   chain // Go code
+	JB   goCode
 native:
 	LOCK
 	INCQ ·looking(SB)
@@ -178,6 +178,36 @@ chain:
 	LEAQ ·old(SB), R8
 	MOVQ (R8)(AX*8), AX
 	JMP  AX
+
+goCode:
+	CMPL DI, $11 // SIGSEGV
+	JEQ  touch
+	CMPL DI, $7 // SIGBUS
+	JNE  chain
+touch:
+	LEAQ -(56+text__size)(SP), SP
+	MOVQ info_addr(SI), AX
+	MOVQ AX, 0(SP)
+	MOVQ ctx_rip(DX), AX
+	MOVQ AX, 8(SP)
+	MOVQ R8, 16(SP)
+	LEAQ 56(SP), AX
+	MOVQ AX, 24(SP)
+	MOVQ DI, 32(SP)
+	MOVQ SI, 40(SP)
+	MOVQ DX, 48(SP)
+	CALL ·touched(SB)
+	MOVQ 32(SP), DI
+	MOVQ 40(SP), SI
+	MOVQ 48(SP), DX
+	LEAQ (56+text__size)(SP), SP
+	JMP  chain
+
+// func getg() unsafe.Pointer
+TEXT ·getg(SB), NOSPLIT, $0-8
+	MOVQ (TLS), AX
+	MOVQ AX, ret+0(FP)
+	RET
 
 // func handlerAddr() uintptr
 TEXT ·handlerAddr(SB), NOSPLIT, $0-8

@@ -148,10 +148,44 @@ nobody:
 	SUB   $1, R11
 	STLXR R11, (R15), R12
 	CBNZ  R12, nobody
+	CMPW  $11, R0 // SIGSEGV
+	BEQ   touch
+	CMPW  $7, R0 // SIGBUS
+	BNE   chain
+touch:
+	MOVW info_code(R1), R13
+	CMPW $0, R13
+	BLE  chain // sent by a process
+	MOVD RSP, R13
+	SUB  $(80+(text__size+15)&~15), R13 // by way of a register: the linker counts what RSP moves by
+	MOVD R13, RSP
+	MOVD info_addr(R1), R13
+	MOVD R13, 8(RSP)
+	MOVD ctx_pc(R2), R13
+	MOVD R13, 16(RSP)
+	MOVD ctx_r28(R2), R13 // the goroutine, if this is Go code
+	MOVD R13, 24(RSP)
+	MOVD RSP, R13
+	ADD  $80, R13
+	MOVD R13, 32(RSP)
+	STP  (R0, R1), 48(RSP)
+	STP  (R2, R30), 64(RSP)
+	CALL ·touched(SB)
+	LDP  48(RSP), (R0, R1)
+	LDP  64(RSP), (R2, R30)
+	MOVD RSP, R13
+	ADD  $(80+(text__size+15)&~15), R13
+	MOVD R13, RSP
+chain:
 	MOVWU R0, R13
 	MOVD $·old(SB), R12
 	MOVD (R12)(R13<<3), R12
 	B    (R12)
+
+// func getg() unsafe.Pointer
+TEXT ·getg(SB), NOSPLIT, $0-8
+	MOVD g, ret+0(FP)
+	RET
 
 // func handlerAddr() uintptr
 TEXT ·handlerAddr(SB), NOSPLIT, $0-8

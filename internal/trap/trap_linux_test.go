@@ -9,8 +9,27 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
+// uninstall undoes what tests before have done.
+func uninstall(t *testing.T) {
+	installed.Store(false)
+	for sig, handler := range old {
+		if handler == 0 {
+			continue
+		}
+		a, err := vm.SignalAction(sig)
+		if err == nil {
+			a.Handler = handler
+			err = vm.SetSignalAction(sig, a)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A handler that the kernel refuses is an error, and what was there before stays in charge.
 func TestInstallFails(t *testing.T) {
+	uninstall(t)
 	stop := vm.Inject(vm.Sigaction, 0, nil)
 	if _, err := vm.SignalAction(11); err != nil {
 		t.Fatal(err)

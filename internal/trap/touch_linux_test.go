@@ -1,0 +1,131 @@
+//go:build amd64 || arm64
+
+package trap
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+var sink byte
+
+// cells makes inaccessible memory of some cells known.
+func cells(t *testing.T, n int) (p unsafe.Pointer, size uintptr, spots []Spot) {
+	t.Helper()
+	size = uintptr(vm.Probe().PageSize)
+	p, err := vm.Reserve(uintptr(n) * size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Install(); err != nil {
+		t.Fatal(err)
+	}
+	return p, size, Note(uintptr(p), size, n)
+}
+
+// faults touches an address and returns what Go says of it.
+func faults(p unsafe.Pointer) (addr uintptr) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() { addr = recover().(interface{ Addr() uintptr }).Addr() }()
+	sink = *(*byte)(p)
+	return 0
+}
+
+func TestFaultsAreNoted(t *testing.T) {
+	p, size, spots := cells(t, 4)
+	for i := range spots {
+		at := unsafe.Add(p, uintptr(i)*size+uintptr(i)*7)
+		if got := faults(at); got != uintptr(at) {
+			t.Fatalf("a touch of %p is one of %#x", at, got)
+		}
+		for j := range spots {
+			addr, pc := spots[j].Take()
+			if j != i {
+				if addr != 0 {
+					t.Errorf("cell %d noted %#x, which is in cell %d", j, addr, i)
+				}
+				continue
+			}
+			if f := runtime.FuncForPC(pc); addr != uintptr(at) || f == nil || !strings.HasSuffix(f.Name(), "faults") {
+				t.Errorf("noted address %#x at %v, want %p", addr, f, at)
+			}
+		}
+		if addr, _ := spots[i].Take(); addr != 0 {
+			t.Errorf("taken twice: %#x", addr)
+		}
+	}
+}
+
+// TestTheSettingIsFound holds the byte in g to what the runtime says, on several goroutines.
+func TestTheSettingIsFound(t *testing.T) {
+	if err := Install(); err != nil {
+		t.Fatal(err)
+	}
+	if panicOnFault == 0 {
+		t.Fatal("not found: every fault would be reported, the caught ones too")
+	}
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for i := range 100 {
+				debug.SetPanicOnFault(i%3 == 0)
+				if got := panics(getg()); got != (i%3 == 0) {
+					t.Errorf("panics on faults: %v", got)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestReports shows what a program says that ends by a fault.
+func TestReports(t *testing.T) {
+	const region, allocated, freed = `"it"`, "main.make\n\tmake.go:1\n", "main.drop\n\tdrop.go:2\n"
+	cases := map[string]struct {
+		off    int
+		report Report
+		want   string
+	}{
+		"beyond":    {150, Report{Size: 100, Before: "below", Inside: "in", Beyond: "above"}, `guard: above in region "it": address 0xADDR, 51 bytes beyond the last of 100` + "\n"},
+		"at end":    {100, Report{Size: 100, Before: "below", Inside: "in", Beyond: "above"}, `guard: above in region "it": address 0xADDR, 1 bytes beyond the last of 100` + "\n"},
+		"inside":    {99, Report{Size: 100, Before: "below", Inside: "in", Beyond: "above"}, `guard: in in region "it": address 0xADDR, offset 99 of 100` + "\n"},
+		"before":    {-12, Report{Size: 100, Before: "below", Inside: "in", Beyond: "above"}, `guard: below in region "it": address 0xADDR, 12 bytes before the first of 100` + "\n"},
+		"freed":     {1000, Report{Size: 1 << 20, Before: "gone", Inside: "gone", Beyond: "gone", Allocated: allocated, Freed: freed}, `guard: gone in region "it": address 0xADDR, offset 1000 of 1048576` + "\nallocated at\n" + allocated + "\nfreed at\n" + freed},
+		"past gone": {101, Report{Size: 100, Before: "gone", Inside: "gone", Beyond: "gone", Allocated: allocated}, `guard: gone in region "it": address 0xADDR, offset 101 of 100` + "\nallocated at\n" + allocated},
+	}
+	if name := os.Getenv("TRAP_TEST_REPORT"); name != "" {
+		c := cases[name]
+		p, _, spots := cells(t, 2)
+		at := unsafe.Add(p, len("in the middle of it")+100)
+		c.report.Base, c.report.Region = uintptr(at), region
+		spots[0].Say(&c.report)
+		faults(at) // is not reported
+		sink = *(*byte)(unsafe.Add(at, c.off))
+		return
+	}
+	address := regexp.MustCompile("0x[0-9a-f]+")
+	for name, c := range cases {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestReports$")
+		cmd.Env = append(os.Environ(), "TRAP_TEST_REPORT="+name)
+		out, err := cmd.CombinedOutput()
+		if errors.Is(err, syscall.ENOEXEC) {
+			t.Skip("the test runs under an emulator and cannot start itself")
+		}
+		report, rest, _ := strings.Cut(string(out), "unexpected fault address ")
+		at := address.FindString(report)
+		if got := strings.Replace(report, at, "0xADDR", 1); got != c.want || !strings.HasPrefix(rest, at+"\n") {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, out, c.want)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package vm
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Text is a text in pieces for standard error. Signal handlers may use it: it takes no lock, no
+// memory, and little stack. It must not move, nor the texts in it.
+type Text struct {
+	n      uintptr
+	pieces [16]struct { // the kernel's struct iovec
+		base uintptr
+		n    uintptr
+	}
+	digits [64]byte // numbers, the first at the end
+	used   uintptr  // of digits
+}
+
+// Clear makes an empty Text, of any memory.
+//
+//go:nosplit
+//go:norace
+func (t *Text) Clear() { t.n, t.used = 0, 0 }
+
+// Add adds a text, if there is room: for 15.
+//
+//go:nosplit
+//go:norace
+func (t *Text) Add(s string) { t.add(uintptr(unsafe.Pointer(unsafe.StringData(s))), uintptr(len(s))) }
+
+//go:nosplit
+//go:norace
+func (t *Text) add(base, n uintptr) {
+	if i := t.n & 15; i < 15 {
+		t.pieces[i].base, t.pieces[i].n = base, n
+		t.n++
+	}
+}
+
+// AddNumber adds a number, if there is room: for three.
+//
+//go:nosplit
+//go:norace
+func (t *Text) AddNumber(n, base uintptr) {
+	before := t.used
+	for t.used < 64 {
+		t.used++
+		t.digits[(64-t.used)&63] = "0123456789abcdef"[n%base&15]
+		if n /= base; n == 0 {
+			break
+		}
+	}
+	t.add(uintptr(unsafe.Pointer(&t.digits))+64-t.used, t.used-before)
+}
+
+// Write writes all pieces in one call.
+//
+//go:nosplit
+//go:norace
+func (t *Text) Write() {
+	unix.RawSyscall(unix.SYS_WRITEV, 2, uintptr(unsafe.Pointer(&t.pieces)), t.n)
+}
+
+// Readable tells whether 8 bytes at an address can be read, without touching them. Signal handlers
+// may use it.
+//
+//go:nosplit
+//go:norace
+func Readable(addr uintptr) bool {
+	// The kernel reads the set of signals before it refuses what to do with them.
+	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, ^uintptr(0), addr, 0, 8, 0, 0)
+	return errno == unix.EINVAL
+}
