@@ -16,6 +16,7 @@ const (
 	Underflow     Kind = iota + 1 // below the first byte of the region
 	Overflow                      // beyond its last byte
 	UseAfterClose                 // the region is closed
+	UseAfterFree                  // the object that was there is freed: it was sampled (Sample)
 	Decommitted                   // not committed: never, or not any more
 	Guarded                       // a guard inside the region (Region.Guard)
 	Protected                     // committed, but Protect refuses this access
@@ -36,6 +37,8 @@ func (k Kind) String() string {
 		return "overflow"
 	case UseAfterClose:
 		return "use after close"
+	case UseAfterFree:
+		return "use after free"
 	case Decommitted:
 		return "touch of decommitted memory"
 	case Guarded:
@@ -65,18 +68,22 @@ type Fault struct {
 	PC     uintptr // the instruction, where native code faulted; else 0
 	Kind   Kind
 	Region string // its name; "" where the address is no region's
-	Offset int    // of Addr from the region's base; negative for an underflow
-	Size   int    // the region's size in bytes; 0 without region
+	Offset int    // of Addr from the region's base, or that of a fence or a sampled object; negative for an underflow
+	Size   int    // in bytes, of what Offset is in; 0 without region
+
+	// Stacks as the runtime prints them, where they were recorded: of sampled objects.
+	Allocated string
+	Freed     string
 }
 
 func (f *Fault) Error() string {
 	s := fmt.Sprintf("guard: %v", f.Kind)
-	if f.Size > 0 {
+	if f.Region != "" {
 		s += fmt.Sprintf(" in region %q", f.Region)
 	}
 	s += fmt.Sprintf(": address %#x", f.Addr)
 	switch {
-	case f.Size == 0:
+	case f.Region == "":
 	case f.Kind == Overflow:
 		s += fmt.Sprintf(", %d bytes beyond the last of %d", f.Offset-f.Size+1, f.Size)
 	case f.Kind == Underflow:
@@ -87,7 +94,7 @@ func (f *Fault) Error() string {
 	if f.PC != 0 {
 		s += fmt.Sprintf(", at instruction %#x", f.PC)
 	}
-	return s
+	return s + stacks(f.Allocated, f.Freed)
 }
 
 // Catch calls f and returns nil, or a *Fault if f touches inaccessible memory of a region, which
@@ -141,7 +148,11 @@ func Locate(addr uintptr) *Fault {
 	if r == nil {
 		return nil
 	}
-	return &Fault{Addr: addr, Kind: r.kindAt(addr), Region: r.name, Offset: int(addr - uintptr(r.base)), Size: int(r.data)}
+	f := &Fault{Addr: addr, Kind: r.kindAt(addr), Region: r.name, Offset: int(addr - uintptr(r.base)), Size: int(r.data)}
+	if explain := r.explain.Load(); explain != nil {
+		(*explain)(f)
+	}
+	return f
 }
 
 func (r *record) kindAt(addr uintptr) Kind {

@@ -29,6 +29,8 @@ type record struct {
 	live   atomic.Int64   // bytes in use, as the owner said last
 	leaked atomic.Bool
 
+	explain atomic.Pointer[func(*Fault)] // see Explain
+
 	mu        sync.Mutex
 	state     state
 	committed spans     // by the protection asked for

@@ -25,12 +25,16 @@ func (v *Violation) Error() string {
 	if v.Addr != 0 || v.Offset != 0 {
 		s += fmt.Sprintf(", offset %d", v.Offset)
 	}
-	s += ")"
-	if v.Allocated != "" {
-		s += "\nallocated at\n" + v.Allocated
+	return s + ")" + stacks(v.Allocated, v.Freed)
+}
+
+// stacks is the end of an error that tells of an object.
+func stacks(allocated, freed string) (s string) {
+	if allocated != "" {
+		s += "\nallocated at\n" + allocated
 	}
-	if v.Freed != "" {
-		s += "\nfreed at\n" + v.Freed
+	if freed != "" {
+		s += "\nfreed at\n" + freed
 	}
 	return s
 }

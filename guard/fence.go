@@ -1,0 +1,117 @@
+package guard
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"unsafe"
+)
+
+// Fence returns a copy of data whose end touches a guard, for fuzz and unit tests of code that may
+// read or write too far: a touch of the byte behind the last one faults, at that instruction, also in
+// assembly. The test then fails, with the offset, the length and the line. A write before the first
+// byte is told when the test ends; a read there is not noticed: see FenceStart.
+//
+//	 Fence                                FenceStart
+//	┌ ─ ─ ─┬────────┬──────┬ ─ ─ ─┐      ┌ ─ ─ ─┬──────┬────────┬ ─ ─ ─┐
+//	  guard │ canary │ data │ guard        guard │ data │ canary │ guard
+//	└ ─ ─ ─┴────────┴──────┴ ─ ─ ─┘      └ ─ ─ ─┴──────┴────────┴ ─ ─ ─┘
+//
+// The copy's capacity is its length, and data may be of any length: with none, every touch faults.
+// It is freed by t.Cleanup, and must not be used afterwards.
+//
+// A fault ends the test's function, its deferred calls run, and the tests that follow are run: for
+// that, Fence has the goroutine that called it panic on faults (debug.SetPanicOnFault) until the test
+// ends. A fault that the code under test recovers from fails the test, too. On another goroutine a
+// fault ends the program, after a line that says what was touched. Where the system is not Linux, or
+// the processor neither amd64 nor arm64, a fault ends the program as any does in Go.
+//
+// Making and freeing one of up to 4 KiB takes about half a microsecond (FenceReadOnly more), so a
+// fuzzer keeps its speed: the memory is used again. It counts for the budget.
+func Fence(t TB, data []byte) []byte { t.Helper(); return fence(t, data, 1, atEnd) }
+
+// FenceAligned is Fence for code that needs its data aligned to align bytes, a power of two up to
+// the OS page: as many bytes between the end and the guard are canaries as that takes, up to
+// align-1.
+func FenceAligned(t TB, data []byte, align int) []byte {
+	t.Helper()
+	if align <= 0 || align&(align-1) != 0 || align > PageSize() {
+		t.Fatalf("guard: fence: alignment %d must be a power of two up to %d", align, PageSize())
+	}
+	return fence(t, data, align, atEnd)
+}
+
+// FenceStart is Fence where the first byte touches a guard: a touch of the byte before faults. The
+// copy is aligned to OS pages.
+func FenceStart(t TB, data []byte) []byte { t.Helper(); return fence(t, data, 1, atStart) }
+
+// FenceReadOnly is Fence where a write to the data faults, too. It takes two system calls more: some
+// microseconds.
+func FenceReadOnly(t TB, data []byte) []byte { t.Helper(); return fence(t, data, 1, readOnly) }
+
+// placement is how data lies between its guards.
+type placement uint8
+
+const (
+	atEnd placement = iota
+	atStart
+	readOnly // at the end
+)
+
+func fence(t TB, data []byte, align int, how placement) []byte {
+	t.Helper()
+	c, err := fences.take(len(data))
+	if err == nil {
+		if err = c.fill(data, align, how); err != nil {
+			fences.give(c)
+		}
+	}
+	if err != nil {
+		t.Fatalf("guard: fence of %d bytes: %v", len(data), err)
+	}
+	old := debug.SetPanicOnFault(true)
+	t.Cleanup(func() {
+		t.Helper()
+		debug.SetPanicOnFault(old)
+		c.end(t)
+	})
+	return unsafe.Slice((*byte)(c.data), c.n)
+}
+
+// end checks a cell at the end of its test, and gives it back.
+func (c *cell) end(t TB) {
+	t.Helper()
+	addr, pc := c.spot.Take()
+	if addr != 0 {
+		t.Errorf("guard: touch at offset %d of a fence of length %d (%v) by %s", int(addr-uintptr(c.data)), c.n, c.kindAt(addr), place(pc))
+	}
+	for _, off := range c.overwritten() {
+		t.Errorf("guard: write at offset %d of a fence of length %d (canary)", off, c.n)
+	}
+	if err := c.empty(); err == nil {
+		fences.give(c)
+	} else { // nobody gets it any more
+		t.Errorf("guard: fence of %d bytes: %v", c.n, err)
+	}
+	if addr != 0 && panicsAt(pc) {
+		t.FailNow() // instead of the panic, which would end the program
+	}
+}
+
+// place says where an instruction is.
+func place(pc uintptr) string {
+	f, _ := runtime.CallersFrames([]uintptr{pc + 1}).Next()
+	return fmt.Sprintf("%s (%s:%d)", f.Function, f.File, f.Line)
+}
+
+// panicsAt tells whether the goroutine panics because of a fault at an instruction. It is called by
+// a deferred call, so that is not far down the stack.
+func panicsAt(pc uintptr) bool {
+	var pcs [128]uintptr
+	for _, at := range pcs[:runtime.Callers(1, pcs[:])] {
+		if at-1 == pc { // of calls it is the instruction behind, which never faulted
+			return true
+		}
+	}
+	return false
+}

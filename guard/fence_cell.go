@@ -1,0 +1,248 @@
+package guard
+
+import (
+	"bytes"
+	"math/bits"
+	"sync"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/trap"
+)
+
+// Fences lie in cells, and cells in regions that are never closed, with so much on either side that
+// is never committed:
+//
+//	┌─ ─ ─ ─┬──────┬─ ─ ─ ─┬─ ─ ─ ─┬──────┬─ ─ ─ ─┬─ ─
+//	  aside   room   aside   aside   room   aside
+//	└─ ─ ─ ─┴──────┴─ ─ ─ ─┴─ ─ ─ ─┴──────┴─ ─ ─ ─┴─ ─
+//	          cell                   cell
+//
+// Up to pooledPages OS pages there is a class of cells for each number of pages, and what is
+// committed stays so. Above there is a class for each power of two, and nothing stays committed.
+const (
+	aside       = guardSize / 2
+	pooledPages = 16
+	chunkCells  = 256      // in a region, at most
+	chunkSize   = 16 << 20 // bytes of a region, unless it has one cell
+)
+
+// cell is the memory of one fence at a time.
+type cell struct {
+	region *Region
+	off    int // of the room, in the region
+	room   int // bytes
+	class  int
+	spot   *trap.Spot
+
+	lo, hi    int  // what is committed of the room
+	protected bool // it is read-only
+
+	// The fence that is there. fences.mu guards it, for faults on other goroutines.
+	live bool
+	data unsafe.Pointer
+	n    int
+}
+
+var fences fencePool
+
+// fencePool is the cells that no fence is in, by class.
+type fencePool struct {
+	mu   sync.Mutex
+	free [pooledPages + bits.UintSize][]*cell
+}
+
+// cellClass returns the class for n bytes, and its room.
+func cellClass(n int) (class, room int) {
+	pages := max(int(alignUp(uintptr(n), uintptr(PageSize())))/PageSize(), 1)
+	if pages <= pooledPages {
+		return pages, pages * PageSize()
+	}
+	k := bits.Len(uint(pages - 1))
+	return pooledPages + k, PageSize() << k
+}
+
+// take returns a cell for n bytes.
+func (p *fencePool) take(n int) (*cell, error) {
+	class, room := cellClass(n)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	free := &p.free[class]
+	if len(*free) == 0 {
+		more, err := p.grow(class, room)
+		if err != nil {
+			return nil, err
+		}
+		*free = append(*free, more...)
+	}
+	c := (*free)[len(*free)-1]
+	*free = (*free)[:len(*free)-1]
+	return c, nil
+}
+
+func (p *fencePool) give(c *cell) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.live = false
+	p.free[c.class] = append(p.free[c.class], c)
+}
+
+// grow makes cells of a class.
+func (p *fencePool) grow(class, room int) ([]*cell, error) {
+	stride := room + 2*aside
+	cells := make([]*cell, min(max(chunkSize/stride, 1), chunkCells))
+	region, err := Map(Config{Name: "fence", Size: len(cells) * stride})
+	if err != nil {
+		return nil, err
+	}
+	_ = trap.Install() // where it cannot be, faults end the program as Go does it
+	spots := trap.Note(uintptr(region.Base()), uintptr(stride), len(cells))
+	for i := range cells {
+		cells[i] = &cell{region: region, off: i*stride + aside, room: room, class: class, spot: &spots[i]}
+	}
+	region.Explain(func(f *Fault) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if i := f.Offset / stride; f.Offset >= 0 && i < len(cells) && cells[i].live {
+			cells[i].explain(f)
+		}
+	})
+	return cells, nil
+}
+
+func (c *cell) explain(f *Fault) {
+	f.Kind, f.Offset, f.Size = c.kindAt(f.Addr), int(f.Addr-uintptr(c.data)), c.n
+}
+
+func (c *cell) kindAt(addr uintptr) Kind {
+	switch {
+	case addr < uintptr(c.data):
+		return Underflow
+	case addr-uintptr(c.data) >= uintptr(c.n):
+		return Overflow
+	}
+	return Protected
+}
+
+// bytes returns a part of the room.
+func (c *cell) bytes(from, to int) []byte { return c.region.Bytes()[c.off+from : c.off+to] }
+
+// fill makes a fence of the cell.
+func (c *cell) fill(data []byte, align int, how placement) error {
+	if err := c.commit(len(data), how); err != nil {
+		return err
+	}
+	at := 0
+	switch {
+	case len(data) == 0:
+		at = c.room + aside/2 // there are guards on both sides
+	case how != atStart:
+		at = (c.room - len(data)) &^ (align - 1)
+	}
+	p := unsafe.Add(c.region.Base(), c.off+at)
+	paint(c.bytes(c.lo, min(at, c.hi)))
+	copy(unsafe.Slice((*byte)(p), len(data)), data)
+	paint(c.bytes(min(at+len(data), c.hi), c.hi))
+	if how == readOnly {
+		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, Read); err != nil {
+			return err
+		}
+		c.protected = true
+	}
+	fences.mu.Lock()
+	c.live, c.data, c.n = true, p, len(data)
+	fences.mu.Unlock()
+	c.spot.Take() // what the last one's users may have done since
+	c.spot.Say(&trap.Report{
+		Base: uintptr(p), Size: uintptr(len(data)), Region: `"fence"`,
+		Before: Underflow.String(), Inside: Protected.String(), Beyond: Overflow.String(),
+	})
+	return nil
+}
+
+// commit makes n bytes usable where they are to be.
+func (c *cell) commit(n int, how placement) error {
+	if c.hi > 0 {
+		return nil // the cell was used before, and stays committed
+	}
+	lo, hi := 0, c.room
+	if c.class > pooledPages {
+		if n = int(alignUp(uintptr(n), uintptr(PageSize()))); how == atStart {
+			hi = n
+		} else {
+			lo = c.room - n
+		}
+	}
+	if err := c.region.Commit(c.off+lo, hi-lo); err != nil {
+		return err
+	}
+	c.lo, c.hi = lo, hi
+	return nil
+}
+
+// empty makes the cell ready for another fence.
+func (c *cell) empty() error {
+	c.spot.Say(nil)
+	if c.protected {
+		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, ReadWrite); err != nil {
+			return err
+		}
+		c.protected = false
+	}
+	if c.class > pooledPages {
+		if err := c.region.Decommit(c.off+c.lo, c.hi-c.lo); err != nil {
+			return err
+		}
+		c.lo, c.hi = 0, 0
+	}
+	return nil
+}
+
+// canary is what lies in a room beside the data. It is always the same, so that what a fuzzer's
+// target reads there is, too.
+var canary = func() (pattern [4096]byte) {
+	for i := range pattern {
+		pattern[i] = byte(i*151) ^ byte(i>>8) ^ 0xA5
+	}
+	return pattern
+}()
+
+func paint(b []byte) {
+	for len(b) > 0 {
+		b = b[copy(b, canary[:]):]
+	}
+}
+
+// changed returns the first and the last byte that are not as paint left them; first is -1 if all
+// are.
+func changed(b []byte) (first, last int) {
+	first = -1
+	for off := 0; off < len(b); off += len(canary) {
+		part := b[off:min(off+len(canary), len(b))]
+		if bytes.Equal(part, canary[:len(part)]) {
+			continue
+		}
+		for i, x := range part {
+			if x != canary[i] {
+				if last = off + i; first < 0 {
+					first = last
+				}
+			}
+		}
+	}
+	return first, last
+}
+
+// overwritten returns the offsets from the data of the canary bytes nearest to it, on either side,
+// that somebody wrote to.
+func (c *cell) overwritten() (offsets []int) {
+	at := int(uintptr(c.data)-uintptr(c.region.Base())) - c.off
+	if first, last := changed(c.bytes(c.lo, min(at, c.hi))); first >= 0 {
+		offsets = append(offsets, c.lo+last-at)
+	}
+	if from := min(at+c.n, c.hi); from < c.hi {
+		if first, _ := changed(c.bytes(from, c.hi)); first >= 0 {
+			offsets = append(offsets, from+first-at)
+		}
+	}
+	return offsets
+}
