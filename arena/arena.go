@@ -153,7 +153,6 @@ type Arena struct {
 	peak      uintptr // the most that top was since the last reset, but for what top says now
 	high      uintptr // the most that top was before the last reset
 	recent    uintptr // what recent rounds used, decaying: see trim
-	told      uintptr // what the region was told last; 0 for nothing
 
 	state   state
 	reset   bool // Reset, Rewind or Close is running callbacks
@@ -175,17 +174,31 @@ const (
 )
 
 // Open reserves an arena. The error wraps guard.ErrNoMemory where addresses are refused.
-func Open(c Config) (*Arena, error) { return openArena(c, defaultReserve) }
+func Open(c Config) (*Arena, error) { return openArena(c, defaultReserve, nil) }
 
-func openArena(c Config, reserve int) (*Arena, error) {
-	region, c, err := mapRegion(c, reserve)
+// openArena opens an arena of something that has a region already or, nil, for itself.
+func openArena(c Config, reserve int, of *guard.Region) (*Arena, error) {
+	region, c, err := mapRegion(c, reserve, of)
 	if err != nil {
 		return nil, err
 	}
-	return &Arena{
+	a := &Arena{
 		base: region.Base(), top: first, ready: first, dirty: first, peak: first, high: first,
 		ceiling: ceiling(region, c), state: open, region: region, config: c,
-	}, nil
+	}
+	region.CountLive(a.count)
+	return a, nil
+}
+
+// count is for the registry: an arena of a pool is an object itself. It reads what the arena's
+// goroutine writes meanwhile, and the race detector is not told.
+//
+//go:norace
+func (a *Arena) count() (objects int, bytes int64, ok bool) {
+	if a.pool != nil && a.state == open {
+		objects = 1
+	}
+	return objects, int64(a.top - first), true
 }
 
 // ceiling is the most that may be handed out, as an offset.
@@ -194,7 +207,7 @@ func ceiling(region *guard.Region, c Config) uintptr {
 }
 
 // mapRegion checks a Config, fills in its defaults and reserves the addresses.
-func mapRegion(c Config, reserve int) (*guard.Region, Config, error) {
+func mapRegion(c Config, reserve int, of *guard.Region) (*guard.Region, Config, error) {
 	if c.Name == "" {
 		c.Name = "arena"
 	}
@@ -218,7 +231,7 @@ func mapRegion(c Config, reserve int) (*guard.Region, Config, error) {
 	c.Reserve = int(alignUp(uintptr(c.Reserve), maxAlign))
 	region, err := guard.Map(guard.Config{
 		Name: c.Name, Size: c.Reserve, MinSize: min(int(alignUp(uintptr(least), maxAlign)), c.Reserve),
-		HugePages: c.HugePages, Prefault: c.Prefault,
+		HugePages: c.HugePages, Prefault: c.Prefault, PartOf: of,
 	})
 	if err != nil {
 		return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)

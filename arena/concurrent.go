@@ -61,7 +61,7 @@ func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.chunk/
 // OpenConcurrent reserves an arena for many goroutines. Config.Retain is not used: Reset keeps
 // what is committed.
 func OpenConcurrent(c Config) (*Concurrent, error) {
-	region, c, err := mapRegion(c, defaultReserve)
+	region, c, err := mapRegion(c, defaultReserve, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,13 @@ func OpenConcurrent(c Config) (*Concurrent, error) {
 		chunk:   min(chunkSize, max(4096, uintptr(c.Limit)/64)),
 	}
 	k.next.Store(first)
+	region.CountLive(k.count)
 	return k, nil
+}
+
+// count is for the registry.
+func (k *Concurrent) count() (objects int, bytes int64, ok bool) {
+	return 0, int64(k.next.Load() - first), true
 }
 
 // NewIn returns a zeroed T, as New does, from any goroutine.
@@ -209,7 +215,6 @@ func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err er
 			continue
 		}
 		if err = k.ready(off, end); err == nil {
-			k.region.SetLive(int64(end - first))
 			return off, end, nil
 		}
 		// Addresses go back if nobody took more; else they are lost until Reset.
@@ -261,7 +266,6 @@ func (k *Concurrent) restart() {
 		k.chunks[i].top, k.chunks[i].limit = 0, 0
 	}
 	k.next.Store(first)
-	k.region.SetLive(0)
 }
 
 // Close gives everything back. A second Close is an error that wraps

@@ -123,9 +123,6 @@ func (a *Arena) reach(end uintptr) error {
 	if err := a.commit(end); err != nil {
 		return err
 	}
-	if end > a.told+tellStep {
-		a.tell(end)
-	}
 	from := max(a.ready, a.top)
 	if from < a.dirty {
 		step := uintptr(clearStep)
@@ -168,18 +165,7 @@ func (a *Arena) commit(end uintptr) error {
 		return fmt.Errorf("arena: %w", err)
 	}
 	a.committed = to
-	a.tell(end)
 	return nil
-}
-
-// tellStep is how far what the registry says of an arena may be behind. Telling it is an atomic
-// store, which waits for all stores before it: done each time that memory is cleared ahead, it
-// makes New a third slower.
-const tellStep = 1 << 20
-
-func (a *Arena) tell(top uintptr) {
-	a.region.SetLive(int64(top - first))
-	a.told = top
 }
 
 // commitStep grows with the arena: small arenas are charged little that they do not use, and

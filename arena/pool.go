@@ -20,6 +20,7 @@ import (
 type Pool struct {
 	places []place
 	config Config
+	first  *guard.Region // closed or not: the others are part of it
 
 	mu     sync.Mutex
 	idle   []*Arena
@@ -37,12 +38,12 @@ type place struct {
 // which proves c. c.Reserve is 1 GiB by default here, for many arenas must fit into the address
 // space. The error is about c.
 func OpenPool(c Config) (*Pool, error) {
-	trial, err := openArena(c, poolReserve)
+	trial, err := openArena(c, poolReserve, nil)
 	if err != nil {
 		return nil, err
 	}
 	c.Name = trial.config.Name
-	p := &Pool{places: make([]place, processors()), config: c}
+	p := &Pool{places: make([]place, processors()), config: c, first: trial.region}
 	p.opened, trial.pool = 1, p
 	p.Put(trial)
 	return p, nil
@@ -104,7 +105,7 @@ func (p *Pool) find() (*Arena, error) {
 	if a != nil {
 		return a, nil
 	}
-	a, err := openArena(p.config, poolReserve)
+	a, err := openArena(p.config, poolReserve, p.first)
 	if err != nil {
 		p.mu.Lock()
 		p.opened--

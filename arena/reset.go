@@ -24,10 +24,6 @@ func (a *Arena) restart() {
 	a.epoch++
 	a.rewinds.since, a.rewinds.n = a.epoch, 0
 	a.trim(used)
-	if a.told != 0 { // an atomic store that a pool of small arenas need not make each time
-		a.region.SetLive(0)
-		a.told = 0
-	}
 }
 
 // eager is the most that is cleared when it is freed rather than when it is handed out
@@ -44,7 +40,6 @@ func (a *Arena) free(to uintptr) {
 	} else {
 		a.dirty = max(a.dirty, from)
 		a.setReady(to)
-		a.tell(to)
 	}
 	if invariant.Enabled {
 		a.check()

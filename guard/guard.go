@@ -27,7 +27,8 @@
 //     holds more than its limit (SetQuarantine).
 //
 // A region that becomes unreachable without Close is reported (OnLeak), with
-// where it was opened, and stays mapped: nothing depends on finalizers.
+// where it was opened, and stays mapped: nothing depends on finalizers. CheckLeaks
+// lets a test fail that leaves one open.
 //
 // # Faults
 //

@@ -28,6 +28,12 @@ type Config struct {
 
 	// Prefault makes Commit bring the memory into RAM at once.
 	Prefault bool
+
+	// PartOf is a region that was mapped before for the same thing, a heap say, and may be closed by
+	// now: CheckLeaks tells of both as one, opened where that was.
+	PartOf *Region
+
+	forever bool // kept for the life of the process on purpose: CheckLeaks leaves it out
 }
 
 // Region is a reservation of addresses between two guards. Its methods may be called by any number
@@ -39,7 +45,8 @@ type Region struct {
 	size     int
 	reserved int64
 	prefault bool
-	readable uintptr // see KeepReadable
+	readable uintptr  // see KeepReadable
+	count    *counter // what rec.count points to
 	cleanup  runtime.Cleanup
 }
 
@@ -118,6 +125,12 @@ func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 func (rec *record) open(c Config) *Region {
 	rec.name = c.Name
 	rec.stack = callers(2)
+	rec.forever = c.forever
+	if c.PartOf != nil {
+		rec.owner = c.PartOf.rec.owner
+	} else {
+		rec.owner = &owner{name: rec.name, stack: rec.stack, number: owners.Add(1)}
+	}
 	setName(rec, "offheap: "+c.Name)
 	if c.HugePages {
 		// A hint: a kernel without huge pages serves small ones.
@@ -202,10 +215,6 @@ func (r *Region) FirstResident(off, n int) (first int, err error) {
 	return off + first, err
 }
 
-// SetLive is for allocators built on the region: it says how many bytes they
-// have handed out, for Regions and Usage.
-func (r *Region) SetLive(n int64) { r.rec.live.Store(n) }
-
 // KeepReadable makes the first n bytes of the region, which must be whole OS pages, readable after
 // Close, too: they read zero for as long as the addresses are in quarantine. That is for allocators
 // which keep there what their users' handles point to, so that they can tell misuse after Close.
@@ -237,7 +246,7 @@ func (r *Region) Close() error {
 	used := rec.used
 	rec.committed, rec.guards, rec.files = nil, guards{}, nil
 	n := rec.charge.Swap(0)
-	rec.live.Store(0)
+	rec.told = use{}
 	rec.mu.Unlock()
 
 	r.cleanup.Stop()

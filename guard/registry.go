@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+	"weak"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -18,16 +19,17 @@ import (
 // are released. The user's Region points to it and not the other way round, so
 // that a Region nobody can reach any more is noticed.
 type record struct {
-	name   string
-	stack  []uintptr      // of Map's caller
-	start  unsafe.Pointer // of the reservation
-	size   uintptr        // of the reservation, or what is left of it in quarantine
-	base   unsafe.Pointer // of the data
-	data   uintptr        // bytes of data
-	light  bool           // guards inside are markers
-	charge atomic.Int64   // bytes committed
-	live   atomic.Int64   // bytes in use, as the owner said last
-	leaked atomic.Bool
+	name    string
+	stack   []uintptr // of Map's caller
+	owner   *owner
+	forever bool           // see Config
+	start   unsafe.Pointer // of the reservation
+	size    uintptr        // of the reservation, or what is left of it in quarantine
+	base    unsafe.Pointer // of the data
+	data    uintptr        // bytes of data
+	light   bool           // guards inside are markers
+	charge  atomic.Int64   // bytes committed
+	leaked  atomic.Bool
 
 	explain atomic.Pointer[func(*Fault)] // see Explain
 
@@ -39,6 +41,8 @@ type record struct {
 	locked    spans     // what is locked into RAM
 	files     spans     // what of committed MapFile mapped
 	seams     []uintptr // where moved mappings end, see Move
+	count     weak.Pointer[counter]
+	told      use // by count, last
 }
 
 type state uint8
@@ -213,13 +217,14 @@ type Info struct {
 	Reserved  int64 // addresses claimed, guards included
 	Committed int64 // charged to the budget
 	Resident  int64 // in RAM; -1 where the system does not tell
-	Live      int64 // handed out by the owner, as it said last: arenas do for each 1 MiB, and when they are reset
+	Live      int64 // handed out by the owner, all its regions together; as it told last if it is unreachable
 	Leaked    bool  // unreachable and not closed
 	Opened    string
 }
 
 // Regions iterates over what is mapped now, in order of address. Closed regions in
-// quarantine are not among them. Each step takes the time to count resident pages.
+// quarantine are not among them. Each step takes the time to count resident pages, and for its owner
+// to count what is live: some nanoseconds for each stack of a pool.
 func Regions() iter.Seq[Info] {
 	return func(yield func(Info) bool) {
 		registry.mu.RLock()
@@ -234,6 +239,7 @@ func Regions() iter.Seq[Info] {
 }
 
 func (r *record) info() (Info, bool) {
+	live := r.use().bytes
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state != open {
@@ -245,7 +251,7 @@ func (r *record) info() (Info, bool) {
 	}
 	return Info{
 		Name: r.name, Kind: "private", Base: uintptr(r.base), Size: int(r.data),
-		Reserved: int64(r.size), Committed: r.charge.Load(), Resident: resident, Live: r.live.Load(),
+		Reserved: int64(r.size), Committed: r.charge.Load(), Resident: resident, Live: live,
 		Leaked: r.leaked.Load(), Opened: trace(r.stack),
 	}, true
 }
@@ -256,7 +262,7 @@ type Totals struct {
 	Reserved    int64 // addresses of open regions, guards included
 	Committed   int64 // charged to the budget
 	Resident    int64 // in RAM; -1 where the system does not tell
-	Live        int64 // handed out by the owners, as they said last
+	Live        int64 // handed out by the owners
 	Quarantined int64 // addresses of closed regions that are still reserved
 }
 

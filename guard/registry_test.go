@@ -29,7 +29,7 @@ func TestRegions(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Bytes()[0] = 1
-	r.SetLive(100)
+	r.CountLive(func() (int, int64, bool) { return 3, 100, true })
 	in, ok := find("listed")
 	if !ok {
 		t.Fatal("not listed")

@@ -1,11 +1,11 @@
 package guard
 
-// TB is what Fence and the others need of a testing.TB. So programs that import the package do not
-// link package testing.
+// TB is what the package uses of testing.TB, which fits: so package testing is not linked into
+// programs.
 type TB interface {
 	Helper()
-	Name() string
 	Cleanup(func())
+	Name() string
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 	FailNow()

@@ -76,7 +76,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if h.hard != nil {
 		room = h.hard.roomFor(size, align)
 	}
-	r, err := guard.Map(guard.Config{Name: h.largeName(), Size: room})
+	r, err := guard.Map(guard.Config{Name: h.largeName(), Size: room, PartOf: h.region})
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) 
 	if want <= r.Size() {
 		return r, h.commitLarge(r, had, want)
 	}
-	to, err := guard.Map(guard.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want})
+	to, err := guard.Map(guard.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want, PartOf: r})
 	if err != nil {
 		return r, err
 	}

@@ -58,7 +58,7 @@ const (
 
 const mostStates = 1 << 31 // so that an item has a bit to spare
 
-func openMeta(name string, units int, hardened bool) (m *meta, err error) {
+func openMeta(of *guard.Region, units int, hardened bool) (m *meta, err error) {
 	page := guard.PageSize()
 	entries := alignUp(units*int(unsafe.Sizeof(entry{})), page)
 	records := alignUp(units*int(unsafe.Sizeof(record{})), page)
@@ -67,7 +67,7 @@ func openMeta(name string, units int, hardened bool) (m *meta, err error) {
 	if hardened {
 		sizes = states * 4
 	}
-	region, err := guard.Map(guard.Config{Name: name + ": metadata", Size: entries + records + states + sizes})
+	region, err := guard.Map(guard.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of})
 	if err != nil {
 		return nil, err
 	}

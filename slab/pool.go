@@ -64,7 +64,7 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, class: class, magic: k.magic}
 	places := h.config.Reserve/int(k.size) + 1
-	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4})
+	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4, PartOf: h.region})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}

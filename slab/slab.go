@@ -197,7 +197,7 @@ func openHeap(c Config) (*Heap, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := openMeta(c.Name, c.Reserve/unit, c.Hardened)
+	m, err := openMeta(region, c.Reserve/unit, c.Hardened)
 	if err != nil {
 		return nil, errors.Join(err, region.Close())
 	}
@@ -209,6 +209,7 @@ func openHeap(c Config) (*Heap, error) {
 	if c.Hardened {
 		h.hard = openHardened(m)
 	}
+	region.CountLive(h.count)
 	return h, nil
 }
 

@@ -92,6 +92,7 @@ func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
 	}
 	p.fronts.Store(newFronts())
 	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(Stack{}.block), stackSize)
+	region.CountLive(p.count)
 	return p, nil
 }
 

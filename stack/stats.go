@@ -39,12 +39,9 @@ func (p *Pool) Stats() Stats {
 		return s
 	}
 	s.Stacks = int(p.fresh.Load() / stackSize)
+	s.InUse, s.Live = p.countUsed()
 	for i := range uintptr(s.Stacks) {
 		x := p.stack(i)
-		if atomic.LoadUint32(&x.state) == used {
-			s.InUse++
-			s.Live += int64(p.end(x) - atomic.LoadUintptr(&x.top))
-		}
 		deep := x.highWater()
 		s.HighWater = max(s.HighWater, deep)
 		column := bits.Len(uint(max(deep, leastDepth)-1)) - bits.Len(leastDepth-1)
@@ -61,6 +58,28 @@ func (p *Pool) Stats() Stats {
 	s.Committed = p.region.Committed()
 	s.Reserved = p.region.Reserved()
 	return s
+}
+
+// countUsed counts the stacks that were not put yet, and the bytes on them. p.mu is held.
+func (p *Pool) countUsed() (stacks int, bytes int64) {
+	for i := range p.fresh.Load() / stackSize {
+		s := p.stack(i)
+		if atomic.LoadUint32(&s.state) == used {
+			stacks++
+			bytes += int64(p.end(s) - atomic.LoadUintptr(&s.top))
+		}
+	}
+	return stacks, bytes
+}
+
+// count is for the registry, which must not wait for p.mu: memory is committed under it.
+func (p *Pool) count() (stacks int, bytes int64, ok bool) {
+	if !p.mu.TryLock() {
+		return 0, 0, false
+	}
+	defer p.mu.Unlock()
+	stacks, bytes = p.countUsed()
+	return stacks, bytes, true
 }
 
 // highWater is the most that any stack ever held. p.mu is held.
