@@ -61,6 +61,9 @@ func here() int {
 	return line
 }
 
+// reserve is little, because emulators take long for much.
+const reserve = 16 << 20
+
 // TestLeftOpen forgets to close everything that can be opened.
 func TestLeftOpen(t *testing.T) {
 	for _, c := range []struct {
@@ -69,13 +72,13 @@ func TestLeftOpen(t *testing.T) {
 		open          func() io.Closer
 	}{
 		{"guard.Map", `"region"`, here(), func() io.Closer { return must(guard.Map(guard.Config{Size: 1})) }},
-		{"arena.Open", `"arena"`, here(), func() io.Closer { return must(arena.Open(arena.Config{})) }},
-		{"arena.OpenConcurrent", `"arena"`, here(), func() io.Closer { return must(arena.OpenConcurrent(arena.Config{})) }},
-		{"arena.OpenPool", `"arena"`, here(), func() io.Closer { return must(arena.OpenPool(arena.Config{})) }},
-		{"slab.Open", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{})) }},
-		{"slab.Open, hardened", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Hardened: true})) }},
-		{"slab.OpenPool", `"pool", "pool: generations", "pool: metadata"`, here(), func() io.Closer { return must(slab.OpenPool[int](slab.Config{})) }},
-		{"stack.Open", `"stacks"`, here(), func() io.Closer { return must(stack.Open(stack.Config{})) }},
+		{"arena.Open", `"arena"`, here(), func() io.Closer { return must(arena.Open(arena.Config{Reserve: reserve})) }},
+		{"arena.OpenConcurrent", `"arena"`, here(), func() io.Closer { return must(arena.OpenConcurrent(arena.Config{Reserve: reserve})) }},
+		{"arena.OpenPool", `"arena"`, here(), func() io.Closer { return must(arena.OpenPool(arena.Config{Reserve: reserve})) }},
+		{"slab.Open", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve})) }},
+		{"slab.Open, hardened", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve, Hardened: true})) }},
+		{"slab.OpenPool", `"pool", "pool: generations", "pool: metadata"`, here(), func() io.Closer { return must(slab.OpenPool[int](slab.Config{Reserve: reserve})) }},
+		{"stack.Open", `"stacks"`, here(), func() io.Closer { return must(stack.Open(stack.Config{Max: 100})) }},
 		{"stack.LoadCode", `"code"`, here(), func() io.Closer { return must(stack.LoadCode(make([]byte, 8))) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -105,19 +108,19 @@ func TestLeftAllocated(t *testing.T) {
 		})
 	}
 	type pair [2]int64
-	heap, heapLine := must(slab.Open(slab.Config{})), here()
+	heap, heapLine := must(slab.Open(slab.Config{Reserve: reserve})), here()
 	closeLater(heap)
-	hard, hardLine := must(slab.Open(slab.Config{Name: "hard", Hardened: true})), here()
+	hard, hardLine := must(slab.Open(slab.Config{Reserve: reserve, Name: "hard", Hardened: true})), here()
 	closeLater(hard)
-	pool, poolLine := must(slab.OpenPool[pair](slab.Config{})), here()
+	pool, poolLine := must(slab.OpenPool[pair](slab.Config{Reserve: reserve})), here()
 	closeLater(pool)
-	stacks, stacksLine := must(stack.Open(stack.Config{})), here()
+	stacks, stacksLine := must(stack.Open(stack.Config{Max: 100})), here()
 	closeLater(stacks)
-	a, arenaLine := must(arena.Open(arena.Config{})), here()
+	a, arenaLine := must(arena.Open(arena.Config{Reserve: reserve})), here()
 	closeLater(a)
-	shared, sharedLine := must(arena.OpenConcurrent(arena.Config{Name: "shared"})), here()
+	shared, sharedLine := must(arena.OpenConcurrent(arena.Config{Reserve: reserve, Name: "shared"})), here()
 	closeLater(shared)
-	arenas, arenasLine := must(arena.OpenPool(arena.Config{Name: "request"})), here()
+	arenas, arenasLine := must(arena.OpenPool(arena.Config{Reserve: reserve, Name: "request"})), here()
 	closeLater(arenas)
 
 	local := heap.Local()
@@ -176,9 +179,9 @@ func TestLeftAllocated(t *testing.T) {
 // TestLiveWhileLocksAreHeld asks for the figures when memory is committed, which heaps and pools do
 // with locks held.
 func TestLiveWhileLocksAreHeld(t *testing.T) {
-	heap := must(slab.Open(slab.Config{}))
+	heap := must(slab.Open(slab.Config{Reserve: reserve}))
 	defer heap.Close()
-	stacks := must(stack.Open(stack.Config{}))
+	stacks := must(stack.Open(stack.Config{Max: 100}))
 	defer stacks.Close()
 	asked := 0
 	defer guard.SetBudget(guard.Budget{})
