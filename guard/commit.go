@@ -53,7 +53,8 @@ func noMemory(err error) error {
 
 // Commit makes [off, off+n) usable: readable, writable, zeroed, charged to the budget. What
 // is committed already stays as it is, and is charged once. The error wraps
-// ErrNoMemory where the budget or the kernel refuses; then nothing has changed.
+// ErrNoMemory where the budget or the kernel refuses; then nothing has changed. Nothing of what is
+// not committed may be guarded in a Secret region.
 func (r *Region) Commit(off, n int) error {
 	lo, hi, err := r.span("commit", off, n)
 	if err != nil {
@@ -108,6 +109,9 @@ func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	gaps := rec.committed.outside(lo, hi)
 	for i, gap := range gaps {
 		err := rec.protect(gap.off, gap.end, vm.ReadWrite)
+		if err == nil {
+			err = rec.lockSecret(gap.off, gap.end)
+		}
 		if err == nil && prefault {
 			err = rec.populate(gap.off, gap.end)
 		}
@@ -167,6 +171,9 @@ func populate(p unsafe.Pointer, n uintptr) error {
 
 // hide makes [lo, hi) inaccessible and gives its memory back.
 func (rec *record) hide(lo, hi uintptr) error {
+	if err := rec.wipe(lo, hi); err != nil {
+		return err
+	}
 	p, n := unsafe.Add(rec.base, lo), hi-lo
 	if err := vm.Protect(p, n, vm.None); err != nil {
 		return err
@@ -193,6 +200,7 @@ func (r *Region) Decommit(off, n int) error {
 			if err := rec.hide(s.off, s.end); err != nil {
 				// As it was before, but for contents that may be gone already.
 				_ = rec.protect(s.off, s.end, s.prot)
+				rec.lockAgain(s.off, s.end)
 				return err
 			}
 			rec.committed = rec.committed.remove(s.off, s.end)
@@ -207,12 +215,15 @@ func (r *Region) Decommit(off, n int) error {
 
 // Discard gives the memory of [off, off+n) back without decommitting it: all of it must be
 // committed and readable and writable, stays so, stays charged, and reads zero. It is one system
-// call and splits no mapping, whatever the range. Guards inside stay.
+// call and splits no mapping, whatever the range. Guards inside stay. What is secret is overwritten
+// and stays in RAM.
 func (r *Region) Discard(off, n int) error {
 	return r.change("discard", off, n, func(rec *record, lo, hi uintptr) error {
 		switch parts := rec.committed.inside(lo, hi); {
 		case len(parts) != 1 || parts[0] != span{lo, hi, vm.ReadWrite}:
 			return errors.New("not all of it is committed, readable and writable")
+		case rec.secret:
+			return rec.wipe(lo, hi)
 		case rec.locked.bytes(lo, hi) > 0:
 			return errLocked
 		case rec.files.bytes(lo, hi) > 0: // they would show the file again

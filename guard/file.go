@@ -20,7 +20,7 @@ import (
 // rest of the last OS page reads zero.
 //
 // Protect, Lock, Decommit and Close work as on other memory: the file is let go by Decommit, and
-// Commit brings zeroes. Guard and Move refuse it. Resident counts what of the file is in RAM,
+// Commit brings zeroes. Guard and Move refuse it, and Secret regions take no files. Resident counts what of the file is in RAM,
 // whoever brought it in. Hints for the region hold no longer for [off, off+n).
 //
 // The error wraps ErrNoMemory where the budget or the kernel refuses; after an error nothing has
@@ -48,6 +48,9 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
 		return r.errorf("map file", err)
 	}
 	err = r.change("map file", off, n, func(rec *record, lo, hi uintptr) error {
+		if rec.secret {
+			return errSecret
+		}
 		if rec.committed.bytes(lo, hi) > 0 || rec.guards.bytes(lo, hi) > 0 {
 			return errors.New("part of it is committed or guarded")
 		}

@@ -59,6 +59,17 @@
 // 32,000 fit into a process. The environment variable OFFHEAP_GUARDS=mprotect
 // forces that for tests.
 //
+// # Secrets
+//
+// Config.Secret keeps what lies in the region from reaching a disk, and from lying about afterwards:
+// it is locked into RAM, left out of core dumps, and overwritten on every way out (Decommit,
+// Discard, Guard, Close). That is for the bytes in the region and for nothing else: a string made of
+// them, a slice that was appended to, the registers and the stack of a function that works on them
+// are Go's, which copies them as it likes, never wipes them and dumps them. So compute in place, and
+// Close. A process that ends without Close leaves the wiping to the kernel, which does it before it
+// gives the memory to somebody else. Whoever may read the process's memory (a debugger, root) reads
+// secrets too, and a machine that hibernates writes them down.
+//
 // # What it does not do
 //
 // It does not keep Go pointers alive: the collector never looks into a region. It does not check
@@ -111,5 +122,6 @@ func PageSize() int { return vm.Probe().PageSize }
 var lightGuards = vm.Probe().LightGuards && os.Getenv("OFFHEAP_GUARDS") != "mprotect"
 
 // LightGuards is true where guards inside a region are kernel markers, any number in one mapping,
-// and false where each is a PROT_NONE page, of which some 32,000 fit into a process.
+// and false where each is a PROT_NONE page, of which some 32,000 fit into a process. In Secret
+// regions they are such pages everywhere.
 func LightGuards() bool { return lightGuards }

@@ -122,7 +122,7 @@ var (
 
 func (rec *record) guardable(lo, hi uintptr) error {
 	switch {
-	case rec.locked.bytes(lo, hi) > 0:
+	case rec.locked.bytes(lo, hi) > 0 && !rec.secret:
 		return errLocked
 	case rec.files.bytes(lo, hi) > 0:
 		return errFile
@@ -162,8 +162,12 @@ func (rec *record) guard(lo, hi uintptr) error {
 		}
 		return err
 	}
+	hide := rec.hide
+	if rec.secret {
+		hide = rec.hideSecret
+	}
 	for _, s := range rec.committed.inside(lo, hi) { // the rest is inaccessible already
-		if err := rec.hide(s.off, s.end); err != nil {
+		if err := hide(s.off, s.end); err != nil {
 			_ = rec.restore(lo, hi)
 			return err
 		}

@@ -44,14 +44,14 @@ type holding struct {
 	use     use
 }
 
-// openNow is what is open, by owner. What the package keeps for the life of the process is not there.
+// openNow is what is open, by owner. What is kept as long as the program is not there.
 func openNow() map[*owner]*holding {
 	registry.mu.RLock()
 	records := slices.Clone(registry.records)
 	registry.mu.RUnlock()
 	all := map[*owner]*holding{}
 	for _, r := range records {
-		if r.forever || !r.isOpen() {
+		if r.explain.Load() != nil || !r.isOpen() {
 			continue
 		}
 		h := all[r.owner]

@@ -13,7 +13,7 @@ import (
 // has no room left behind it: 1 GiB moves in well under a millisecond.
 //
 // All of it must be committed, readable and writable, and neither guarded nor locked nor mapped from
-// a file; in the other region none of it may be committed or guarded. Afterwards it is committed
+// a file, and no region Secret; in the other region none of it may be committed or guarded. Afterwards it is committed
 // there, and here no more; the budget sees no difference. After an error nothing has changed. Nobody
 // may use the memory meanwhile.
 func (r *Region) Move(to *Region, n int) error {
@@ -40,6 +40,8 @@ func (rec *record) move(to *record, n uintptr) error {
 		return errors.New("not all of it is committed, readable and writable")
 	}
 	switch {
+	case rec.secret || to.secret:
+		return errSecret
 	case rec.guards.bytes(0, n) > 0 || rec.locked.bytes(0, n) > 0:
 		return errors.New("part of it is guarded or locked into RAM")
 	case rec.files.bytes(0, n) > 0:

@@ -42,8 +42,9 @@ func (rec *record) restore(lo, hi uintptr) error {
 
 // Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). Its contents
 // are lost, in part also if there is an error; its charge stays. Guarding what is guarded changes
-// nothing. What is mapped from a file or locked cannot be guarded. Where guards are PROT_NONE pages
-// the error wraps ErrNoMemory when the process has no mapping left.
+// nothing. What is mapped from a file or locked cannot be guarded, but what is secret can: it is
+// overwritten, and stays locked. Where guards are PROT_NONE pages, as they always are in Secret
+// regions, the error wraps ErrNoMemory when the process has no mapping left.
 func (r *Region) Guard(off, n int) error {
 	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
 		if err := rec.guardable(lo, hi); err != nil {
@@ -91,7 +92,8 @@ func (r *Region) Unguard(off, n int) error {
 }
 
 // Lock keeps [off, off+n), all of which must be committed, in RAM until Unlock, Decommit or Close.
-// RLIMIT_MEMLOCK bounds what a process may lock. Locked memory cannot be guarded.
+// RLIMIT_MEMLOCK bounds what a process may lock: the error wraps ErrNoMemory where it refuses.
+// Locked memory cannot be guarded.
 func (r *Region) Lock(off, n int) error {
 	return r.change("lock", off, n, func(rec *record, lo, hi uintptr) error {
 		if !rec.committed.covers(lo, hi) {
@@ -105,18 +107,25 @@ func (r *Region) Lock(off, n int) error {
 				return errors.New("part of it is protected from every access")
 			}
 		}
-		err := vm.Lock(unsafe.Add(rec.base, lo), hi-lo)
-		rec.locked = rec.locked.set(lo, hi, vm.None) // after an error too: the kernel may have done some of it
-		if vm.IsOutOfMemory(err) {
-			return fmt.Errorf("%v: RLIMIT_MEMLOCK is %d: %w", err, vm.Probe().LockedMemory, ErrNoMemory)
-		}
-		return err
+		return rec.lock(lo, hi)
 	})
 }
 
-// Unlock lets the kernel move [off, off+n) out of RAM again.
+func (rec *record) lock(lo, hi uintptr) error {
+	err := vm.Lock(unsafe.Add(rec.base, lo), hi-lo)
+	rec.locked = rec.locked.set(lo, hi, vm.None) // after an error too: the kernel may have done some of it
+	if vm.IsLockRefused(err) {
+		return fmt.Errorf("lock into RAM: %v: RLIMIT_MEMLOCK is %d: %w", err, vm.Probe().LockedMemory, ErrNoMemory)
+	}
+	return err
+}
+
+// Unlock lets the kernel move [off, off+n) out of RAM again. Secret regions refuse it.
 func (r *Region) Unlock(off, n int) error {
 	return r.change("unlock", off, n, func(rec *record, lo, hi uintptr) error {
+		if rec.secret {
+			return errSecret
+		}
 		if err := vm.Unlock(unsafe.Add(rec.base, lo), hi-lo); err != nil {
 			return err
 		}

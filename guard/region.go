@@ -33,7 +33,15 @@ type Config struct {
 	// now: CheckLeaks tells of both as one, opened where that was.
 	PartOf *Region
 
-	forever bool // kept for the life of the process on purpose: CheckLeaks leaves it out
+	// Secret is for keys and the like: what is committed is locked into RAM, left out of core dumps,
+	// and overwritten with zeroes before it is given back or guarded. The package comment says what
+	// that does not cover. Where the system cannot leave memory out of core dumps (outside Linux) the
+	// error of Map wraps errors.ErrUnsupported.
+	Secret bool
+
+	// MaySwap lets a Secret region go on without the lock where RLIMIT_MEMLOCK refuses it. Without
+	// it Commit fails then.
+	MaySwap bool
 }
 
 // Region is a reservation of addresses between two guards. Its methods may be called by any number
@@ -72,12 +80,18 @@ func Map(c Config) (*Region, error) {
 		return nil, fmt.Errorf("guard: map %q: size %d must be positive", c.Name, c.Size)
 	case c.MinSize < 0 || c.MinSize > c.Size:
 		return nil, fmt.Errorf("guard: map %q: MinSize %d must be between 0 and Size %d", c.Name, c.MinSize, c.Size)
+	case c.MaySwap && !c.Secret:
+		return nil, fmt.Errorf("guard: map %q: MaySwap is for Secret regions", c.Name)
 	case c.Size > maxSize:
 		return nil, fmt.Errorf("guard: map %q: %d bytes are more than addresses can hold: %w", c.Name, c.Size, ErrNoMemory)
 	}
 	for size := c.Size; ; size /= 2 {
 		rec, err := reserve(size)
 		if err == nil {
+			if err := rec.keepSecret(c); err != nil {
+				release([]*record{rec})
+				return nil, fmt.Errorf("guard: map %q: leave it out of core dumps: %w", c.Name, err)
+			}
 			return rec.open(c), nil
 		}
 		if size/2 < c.MinSize {
@@ -125,7 +139,6 @@ func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 func (rec *record) open(c Config) *Region {
 	rec.name = c.Name
 	rec.stack = callers(2)
-	rec.forever = c.forever
 	if c.PartOf != nil {
 		rec.owner = c.PartOf.rec.owner
 	} else {
@@ -226,8 +239,8 @@ func (r *Region) KeepReadable(n int) error {
 }
 
 // Close takes the memory back and puts the addresses into quarantine. A second
-// Close is an error that wraps ErrClosed. After any other error the region is open as it was, and
-// Close may be called again. Should the kernel refuse to take the memory out of the mapping, the
+// Close is an error that wraps ErrClosed. After any other error the region is open as it was, but
+// for secrets that may be gone already, and Close may be called again. Should the kernel refuse to take the memory out of the mapping, the
 // mapping goes as a whole, and its addresses are not quarantined.
 func (r *Region) Close() error {
 	rec := r.rec
@@ -236,8 +249,13 @@ func (r *Region) Close() error {
 		rec.mu.Unlock()
 		return r.errorf("close", ErrClosed)
 	}
-	// Inaccessible first: this is the call that can fail, and nothing is lost if it does.
-	if err := vm.Protect(rec.base, rec.data, vm.None); err != nil {
+	// Inaccessible first: this is the call that can fail, and nothing but secrets is lost if it does.
+	err := rec.wipe(0, rec.data)
+	if err == nil {
+		err = vm.Protect(rec.base, rec.data, vm.None)
+	}
+	if err != nil {
+		_ = rec.restore(0, rec.data)
 		rec.mu.Unlock()
 		return r.errorf("close", err)
 	}

@@ -22,16 +22,16 @@ type record struct {
 	name    string
 	stack   []uintptr // of Map's caller
 	owner   *owner
-	forever bool           // see Config
 	start   unsafe.Pointer // of the reservation
 	size    uintptr        // of the reservation, or what is left of it in quarantine
 	base    unsafe.Pointer // of the data
 	data    uintptr        // bytes of data
 	light   bool           // guards inside are markers
+	secret  bool           // see secret.go
+	swap    bool           // what is secret may be swapped out
 	charge  atomic.Int64   // bytes committed
 	leaked  atomic.Bool
-
-	explain atomic.Pointer[func(*Fault)] // see Explain
+	explain atomic.Pointer[func(*Fault)] // nil unless it is there as long as the program: see Explain
 
 	mu        sync.Mutex
 	state     state

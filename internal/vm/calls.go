@@ -69,6 +69,10 @@ func Lock(p unsafe.Pointer, n uintptr) error {
 	return unix.Mlock(bytes(p, n))
 }
 
+// IsLockRefused tells whether err is Lock's word for a limit: what the process may lock, or has
+// left, or, with a limit of nothing, that it is not allowed to.
+func IsLockRefused(err error) bool { return IsOutOfMemory(err) || err == unix.EPERM }
+
 // Unlock undoes Lock.
 func Unlock(p unsafe.Pointer, n uintptr) error {
 	if err := failing(Munlock); err != nil {
