@@ -15,10 +15,11 @@ import (
 type scenario struct {
 	t    *testing.T
 	what string
+	lift func() // ends what makes calls fail; nil where it happens once
 	errs []error
 }
 
-// try calls f until it succeeds, at most twice: a failure happens once.
+// try calls f until it succeeds, at most twice.
 func (s *scenario) try(op string, f func() error) {
 	s.t.Helper()
 	err := f()
@@ -26,6 +27,9 @@ func (s *scenario) try(op string, f func() error) {
 		return
 	}
 	s.errs = append(s.errs, err)
+	if s.lift != nil {
+		s.lift()
+	}
 	if err := f(); err != nil {
 		s.t.Errorf("%s: %s failed again: %v", s.what, op, err)
 	}
@@ -188,13 +192,7 @@ func TestFailEveryCall(t *testing.T) {
 			stop := vm.Inject(kind, nth, vm.OutOfMemory)
 			s.run()
 			stop()
-			after := guard.Usage()
-			if after.Regions != before.Regions || after.Committed != before.Committed || after.Reserved != before.Reserved || after.Live != before.Live {
-				t.Fatalf("%s: something is left behind:\nbefore %+v\nafter  %+v", s.what, before, after)
-			}
-			if len(s.errs) > 1 {
-				t.Errorf("%s: one failure made several errors: %v", s.what, s.errs)
-			}
+			s.finish(before)
 			reported[kind] += len(s.errs)
 		}
 	}
@@ -202,6 +200,47 @@ func TestFailEveryCall(t *testing.T) {
 		if want && reported[kind] == 0 && !testing.Short() {
 			t.Errorf("no failure of %v was ever reported", kind)
 		}
+	}
+}
+
+// finish checks that one failure made one error at most, and that nothing is left behind.
+func (s *scenario) finish(before guard.Totals) {
+	s.t.Helper()
+	after := guard.Usage()
+	if after.Regions != before.Regions || after.Committed != before.Committed || after.Reserved != before.Reserved || after.Live != before.Live {
+		s.t.Fatalf("%s: something is left behind:\nbefore %+v\nafter  %+v", s.what, before, after)
+	}
+	if len(s.errs) > 1 {
+		s.t.Errorf("%s: one failure made several errors: %v", s.what, s.errs)
+	}
+}
+
+// TestBudgetEverywhere lets the budget end at every place of the scenario.
+func TestBudgetEverywhere(t *testing.T) {
+	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	lift := func() { guard.SetBudget(guard.Budget{}) }
+	defer lift()
+	refused := 0
+	for pages := 0; !t.Failed(); pages += 1 + pages/8 {
+		before := guard.Usage()
+		s := &scenario{t: t, what: fmt.Sprintf("%d OS pages", pages), lift: lift}
+		if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
+			t.Fatal(err)
+		}
+		s.run()
+		lift()
+		s.finish(before)
+		if len(s.errs) == 0 {
+			break // that was enough
+		}
+		if !errors.Is(s.errs[0], guard.ErrNoMemory) {
+			t.Errorf("%s: the error does not wrap ErrNoMemory: %v", s.what, s.errs[0])
+		}
+		refused++
+	}
+	t.Logf("refused at %d levels", refused)
+	if refused == 0 {
+		t.Error("nothing was refused")
 	}
 }
 

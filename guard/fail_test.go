@@ -2,7 +2,9 @@ package guard
 
 import (
 	"errors"
+	"fmt"
 	"runtime/debug"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -10,13 +12,15 @@ import (
 )
 
 // scenario uses every call of a region once or more and returns the errors met. After an error it
-// tries the call once more, which must succeed, since an injected failure happens once.
-func scenario(t *testing.T) (errs []error) {
+// calls lift and tries the call once more, which must succeed: an injected failure happens once, and
+// others are for lift to end.
+func scenario(t *testing.T, lift func()) (errs []error) {
 	page := PageSize()
 	try := func(what string, f func() error) {
 		t.Helper()
 		if err := f(); err != nil {
 			errs = append(errs, err)
+			lift()
 			if err := f(); err != nil {
 				t.Errorf("%s failed again: %v", what, err)
 			}
@@ -102,7 +106,7 @@ func TestFailEveryCall(t *testing.T) {
 	modes(t, func(t *testing.T) {
 		for kind := range vm.Kinds {
 			stop := vm.Inject(kind, 0, nil)
-			if errs := scenario(t); errs != nil {
+			if errs := scenario(t, func() {}); errs != nil {
 				t.Fatalf("nothing injected: %v", errs)
 			}
 			calls := stop()
@@ -110,10 +114,15 @@ func TestFailEveryCall(t *testing.T) {
 				SetQuarantine(1 << 30)
 				before, mappings := Usage(), len(registry.records)
 				stop := vm.Inject(kind, nth, vm.OutOfMemory)
-				errs := scenario(t)
+				errs := scenario(t, func() {})
 				stop()
 				if len(errs) > 1 {
 					t.Errorf("%v %d of %d: one failure gave %d errors: %v", kind, nth, calls, len(errs), errs)
+				}
+				for _, err := range errs {
+					if !errors.Is(err, ErrNoMemory) {
+						t.Errorf("%v %d of %d: the error does not wrap ErrNoMemory: %v", kind, nth, calls, err)
+					}
 				}
 				// What Close does last may fail unnoticed, because it has another way; and advice
 				// is a hint.
@@ -131,6 +140,37 @@ func TestFailEveryCall(t *testing.T) {
 				}
 			}
 			t.Logf("%-8v %2d positions", kind, calls)
+		}
+	})
+}
+
+// The budget ends at every place of the scenario: the call says so, and works as soon as there is
+// enough.
+func TestBudgetEverywhere(t *testing.T) {
+	defer SetQuarantine(SetQuarantine(1 << 30))
+	lift := func() { SetBudget(Budget{}) }
+	defer lift()
+	modes(t, func(t *testing.T) {
+		for pages := 0; !t.Failed(); pages++ {
+			before := Usage()
+			if err := SetBudget(Budget{Hard: Committed() + max(int64(pages*PageSize()), 1)}); err != nil {
+				t.Fatal(err)
+			}
+			errs := scenario(t, lift)
+			lift()
+			if len(errs) > 1 || len(errs) == 1 && !errors.Is(errs[0], ErrNoMemory) {
+				t.Errorf("%d pages: got %v, want one error that wraps ErrNoMemory", pages, errs)
+			}
+			if after := Usage(); before.Regions != after.Regions || before.Committed != after.Committed || before.Reserved != after.Reserved {
+				t.Errorf("%d pages: before %+v, after %+v", pages, before, after)
+			}
+			if len(errs) == 0 {
+				if pages == 0 {
+					t.Error("nothing was refused")
+				}
+				t.Logf("%d pages are enough", pages)
+				break
+			}
 		}
 	})
 }
@@ -161,8 +201,8 @@ func TestGuardsUpToTheMapLimit(t *testing.T) {
 	for ; placed < n && err == nil; placed++ {
 		err = r.Guard(2*placed*page, page)
 	}
-	if !errors.Is(err, ErrNoMemory) {
-		t.Fatalf("%d guards and no error: %v", placed, err)
+	if !errors.Is(err, ErrNoMemory) || !strings.Contains(err.Error(), fmt.Sprintf("vm.max_map_count is %d", limit)) {
+		t.Fatalf("%d guards, then: %v", placed, err)
 	}
 	placed--
 	expect(t, "last guard", touch(r, 2*(placed-1)*page), Guarded, 2*(placed-1)*page)
@@ -173,6 +213,10 @@ func TestGuardsUpToTheMapLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := r.Guard(2*placed*page, page); err != nil {
+		t.Fatal(err)
+	}
+	// All go, and then all is as before the first.
+	if err := errors.Join(r.Unguard(0, r.Size()), r.Guard(page, page), r.Decommit(0, r.Size()), r.Close()); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d guards, then: %v", placed, err)

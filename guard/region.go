@@ -199,7 +199,7 @@ func (r *Region) Resident() (int64, error) {
 	}
 	n, err := rec.resident()
 	if err != nil {
-		return 0, r.errorf("resident", err)
+		return 0, r.errorf("resident", noMemory(err))
 	}
 	return n, nil
 }
@@ -257,7 +257,7 @@ func (r *Region) Close() error {
 	if err != nil {
 		_ = rec.restore(0, rec.data)
 		rec.mu.Unlock()
-		return r.errorf("close", err)
+		return r.errorf("close", noMemory(err))
 	}
 	rec.state = closed
 	discarded := rec.discardAll() == nil

@@ -2,7 +2,7 @@ package stack
 
 import (
 	"errors"
-	"strings"
+	"fmt"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -10,12 +10,14 @@ import (
 )
 
 // scenario does everything with a pool that leads to system calls, and returns the errors that it
-// meets. What failed is tried once more, which must succeed, since a failure happens once.
-func scenario(t *testing.T, what string) (errs []error) {
+// meets. What failed is tried once more after a call of lift, and must succeed then: an injected
+// failure happens once, and others are for lift to end.
+func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	try := func(op string, f func() error) {
 		t.Helper()
 		if err := f(); err != nil {
 			errs = append(errs, err)
+			lift()
 			if err := f(); err != nil {
 				t.Errorf("%s: %s failed again: %v", what, op, err)
 			}
@@ -96,20 +98,20 @@ func TestFailPool(t *testing.T) {
 	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
 	for kind := range vm.Kinds {
 		stop := vm.Inject(kind, 0, nil)
-		if errs := scenario(t, "nothing injected"); errs != nil {
+		if errs := scenario(t, "nothing injected", func() {}); errs != nil {
 			t.Fatalf("nothing injected: %v", errs)
 		}
 		calls := stop()
 		for nth := 1; nth <= calls; nth++ {
 			before := guard.Usage()
 			stop := vm.Inject(kind, nth, vm.OutOfMemory)
-			errs := scenario(t, kind.String())
+			errs := scenario(t, kind.String(), func() {})
 			stop()
 			if len(errs) > 1 {
 				t.Errorf("%v %d of %d: one failure gave %d errors: %v", kind, nth, calls, len(errs), errs)
 			}
 			for _, err := range errs {
-				if !errors.Is(err, guard.ErrNoMemory) && !strings.Contains(err.Error(), "close region") {
+				if !errors.Is(err, guard.ErrNoMemory) {
 					t.Errorf("%v %d: %v", kind, nth, err)
 				}
 			}
@@ -122,5 +124,35 @@ func TestFailPool(t *testing.T) {
 			}
 		}
 		t.Logf("%-12v %2d positions", kind, calls)
+	}
+}
+
+// TestBudgetEverywhere lets the budget end at every place of the scenario.
+func TestBudgetEverywhere(t *testing.T) {
+	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	lift := func() { guard.SetBudget(guard.Budget{}) }
+	defer lift()
+	refused := 0
+	for pages := 0; !t.Failed(); pages += 1 + pages/8 {
+		before := guard.Usage()
+		if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
+			t.Fatal(err)
+		}
+		errs := scenario(t, fmt.Sprintf("%d OS pages", pages), lift)
+		lift()
+		if len(errs) > 1 || len(errs) == 1 && !errors.Is(errs[0], guard.ErrNoMemory) {
+			t.Errorf("%d OS pages: got %v, want one error that wraps ErrNoMemory", pages, errs)
+		}
+		if after := guard.Usage(); before.Regions != after.Regions || before.Committed != after.Committed || before.Reserved != after.Reserved {
+			t.Errorf("%d OS pages: before %+v, after %+v", pages, before, after)
+		}
+		if len(errs) == 0 {
+			break // that was enough
+		}
+		refused++
+	}
+	t.Logf("refused at %d levels", refused)
+	if refused == 0 {
+		t.Error("nothing was refused")
 	}
 }
