@@ -1,8 +1,10 @@
 package slab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -16,7 +18,13 @@ type largeObjects struct {
 	mu      sync.Mutex
 	objects map[uintptr]largeObject // by their addresses
 	bytes   int                     // committed
-	left    []*guard.Region         // which objects moved out of, and the kernel would not take back then
+	left    []leftover              // what the kernel would not take back
+}
+
+// leftover is a region that no object is in any more, and what of it is charged to the limit.
+type leftover struct {
+	region *guard.Region
+	bytes  int
 }
 
 type largeObject struct {
@@ -40,15 +48,38 @@ func (l *largeObjects) close() error {
 		delete(l.objects, p)
 		l.bytes -= n
 	}
-	for _, r := range l.left {
-		errs = append(errs, r.Close())
-	}
-	l.left = nil
-	return errors.Join(errs...)
+	_, err := l.sweep()
+	return errors.Join(append(errs, err)...)
+}
+
+// sweep tries again to give leftovers back, and returns how many bytes of the limit that frees. The
+// lock is held.
+func (l *largeObjects) sweep() (bytes int, err error) {
+	l.left = slices.DeleteFunc(l.left, func(left leftover) bool {
+		bad := left.region.Close()
+		if bad != nil {
+			err = cmp.Or(err, bad)
+			return false
+		}
+		bytes += left.bytes
+		return true
+	})
+	return bytes, err
+}
+
+// sweepLarge gives leftovers back, as far as the kernel takes them now.
+func (h *Heap) sweepLarge() error {
+	h.large.mu.Lock()
+	defer h.large.mu.Unlock()
+	bytes, err := h.large.sweep()
+	h.account.refund(bytes)
+	return err
 }
 
 func (l *largeObjects) regions() (all []*guard.Region) {
-	all = append(all, l.left...)
+	for _, left := range l.left {
+		all = append(all, left.region)
+	}
 	for _, o := range l.objects {
 		all = append(all, o.region)
 	}
@@ -160,21 +191,21 @@ func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) 
 	delete(l.objects, uintptr(r.Base()))
 	l.objects[uintptr(to.Base())] = largeObject{to, want}
 	if r.Close() != nil {
-		l.left = append(l.left, r)
+		l.left = append(l.left, leftover{region: r})
 	}
 	return to, nil
 }
 
 // freeLarge frees the large object at p; false if there is none. Should the kernel refuse to take
-// it back it stays an object, and so it does if it was overrun.
+// it back, that is tried again later. It stays an object if it was overrun.
 func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 	o, ok := h.large.take(p)
 	if !ok {
 		return false
 	}
-	gone := false
+	freed := false
 	defer func() {
-		if !gone {
+		if !freed { // overrun, or a fault
 			h.large.add(p, o)
 		}
 	}()
@@ -183,9 +214,16 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 			panic(h.overrun(p, at))
 		}
 	}
+	freed = true
 	n := int(o.region.Committed())
-	if gone = o.region.Close() == nil; gone {
-		h.large.resize(-n)
+	left := o.region.Close() != nil
+	l := &h.large
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes -= n
+	if left {
+		l.left = append(l.left, leftover{o.region, n})
+	} else {
 		h.account.refund(n)
 	}
 	return true

@@ -25,6 +25,7 @@ type Pool[T any] struct {
 	ready       atomic.Uint64
 	mu          sync.Mutex // of generations
 	region      *guard.Region
+	gone        bool // closed, and nothing of it is left
 }
 
 // Handle names an object of a Pool. The zero Handle names none. After 2^31 objects in one place a
@@ -257,9 +258,12 @@ func (p *Pool[T]) Purge() error { return p.heap.Purge() }
 
 // Close is Heap.Close.
 func (p *Pool[T]) Close() error {
-	if err := p.heap.Close(); err != nil {
-		return err
+	err := p.heap.Close()
+	if errors.Is(err, guard.ErrClosed) && !p.gone {
+		err = nil
 	}
 	p.ready.Store(0)
-	return p.region.Close()
+	left := closeOnce(p.region)
+	p.gone = err == nil && left == nil
+	return errors.Join(err, left)
 }

@@ -2,6 +2,7 @@ package slab
 
 import (
 	"cmp"
+	"errors"
 	"runtime"
 	"slices"
 	"time"
@@ -88,7 +89,7 @@ func (h *Heap) reclaim(l *Local) bool {
 		bad = cmp.Or(bad, h.emptyProcessors(h.allFronts()...))
 	}
 	bad = cmp.Or(bad, h.settleAll())
-	_ = h.space.cool(0)
+	_ = errors.Join(h.space.cool(0), h.sweepLarge())
 	raise(bad)
 	return guard.Committed() < before || h.account.bytes() < used
 }
@@ -99,7 +100,7 @@ func (h *Heap) reclaim(l *Local) bool {
 func (h *Heap) Purge() error {
 	h.usable("Purge")
 	bad := cmp.Or(h.emptyProcessors(h.allFronts()...), h.settleAll())
-	err := h.space.cool(0)
+	err := errors.Join(h.space.cool(0), h.sweepLarge())
 	raise(bad)
 	return err
 }

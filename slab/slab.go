@@ -140,6 +140,7 @@ type Heap struct {
 	meta    *meta
 	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
 	closed  atomic.Bool
+	gone    bool          // and nothing of it is left
 	looked  atomic.Uint32 // when mayDecay looked last
 	emptied atomic.Uint32 // when reclaim emptied the processors last
 
@@ -214,13 +215,30 @@ func openHeap(c Config) (*Heap, error) {
 }
 
 // Close gives everything back. Objects must not be used any more: they fault. A second Close is an
-// error that wraps guard.ErrClosed. No other goroutine may use the heap, or a Local of it,
-// meanwhile.
+// error that wraps guard.ErrClosed. After any other error the heap is closed, but the kernel did not
+// take all of it back, and another Close tries that again. No other goroutine may use the heap, or a
+// Local of it, meanwhile.
 func (h *Heap) Close() error {
-	if h.closed.Swap(true) {
+	if !h.closed.Swap(true) {
+		h.shut()
+	} else if h.gone {
 		return fmt.Errorf("slab: close %q: %w", h.config.Name, guard.ErrClosed)
 	}
-	// Every fast path misses from here on, and the slow paths say why.
+	err := errors.Join(h.large.close(), closeOnce(h.region), closeOnce(h.meta.region))
+	h.gone = err == nil
+	return err
+}
+
+// closeOnce closes a region that may be closed already.
+func closeOnce(r *guard.Region) error {
+	if err := r.Close(); !errors.Is(err, guard.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// shut makes every fast path miss, and the slow ones say why.
+func (h *Heap) shut() {
 	h.edge.Store(0)
 	for _, fs := range h.allFronts() {
 		for i := range fs.of {
@@ -234,7 +252,6 @@ func (h *Heap) Close() error {
 	}
 	clear(h.locals)
 	h.mu.Unlock()
-	return errors.Join(h.large.close(), h.region.Close(), h.meta.region.Close())
 }
 
 // stock is the fronts that slots are taken from, and returns those that they are freed to: in a
