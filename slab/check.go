@@ -46,7 +46,7 @@ func (h *Heap) checkDepot(c uint8, d *depot) {
 	slabs, free := 0, 0
 	for u := uint32(0); u < h.edge.Load(); u++ {
 		e := h.entry(uintptr(u))
-		if e.class != c || e.first != u {
+		if !e.taken() || e.class != c || e.first != u {
 			continue
 		}
 		slabs++
@@ -76,9 +76,8 @@ func (h *Heap) checkDepot(c uint8, d *depot) {
 // check panics where an invariant of the heap does not hold. Nobody else uses it meanwhile.
 func (h *Heap) check() {
 	units := 0
-	for i := range classTable {
-		c := uint8(i + 1)
-		d := &h.depots[c]
+	for i := range h.depots {
+		c, d := uint8(i), &h.depots[i]
 		d.mu.Lock()
 		h.checkDepot(c, d)
 		units += d.slabs * int(classes[c].units)
@@ -91,7 +90,7 @@ func (h *Heap) check() {
 	committed, edges, before, last := 0, 0, false, false
 	for u := range s.free.n {
 		free, clean, cold := s.free.has(u), s.clean.has(u), s.cold.has(u)
-		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).class != 0
+		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).taken()
 		holds(!clean || free, "unit %d is clean, so it is free", u)
 		if s.guards > 0 && u > 0 && !free && !cold && !taken {
 			holds(before, "unit %d is a guard, so there is something before", u)

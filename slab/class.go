@@ -15,23 +15,33 @@ const (
 	tabled = 8 << 10 // sizes up to this one are looked up
 )
 
-// class is what is known of a size class. The zero class has no slots.
+// class is what is known of a size class.
 type class struct {
 	size  uint32 // of a slot, in bytes
+	pitch uint32 // from a slot to the next, in bytes
 	slots uint32 // of a slab
 	units uint32 // of a slab
 	most  uint32 // slots that a magazine may hold
-	magic uint64 // 2^64/size, rounded up: see slotAt
+	magic uint64 // 2^64/pitch, rounded up: see slotAt
 }
 
-// classes are numbered from 1. The array is as long as a uint8 reaches, so that looking one up
-// needs no check.
+// nothing is the class of objects of no bytes in hardened heaps: its slots are places in a slab that
+// is inaccessible as a whole. Other heaps hand out 16 bytes.
+const (
+	nothing      = 0
+	nothingPitch = 64 // bytes: some want even these aligned to cache lines
+)
+
+// classes that have bytes are numbered from 1. The array is as long as a uint8 reaches, so that
+// looking one up needs no check.
 var classes = func() (table [256]class) {
+	table[nothing] = class{pitch: nothingPitch, slots: unit / nothingPitch, units: 1, most: fullMagazine}
 	for i, row := range classTable {
-		size := uint64(row.size)
-		table[i+1] = class{
-			size: row.size, slots: row.slots, units: row.units, most: row.most,
-			magic: ^uint64(0)/size + 1,
+		table[i+1] = class{size: row.size, pitch: row.size, slots: row.slots, units: row.units, most: row.most}
+	}
+	for i := range table {
+		if k := &table[i]; k.pitch > 0 {
+			k.magic = ^uint64(0)/uint64(k.pitch) + 1
 		}
 	}
 	return table
@@ -67,9 +77,9 @@ func computeClass(size uint) uint8 {
 }
 
 // slotAt returns which slot of a slab starts at an offset in it; exact is false if none does, and
-// for the magic of no class, 0.
+// for a magic of 0.
 //
-// magic times off is off/size with a fraction of 64 bits, a little too large: less than one step
+// magic times off is off/pitch with a fraction of 64 bits, a little too large: less than one step
 // of the fraction, as long as off has fewer than 32 bits. So the whole part is the slot, and the
 // fraction is below magic if and only if nothing remains.
 func slotAt(magic, off uint64) (slot uint64, exact bool) {

@@ -303,7 +303,13 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		h.account.refund(int(k.units) * unit)
 		return err
 	}
-	states, err := h.meta.reserve(k.slots, first+int(k.units))
+	if c == nothing {
+		err = h.region.Guard(first*unit, int(k.units)*unit)
+	}
+	var states uint32
+	if err == nil {
+		states, err = h.meta.reserve(k.slots, first+int(k.units))
+	}
 	if err != nil {
 		h.space.give(first, int(k.units))
 		h.account.refund(int(k.units) * unit)

@@ -120,9 +120,17 @@ func (h *Heap) slot(c uint8, it item) []byte {
 	return unsafe.Slice((*byte)(h.at(it)), classes[c].size)
 }
 
+// hardenedClass is alignedClass for an object and what is behind it.
+func hardenedClass(size, align int) (c uint8, ok bool) {
+	if size == 0 {
+		return nothing, align <= nothingPitch
+	}
+	return alignedClass(size+canarySize, align)
+}
+
 // getHardened makes an object of a random free slot.
 func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
-	c, ok := alignedClass(size+canarySize, align)
+	c, ok := hardenedClass(size, align)
 	if size < 0 || !ok {
 		return h.getLarge(nil, size, align)
 	}
@@ -140,7 +148,7 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 		h.depots[c].abandon()
 		panic(h.violation("Alloc", what, unsafe.Pointer(&slot[i])))
 	}
-	paint(slot[size:], h.hard.canary(unsafe.Pointer(&slot[0])))
+	paint(slot[size:], h.hard.canary(h.at(it)))
 	*asked = uint32(size) + 1
 	if !h.claim(it) {
 		panic(h.freedTwice("Alloc", it))
@@ -207,25 +215,36 @@ func (k *hardened) roomFor(size, align int) int {
 
 func (k *hardened) place(r *guard.Region, size, align int) int {
 	base := int(uintptr(r.Base()))
-	size = max(size, 1) // a slice of nothing cannot begin at the end
 	return (base+r.Size()-size)&^(max(align, granule)-1) - base
 }
 
-// surround paints what is around a large object on its OS pages.
+// around returns what is before and behind a large object on its OS pages.
+func around(r *guard.Region, at, size int) (before, behind []byte) {
+	from, to := onPages(at, size)
+	return r.Bytes()[from:at], r.Bytes()[at+size : to]
+}
+
+// onPages returns the OS pages that some bytes of a region lie on.
+func onPages(at, size int) (from, to int) {
+	return at &^ (guard.PageSize() - 1), alignUp(at+size, guard.PageSize())
+}
+
+// surround paints what is around a large object.
 func (k *hardened) surround(r *guard.Region, at, size int) {
 	canary := k.canary(unsafe.Add(r.Base(), at))
-	paint(r.Bytes()[at&^(guard.PageSize()-1):at], canary)
-	paint(r.Bytes()[at+size:], canary)
+	before, behind := around(r, at, size)
+	paint(before, canary)
+	paint(behind, canary)
 }
 
 // intact tells whether nobody wrote to that, or where the first did, from the object's start.
 func (k *hardened) intact(o largeObject, p unsafe.Pointer) (at int, ok bool) {
-	canary, start := k.canary(p), int(uintptr(p)-uintptr(o.region.Base()))
-	before := start & (guard.PageSize() - 1)
-	if i := changed(o.region.Bytes()[start-before:start], canary); i >= 0 {
-		return i - before, false
+	canary := k.canary(p)
+	before, behind := around(o.region, int(uintptr(p)-uintptr(o.region.Base())), o.size)
+	if i := changed(before, canary); i >= 0 {
+		return i - len(before), false
 	}
-	if i := changed(o.region.Bytes()[start+o.size:], canary); i >= 0 {
+	if i := changed(behind, canary); i >= 0 {
 		return o.size + i, false
 	}
 	return 0, true
@@ -279,7 +298,7 @@ func (h *Heap) pick(c uint8, d *depot, first uint32) item {
 	if r.free--; r.free == 0 {
 		h.unlink(d, first)
 	}
-	return newItem(first<<(unitBits-4)+i*classes[c].size/granule, block+i)
+	return newItem(first<<(unitBits-4)+i*classes[c].pitch/granule, block+i)
 }
 
 // freeIn returns a high bit for each of 8 slots that is free.
@@ -305,7 +324,9 @@ const (
 	withheldMost  = 512      // slots
 )
 
-func withheldSlots(c uint8) int { return max(min(withheldBytes/int(classes[c].size), withheldMost), 1) }
+func withheldSlots(c uint8) int {
+	return max(min(withheldBytes/int(classes[c].pitch), withheldMost), 1)
+}
 
 // swap puts a slot in. out is one that leaves for it, if there is one.
 func (q *quarantine) swap(it item, most int) (out item, ok bool) {

@@ -115,18 +115,19 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if h.hard != nil {
 		at = h.hard.place(r, size, align)
 	}
-	from := at &^ (guard.PageSize() - 1)
-	if err := h.commitLarge(r, from, r.Size()); err != nil {
+	from, to := onPages(at, size)
+	if err := h.commitLarge(r, from, to); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	b := r.Bytes()[at:][:size]
+	p := unsafe.Add(r.Base(), at)
+	room = to - at
 	if h.hard != nil {
-		b = b[:size:size]
+		room = size
 		h.hard.surround(r, at, size)
 	}
-	h.large.add(unsafe.Add(r.Base(), at), largeObject{r, size})
-	h.large.resize(r.Size() - from)
-	return b, nil
+	h.large.add(p, largeObject{r, size})
+	h.large.resize(to - from)
+	return unsafe.Slice((*byte)(p), room)[:size], nil // not of Bytes: what ends where it starts may lie at the end
 }
 
 // commitLarge commits [from, to) of a region, charged to the heap's limit.

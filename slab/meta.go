@@ -38,6 +38,9 @@ type entry struct {
 	_      [11]byte
 }
 
+// taken tells whether the unit is in a slab.
+func (e *entry) taken() bool { return e.magic != 0 }
+
 // record is a slab, at its first unit. The lock of the class's depot guards it.
 type record struct {
 	next, prev uint32 // in the list of slabs with free slots: their units and 1, or 0

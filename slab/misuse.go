@@ -12,9 +12,14 @@ func (h *Heap) usable(op string) {
 	}
 }
 
-// violation is misuse of what lies at p.
+// violation is misuse of what lies at p. The region that it lies in is named, if it is one, and the
+// offset is that in it.
 func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
-	return &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p), Offset: int(uintptr(p) - uintptr(h.base))}
+	v := &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p)}
+	if f := guard.Locate(v.Addr); f != nil {
+		v.Region, v.Offset = f.Region, f.Offset
+	}
+	return v
 }
 
 // raise panics with what was found to be bad, if anything was. Nothing is in the middle of a change
@@ -30,8 +35,8 @@ func raise(bad *guard.Violation) {
 // states.
 func (h *Heap) sound(c uint8, it item) bool {
 	e := h.entry(uintptr(it.at() >> (unitBits - 4)))
-	at := uint64(e.first)<<(unitBits-4) + uint64(it.state()-e.states)*uint64(classes[c].size/granule)
-	return e.class == c && at == uint64(it.at())
+	at := uint64(e.first)<<(unitBits-4) + uint64(it.state()-e.states)*uint64(classes[c].pitch/granule)
+	return e.taken() && e.class == c && at == uint64(it.at())
 }
 
 // freedTwice is the violation of two that freed one object at the same moment.
@@ -48,7 +53,7 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	v := h.violation(op, "freed already, or never allocated", p)
 	e, state, exact := h.find(off)
 	switch {
-	case e.class == 0:
+	case !e.taken():
 	case !exact:
 		v.What = "pointer that is not the start of an object"
 	case *h.state(state) == stateLive:
@@ -57,18 +62,11 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	return v
 }
 
-// noLargeObject is noObject for what lies in no slab. The region that it lies in is named, if it is
-// one, and the offset is that in it.
+// noLargeObject is noObject for what lies in no slab.
 func (h *Heap) noLargeObject(op string, p unsafe.Pointer) *guard.Violation {
 	v := h.violation(op, "pointer into other memory", p)
-	v.Offset = 0
-	f := guard.Locate(uintptr(p))
-	if f == nil {
-		return v
-	}
-	v.Region, v.Offset = f.Region, f.Offset
-	switch {
-	case f.Region != h.largeName():
+	switch f := guard.Locate(v.Addr); {
+	case f == nil || f.Region != h.largeName():
 	case f.Kind == guard.UseAfterClose:
 		v.What = "freed already, or never allocated"
 	default:

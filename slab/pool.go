@@ -47,14 +47,14 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 		c.Name = "pool"
 	}
 	size := int(unsafe.Sizeof(*new(T)))
-	slot := size
+	class, ok := alignedClass(size, granule)
 	if c.Hardened {
-		slot += canarySize
+		class, ok = hardenedClass(size, granule)
 	}
-	if slot > largestSlot {
+	if !ok {
 		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes do not fit into slots of %d", c.Name, size, largestSlot)
 	}
-	return reserve(c, func(c Config) (*Pool[T], error) { return openPool[T](c, size, classOf(uint(slot))) })
+	return reserve(c, func(c Config) (*Pool[T], error) { return openPool[T](c, size, class) })
 }
 
 func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
@@ -64,7 +64,7 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 	}
 	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, class: class, magic: k.magic}
-	places := h.config.Reserve/int(k.size) + 1
+	places := h.config.Reserve/int(k.pitch) + 1
 	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4, PartOf: h.region})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())

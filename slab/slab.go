@@ -66,10 +66,11 @@
 // found when the slot is handed out again, and then nobody gets it any more; and a second Free is
 // found until then. Purge, and running out of memory, end that. Slots are handed out in a random
 // order, the memory behind each slab is inaccessible, and so is that of slabs that are empty. Large
-// objects end where inaccessible memory begins, as far as their alignment allows. The capacity of
-// an object is its length. What it does not find: a write that is the same as what was there, one
-// that leaps over what is behind the object into another, and a read that is not of inaccessible
-// memory.
+// objects end where inaccessible memory begins, as far as their alignment allows, and objects of no
+// bytes lie in such memory. The capacity of an object is its length, and Free[T] and FreeSlice
+// compare the size of what they free with what was asked for. What it does not find: a write that
+// is the same as what was there, one that leaps over what is behind the object into another, and a
+// read that is not of inaccessible memory.
 //
 // The 64 KiB behind each slab of a hardened heap are charged to the budget, as what they guard is,
 // and are never in RAM. Where guards are not kernel markers (guard.LightGuards) each takes two
@@ -143,13 +144,13 @@ type Heap struct {
 	gone    bool          // and nothing of it is left
 	looked  atomic.Uint32 // when mayDecay looked last
 	emptied atomic.Uint32 // when reclaim emptied the processors last
+	hard    *hardened     // nil unless Config.Hardened
 
 	fronts  fronts
 	depots  [mostClasses]depot
 	space   space
 	large   largeObjects
 	account account
-	hard    *hardened // nil unless Config.Hardened
 	region  *guard.Region
 	config  Config
 

@@ -79,10 +79,11 @@ func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 	if first < 0 {
 		return 0, false, s.full(n + s.guards)
 	}
-	if s.marked {
-		err = s.commitMarked(first, n)
-	} else if err = s.mayAdd(2); err == nil {
-		err = s.region.Commit(first*unit, n*unit)
+	if !s.marked {
+		err = s.mayAdd(2)
+	}
+	if err == nil {
+		err = s.commitGuarded(first, n)
 	}
 	if err != nil {
 		return 0, false, err
@@ -96,17 +97,18 @@ func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 	return first, true, nil
 }
 
-// commitMarked commits n units and the guard behind, in one mapping with all that are beside them.
-func (s *space) commitMarked(first, n int) error {
-	err := s.region.Commit(first*unit, (n+s.guards)*unit)
+// commitGuarded commits n units and, if guards are marked, the one behind, in one mapping with all
+// that are beside them.
+func (s *space) commitGuarded(first, n int) error {
+	err := s.region.Commit(first*unit, s.extent(n)*unit)
 	if err == nil {
-		err = s.region.Unguard(first*unit, n*unit) // what was a guard of other slabs
+		err = s.region.Unguard(first*unit, n*unit) // what was a guard of other slabs, or objects of no bytes
 	}
-	if err == nil {
+	if err == nil && s.marked {
 		err = s.region.Guard((first+n)*unit, s.guards*unit)
 	}
 	if err != nil {
-		_ = s.region.Decommit(first*unit, (n+s.guards)*unit) // or it is committed already the next time
+		_ = s.region.Decommit(first*unit, s.extent(n)*unit) // or it is committed already the next time
 	}
 	return err
 }

@@ -31,7 +31,7 @@ type Stats struct {
 
 // ClassStats are the figures of one size class.
 type ClassStats struct {
-	Size      int // of a slot, in bytes
+	Size      int // of a slot, in bytes; 0 for the objects of no bytes in a hardened heap
 	Slabs     int
 	Live      int // slots in use
 	Cached    int // free ones that processors, Locals and depots hold
@@ -159,14 +159,14 @@ func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 	return func(yield func(unsafe.Pointer) bool) {
 		for u := uint32(0); u < h.edge.Load(); u++ {
 			e := *h.entry(uintptr(u))
-			if e.class == 0 || e.first != u {
+			if !e.taken() || e.first != u {
 				continue
 			}
 			c := &classes[e.class]
 			// The loop may put back what the slab has, and get others in its place: then it is not
 			// the same slab any more.
 			for i := uint32(0); i < c.slots && *h.entry(uintptr(u)) == e; i++ {
-				if *h.state(e.states + i) == stateLive && !yield(unsafe.Add(h.base, uintptr(u)<<unitBits+uintptr(i*c.size))) {
+				if *h.state(e.states + i) == stateLive && !yield(unsafe.Add(h.base, uintptr(u)<<unitBits+uintptr(i*c.pitch))) {
 					return
 				}
 			}

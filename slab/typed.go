@@ -21,8 +21,14 @@ func TryNew[T any](h *Heap) (*T, error) {
 	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), err
 }
 
-// Free frees what New made, as Heap.Free does. Freeing nil does nothing.
-func Free[T any](h *Heap, p *T) { h.Free(unsafe.Slice((*byte)(unsafe.Pointer(p)), 0)) }
+// Free frees what New made, as Heap.Free does. Freeing nil does nothing. In a hardened heap it is a
+// *guard.Violation if another size was asked for than that of T.
+func Free[T any](h *Heap, p *T) {
+	if h.hard != nil {
+		h.checkSize(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), 1, false)
+	}
+	h.Free(unsafe.Slice((*byte)(unsafe.Pointer(p)), 0))
+}
 
 // MakeSlice returns a slice of zeroed elements with the given length and capacity, as make does. It
 // panics as New does; a negative length, or one above capacity, panics too.
@@ -48,8 +54,29 @@ func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), capacity)[:length], nil
 }
 
-// FreeSlice frees what MakeSlice made, given that slice or one that starts at the same element.
-func FreeSlice[T any](h *Heap, s []T) { Free(h, unsafe.SliceData(s)) }
+// FreeSlice frees what MakeSlice made, given that slice or one that starts at the same element. In a
+// hardened heap it is a *guard.Violation if the size that was asked for is not that of some Ts, or
+// less than the capacity.
+func FreeSlice[T any](h *Heap, s []T) {
+	p := unsafe.Pointer(unsafe.SliceData(s))
+	if h.hard != nil {
+		h.checkSize(p, int(unsafe.Sizeof(*new(T))), cap(s), true)
+	}
+	h.Free(unsafe.Slice((*byte)(p), 0))
+}
+
+// checkSize panics where the object at p, if p is not nil, was not asked for as n elements of a size,
+// or more of them, if more is fine.
+func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
+	if p == nil {
+		return
+	}
+	asked, least := h.size("Free", p), n*size
+	if asked == least || more && asked > least && size > 0 && asked%size == 0 {
+		return
+	}
+	panic(h.violation("Free", "object was asked for with another size", p))
+}
 
 // mustBePointerFree panics if what p, a nil *T, points to contains pointers.
 func mustBePointerFree(p any) {
