@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"reflect"
-	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 )
 
 // CheckLeaks lets a test fail that leaves something open or allocated: at its end all regions must be
@@ -77,7 +77,7 @@ func compare(before, now map[*owner]*holding, last uint64) (reports []string) {
 	opened := map[string][]string{} // names by stack
 	var stacks []string
 	for _, h := range slices.SortedFunc(maps.Values(now), func(a, b *holding) int { return cmp.Compare(a.owner.number, b.owner.number) }) {
-		at := trace(ofUser(h.owner.stack))
+		at := stacktrace.Text(stacktrace.OfUser(h.owner.stack))
 		if h.owner.number > last {
 			if opened[at] == nil {
 				stacks = append(stacks, at)
@@ -115,18 +115,4 @@ func list(names []string) string {
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, ", ")
-}
-
-// module is what the names of the module's functions begin with.
-var module = strings.TrimSuffix(reflect.TypeFor[Region]().PkgPath(), "guard")
-
-// ofUser leaves out what a stack begins with of this module, its tests excepted.
-func ofUser(stack []uintptr) []uintptr {
-	for i := range stack {
-		f, _ := runtime.CallersFrames(stack[i : i+1]).Next()
-		if !strings.HasPrefix(f.Function, module) || strings.HasSuffix(f.File, "_test.go") {
-			return stack[i:]
-		}
-	}
-	return stack
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -138,7 +139,7 @@ func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 // open names and registers a fresh reservation and wraps it for its user.
 func (rec *record) open(c Config) *Region {
 	rec.name = c.Name
-	rec.stack = callers(2)
+	rec.stack = stacktrace.Callers(2)
 	if c.PartOf != nil {
 		rec.owner = c.PartOf.rec.owner
 	} else {

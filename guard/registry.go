@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 	"weak"
 
+	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -252,7 +251,7 @@ func (r *record) info() (Info, bool) {
 	return Info{
 		Name: r.name, Kind: "private", Base: uintptr(r.base), Size: int(r.data),
 		Reserved: int64(r.size), Committed: r.charge.Load(), Resident: resident, Live: live,
-		Leaked: r.leaked.Load(), Opened: trace(r.stack),
+		Leaked: r.leaked.Load(), Opened: stacktrace.Text(r.stack),
 	}, true
 }
 
@@ -312,25 +311,4 @@ func leak(r *record) {
 		}
 	}
 	f(in)
-}
-
-// callers returns the stack of who called, whole but for that of a deep recursion.
-func callers(skip int) []uintptr {
-	var pcs [64]uintptr
-	return slices.Clone(pcs[:runtime.Callers(skip+2, pcs[:])])
-}
-
-// trace prints a stack as the runtime does: a line for the function, one for the place.
-func trace(pcs []uintptr) string {
-	if len(pcs) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	for frames := runtime.CallersFrames(pcs); ; {
-		f, more := frames.Next()
-		fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
-		if !more {
-			return b.String()
-		}
-	}
 }

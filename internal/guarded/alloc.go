@@ -1,0 +1,169 @@
+package guarded
+
+import (
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/sampling"
+)
+
+// Alloc makes an object of zeroes for an owner, by its name: size bytes, at most MostSize, aligned to
+// align, a power of two up to that. ok is false where no slot is free, or there is no memory.
+func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bool) {
+	s, err := open()
+	if err != nil {
+		return nil, false
+	}
+	stack := s.here()
+	i, ok := s.take()
+	if !ok {
+		return nil, false
+	}
+	x := &s.all[i]
+	at, ok := place(uintptr(i)*stride+s.base, size, align)
+	if !ok || s.empty(x) != nil || s.commit(x, at, size) != nil {
+		s.give(i)
+		return nil, false
+	}
+	p = unsafe.Add(s.region.Base(), at-s.base)
+	before, behind := s.around(x, p, size)
+	paint(before)
+	paint(behind)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.live, x.owner, x.name, x.p, x.size, x.allocated, x.freed = true, owner, name, p, size, stack, ""
+	x.generation++
+	x.spot.Say(x.report())
+	return p, true
+}
+
+// place is where in the slot at an address an object goes. ok is false if it does not fit.
+func place(slot uintptr, size, align int) (at uintptr, ok bool) {
+	lo := slot + aside
+	hi := lo + MostSize
+	mask := uintptr(align - 1)
+	left, right := (lo+mask)&^mask, (hi-uintptr(size))&^mask
+	if sampling.Bit() || right < left {
+		return left, left+uintptr(size) <= hi
+	}
+	return right, true
+}
+
+// commit makes the OS pages usable that an object lies on.
+func (s *slots) commit(x *slot, at uintptr, size int) error {
+	if size == 0 {
+		return nil
+	}
+	page := guard.PageSize()
+	off := int(at - s.base)
+	from, to := off&^(page-1), (off+size+page-1)&^(page-1)
+	err := s.region.Commit(from, to-from)
+	if err == nil {
+		x.from, x.to = from, to
+	}
+	return err
+}
+
+// take returns the slot that has not been live for the longest.
+func (s *slots) take() (i uint32, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n == 0 {
+		return 0, false
+	}
+	i = s.queue[s.next]
+	s.next = (s.next + 1) % len(s.queue)
+	s.n--
+	return i, true
+}
+
+// give puts a slot to the end of the queue.
+func (s *slots) give(i uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue[(s.next+s.n)%len(s.queue)] = i
+	s.n++
+}
+
+// empty decommits what a slot that is not live has: that is something only where the kernel refused
+// before.
+func (s *slots) empty(x *slot) error {
+	err := s.region.Decommit(x.from, x.to-x.from)
+	if err == nil {
+		x.from, x.to = 0, 0
+	}
+	return err
+}
+
+// around returns what is committed before and behind an object.
+func (s *slots) around(x *slot, p unsafe.Pointer, size int) (before, behind []byte) {
+	if x.from == x.to {
+		return nil, nil
+	}
+	at := int(uintptr(p) - s.base)
+	return s.region.Bytes()[x.from:at], s.region.Bytes()[at+size : x.to]
+}
+
+// Free takes back the object of an owner that starts at p. ok is false if there is none. at is where
+// somebody wrote beside it, from its start, if overrun: then it stays.
+func Free(owner uintptr, p unsafe.Pointer) (at int, overrun, ok bool) {
+	s := opened.Load()
+	if s == nil || !Holds(p) {
+		return 0, false, false
+	}
+	stack := s.here()
+	i, at, overrun, ok := s.end(owner, p, stack)
+	if !ok || overrun {
+		return at, overrun, ok
+	}
+	_ = s.empty(&s.all[i]) // or it is done before the slot is used again
+	s.give(i)
+	return 0, false, true
+}
+
+// end makes the object at p one that was freed.
+func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string) (i uint32, at int, overrun, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, ok = s.find(owner, p); !ok {
+		return 0, 0, false, false
+	}
+	x := &s.all[i]
+	before, behind := s.around(x, p, x.size)
+	if at := changed(before); at >= 0 {
+		return i, at - len(before), true, true
+	}
+	if at := changed(behind); at >= 0 {
+		return i, x.size + at, true, true
+	}
+	x.live, x.freed = false, stack
+	x.spot.Say(x.report())
+	return i, 0, false, true
+}
+
+// Close frees all objects of an owner.
+func Close(owner uintptr) {
+	for p := range Objects(owner) {
+		Free(owner, p)
+	}
+}
+
+// canary is what is beside an object on its OS pages.
+const canary = 0xB9
+
+func paint(b []byte) {
+	for i := range b {
+		b[i] = canary
+	}
+}
+
+// changed returns the first byte that is not as paint left it, -1 if all are.
+func changed(b []byte) int {
+	for i, x := range b {
+		if x != canary {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,157 @@
+// Package guarded is the guarded slots that sampled allocations are served from: see guard.Sample.
+//
+//	┌─ ─ ─ ─┬────────────────────────────┬─ ─ ─ ─┬─ ─ ─ ─┬────────────────────────────┬─ ─
+//	  aside │ room ┌──────┬──────┐        aside │  aside │ room         ┌──────┬──────┐
+//	        │      │object│canary│       │       │        │              │canary│object│ aside
+//	└─ ─ ─ ─┴──────┴──────┴──────┴───────┴─ ─ ─ ─┴─ ─ ─ ─┴──────────────┴──────┴──────┴─ ─
+//	                slot                                   slot
+//
+// A slot's object lies at the start or at the end of its room, and only the OS pages that it touches
+// are committed, and only as long as it is allocated. So no guard has to be made.
+//
+// # Life of a slot
+//
+//	       Alloc            Free
+//	free ────────▶  live  ────────▶  freed  ─ ─ the oldest first ─ ─▶  live  …
+//
+// Slots are free for the first time, or freed, in one queue. The region is mapped for the first
+// sampled allocation, and stays as long as the program.
+//
+// All functions may be called by any number of goroutines.
+package guarded
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/internal/trap"
+)
+
+const (
+	// MostSize is the largest object in bytes.
+	MostSize = 1 << 20
+
+	aside  = 32 << 10
+	stride = MostSize + 2*aside
+)
+
+// slots are all slots, and the region they lie in.
+type slots struct {
+	region *guard.Region
+	base   uintptr
+	all    []slot
+
+	mu    sync.Mutex // of what follows, and of what the slots hold
+	queue []uint32   // slots that are not live, a ring
+	next  int        // the oldest in it
+	n     int        // slots in it
+	sites sites
+}
+
+// slot is one, and the object that is there, or was last.
+type slot struct {
+	spot       *trap.Spot
+	from, to   int // of the region: what is committed
+	generation uint32
+
+	live             bool
+	owner            uintptr // 0 if there never was an object
+	name             string  // of the owner
+	p                unsafe.Pointer
+	size             int
+	allocated, freed string // stacks
+}
+
+var (
+	opened  atomic.Pointer[slots] // nil until something is sampled
+	opening sync.Mutex
+)
+
+// open maps the slots, unless they are.
+func open() (*slots, error) {
+	if s := opened.Load(); s != nil {
+		return s, nil
+	}
+	opening.Lock()
+	defer opening.Unlock()
+	if s := opened.Load(); s != nil {
+		return s, nil
+	}
+	region, err := guard.Map(guard.Config{Name: "sampled", Size: sampling.Slots() * stride, MinSize: stride})
+	if err != nil {
+		return nil, err
+	}
+	_ = trap.Install() // where it cannot be, nothing is reported
+	n := region.Size() / stride
+	s := &slots{region: region, base: uintptr(region.Base()), all: make([]slot, n), queue: make([]uint32, n), n: n, sites: sites{}}
+	spots := trap.Note(s.base, stride, n)
+	for i := range s.all {
+		s.all[i].spot, s.queue[i] = &spots[i], uint32(i)
+	}
+	region.Explain(s.explain)
+	opened.Store(s)
+	return s, nil
+}
+
+// at returns the slot that an address lies in.
+func (s *slots) at(addr uintptr) (i uint32, ok bool) {
+	off := addr - s.base // wraps below the base
+	return uint32(off / stride), off/stride < uintptr(len(s.all))
+}
+
+// find returns the slot whose live object starts at p, and is an owner's. mu is held.
+func (s *slots) find(owner uintptr, p unsafe.Pointer) (i uint32, ok bool) {
+	if i, ok = s.at(uintptr(p)); !ok {
+		return 0, false
+	}
+	x := &s.all[i]
+	return i, x.live && x.p == p && x.owner == owner
+}
+
+// Holds tells whether an address lies among the slots.
+func Holds(p unsafe.Pointer) bool {
+	s := opened.Load()
+	if s == nil {
+		return false
+	}
+	_, ok := s.at(uintptr(p))
+	return ok
+}
+
+// explain says what a fault in the region is of.
+func (s *slots) explain(f *guard.Fault) {
+	i, ok := s.at(f.Addr)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := &s.all[i]
+	if x.owner == 0 {
+		return
+	}
+	start := uintptr(x.p)
+	switch {
+	case !x.live:
+		f.Kind = guard.UseAfterFree
+	case f.Addr < start:
+		f.Kind = guard.Underflow
+	case f.Addr-start >= uintptr(x.size):
+		f.Kind = guard.Overflow
+	}
+	f.Region, f.Offset, f.Size, f.Allocated, f.Freed = x.name, int(f.Addr-start), x.size, x.allocated, x.freed
+}
+
+// report is what is said of a fault that ends the program: what explain says.
+func (x *slot) report() *trap.Report {
+	r := &trap.Report{Base: uintptr(x.p), Size: uintptr(x.size), Region: fmt.Sprintf("%q", x.name), Allocated: x.allocated, Freed: x.freed}
+	if r.Before, r.Inside, r.Beyond = guard.Underflow.String(), guard.Protected.String(), guard.Overflow.String(); !x.live {
+		freed := guard.UseAfterFree.String()
+		r.Before, r.Inside, r.Beyond = freed, freed, freed
+	}
+	return r
+}
