@@ -59,6 +59,7 @@ func (h *Heap) claim(it item) bool {
 		return false
 	}
 	*s = stateLive
+	h.markAlloc(it.state())
 	return true
 }
 
@@ -146,6 +147,7 @@ func must[T any](v T, err error) T {
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {
+	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	f := h.fronts.enter()
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {

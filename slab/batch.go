@@ -70,6 +70,7 @@ func (h *Heap) FreeN(objects [][]byte) {
 	for len(objects) > 0 {
 		found := 0
 		for found < len(items) && found < len(objects) {
+			h.markWrite(unsafe.Pointer(unsafe.SliceData(objects[found])))
 			c, it, ok := h.takeBack(unsafe.Pointer(unsafe.SliceData(objects[found])))
 			if !ok {
 				break

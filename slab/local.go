@@ -132,6 +132,7 @@ func (l *Local) fetch(c uint8, size int) (item, error) {
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, a push.
 func (l *Local) Free(b []byte) {
 	h := l.heap
+	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 	if off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)

@@ -162,6 +162,7 @@ func (p *Pool[T]) Put(x *T) {
 		return
 	}
 	h := p.heap
+	h.markWrite(unsafe.Pointer(x))
 	f := h.fronts.enter()
 	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
 	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
@@ -194,6 +195,7 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 	if x == nil {
 		return Handle[T]{}
 	}
+	p.heap.markRead(unsafe.Pointer(x))
 	off := p.offset("Handle", x)
 	return Handle[T]{uint32(off / granule), *p.generation(p.place(off))}
 }
@@ -213,6 +215,7 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 	if !ok {
 		return nil, false
 	}
+	p.heap.markRead(unsafe.Pointer(object))
 	return object, true
 }
 

@@ -55,6 +55,7 @@ func alignedClass(size, align int) (c uint8, ok bool) {
 // Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
 // a hardened heap what was asked for. What is no object of the heap is a *guard.Violation.
 func (h *Heap) Size(b []byte) int {
+	h.markRead(unsafe.Pointer(unsafe.SliceData(b)))
 	return h.size("Size", unsafe.Pointer(unsafe.SliceData(b)))
 }
 
@@ -89,6 +90,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if b == nil {
 		return h.TryAlloc(size)
 	}
+	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
 	all := unsafe.Slice(unsafe.SliceData(b), room)
 	switch {

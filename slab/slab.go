@@ -77,6 +77,21 @@
 // mappings instead: a slab is refused when heaps have half of those that the process may hold
 // (vm.max_map_count), after 1 GiB of slabs or more.
 //
+// # Race detector
+//
+// In builds with -race, a program that hands slots over by Free and reuse is clean: what a goroutine
+// did before Free comes before what another does after Alloc. Alloc, Free, Put and Realloc count as
+// writes to the object, Size, Handle, and At where it finds the object, as reads. So these are
+// reported: two that free one object; who looks at, frees or reallocates an object by a stale
+// pointer while another has the slot; who asks for the size of an object, or finds it by its handle,
+// while another frees it.
+//
+// Plain loads and stores are not: the detector knows of the Go heap only. A program that is to have
+// one of them looked at says RaceWrite beside it, or calls Size or Handle beside a load; the object
+// counts as a whole. Large objects are not looked at: a touch after Free faults. Since the magazine
+// of a processor has a lock in such builds, two goroutines that allocate may be taken to be
+// synchronised when they are not.
+//
 // # Cost
 //
 // Alloc and Free look at the class, a magazine and the slot's state: three cache lines that are not
@@ -146,8 +161,10 @@ type Heap struct {
 	emptied atomic.Uint32 // when reclaim emptied the processors last
 	hard    *hardened     // nil unless Config.Hardened
 
-	fronts  fronts
-	depots  [mostClasses]depot
+	fronts fronts
+	depots [mostClasses]depot
+	//lint:ignore U1000 builds for the race detector use it
+	marks   marks
 	space   space
 	large   largeObjects
 	account account

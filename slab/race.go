@@ -1,0 +1,11 @@
+package slab
+
+import "unsafe"
+
+// RaceWrite tells the race detector, in builds for it, that the goroutine writes to the object that
+// b is, or is part of. In other builds it does nothing, and costs nothing. What it is good for is
+// in the package comment.
+func (h *Heap) RaceWrite(b []byte) { h.markWrite(unsafe.Pointer(unsafe.SliceData(b))) }
+
+// RaceWrite is Heap.RaceWrite.
+func (p *Pool[T]) RaceWrite(x *T) { p.heap.markWrite(unsafe.Pointer(x)) }
