@@ -27,20 +27,21 @@ const module = "github.com/seed-9a6c551e/offheap"
 // floors are the folders of the house from the roof down: a package imports from lower floors only.
 // Packages below a folder live on its floor, and may import each other.
 var floors = map[string]int{
-	"cmd":                5,
-	"internal/workload":  4,
-	"ring":               4,
-	"arena":              3,
-	"slab":               3,
-	"stack":              3,
-	"internal/alloctest": 3,
+	"cmd":                6,
+	"internal/workload":  5,
+	"ring":               5,
+	"arena":              4,
+	"slab":               4,
+	"stack":              4,
+	"internal/alloctest": 4,
+	"internal/guarded":   3,
 	"guard":              2,
 	"internal/trap":      1,
 	"internal/vm":        0,
 }
 
 // leaves import nothing of ours and may be imported from anywhere.
-var leaves = []string{"internal/invariant", "internal/pointerfree", "internal/procpin"}
+var leaves = []string{"internal/invariant", "internal/pointerfree", "internal/procpin", "internal/sampling", "internal/stacktrace"}
 
 // guests are the only packages from outside, each with the folder that may import it.
 var guests = map[string]string{
@@ -146,6 +147,8 @@ func TestFloorsWouldNotice(t *testing.T) {
 		{"cmd/offheap", module + "/arena", false},
 		{"cmd/offheap", module + "/cmd/offheap/table", false},
 		{"guard", module + "/internal/vm", false},
+		{"slab", module + "/internal/guarded", false},
+		{"guard", module + "/internal/guarded", true},
 		{"internal/vm", "golang.org/x/sys/unix", false},
 		{"internal/vm", module + "/internal/invariant", false},
 		{"cmd/offheap", "github.com/dustin/go-humanize", false},

@@ -35,8 +35,8 @@ func (h *Heap) AllocDirty(size int) []byte {
 		f := h.fronts.enter()
 		if f != nil {
 			m := f.magazine(tabledClass(size))
-			if it, ok := m.top(); ok && h.claim(it) {
-				m.n--
+			if it, rest, ok := m.top(); ok && h.claim(it) {
+				m.n = rest
 				h.fronts.leave(f)
 				return h.bytes(it, size, h.capacity(it))
 			}
@@ -78,15 +78,18 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 	if uint(size) > largestSlot || h.hard != nil {
 		return h.getFor(nil, size)
 	}
-	c := classOf(uint(size))
-	var it item
-	ok := false
-	f := h.fronts.enter()
-	if f != nil {
-		it, ok = f.magazine(c).pop()
-	}
-	h.fronts.leave(f)
+	return h.getSlot(classOf(uint(size)), size, granule)
+}
+
+// getSlot is get of a class that has the alignment.
+func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err error) {
+	it, ok := h.fronts.pop(c)
 	if !ok {
+		if h.fronts.due(c) {
+			if b, ok = h.sample(size, align); ok {
+				return b, true, nil
+			}
+		}
 		if it, err = h.fetch(&h.fronts, c, size); err != nil {
 			return nil, true, err
 		}
@@ -110,9 +113,12 @@ func (h *Heap) object(c uint8, it item, size int) []byte {
 	return h.bytes(it, size, classes[c].size)
 }
 
-// fetch gets cached slots from the depot: one to use, the others for the magazine in one of the
-// fronts.
+// fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
+// depot, and others for the magazine in one of the fronts.
 func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
+	if it, ok := fs.popDue(c); ok {
+		return it, nil
+	}
 	var items batch
 	n, err := h.refill(nil, c, size, items[:max(min(classes[c].most, fs.most)/2, 1)])
 	if err != nil {
@@ -232,7 +238,7 @@ func (h *Heap) put(c uint8, it item) (bad *guard.Violation) {
 // freeOther frees what lies in no slab, or says why it cannot be freed.
 func (h *Heap) freeOther(p unsafe.Pointer) {
 	h.usable("Free")
-	if h.freeLarge(p) {
+	if h.freeLarge(p) || h.freeSampled(p) {
 		return
 	}
 	panic(h.noObject("Free", p))

@@ -33,11 +33,11 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 		f := h.fronts.enter()
 		for f != nil && claimed < len(some) {
 			m := f.magazine(c)
-			it, ok := m.top()
+			it, rest, ok := m.top()
 			if !ok || !h.sound(c, it) || !h.claim(it) {
 				break
 			}
-			m.n--
+			m.n = rest
 			some[claimed] = it
 			claimed++
 		}

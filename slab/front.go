@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
+	"github.com/seed-9a6c551e/offheap/internal/sampling"
 )
 
 // fullMagazine is the most slots that a magazine holds; those of large slots hold fewer, see
@@ -26,18 +27,25 @@ type front struct {
 // magazine is a stack of cached slots of one class. It is not a multiple of 4096 bytes by far, so
 // that the tops of several lie in different sets of the cache.
 type magazine struct {
-	n     uint32 // slots in it
-	most  uint32 // of the class
-	size  uint32 // of the class
-	_     uint32
-	items [fullMagazine]item
-	_     [48]byte
+	n      uint64 // slots in it, and passing for each that may be popped until an allocation is due
+	most   uint32 // of the class
+	size   uint32 // of the class
+	sample bool   // what is due is to be sampled, not only to be drawn anew
+	_      [7]byte
+	items  [fullMagazine]item
+	_      [48]byte
 }
+
+// passing is what is taken from magazine.n with each slot: the allocations that pass before one is
+// due are counted in the same word as the slots, so counting them costs nothing.
+const passing = 1 << 32
 
 // open makes a front ready whose magazines hold no more than most.
 func (f *front) open(most uint32) *front {
 	for c := range f.magazines {
-		f.magazines[c].most, f.magazines[c].size = min(classes[c].most, most), classes[c].size
+		m := &f.magazines[c]
+		m.most, m.size = min(classes[c].most, most), classes[c].size
+		m.draw()
 	}
 	return f
 }
@@ -65,31 +73,62 @@ func (fs *fronts) enterNew() *front {
 
 func (f *front) magazine(c uint8) *magazine { return &f.magazines[c%mostClasses] }
 
-// top is the slot that goes next. ok is false if there is none.
-func (m *magazine) top() (it item, ok bool) {
-	n := m.n - 1
-	if n >= fullMagazine { // there was none
-		return it, false
+// len is how many slots are in it.
+func (m *magazine) len() uint32 { return uint32(m.n) }
+
+// top is the slot that goes next, and what m.n is without it. ok is false if there is none, or an
+// allocation is due.
+func (m *magazine) top() (it item, rest uint64, ok bool) {
+	rest = m.n - passing - 1
+	n := uint32(rest)
+	if n >= fullMagazine || int64(rest) < 0 { // there was none, or none may pass
+		return it, 0, false
 	}
-	return m.items[n], true
+	return m.items[n], rest, true
 }
 
-// pop takes the slot that goes next. ok is false if there is none.
+// pop takes the slot that goes next. ok is false if there is none, or an allocation is due.
 func (m *magazine) pop() (it item, ok bool) {
-	if it, ok = m.top(); ok {
-		m.n--
+	it, rest, ok := m.top()
+	if ok {
+		m.n = rest
 	}
 	return it, ok
 }
 
+// popDue is pop of what is no more due.
+func (m *magazine) popDue() (it item, ok bool) {
+	if m.len() == 0 {
+		return it, false
+	}
+	m.n--
+	return m.items[m.len()%fullMagazine], true
+}
+
+// due counts an allocation that top had no slot for, and tells whether it is to be sampled.
+func (m *magazine) due() bool {
+	if m.n >= passing {
+		m.n -= passing
+		return false
+	}
+	sample := m.sample
+	m.draw()
+	return sample
+}
+
+func (m *magazine) draw() {
+	pass, sample := sampling.Draw()
+	m.n, m.sample = uint64(m.len())+uint64(pass)*passing, sample
+}
+
 // push puts a slot into a magazine, if it is not full.
 func (m *magazine) push(it item) bool {
-	n := m.n
+	n := m.len()
 	if n >= m.most {
 		return false
 	}
 	m.items[n%fullMagazine] = it // most is no more
-	m.n = n + 1
+	m.n++
 	return true
 }
 
@@ -100,15 +139,16 @@ func (m *magazine) exchange(it item, out []item) (n int) {
 		return 0
 	}
 	n = copy(out, m.items[:m.most/2])
-	m.n = uint32(copy(m.items[:], m.items[n:m.most]))
+	copy(m.items[:], m.items[n:m.most])
+	m.n -= uint64(n)
 	m.push(it)
 	return n
 }
 
 // stock puts as many slots into a magazine as it takes, and returns how many these are.
 func (m *magazine) stock(items []item) (n int) {
-	n = copy(m.items[m.n:m.most], items)
-	m.n += uint32(n)
+	n = copy(m.items[m.len():m.most], items)
+	m.n += uint64(n)
 	return n
 }
 
@@ -118,14 +158,14 @@ func (h *Heap) empty(f *front) (bad *guard.Violation) {
 	defer f.lock.Unlock()
 	for c := range f.magazines {
 		m := f.magazine(uint8(c))
-		if m.n == 0 {
+		if m.len() == 0 {
 			continue
 		}
 		d := &h.depots[c]
 		d.mu.Lock()
-		bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.items[:m.n]))
+		bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.items[:m.len()]))
 		d.mu.Unlock()
-		m.n = 0
+		m.n -= uint64(m.len())
 	}
 	return bad
 }

@@ -134,9 +134,16 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	if size < 0 || !ok {
 		return h.getLarge(nil, size, align)
 	}
-	it, err := h.takeHardened(c, size)
-	if err != nil {
-		return nil, true, err
+	it, ok := h.hard.stock.pop(c)
+	if !ok {
+		if h.hard.stock.due(c) {
+			if b, ok = h.sample(size, align); ok {
+				return b, true, nil
+			}
+		}
+		if it, err = h.fetch(&h.hard.stock, c, size); err != nil {
+			return nil, true, err
+		}
 	}
 	slot, asked := h.slot(c, it), h.hard.size(it.state())
 	clean = *asked == 0
@@ -154,20 +161,6 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 		panic(h.freedTwice("Alloc", it))
 	}
 	return slot[:size:size], clean, nil
-}
-
-// takeHardened takes a free slot that was chosen at random.
-func (h *Heap) takeHardened(c uint8, size int) (it item, err error) {
-	ok := false
-	f := h.hard.stock.enter()
-	if f != nil {
-		it, ok = f.magazine(c).pop()
-	}
-	h.hard.stock.leave(f)
-	if !ok {
-		it, err = h.fetch(&h.hard.stock, c, size)
-	}
-	return it, err
 }
 
 // retire is takeBack of an object in its slot, ok or not. Of several that free one at the same

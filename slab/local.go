@@ -83,8 +83,8 @@ func (l *Local) TryAlloc(size int) ([]byte, error) {
 func (l *Local) AllocDirty(size int) []byte {
 	if uint(size) <= tabled {
 		m := l.front.magazine(tabledClass(size))
-		if it, ok := m.top(); ok && l.heap.claim(it) {
-			m.n--
+		if it, rest, ok := m.top(); ok && l.heap.claim(it) {
+			m.n = rest
 			return l.heap.bytes(it, size, m.size)
 		}
 	}
@@ -107,6 +107,11 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	c := classOf(uint(size))
 	it, ok := l.front.magazine(c).pop()
 	if !ok {
+		if l.usable("Alloc"); l.front.magazine(c).due() {
+			if b, ok = h.sample(size, granule); ok {
+				return b, true, nil
+			}
+		}
 		if it, err = l.fetch(c, size); err != nil {
 			return nil, true, err
 		}
@@ -114,9 +119,12 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	return h.object(c, it, size), it.clean(), nil
 }
 
-// fetch gets cached slots from the depot: one to use, the others for the magazine.
+// fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
+// depot, and others for the magazine.
 func (l *Local) fetch(c uint8, size int) (item, error) {
-	l.usable("Alloc")
+	if it, ok := l.front.magazine(c).popDue(); ok {
+		return it, nil
+	}
 	var items batch
 	n, err := l.heap.refill(l, c, size, items[:max(classes[c].most/2, 1)])
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/guarded"
 )
 
 func (h *Heap) usable(op string) {
@@ -17,7 +18,7 @@ func (h *Heap) usable(op string) {
 func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
 	v := &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p)}
 	if f := guard.Locate(v.Addr); f != nil {
-		v.Region, v.Offset = f.Region, f.Offset
+		v.Region, v.Offset, v.Allocated, v.Freed = f.Region, f.Offset, f.Allocated, f.Freed
 	}
 	return v
 }
@@ -48,7 +49,7 @@ func (h *Heap) freedTwice(op string, it item) *guard.Violation {
 func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	off := uintptr(p) - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
-		return h.noLargeObject(op, p)
+		return h.noOtherObject(op, p)
 	}
 	v := h.violation(op, "freed already, or never allocated", p)
 	e, state, exact := h.find(off)
@@ -62,12 +63,13 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	return v
 }
 
-// noLargeObject is noObject for what lies in no slab.
-func (h *Heap) noLargeObject(op string, p unsafe.Pointer) *guard.Violation {
+// noOtherObject is noObject for what lies in no slab.
+func (h *Heap) noOtherObject(op string, p unsafe.Pointer) *guard.Violation {
 	v := h.violation(op, "pointer into other memory", p)
-	switch f := guard.Locate(v.Addr); {
-	case f == nil || f.Region != h.largeName():
-	case f.Kind == guard.UseAfterClose:
+	f := guard.Locate(v.Addr)
+	switch {
+	case f == nil || f.Region != h.largeName() && !(f.Region == h.config.Name && guarded.Holds(p)):
+	case f.Kind == guard.UseAfterClose || f.Kind == guard.UseAfterFree:
 		v.What = "freed already, or never allocated"
 	default:
 		v.What = "pointer that is not the start of an object"

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/internal/sampling"
 )
 
 // Pool hands out objects of one type. It is a Heap of its own, so what is said there of memory,
@@ -58,6 +60,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 }
 
 func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
+	c.Reserve = min(c.Reserve, most-reserveUnit) // the last granules are for sampledHandles
 	h, err := openHeap(c)
 	if err != nil {
 		return nil, err
@@ -82,10 +85,10 @@ func (p *Pool[T]) Get() *T {
 	f := h.fronts.enter()
 	if f != nil {
 		m := f.magazine(p.class)
-		if it, ok := m.top(); ok {
+		if it, rest, ok := m.top(); ok {
 			place := p.place(uintptr(it.at()) * granule)
 			if place < p.ready.Load() && h.claim(it) {
-				m.n--
+				m.n = rest
 				*p.generation(place)++
 				h.fronts.leave(f)
 				x := (*T)(h.at(it))
@@ -107,6 +110,9 @@ func (p *Pool[T]) TryGet() (*T, error) {
 		return nil, err
 	}
 	x := unsafe.Pointer(unsafe.SliceData(b))
+	if guarded.Holds(x) {
+		return (*T)(x), nil
+	}
 	place := p.place(uintptr(x) - uintptr(p.heap.base))
 	if place >= p.ready.Load() {
 		if err := p.reach(place); err != nil {
@@ -183,6 +189,9 @@ func (p *Pool[T]) putSlowly(x *T) {
 	c, it, ok := p.heap.takeBack(unsafe.Pointer(x))
 	if !ok {
 		p.heap.usable("Put")
+		if p.heap.freeSampled(unsafe.Pointer(x)) {
+			return
+		}
 		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
 	}
 	p.end(uintptr(it.at()) * granule) // before anybody else can get the slot
@@ -196,6 +205,9 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 		return Handle[T]{}
 	}
 	p.heap.markRead(unsafe.Pointer(x))
+	if slot, generation, ok := guarded.Name(p.heap.id(), unsafe.Pointer(x)); ok {
+		return Handle[T]{sampledHandles + slot, generation}
+	}
 	off := p.offset("Handle", x)
 	return Handle[T]{uint32(off / granule), *p.generation(p.place(off))}
 }
@@ -208,7 +220,7 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 	off := uintptr(x.at) * granule
 	place := p.place(off)
 	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation {
-		return nil, false
+		return p.sampledAt(x)
 	}
 	object = (*T)(unsafe.Add(p.heap.base, off))
 	_, _, ok = p.heap.lookup(unsafe.Pointer(object)) // it is, but for handles of others
@@ -219,7 +231,23 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 	return object, true
 }
 
-// All iterates over the objects, in the order of their addresses. The loop may put objects back,
+// sampledHandles is what Handle.at begins with for sampled objects: there are no granules beyond, see
+// openPool.
+const sampledHandles = 1<<32 - sampling.MostSlots
+
+// sampledAt is At for sampled objects.
+func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
+	if x.at < sampledHandles {
+		return nil, false
+	}
+	at, ok := guarded.Named(p.heap.id(), x.at-sampledHandles, x.generation)
+	if !ok {
+		return nil, false
+	}
+	return (*T)(at), true
+}
+
+// All iterates over the objects, in the order of their addresses, those that are sampled last. The loop may put objects back,
 // get others, and purge: what it meets is an object when it is met. Whether it meets what comes
 // meanwhile is open; that nobody else puts back what it is at is the user's to see to.
 func (p *Pool[T]) All() iter.Seq[*T] {
@@ -235,7 +263,7 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 
 // Len returns the number of objects.
 func (p *Pool[T]) Len() int {
-	n := 0
+	n, _ := guarded.Live(p.heap.id())
 	for _, c := range p.heap.Stats().Classes {
 		n += c.Live
 	}

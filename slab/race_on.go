@@ -62,7 +62,7 @@ func (h *Heap) markOf(p unsafe.Pointer) unsafe.Pointer {
 		return nil
 	}
 	e, state, _ := h.find(off)
-	if e.class == 0 {
+	if !e.taken() {
 		return nil
 	}
 	return h.marks.at(state)

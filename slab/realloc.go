@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/guarded"
 )
 
 // AllocAligned returns size zeroed bytes aligned to align, a power of two up to 1 MiB. It panics as
@@ -23,11 +25,7 @@ func (h *Heap) TryAllocAligned(size, align int) ([]byte, error) {
 		return zeroed(h.getHardened(size, align))
 	}
 	if c, ok := alignedClass(size, align); ok {
-		b, err := h.TryAlloc(int(classes[c].size))
-		if err != nil {
-			return nil, err
-		}
-		return b[:size], nil
+		return zeroed(h.getSlot(c, size, align))
 	}
 	// Large objects of 2 MiB are aligned to that.
 	b, _, err := h.getLarge(nil, max(size, 2*maxAlign), align)
@@ -53,7 +51,7 @@ func alignedClass(size, align int) (c uint8, ok bool) {
 }
 
 // Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
-// a hardened heap what was asked for. What is no object of the heap is a *guard.Violation.
+// a hardened heap, or if it is sampled, what was asked for. What is no object of the heap is a *guard.Violation.
 func (h *Heap) Size(b []byte) int {
 	h.markRead(unsafe.Pointer(unsafe.SliceData(b)))
 	return h.size("Size", unsafe.Pointer(unsafe.SliceData(b)))
@@ -72,6 +70,9 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 			return o.size
 		}
 		return int(o.region.Committed())
+	}
+	if n, ok := guarded.Size(h.id(), p); ok {
+		return n
 	}
 	panic(h.noObject(op, p))
 }
@@ -94,7 +95,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
 	all := unsafe.Slice(unsafe.SliceData(b), room)
 	switch {
-	case h.hard != nil: // always elsewhere
+	case h.hard != nil || guarded.Holds(unsafe.Pointer(unsafe.SliceData(b))): // always elsewhere
 	case stays(room, size):
 		if size > len(b) {
 			clear(all[len(b):])

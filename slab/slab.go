@@ -113,6 +113,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/guarded"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -270,6 +271,7 @@ func (h *Heap) shut() {
 	}
 	clear(h.locals)
 	h.mu.Unlock()
+	guarded.Close(h.id())
 }
 
 // stock is the fronts that slots are taken from, and returns those that they are freed to: in a

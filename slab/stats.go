@@ -3,6 +3,8 @@ package slab
 import (
 	"iter"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/guarded"
 )
 
 // Stats are figures in bytes.
@@ -78,7 +80,8 @@ func (h *Heap) Stats() (s Stats) {
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	s.Live += int64(h.large.bytes)
+	_, sampled := guarded.Live(h.id())
+	s.Live += int64(h.large.bytes + sampled)
 	regions := append(h.large.regions(), h.region, h.meta.region)
 	for _, r := range regions {
 		s.Reserved += r.Reserved()
@@ -107,7 +110,8 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	return objects + len(h.large.objects), bytes + int64(h.large.bytes), true
+	n, sampled := guarded.Live(h.id())
+	return objects + len(h.large.objects) + n, bytes + int64(h.large.bytes+sampled), true
 }
 
 // handedOut counts the slots of a class that its depot does not have. The race detector is not told.
@@ -150,11 +154,12 @@ func (fs *fronts) count(n *[mostClasses]int) {
 //go:norace
 func (f *front) count(n *[mostClasses]int) {
 	for c := range f.magazines {
-		n[c] += int(f.magazines[c].n)
+		n[c] += int(f.magazines[c].len())
 	}
 }
 
-// objects iterates over the objects in slabs, in the order of their addresses.
+// objects iterates over the objects in slabs, in the order of their addresses, and those that were
+// sampled.
 func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 	return func(yield func(unsafe.Pointer) bool) {
 		for u := uint32(0); u < h.edge.Load(); u++ {
@@ -171,5 +176,6 @@ func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 				}
 			}
 		}
+		guarded.Objects(h.id())(yield)
 	}
 }
