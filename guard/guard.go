@@ -50,7 +50,8 @@
 // is in RAM. Commit and Decommit are one or two system calls each. Guard takes 0.3 µs and 14 ns for
 // each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault. A
 // region takes one of the mappings that the process may hold (vm.max_map_count), three once
-// something is committed, one more with huge pages, and one or two more for each MapFile.
+// something is committed, one more with huge pages or if it is Secret, and one or two more for each
+// MapFile.
 //
 // # Guards inside a region
 //
