@@ -263,7 +263,7 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 
 // Len returns the number of objects.
 func (p *Pool[T]) Len() int {
-	n, _ := guarded.Live(p.heap.id())
+	n, _, _ := guarded.Live(p.heap.id())
 	for _, c := range p.heap.Stats().Classes {
 		n += c.Live
 	}

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/internal/sampling"
 )
 
 // Sampled objects (guard.Sample) lie in guarded slots, not in the heap's regions: so Free and the
@@ -17,6 +18,10 @@ func (fs *fronts) due(c uint8) bool {
 	f := fs.enterNew()
 	due := f != nil && f.magazine(c).due()
 	fs.leave(f)
+	if f == nil { // it cannot be counted
+		pass, sample := sampling.Draw()
+		return pass == 0 && sample
+	}
 	return due
 }
 

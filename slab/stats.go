@@ -80,8 +80,10 @@ func (h *Heap) Stats() (s Stats) {
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	_, sampled := guarded.Live(h.id())
+	_, sampled, committed := guarded.Live(h.id())
 	s.Live += int64(h.large.bytes + sampled)
+	s.Reserved += int64(committed)
+	s.Committed += int64(committed)
 	regions := append(h.large.regions(), h.region, h.meta.region)
 	for _, r := range regions {
 		s.Reserved += r.Reserved()
@@ -110,7 +112,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	n, sampled := guarded.Live(h.id())
+	n, sampled, _ := guarded.Live(h.id())
 	return objects + len(h.large.objects) + n, bytes + int64(h.large.bytes+sampled), true
 }
 

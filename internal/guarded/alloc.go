@@ -112,8 +112,23 @@ func Free(owner uintptr, p unsafe.Pointer) (at int, overrun, ok bool) {
 	if s == nil || !Holds(p) {
 		return 0, false, false
 	}
+	return s.free(owner, p, s.here(), true)
+}
+
+// Close frees all objects of an owner, overrun or not.
+func Close(owner uintptr) {
+	s := opened.Load()
+	if s == nil {
+		return
+	}
 	stack := s.here()
-	i, at, overrun, ok := s.end(owner, p, stack)
+	for p := range Objects(owner) {
+		s.free(owner, p, stack, false)
+	}
+}
+
+func (s *slots) free(owner uintptr, p unsafe.Pointer, stack string, checked bool) (at int, overrun, ok bool) {
+	i, at, overrun, ok := s.end(owner, p, stack, checked)
 	if !ok || overrun {
 		return at, overrun, ok
 	}
@@ -123,30 +138,25 @@ func Free(owner uintptr, p unsafe.Pointer) (at int, overrun, ok bool) {
 }
 
 // end makes the object at p one that was freed.
-func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string) (i uint32, at int, overrun, ok bool) {
+func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string, checked bool) (i uint32, at int, overrun, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i, ok = s.find(owner, p); !ok {
 		return 0, 0, false, false
 	}
 	x := &s.all[i]
-	before, behind := s.around(x, p, x.size)
-	if at := changed(before); at >= 0 {
-		return i, at - len(before), true, true
-	}
-	if at := changed(behind); at >= 0 {
-		return i, x.size + at, true, true
+	if checked {
+		before, behind := s.around(x, p, x.size)
+		if at := changed(before); at >= 0 {
+			return i, at - len(before), true, true
+		}
+		if at := changed(behind); at >= 0 {
+			return i, x.size + at, true, true
+		}
 	}
 	x.live, x.freed = false, stack
 	x.spot.Say(x.report())
 	return i, 0, false, true
-}
-
-// Close frees all objects of an owner.
-func Close(owner uintptr) {
-	for p := range Objects(owner) {
-		Free(owner, p)
-	}
 }
 
 // canary is what is beside an object on its OS pages.

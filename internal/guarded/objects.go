@@ -20,11 +20,11 @@ func Size(owner uintptr, p unsafe.Pointer) (size int, ok bool) {
 	return s.all[i].size, true
 }
 
-// Live counts the objects of an owner.
-func Live(owner uintptr) (objects, bytes int) {
+// Live counts the objects of an owner, their bytes and what is committed for them.
+func Live(owner uintptr) (objects, bytes, committed int) {
 	s := opened.Load()
 	if s == nil {
-		return 0, 0
+		return 0, 0, 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,9 +32,10 @@ func Live(owner uintptr) (objects, bytes int) {
 		if x := &s.all[i]; x.live && x.owner == owner {
 			objects++
 			bytes += x.size
+			committed += x.to - x.from
 		}
 	}
-	return objects, bytes
+	return objects, bytes, committed
 }
 
 // Objects iterates over the objects of an owner. The loop may free them and allocate others.

@@ -1,0 +1,483 @@
+package slab
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// sampleOneIn samples until the test ends. What is there for all heaps is opened first.
+func sampleOneIn(t testing.TB, n int) {
+	old := guard.Sample(1)
+	t.Cleanup(func() { guard.Sample(old) })
+	h, err := Open(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Free(h.Alloc(1))
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	guard.Sample(n)
+	guard.SampleSeed(1)
+}
+
+// openPlain and openPlainPool are open for several of them.
+func openPlain(t *testing.T, c Config) *Heap {
+	h, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+func openPlainPool(t *testing.T, c Config) *Pool[order] {
+	p, err := OpenPool[order](c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func isSampled(b []byte) bool { return guarded.Holds(unsafe.Pointer(unsafe.SliceData(b))) }
+
+// allocSampled and freeSampled are who is named in stacks.
+//
+//go:noinline
+func allocSampled(h *Heap, n int) []byte { return h.Alloc(n) }
+
+//go:noinline
+func freeSampled(h *Heap, b []byte) { h.Free(b) }
+
+// faultOf touches the byte at an offset from an object.
+func faultOf(b []byte, off int) *guard.Fault {
+	p := (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off))
+	var f *guard.Fault
+	errors.As(guard.Catch(func() { touched = *p }), &f)
+	return f
+}
+
+var touched byte
+
+func names(stack string, functions ...string) bool {
+	for _, f := range functions {
+		at := strings.Index(stack, f+"\n\t")
+		if at < 0 {
+			return false
+		}
+		stack = stack[at:]
+	}
+	return true
+}
+
+func TestSampledObjectsFault(t *testing.T) {
+	sampleOneIn(t, 1)
+	for _, hardened := range []bool{false, true} {
+		h := open(t, Config{Name: "orders", Hardened: hardened})
+		lefts, rights := 0, 0
+		for n := range 700 {
+			if n > 300 {
+				n *= 1498
+			}
+			b := allocSampled(h, n)
+			if n > largestSlot {
+				if isSampled(b) {
+					t.Fatalf("%d bytes are in a slot", n)
+				}
+				h.Free(b)
+				continue
+			}
+			if !isSampled(b) || len(b) != n || cap(b) != n || zero(b) != nil || addr(b)%granule != 0 {
+				t.Fatalf("%d bytes: sampled %v, len %d, cap %d, at %#x, %v", n, isSampled(b), len(b), cap(b), addr(b), zero(b))
+			}
+			fill(b, byte(n))
+			gap := -n & (granule - 1)
+			right := (addr(b)+uintptr(n+gap))%uintptr(guard.PageSize()) == 0
+			left := addr(b)%uintptr(guard.PageSize()) == 0
+			if !left && !right {
+				t.Fatalf("%d bytes at %#x touch no guard", n, addr(b))
+			}
+			check := func(off int, kind guard.Kind) {
+				t.Helper()
+				f := faultOf(b, off)
+				if f == nil || f.Kind != kind || f.Region != "orders" || f.Offset != off || f.Size != n || f.Addr != addr(b)+uintptr(off) {
+					t.Fatalf("touch at %d of %d: %+v", off, n, f)
+				}
+				if freed := kind == guard.UseAfterFree; !names(f.Allocated, "slab.(*Heap).Alloc", "slab.allocSampled", "slab.TestSampledObjectsFault") ||
+					names(f.Freed, "slab.(*Heap).Free", "slab.freeSampled", "slab.TestSampledObjectsFault") != freed || strings.Contains(f.Allocated, "guarded.") {
+					t.Fatalf("touch at %d of %d: allocated\n%sfreed\n%s", off, n, f.Allocated, f.Freed)
+				}
+			}
+			if right {
+				rights++
+				check(n+gap, guard.Overflow)
+				check(n+gap+4000, guard.Overflow)
+			}
+			if left {
+				lefts++
+				check(-1, guard.Underflow)
+				check(-4000, guard.Underflow)
+			}
+			freeSampled(h, b)
+			check(0, guard.UseAfterFree)
+			check(n/2, guard.UseAfterFree)
+			check(n+100, guard.UseAfterFree)
+		}
+		if lefts < 100 || rights < 100 {
+			t.Errorf("%d lie at the start of a slot, %d at its end", lefts, rights)
+		}
+	}
+}
+
+func TestSampledMisuse(t *testing.T) {
+	sampleOneIn(t, 1)
+	const (
+		twice    = "slab.Free: freed already, or never allocated"
+		interior = "slab.Free: pointer that is not the start of an object"
+		behind   = "slab.Free: object was written to behind its end"
+		before   = "slab.Free: object was written to before its start"
+		foreign  = "slab.Free: pointer into other memory"
+	)
+	for name, c := range map[string]struct {
+		want string
+		do   func(h, other *Heap, b []byte)
+	}{
+		"double free":             {twice, func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Free(b) }},
+		"double free by FreeN":    {twice, func(h, _ *Heap, b []byte) { freeSampled(h, b); h.FreeN([][]byte{b}) }},
+		"double free, Local":      {twice, func(h, _ *Heap, b []byte) { l := h.Local(); defer l.Close(); freeSampled(h, b); l.Free(b) }},
+		"interior free":           {interior, func(h, _ *Heap, b []byte) { h.Free(b[8:]) }},
+		"free of another heap's":  {foreign, func(_, other *Heap, b []byte) { other.Free(b) }},
+		"realloc after free":      {strings.Replace(twice, "Free", "Realloc", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Realloc(b, 10) }},
+		"size after free":         {strings.Replace(twice, "Free", "Size", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Size(b) }},
+		"write just behind":       {behind, func(h, _ *Heap, b []byte) { write(b, len(b)); h.Free(b) }},
+		"write before, at an end": {before, func(h, _ *Heap, b []byte) { write(b, -1); h.Free(b) }},
+	} {
+		h, other := openPlain(t, Config{Name: "one"}), openPlain(t, Config{Name: "other"})
+		b := allocSampled(h, 41)
+		for name == "write before, at an end" && addr(b)%4096 == 0 {
+			b = allocSampled(h, 41)
+		}
+		err, _ := panicOf(func() { c.do(h, other, b) }).(error)
+		var v *guard.Violation
+		if !errors.As(err, &v) || v.Op+": "+v.What != c.want || v.Region != "one" {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+			continue
+		}
+		if !names(v.Allocated, "slab.allocSampled") || names(v.Freed, "slab.freeSampled") != strings.Contains(c.want, "freed already") {
+			t.Errorf("%s: allocated\n%sfreed\n%s", name, v.Allocated, v.Freed)
+		}
+	}
+}
+
+func write(b []byte, off int) { *(*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off)) ^= 1 }
+
+// TestSampledPool is what a Pool does with objects that are sampled.
+func TestSampledPool(t *testing.T) {
+	sampleOneIn(t, 1)
+	p, other := openPlainPool(t, Config{Name: "pool"}), openPlainPool(t, Config{Name: "other"})
+	seen := map[Handle[order]]bool{}
+	for range 1000 { // more than there are slots
+		x := p.Get()
+		h := p.Handle(x)
+		if at, ok := p.At(h); !ok || at != x || seen[h] || h.IsNil() || *x != (order{}) {
+			t.Fatalf("handle %v, seen %v: %p, %v, want %p", h, seen[h], at, ok, x)
+		}
+		if at, ok := other.At(h); ok {
+			t.Fatalf("another pool has %p for %v", at, h)
+		}
+		seen[h] = true
+		x.id = 5
+		p.Put(x)
+		if at, ok := p.At(h); ok {
+			t.Fatalf("stale, but names %p", at)
+		}
+	}
+	x, y := p.Get(), p.Get()
+	all := map[*order]bool{}
+	for z := range p.All() {
+		all[z] = true
+	}
+	if n := p.Len(); n != 2 || len(all) != 2 || !all[x] || !all[y] {
+		t.Errorf("%d objects, met %v, want %p and %p", n, all, x, y)
+	}
+	if s := p.Stats(); s.Live != 2*int64(unsafe.Sizeof(*x)) || s.Committed < s.Live || s.Reserved < s.Committed {
+		t.Errorf("%+v", s)
+	}
+	p.Put(x)
+	for _, f := range []func(){func() { p.Put(x) }, func() { p.Handle(x) }, func() { other.Put(y) }} {
+		var v *guard.Violation
+		if err, _ := panicOf(f).(error); !errors.As(err, &v) || v.Allocated == "" {
+			t.Errorf("%v", err)
+		}
+	}
+	h := p.Handle(y)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.At(h); ok {
+		t.Error("a handle of a closed pool is good")
+	}
+	var f *guard.Fault
+	if err := guard.Catch(func() { y.id = 1 }); !errors.As(err, &f) || f.Kind != guard.UseAfterFree || f.Region != "pool" || !names(f.Freed, "slab.(*Pool[...]).Close") {
+		t.Errorf("touch after Close: %v", err)
+	}
+}
+
+// TestSampledSlotsRunOut takes more objects than there are slots, and sees that the slot which was
+// freed first is used again first.
+func TestSampledSlotsRunOut(t *testing.T) {
+	sampleOneIn(t, 1)
+	h := open(t, Config{})
+	var live [][]byte
+	slots := sampling.Slots()
+	for i := range slots + 100 {
+		b := h.Alloc(100)
+		if isSampled(b) != (i < slots) {
+			t.Fatalf("object %d is sampled: %v", i, isSampled(b))
+		}
+		fill(b, 7)
+		live = append(live, b)
+	}
+	for _, b := range live {
+		h.Free(b)
+	}
+	h.check()
+	slot := func(b []byte) uintptr { return addr(b) >> 20 }
+	first := h.Alloc(100)
+	at := slot(first)
+	h.Free(first)
+	for i := range slots {
+		b := h.Alloc(100)
+		h.Free(b)
+		if again := slot(b) == at; again != (i == slots-1) {
+			t.Fatalf("after %d of %d others the slot is used again: %v", i, slots, again)
+		}
+	}
+}
+
+// TestSampledRate counts what is sampled on each way to get an object.
+func TestSampledRate(t *testing.T) {
+	const every, n = 50, 100_000
+	for name, get := range map[string]func(h *Heap, l *Local, p *Pool[order]) (b []byte, free func()){
+		"Heap.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
+			b := h.Alloc(40)
+			return b, func() { h.Free(b) }
+		},
+		"Heap.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
+			b := h.AllocDirty(40)
+			return b, func() { h.Free(b) }
+		},
+		"Heap.AllocAligned": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
+			b := h.AllocAligned(40, 128)
+			return b, func() { h.Free(b) }
+		},
+		"Local.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
+			b := l.Alloc(40)
+			return b, func() { l.Free(b) }
+		},
+		"Local.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
+			b := l.AllocDirty(40)
+			return b, func() { l.Free(b) }
+		},
+		"Pool.Get": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
+			x := p.Get()
+			return unsafe.Slice((*byte)(unsafe.Pointer(x)), unsafe.Sizeof(*x)), func() { p.Put(x) }
+		},
+	} {
+		for _, hardened := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/%v", name, hardened), func(t *testing.T) {
+				sampleOneIn(t, every)
+				c := Config{Hardened: hardened}
+				h, p := openPlain(t, c), openPlainPool(t, c)
+				l := h.Local()
+				sampled := 0
+				for range n {
+					b, free := get(h, l, p)
+					if isSampled(b) {
+						sampled++
+					}
+					free()
+				}
+				// Half a dozen standard deviations of a binomial distribution.
+				if want := n / every; sampled < want*7/8 || sampled > want*9/8 {
+					t.Errorf("%d of %d were sampled, want about %d", sampled, n, want)
+				}
+			})
+		}
+	}
+	t.Run("AllocN", func(t *testing.T) {
+		sampleOneIn(t, every)
+		h := open(t, Config{})
+		sampled := 0
+		for range n / 100 {
+			var many [100][]byte
+			h.AllocN(many[:], 100)
+			for _, b := range many {
+				if isSampled(b) {
+					sampled++
+				}
+			}
+			h.FreeN(many[:])
+		}
+		if want := n / every; sampled < want*7/8 || sampled > want*9/8 {
+			t.Errorf("%d of %d were sampled, want about %d", sampled, n, want)
+		}
+	})
+}
+
+// TestSamplingIsNoticed switches it on and off under a heap that is in use.
+func TestSamplingIsNoticed(t *testing.T) {
+	sampleOneIn(t, 0)
+	h := open(t, Config{})
+	count := func(n int) (sampled int) {
+		for range n {
+			b := h.AllocDirty(64)
+			if isSampled(b) {
+				sampled++
+			}
+			h.Free(b)
+		}
+		return sampled
+	}
+	if n := count(10000); n > 0 {
+		t.Errorf("%d sampled, but it is off", n)
+	}
+	guard.Sample(1)
+	for range 2 * sampling.Most { // the goroutine may move between two processors
+		count(1)
+	}
+	if n := count(1000); n != 1000 {
+		t.Errorf("%d of 1000 are sampled", n)
+	}
+	guard.Sample(0)
+	count(2)
+	if n := count(1000); n > 2 {
+		t.Errorf("%d are sampled, but it is off again", n)
+	}
+}
+
+// TestSampledModel plays random histories that are sampled.
+func TestSampledModel(t *testing.T) {
+	for seed := range uint64(4) {
+		sampleOneIn(t, 1+int(seed)*2)
+		r := rand.New(rand.NewPCG(seed, 5))
+		data := make([]byte, rounds(10000))
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		run(t, data, seed%2 == 1)
+	}
+}
+
+func TestHammerSampled(t *testing.T) {
+	sampleOneIn(t, 5)
+	hammer(t, Config{}, 10000)
+	hammer(t, Config{Hardened: true}, 3000)
+}
+
+// TestHammerSampledDoubleFree has two goroutines free one object: one of them gets the violation.
+func TestHammerSampledDoubleFree(t *testing.T) {
+	sampleOneIn(t, 1)
+	h := open(t, Config{})
+	for range rounds(3000) {
+		b := h.Alloc(50)
+		var wg sync.WaitGroup
+		var caught [2]any
+		for i := range caught {
+			wg.Go(func() { caught[i] = panicOf(func() { h.Free(b) }) })
+		}
+		wg.Wait()
+		if (caught[0] == nil) == (caught[1] == nil) {
+			t.Fatalf("freed by two: %v, %v", caught[0], caught[1])
+		}
+	}
+}
+
+// TestSampledFails lets the system calls of sampled objects fail: then they are not sampled, or the
+// slot is emptied later.
+func TestSampledFails(t *testing.T) {
+	sampleOneIn(t, 1)
+	h := open(t, Config{})
+	guard.Sample(0)
+	h.Free(h.Alloc(3000)) // what is committed for slabs stays, of metadata
+	if err := h.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	guard.Sample(1)
+	for _, kind := range []vm.Kind{vm.Mprotect, vm.Madvise} {
+		for nth := 1; nth < 6; nth++ {
+			before := guard.Committed()
+			stop := vm.Inject(kind, nth, vm.OutOfMemory)
+			b := h.Alloc(3000)
+			fill(b, 3)
+			if err := (held{b, 3}).verify(); err != nil {
+				t.Error(err)
+			}
+			h.Free(b)
+			stop()
+			for range sampling.Slots() + 1 { // each slot is used once
+				b := h.Alloc(3000)
+				if !isSampled(b) || zero(b) != nil {
+					t.Fatalf("sampled %v, %v", isSampled(b), zero(b))
+				}
+				h.Free(b)
+			}
+			if err := h.Purge(); err != nil {
+				t.Fatal(err)
+			}
+			if after := guard.Committed(); after > before {
+				t.Errorf("%v %d: %d bytes are committed, were %d", kind, nth, after, before)
+			}
+		}
+	}
+}
+
+// TestSampledReport shows what a program says that ends by a touch of a sampled object.
+func TestSampledReport(t *testing.T) {
+	if os.Getenv("SLAB_TEST_REPORT") != "" {
+		guard.Sample(1)
+		h, err := Open(Config{Name: "orders"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := allocSampled(h, 48)
+		freeSampled(h, b)
+		touched = b[7]
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSampledReport$")
+	cmd.Env = append(os.Environ(), "SLAB_TEST_REPORT=1")
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.ENOEXEC) {
+		t.Skip("the test runs under an emulator and cannot start itself")
+	}
+	said := regexp.MustCompile(`0x[0-9a-f]+`).ReplaceAllString(string(out), "0xADDR")
+	said = regexp.MustCompile(`\t[^\n]*/(\w+\.go):\d+\n`).ReplaceAllString(said, "\t$1\n")
+	const (
+		pkg  = "github.com/seed-9a6c551e/offheap/slab."
+		rest = pkg + "TestSampledReport\n\tsampled_test.go\ntesting.tRunner\n\ttesting.go\nruntime.goexit\n"
+		want = `guard: use after free in region "orders": address 0xADDR, offset 7 of 48` + "\nallocated at\n" +
+			pkg + "(*Heap).Alloc\n\talloc.go\n" + pkg + "allocSampled\n\tsampled_test.go\n" + rest
+		then = "\nfreed at\n" + pkg + "(*Heap).Free\n\talloc.go\n" + pkg + "freeSampled\n\tsampled_test.go\n" + rest
+		dies = "unexpected fault address 0xADDR\nfatal error: fault\n"
+	)
+	at := strings.Index(said, then)
+	if err == nil || !strings.HasPrefix(said, want) || at < len(want) || !strings.Contains(said[at:], dies) {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
