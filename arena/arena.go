@@ -62,6 +62,9 @@
 //  2. Pool hands arenas out to any number of goroutines.
 //  3. Concurrent is an arena that many goroutines allocate from at once.
 //  4. The objects are the user's to synchronise.
+//  5. In builds with -race two goroutines that use one Arena are reported, and Reset of a Concurrent
+//     while others allocate. Loads and stores of what lies in an arena are not: the detector knows
+//     of the Go heap only.
 //
 // # Errors and panics
 //

@@ -43,7 +43,8 @@
 //
 //  1. A Pool is for any number of goroutines.
 //  2. A Stack is for one goroutine at a time, which may hand it to another. Two that push and pop
-//     on one stack at the same time destroy each other's frames; that is not always noticed.
+//     on one stack at the same time destroy each other's frames; that is not always noticed, and not
+//     by the race detector, which knows of the Go heap only.
 //  3. A goroutine in native code is not preempted; whatever stops the world waits for it.
 //
 // # Errors and panics
