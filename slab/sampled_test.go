@@ -3,6 +3,7 @@ package slab
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -272,7 +273,15 @@ func TestSampledSlotsRunOut(t *testing.T) {
 
 // TestSampledRate counts what is sampled on each way to get an object.
 func TestSampledRate(t *testing.T) {
-	const every, n = 50, 100_000
+	const every = 50
+	n := rounds(100_000)
+	check := func(t *testing.T, sampled int) {
+		t.Helper()
+		want := float64(n) / every
+		if off := math.Abs(float64(sampled) - want); off > 6*math.Sqrt(want) { // the deviation is sqrt(want)
+			t.Errorf("%d of %d were sampled, want about %.0f", sampled, n, want)
+		}
+	}
 	for name, get := range map[string]func(h *Heap, l *Local, p *Pool[order]) (b []byte, free func()){
 		"Heap.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
 			b := h.Alloc(40)
@@ -313,10 +322,7 @@ func TestSampledRate(t *testing.T) {
 					}
 					free()
 				}
-				// Half a dozen standard deviations of a binomial distribution.
-				if want := n / every; sampled < want*7/8 || sampled > want*9/8 {
-					t.Errorf("%d of %d were sampled, want about %d", sampled, n, want)
-				}
+				check(t, sampled)
 			})
 		}
 	}
@@ -334,9 +340,7 @@ func TestSampledRate(t *testing.T) {
 			}
 			h.FreeN(many[:])
 		}
-		if want := n / every; sampled < want*7/8 || sampled > want*9/8 {
-			t.Errorf("%d of %d were sampled, want about %d", sampled, n, want)
-		}
+		check(t, sampled)
 	})
 }
 
