@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
@@ -45,13 +46,14 @@ type result struct {
 }
 
 func bench(args []string, stdout, stderr io.Writer) int {
-	f := newFlags("bench [-local | -goheap | -zero | -hardened] [-kv | -json] [-sizes DIR] LABEL", benchAbout, stdout, stderr)
+	f := newFlags("bench [-local | -goheap | -zero | -hardened] [-sample N] [-kv | -json] [-sizes DIR] LABEL", benchAbout, stdout, stderr)
 	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for other allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
 	local := f.Bool("local", false, "time a slab.Local for each goroutine")
 	goHeap := f.Bool("goheap", false, "time the Go heap")
 	zero := f.Bool("zero", false, "time a slab.Heap that hands out zeroed memory")
 	hardened := f.Bool("hardened", false, "time a slab.Heap with Config.Hardened")
+	sample := f.Int("sample", 0, "sample one allocation in `N` (guard.Sample)")
 	sizes := f.String("sizes", "", "for fleet: the `folder` of the tables")
 	if status, ok := f.parse(args, 1); !ok {
 		return status
@@ -76,6 +78,10 @@ func bench(args []string, stdout, stderr io.Writer) int {
 		return f.refuse("-local, -goheap, -zero and -hardened exclude one another")
 	case chosen > 0 && f.Arg(0) == "C5":
 		return f.refuse("C5 is about the arena alone")
+	case *sample < 0:
+		return f.refuse("-sample %d: it must not be negative", *sample)
+	case *sample > 0 && (*goHeap || f.Arg(0) == "C5"):
+		return f.refuse("-sample is for slab.Heaps: not for -goheap, nor for C5")
 	case (f.Arg(0) == "fleet") != (*sizes != ""):
 		return f.refuse("fleet needs -sizes, the folder of the tables tcmalloc_N.csv, and no other label does")
 	case *sizes != "":
@@ -83,6 +89,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 			return f.refuse("%v", err)
 		}
 	}
+	defer guard.Sample(guard.Sample(*sample))
 	show, done := newProgress(stderr, "")
 	var all []result
 	err := measure(kind, show, func(r result) {
@@ -98,7 +105,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 		for i, r := range all {
 			measured[i] = r.all
 		}
-		err = printJSON(stdout, map[string]any{"label": f.Arg(0), "allocator": kind, "results": measured})
+		err = printJSON(stdout, map[string]any{"label": f.Arg(0), "allocator": kind, "sample": *sample, "results": measured})
 	} else if err == nil && !*kv {
 		err = printRows(stdout, all)
 	}
