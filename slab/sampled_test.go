@@ -485,3 +485,13 @@ func TestSampledReport(t *testing.T) {
 		t.Errorf("%v\n%s", err, said)
 	}
 }
+
+func BenchmarkSampled(b *testing.B) {
+	sampleOneIn(b, 1)
+	h := open(b, Config{})
+	var live [100][]byte
+	for i := 0; b.Loop(); i++ {
+		h.Free(live[i%len(live)])
+		live[i%len(live)] = h.AllocDirty(100)
+	}
+}

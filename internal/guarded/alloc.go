@@ -1,6 +1,7 @@
 package guarded
 
 import (
+	"bytes"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -160,19 +161,25 @@ func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string, checked bool)
 }
 
 // canary is what is beside an object on its OS pages.
-const canary = 0xB9
+var canary = [4096]byte(bytes.Repeat([]byte{0xB9}, 4096))
 
 func paint(b []byte) {
-	for i := range b {
-		b[i] = canary
+	for len(b) > 0 {
+		b = b[copy(b, canary[:]):]
 	}
 }
 
 // changed returns the first byte that is not as paint left it, -1 if all are.
 func changed(b []byte) int {
-	for i, x := range b {
-		if x != canary {
-			return i
+	for off := 0; off < len(b); off += len(canary) {
+		part := b[off:min(off+len(canary), len(b))]
+		if bytes.Equal(part, canary[:len(part)]) {
+			continue
+		}
+		for i, x := range part {
+			if x != canary[i] {
+				return off + i
+			}
 		}
 	}
 	return -1
