@@ -181,61 +181,6 @@ func TestMapChangesDuringAll(t *testing.T) {
 	}
 }
 
-func TestMapMisuse(t *testing.T) {
-	violation := func(what string, f func()) {
-		t.Helper()
-		var v *guard.Violation
-		if err := panicOf(f); !errors.As(err, &v) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	a := openTest(t, Config{})
-	early := a.Mark()
-	m, sm := NewMap[int, int](a, 0), NewStringMap[int](a, 0)
-	late := a.Mark()
-	m.Put(1, 1)
-	New[[100]uint64](a)
-	a.Rewind(late) // nothing of the map was taken back
-	if v, ok := m.Get(1); !ok || v != 1 {
-		t.Error("a Rewind above the map lost its contents")
-	}
-	a.Rewind(early)
-	violation("Get after Rewind below", func() { m.Get(1) })
-	violation("Put after Rewind below", func() { m.Put(1, 1) })
-	violation("StringMap after Rewind below", func() { sm.Get("x") })
-	m, sm = NewMap[int, int](a, 0), NewStringMap[int](a, 0)
-	a.Reset()
-	for name, f := range map[string]func(){
-		"Get": func() { m.Get(1) }, "Lookup": func() { m.Lookup(1) }, "Put": func() { m.Put(1, 1) }, "Entry": func() { m.Entry(1) },
-		"Delete": func() { m.Delete(1) }, "Len": func() { m.Len() }, "All": func() {
-			for range m.All() {
-			}
-		},
-		"string Get": func() { sm.Get("") }, "string Lookup": func() { sm.Lookup(nil) }, "string Put": func() { sm.Put("", 1) },
-		"string Entry": func() { sm.Entry(nil) }, "string Delete": func() { sm.Delete("") }, "string Len": func() { sm.Len() },
-	} {
-		violation(name+" after Reset", f)
-	}
-	m = NewMap[int, int](a, 0)
-	m.Put(1, 1)
-	if err := a.Close(); err != nil {
-		t.Fatal(err)
-	}
-	violation("after Close", func() { m.Get(1) })
-	violation("NewMap after Close", func() { NewMap[int, int](a, 0) })
-
-	b := openTest(t, Config{})
-	for what, f := range map[string]func(){
-		"a string key": func() { NewMap[string, int](b, 0) }, "a pointer value": func() { NewMap[int, *int](b, 0) },
-		"a negative hint": func() { NewMap[int, int](b, -1) }, "a slice in a StringMap": func() { NewStringMap[[]byte](b, 0) },
-		"a huge hint": func() { NewMap[int, int](b, math.MaxInt) },
-	} {
-		if err := panicOf(f); err == nil {
-			t.Errorf("%s was accepted", what)
-		}
-	}
-}
-
 // A map that finds no memory says so, and is as it was.
 func TestMapNoMemory(t *testing.T) {
 	a := openTest(t, Config{Limit: 200 << 10})

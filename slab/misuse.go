@@ -7,6 +7,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/guarded"
 )
 
+const otherSize = "object was asked for with another size"
+
 func (h *Heap) usable(op string) {
 	if h.closed.Load() {
 		panic(&guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name})

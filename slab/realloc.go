@@ -79,7 +79,7 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 
 // Realloc returns an object of the new size that begins with what b holds; b is freed unless it is
 // the same object. What is new reads zero. Realloc of nil allocates. It panics as Alloc and Free
-// do; if there is no memory, b is as it was.
+// do, and for a b that is longer than Size; if there is no memory, b is as it was.
 //
 // An object of more than 1 MiB that becomes another such grows where it is, if it has grown before,
 // or moves without being copied (guard.Region.Move). In a hardened heap every object is copied to
@@ -93,6 +93,9 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	}
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
+	if len(b) > room {
+		panic(h.violation("Realloc", otherSize, unsafe.Pointer(unsafe.SliceData(b))))
+	}
 	all := unsafe.Slice(unsafe.SliceData(b), room)
 	switch {
 	case h.hard != nil || guarded.Holds(unsafe.Pointer(unsafe.SliceData(b))): // always elsewhere

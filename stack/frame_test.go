@@ -117,101 +117,15 @@ func TestPointersAreRefused(t *testing.T) {
 	}
 }
 
-// TestMisuse is the table of what a program must not do, and the words it is told so with.
-func TestMisuse(t *testing.T) {
-	type setup struct {
-		p, other *Pool
-		s        *Stack // in use
-		idle     *Stack // put
-		shut     *Stack // of a pool that is closed
-		outer    Frame  // of s
-		inner    Frame
-		popped   Frame
-	}
-	pop := func(s *Stack, f Frame) {
-		used := s.Used()
-		defer func() {
-			if s.Used() != used {
-				t.Error("a refused Pop changed the stack")
-			}
-		}()
-		s.Pop(f)
-	}
-	for _, c := range []struct {
-		name string
-		do   func(x setup)
-		want string
-	}{
-		{"Put twice", func(x setup) { x.p.Put(x.idle) }, "stack.Put: put twice"},
-		{"Put of another pool's", func(x setup) { x.other.Put(x.s) }, "stack.Put: stack of another pool"},
-		{"Put of nil", func(x setup) { x.p.Put(nil) }, "stack.Put: nil instead of a stack"},
-		{"Put of a copy", func(x setup) { x.p.Put(new(Stack)) }, "stack.Put: stack of another pool"},
-		{"Put of what is inside", func(x setup) { x.p.Put((*Stack)(unsafe.Add(unsafe.Pointer(x.s), 8))) }, "stack.Put: stack of another pool"},
-		{"Put of what is behind", func(x setup) { x.p.Put(x.p.stack(1000)) }, "stack.Put: stack of another pool"},
-		{"Put after Close", func(x setup) { (*Pool).Put(closedPool(t), x.shut) }, "stack.Put: stack of another pool, or this one is closed"},
-		{"New after Put", func(x setup) { New[int](x.idle) }, "stack.New: use after Put"},
-		{"New of nothing after Put", func(x setup) { New[struct{}](x.idle) }, "stack.New: use after Put"},
-		{"TryNew after Put", func(x setup) { TryNew[int](x.idle) }, "stack.TryNew: use after Put"},
-		{"MakeSlice after Put", func(x setup) { MakeSlice[int](x.idle, 0, 0) }, "stack.MakeSlice: use after Put"},
-		{"Alloc after Put", func(x setup) { x.idle.Alloc(0, 1) }, "stack.Alloc: use after Put"},
-		{"Push after Put", func(x setup) { x.idle.Push() }, "stack.Push: use after Put"},
-		{"Size after Put", func(x setup) { x.idle.Size() }, "stack.Size: use after Put"},
-		{"Used after Put", func(x setup) { x.idle.Used() }, "stack.Used: use after Put"},
-		{"HighWater after Put", func(x setup) { x.idle.HighWater() }, "stack.HighWater: use after Put"},
-		{"Call after Put", func(x setup) { x.idle.Call(0) }, "stack.Call: use after Put"},
-		{"CallF after Put", func(x setup) { x.idle.CallF(0) }, "stack.CallF: use after Put"},
-		{"Pop after Put", func(x setup) { x.p.Put(x.s); x.s.Pop(x.inner) }, "stack.Pop: use after Put"},
-		{"Pop after Put and Get", func(x setup) {
-			x.p.Put(x.s)
-			for s := get(t, x.p); s != x.s; s = get(t, x.p) {
-			}
-			pop(x.s, x.inner)
-		}, "stack.Pop: frame that is not the innermost open one"},
-		{"New after Close", func(x setup) { New[int](x.shut) }, "stack.New: use after Close of the pool"},
-		{"Push after Close", func(x setup) { x.shut.Push() }, "stack.Push: use after Close of the pool"},
-		{"Pop after Close", func(x setup) { x.shut.Pop(Frame{stack: x.shut, serial: 1}) }, "stack.Pop: use after Close of the pool"},
-		{"Call after Close", func(x setup) { x.shut.Call(0) }, "stack.Call: use after Close of the pool"},
-		{"Pop of the outer frame", func(x setup) { pop(x.s, x.outer) }, "stack.Pop: frame that is not the innermost open one"},
-		{"Pop twice", func(x setup) { pop(x.s, x.popped) }, "stack.Pop: frame that is not the innermost open one"},
-		{"Pop of an empty frame twice", func(x setup) { f := x.s.Push(); x.s.Pop(f); x.s.Pop(f) }, "stack.Pop: frame that is not the innermost open one"},
-		{"Pop of no frame", func(x setup) { pop(x.s, Frame{}) }, "stack.Pop: frame of another stack"},
-		{"Pop of another stack's frame", func(x setup) { pop(get(t, x.p), x.inner) }, "stack.Pop: frame of another stack"},
-		{"Pop with none open", func(x setup) { x.s.Pop(x.inner); x.s.Pop(x.outer); x.s.Pop(x.outer) }, "stack.Pop: frame that is not the innermost open one"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			x := setup{p: mustOpen(t, Config{Name: "mine"}), other: mustOpen(t, Config{Name: "other"})}
-			x.s, x.idle = get(t, x.p), get(t, x.p)
-			x.p.Put(x.idle)
-			closed := mustOpen(t, Config{Name: "shut"})
-			x.shut = get(t, closed)
-			closed.Put(x.shut)
-			if err := closed.Close(); err != nil {
-				t.Fatal(err)
-			}
-			shutPool = closed
-			x.outer = x.s.Push()
-			New[int](x.s)
-			x.popped = x.s.Push()
-			New[int](x.s)
-			x.s.Pop(x.popped)
-			x.inner = x.s.Push()
-			New[int](x.s)
-			var v *guard.Violation
-			if err := panicOf(func() { c.do(x) }); !errors.As(err, &v) || !strings.HasPrefix(v.Error(), c.want+" (") {
-				t.Errorf("got %v, want %s", err, c.want)
-			}
-			// The stack is as it was, or put.
-			if x.s.state == used && x.s.frame == x.inner.serial {
-				x.s.Pop(x.inner)
-				x.s.Pop(x.outer)
-			}
-		})
+// TestPutOfNoStackYet puts what will be a stack later.
+func TestPutOfNoStackYet(t *testing.T) {
+	p := mustOpen(t, Config{Name: "mine"})
+	get(t, p)
+	var v *guard.Violation
+	if err := panicOf(func() { p.Put(p.stack(1000)) }); !errors.As(err, &v) || v.What != "stack of another pool" {
+		t.Error(err)
 	}
 }
-
-var shutPool *Pool
-
-func closedPool(*testing.T) *Pool { return shutPool }
 
 // What a program gets for writing over the ends of a stack.
 func TestOverrunsFault(t *testing.T) {

@@ -1,0 +1,349 @@
+package offheap_test
+
+import (
+	"errors"
+	"math"
+
+	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// arena opens an arena. Whatever happens, it works afterwards.
+func (w *world) arena(name string) *arena.Arena {
+	a, err := arena.Open(arena.Config{Name: name})
+	w.must(err)
+	w.then(func() error {
+		if a.Stats().Reserved == 0 {
+			return nil
+		}
+		return worksArena(a, a.Close)
+	})
+	return a
+}
+
+// worksArena uses an arena and ends it.
+func worksArena(a *arena.Arena, end func() error) error {
+	a.Reset()
+	for _, x := range arena.MakeSlice[uint64](a, 1000, 1000) {
+		if x != 0 {
+			return errors.New("fresh memory is not zero")
+		}
+	}
+	return end()
+}
+
+// closed opens an arena with an object in it, and closes it.
+func (w *world) closed() (*arena.Arena, arena.Ref[uint64]) {
+	a := w.arena("shut")
+	ref := arena.RefOf(a, arena.New[uint64](a))
+	w.must(a.Close())
+	return a, ref
+}
+
+func (w *world) arenas() *arena.Pool {
+	p, err := arena.OpenPool(arena.Config{Name: "pool"})
+	w.must(err)
+	w.then(func() error {
+		if err := p.Close(); !errors.Is(err, guard.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return p
+}
+
+// put returns an arena that was put back, with an object.
+func (w *world) put() (*arena.Pool, *arena.Arena, *uint64) {
+	p := w.arenas()
+	a, err := p.Get()
+	w.must(err)
+	x := arena.New[uint64](a)
+	p.Put(a)
+	return p, a, x
+}
+
+func (w *world) concurrent(name string) *arena.Concurrent {
+	k, err := arena.OpenConcurrent(arena.Config{Name: name})
+	w.must(err)
+	w.then(func() error {
+		if k.Stats().Reserved == 0 {
+			return nil
+		}
+		k.Reset()
+		arena.NewIn[uint64](k)
+		return k.Close()
+	})
+	return k
+}
+
+func (w *world) closedConcurrent() *arena.Concurrent {
+	k := w.concurrent("shut")
+	arena.NewIn[uint64](k)
+	w.must(k.Close())
+	return k
+}
+
+// inArena is a violation of an arena as a whole.
+func inArena(op, what, name string) outcomes {
+	return plainly("violation: arena." + op + ": " + what + ` ("` + name + `")`)
+}
+
+const (
+	afterClose = "use after Close"
+	afterPut   = "use after Put"
+	staleMark  = "stale mark: the arena was reset, or rewound to an earlier one"
+	inCallback = "called by an OnReset callback"
+	outside    = "reference outside what is handed out"
+)
+
+var arenaMisuse = []misuse{
+	{"touch after Close", func(w *world) { a := w.arena("a"); x := arena.New[uint64](a); w.must(a.Close()); *x++ },
+		plainly(`fault: guard: use after close in region "a": address 0xADDR, offset 64 of 68719476736`)},
+	{"write after Reset", func(w *world) {
+		a := w.arena("a")
+		x := arena.New[uint64](a)
+		a.Reset()
+		*x = 1
+		w.ruined()
+		a.Reset()
+	}, outcomes{
+		plain:      notCaught,
+		invariants: "panic: arena: invariant broken: [top, ready) is zero; top #, limit #, ready #, dirty #, committed #, ceiling #, tail #, region #",
+	}},
+	{"touch after Reset of what went back to the system", func(w *world) {
+		a := w.arena("a")
+		b := a.Alloc(8<<20, 8)
+		for range 100 {
+			a.Reset()
+		}
+		b[len(b)-1] = 1
+	}, plainly(`fault: guard: touch of decommitted memory in region "a": address 0xADDR, offset 8388671 of 68719476736`)},
+	{"write behind an object", func(w *world) {
+		a := w.arena("a")
+		b := a.Alloc(16, 8)
+		poke(b, 16)
+		a.Alloc(16, 8)
+		a.Alloc(1<<20, 8)
+	}, plainly(notCaught)},
+	{"write on and on behind an object", func(w *world) {
+		b := w.arena("a").Alloc(16, 8)
+		w.ruined()
+		for i := 0; ; i++ {
+			poke(b, i)
+		}
+	}, plainly(`fault: guard: touch of decommitted memory in region "a": address 0xADDR, offset # of 68719476736`)},
+	{"write before the first object", func(w *world) {
+		b := w.arena("a").Alloc(16, 8)
+		poke(b, -65)
+	}, plainly(`fault: guard: underflow in region "a": address 0xADDR, 1 bytes before the first of 68719476736`)},
+	{"New after Close", func(w *world) { a, _ := w.closed(); arena.New[uint64](a) }, inArena("New", afterClose, "shut")},
+	{"New of nothing after Close", func(w *world) { a, _ := w.closed(); arena.New[struct{}](a) }, inArena("New", afterClose, "shut")},
+	{"TryNew after Close", func(w *world) {
+		a, _ := w.closed()
+		_, err := arena.TryNew[uint64](a)
+		w.must(err)
+	}, inArena("TryNew", afterClose, "shut")},
+	{"MakeSlice after Close", func(w *world) { a, _ := w.closed(); arena.MakeSlice[byte](a, 1, 1) }, inArena("MakeSlice", afterClose, "shut")},
+	{"Append after Close", func(w *world) { a, _ := w.closed(); arena.Append(a, nil, 1) }, inArena("Append", afterClose, "shut")},
+	{"Clone after Close", func(w *world) { a, _ := w.closed(); arena.Clone(a, []int{1}) }, inArena("Clone", afterClose, "shut")},
+	{"String after Close", func(w *world) { a, _ := w.closed(); arena.String(a, "") }, inArena("String", afterClose, "shut")},
+	{"Alloc after Close", func(w *world) { a, _ := w.closed(); a.Alloc(1, 1) }, inArena("Alloc", afterClose, "shut")},
+	{"Mark after Close", func(w *world) { a, _ := w.closed(); a.Mark() }, inArena("Mark", afterClose, "shut")},
+	{"Rewind after Close", func(w *world) { a, _ := w.closed(); a.Rewind(arena.Mark{}) }, inArena("Rewind", afterClose, "shut")},
+	{"Reset after Close", func(w *world) { a, _ := w.closed(); a.Reset() }, inArena("Reset", afterClose, "shut")},
+	{"OnReset after Close", func(w *world) { a, _ := w.closed(); a.OnReset(func() {}) }, inArena("OnReset", afterClose, "shut")},
+	{"Deref after Close", func(w *world) { a, ref := w.closed(); ref.Deref(a) }, inArena("Deref", afterClose, "shut")},
+	{"Close twice", func(w *world) { a, _ := w.closed(); w.must(a.Close()) }, plainly(`error: arena: close "shut": closed`)},
+	{"Close of a pool's", func(w *world) {
+		a, err := w.arenas().Get()
+		w.must(err)
+		w.must(a.Close())
+	}, plainly(`error: arena: close "pool": it belongs to a pool`)},
+	{"New after Put", func(w *world) { _, a, _ := w.put(); arena.New[uint64](a) }, inArena("New", afterPut, "pool")},
+	{"Reset after Put", func(w *world) { _, a, _ := w.put(); a.Reset() }, inArena("Reset", afterPut, "pool")},
+	{"Deref after Put", func(w *world) {
+		p := w.arenas()
+		a, err := p.Get()
+		w.must(err)
+		ref := arena.RefOf(a, arena.New[uint64](a))
+		p.Put(a)
+		ref.Deref(a)
+	}, inArena("Deref", afterPut, "pool")},
+	{"Put twice", func(w *world) { p, a, _ := w.put(); p.Put(a) }, inArena("Put", "put twice", "pool")},
+	{"Put of no pool's", func(w *world) { w.arenas().Put(w.arena("a")) }, inArena("Put", "arena of another pool", "a")},
+	{"touch after Put and Close of the pool", func(w *world) { p, _, x := w.put(); w.must(p.Close()); *x++ },
+		plainly(`fault: guard: use after close in region "pool": address 0xADDR, offset 64 of 1073741824`)},
+	{"stale mark", func(w *world) { a := w.arena("a"); m := a.Mark(); a.Reset(); a.Rewind(m) }, inArena("Rewind", staleMark, "a")},
+	{"mark above a rewind", func(w *world) {
+		a := w.arena("a")
+		low := a.Mark()
+		arena.New[uint64](a)
+		high := a.Mark()
+		a.Rewind(low)
+		arena.New[[2]uint64](a)
+		a.Rewind(high)
+	}, inArena("Rewind", staleMark, "a")},
+	{"foreign mark", func(w *world) { a, other := w.arena("a"), w.arena("other"); a.Rewind(other.Mark()) }, inArena("Rewind", "mark of another arena", "a")},
+	{"zero mark", func(w *world) { w.arena("a").Rewind(arena.Mark{}) }, inArena("Rewind", "mark of another arena", "a")},
+	{"Reset in a callback", func(w *world) { a := w.arena("a"); a.OnReset(a.Reset); a.Reset() }, inArena("Reset", inCallback, "a")},
+	{"Close in a callback", func(w *world) { a := w.arena("a"); a.OnReset(func() { a.Close() }); a.Reset() }, inArena("Close", inCallback, "a")},
+	{"Rewind in a callback", func(w *world) { a := w.arena("a"); a.OnReset(func() { a.Rewind(a.Mark()) }); a.Reset() }, inArena("Rewind", inCallback, "a")},
+	{"foreign Ref", func(w *world) {
+		a, other := w.arena("a"), w.arena("other")
+		arena.RefOf(a, arena.New[uint64](a)).Deref(other)
+	}, plainly(`violation: arena.Deref: reference outside what is handed out ("other", offset 64)`)},
+	{"foreign Ref that lies inside", func(w *world) {
+		a, other := w.arena("a"), w.arena("other")
+		arena.New[uint64](other)
+		arena.RefOf(a, arena.New[uint64](a)).Deref(other)
+	}, plainly(notCaught)},
+	{"Ref after Reset", func(w *world) {
+		a := w.arena("a")
+		ref := arena.RefOf(a, arena.New[uint64](a))
+		a.Reset()
+		ref.Deref(a)
+	}, plainly(`violation: arena.Deref: reference outside what is handed out ("a", offset 64)`)},
+	{"Slice of a foreign Ref", func(w *world) {
+		a, other := w.arena("a"), w.arena("other")
+		arena.RefOf(a, arena.New[uint64](a)).Slice(other, 2)
+	}, plainly(`violation: arena.Slice: reference outside what is handed out ("other", offset 64)`)},
+	{"Ref of a foreign pointer", func(w *world) {
+		a, other := w.arena("a"), w.arena("other")
+		arena.RefOf(a, arena.New[uint64](other))
+	}, plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+	{"Ref of a Go pointer", func(w *world) { arena.RefOf(w.arena("a"), new(uint64)) },
+		plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+	{"Concurrent: New after Close", func(w *world) { arena.NewIn[uint64](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: New of nothing after Close", func(w *world) { arena.NewIn[struct{}](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: much after Close", func(w *world) { w.closedConcurrent().Alloc(1<<20, 8) }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: Reset after Close", func(w *world) { w.closedConcurrent().Reset() }, inArena("Concurrent.Reset", afterClose, "shut")},
+	{"Concurrent: Close twice", func(w *world) { w.must(w.closedConcurrent().Close()) }, plainly(`error: arena: close "shut": closed`)},
+	{"Concurrent: foreign Ref", func(w *world) {
+		a := w.arena("a")
+		arena.RefOf(a, arena.New[uint64](a)).DerefIn(w.concurrent("k"))
+	}, plainly(`violation: arena.Concurrent.DerefIn: reference outside what is handed out ("k", offset 64)`)},
+	{"type with pointers", func(w *world) { arena.New[struct{ Name string }](w.arena("a")) },
+		plainly(pointers("arena", "struct { Name string }", "struct { Name string }.Name is a string"))},
+	{"negative size", func(w *world) { w.arena("a").Alloc(-1, 8) },
+		plainly("panic: arena: -1 bytes aligned to 8: the size must not be negative, the alignment a power of two up to 2097152")},
+	{"slice overflow", func(w *world) { arena.MakeSlice[int](w.arena("a"), 0, math.MaxInt) },
+		plainly("panic: arena: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
+	{"rewind to a mark twice", func(w *world) {
+		a := w.arena("a")
+		m := a.Mark()
+		for range 2 {
+			arena.New[uint64](a)
+			a.Rewind(m)
+		}
+	}, plainly(fine)},
+	{"use of an arena in its callback", func(w *world) {
+		a := w.arena("a")
+		x := arena.New[uint64](a)
+		a.OnReset(func() { *x++; arena.New[uint64](a) })
+		a.Reset()
+	}, plainly(fine)},
+	{"nil Ref", func(w *world) {
+		a := w.arena("a")
+		w.holds(arena.RefOf[uint64](a, nil).Deref(a) == nil && arena.Ref[uint64]{}.Slice(a, 0) == nil, "nil is nil")
+	}, plainly(fine)},
+}
+
+const goneMap = "use after Reset, or after Rewind to a mark older than the map's last growth"
+
+// afterReset is a call of a map whose arena was reset.
+func afterReset(do func(m *arena.Map[int, int])) func(w *world) {
+	return func(w *world) {
+		a := w.arena("a")
+		m := arena.NewMap[int, int](a, 0)
+		m.Put(1, 1)
+		a.Reset()
+		do(m)
+	}
+}
+
+func afterResetStrings(do func(m *arena.StringMap[int])) func(w *world) {
+	return func(w *world) {
+		a := w.arena("a")
+		m := arena.NewStringMap[int](a, 0)
+		m.Put("1", 1)
+		a.Reset()
+		do(m)
+	}
+}
+
+var mapMisuse = []misuse{
+	{"Get after Reset", afterReset(func(m *arena.Map[int, int]) { m.Get(1) }), inArena("Map", goneMap, "a")},
+	{"Lookup after Reset", afterReset(func(m *arena.Map[int, int]) { m.Lookup(1) }), inArena("Map", goneMap, "a")},
+	{"Put after Reset", afterReset(func(m *arena.Map[int, int]) { m.Put(1, 1) }), inArena("Map", goneMap, "a")},
+	{"Entry after Reset", afterReset(func(m *arena.Map[int, int]) { m.Entry(1) }), inArena("Map", goneMap, "a")},
+	{"Delete after Reset", afterReset(func(m *arena.Map[int, int]) { m.Delete(1) }), inArena("Map", goneMap, "a")},
+	{"Len after Reset", afterReset(func(m *arena.Map[int, int]) { m.Len() }), inArena("Map", goneMap, "a")},
+	{"All after Reset", afterReset(func(m *arena.Map[int, int]) {
+		for range m.All() {
+		}
+	}), inArena("Map", goneMap, "a")},
+	{"strings: Get after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Get("") }), inArena("Map", goneMap, "a")},
+	{"strings: Lookup after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Lookup(nil) }), inArena("Map", goneMap, "a")},
+	{"strings: Put after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Put("", 1) }), inArena("Map", goneMap, "a")},
+	{"strings: Entry after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Entry(nil) }), inArena("Map", goneMap, "a")},
+	{"strings: Delete after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Delete("") }), inArena("Map", goneMap, "a")},
+	{"strings: Len after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Len() }), inArena("Map", goneMap, "a")},
+	{"strings: All after Reset", afterResetStrings(func(m *arena.StringMap[int]) {
+		for range m.All() {
+		}
+	}), inArena("Map", goneMap, "a")},
+	{"Get after Rewind below", func(w *world) {
+		a := w.arena("a")
+		early := a.Mark()
+		m := arena.NewMap[int, int](a, 0)
+		a.Rewind(early)
+		m.Get(1)
+	}, inArena("Map", goneMap, "a")},
+	{"strings: Get after Rewind below", func(w *world) {
+		a := w.arena("a")
+		early := a.Mark()
+		m := arena.NewStringMap[int](a, 0)
+		a.Rewind(early)
+		m.Get("x")
+	}, inArena("Map", goneMap, "a")},
+	{"Get after Close", func(w *world) { a := w.arena("a"); m := arena.NewMap[int, int](a, 0); w.must(a.Close()); m.Get(1) }, inArena("Map", afterClose, "a")},
+	{"Get after Put of the arena", func(w *world) {
+		p := w.arenas()
+		a, err := p.Get()
+		w.must(err)
+		m := arena.NewMap[int, int](a, 0)
+		p.Put(a)
+		m.Get(1)
+	}, inArena("Map", afterPut, "pool")},
+	{"NewMap after Close", func(w *world) { a, _ := w.closed(); arena.NewMap[int, int](a, 0) }, inArena("NewMap", afterClose, "shut")},
+	{"strings as keys", func(w *world) { arena.NewMap[string, int](w.arena("a"), 0) },
+		plainly(pointers("arena", "string", "string is a string"))},
+	{"pointers as values", func(w *world) { arena.NewMap[int, *int](w.arena("a"), 0) },
+		plainly(pointers("arena", "*int", "*int is a pointer (*int)"))},
+	{"strings: slices as values", func(w *world) { arena.NewStringMap[[]byte](w.arena("a"), 0) },
+		plainly(pointers("arena", "[]uint8", "[]uint8 is a slice ([]uint8)"))},
+	{"negative hint", func(w *world) { arena.NewMap[int, int](w.arena("a"), -1) }, plainly("panic: arena: NewMap: the hint -1 is negative")},
+	{"huge hint", func(w *world) { arena.NewMap[int, int](w.arena("a"), math.MaxInt) }, plainly(`panic: arena: a map's # times 16 bytes do not fit into "a": no memory`)},
+	{"Rewind above", func(w *world) {
+		a := w.arena("a")
+		m := arena.NewMap[int, int](a, 0)
+		late := a.Mark()
+		m.Put(1, 1)
+		arena.New[[100]uint64](a)
+		a.Rewind(late)
+		v, ok := m.Get(1)
+		w.holds(ok && v == 1, "the map has what it had")
+	}, plainly(fine)},
+	{"changes during All", func(w *world) {
+		m := arena.NewMap[int, int](w.arena("a"), 0)
+		for i := range 1000 {
+			m.Put(i, i)
+		}
+		for k := range m.All() {
+			m.Delete(k)
+			if k < 1000 {
+				m.Put(k+1000, k)
+			}
+		}
+	}, plainly(fine)},
+}

@@ -1,0 +1,296 @@
+package offheap_test
+
+import (
+	"errors"
+	"math"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab"
+)
+
+// first is an outcome of the first object of a heap, which in a hardened one lies anywhere.
+func first(op, what string) outcomes {
+	return apart(violates(op, what, "heap", "0"), violates(op, what, "heap", "#"))
+}
+
+const (
+	closedHeap  = `: use after Close ("heap")`
+	closedLocal = `: use of a Local after its Close ("heap")`
+)
+
+// behindSlabs is what a touch of the memory behind a slab of a hardened heap is: see slab's package
+// comment.
+func behindSlabs() string {
+	if guard.LightGuards() {
+		return "touch of a guard"
+	}
+	return "touch of decommitted memory"
+}
+
+var slabMisuse = []misuse{
+	{"free by a Local of what was freed", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		h.Free(b)
+		h.Local().Free(b)
+	}, first("slab.Free", freedAlready)},
+	{"double free after a purge", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		h.Free(b)
+		w.must(h.Purge())
+		h.Free(b)
+	}, first("slab.Free", freedAlready)},
+	{"double free in a batch", func(w *world) {
+		h := w.heap()
+		many := make([][]byte, 100)
+		h.AllocN(many, 64)
+		many[70] = many[30]
+		h.FreeN(many)
+	}, everywhere(violates("slab.Free", freedAlready, "heap", "#"))},
+	{"double free of no bytes", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(0)
+		h.Free(b)
+		h.Free(b)
+	}, first("slab.Free", freedAlready)},
+	{"late free of a slot handed out again", func(w *world) {
+		h := w.heap()
+		l := h.Local()
+		b := l.Alloc(100)
+		l.Free(b)
+		l.Alloc(100)
+		l.Free(b)
+	}, apart(notCaught, violates("slab.Free", freedAlready, "heap", "#"))},
+	{"free of a slice from the middle", func(w *world) { h := w.heap(); h.Free(h.Alloc(100)[16:]) },
+		apart(violates("slab.Free", interior, "heap", "16"), violates("slab.Free", interior, "heap", "#"))},
+	{"free by a Local from the middle", func(w *world) { h := w.heap(); h.Local().Free(h.Alloc(100)[1:]) },
+		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+	{"free from the middle of a large object", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize)[4096:]) },
+		everywhere(violates("slab.Free", interior, largeRegion, "4096"))},
+	{"free of a slot never allocated", func(w *world) { h := w.heap(); h.Free(from(amid(h, 64), 64)) },
+		apart(violates("slab.Free", freedAlready, "heap", "#"), violates("slab.Free", interior, "heap", "#"))},
+	{"free to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(100)) }, first("slab.Free", otherMemory)},
+	{"free of Go memory", func(w *world) { w.heap().Free(elsewhereOnHeap[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
+	{"size of what was freed", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		h.Free(b)
+		h.Size(b)
+	}, first("slab.Size", freedAlready)},
+	{"realloc of what was freed", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		h.Free(b)
+		h.Realloc(b, 200)
+	}, first("slab.Realloc", freedAlready)},
+	{"realloc of an object that was overrun", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		poke(b, 100)
+		h.Realloc(b, 200)
+	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"write behind a large object", func(w *world) { writeBehind(w, largeSize+1, largeSize+1) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"))},
+	{"write before a large object", func(w *world) { writeBehind(w, largeSize+1, -1) }, outcomes{
+		plain:      `fault: guard: underflow in region "heap: large object": address 0xADDR, 1 bytes before the first of #`,
+		hardened:   violates("slab.Free", "object was written to before its start", largeRegion, "#"),
+		invariants: `fault: guard: underflow in region "heap: large object": address 0xADDR, 1 bytes before the first of #`,
+	}},
+	{"write on and on behind an object", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(40)
+		w.ruined()
+		for i := 0; ; i++ {
+			poke(b, i)
+		}
+	}, apart(
+		`fault: guard: touch of decommitted memory in region "heap": address 0xADDR, offset # of #`,
+		`fault: guard: `+behindSlabs()+` in region "heap": address 0xADDR, offset # of #`)},
+	{"touch after Close", func(w *world) { h := w.heap(); b := h.Alloc(40); w.must(h.Close()); peek(b, 0) },
+		everywhere(`fault: guard: use after close in region "heap": address 0xADDR, offset # of #`)},
+	{"touch of a large object after Close", func(w *world) { h := w.heap(); b := h.Alloc(largeSize); w.must(h.Close()); peek(b, 0) },
+		everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
+	{"Alloc after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"AllocDirty after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocDirty(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"AllocN after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocN(make([][]byte, 2), 1) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Alloc of a large object after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(largeSize) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Local.Alloc after Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(h.Close()); l.Alloc(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Free after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Free(b) }, everywhere("violation: slab.Free" + closedHeap)},
+	{"Local.Free after Close", func(w *world) {
+		h := w.heap()
+		l, b := h.Local(), h.Alloc(1)
+		w.must(h.Close())
+		l.Free(b)
+	}, everywhere("violation: slab.Free" + closedHeap)},
+	{"Size after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Size(b) }, everywhere("violation: slab.Size" + closedHeap)},
+	{"Realloc after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Realloc(b, 100) }, everywhere("violation: slab.Realloc" + closedHeap)},
+	{"Purge after Close", func(w *world) { h := w.heap(); w.must(h.Close()); w.must(h.Purge()) }, everywhere("violation: slab.Purge" + closedHeap)},
+	{"Local after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Local() }, everywhere("violation: slab.Local" + closedHeap)},
+	{"Local.Alloc after its Close", func(w *world) { l := w.heap().Local(); w.must(l.Close()); l.Alloc(1) }, everywhere("violation: slab.Alloc" + closedLocal)},
+	{"Local.Free after its Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(l.Close()); l.Free(h.Alloc(1)) }, everywhere("violation: slab.Free" + closedLocal)},
+	{"Close twice", func(w *world) { h := w.heap(); w.must(h.Close()); w.must(h.Close()) }, everywhere(`error: slab: close "heap": closed`)},
+	{"Local.Close twice", func(w *world) { l := w.heap().Local(); w.must(l.Close()); w.must(l.Close()) }, everywhere(`error: slab: close a Local of "heap": closed`)},
+	{"negative size", func(w *world) { w.heap().Alloc(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"negative size, Local", func(w *world) { w.heap().Local().AllocDirty(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"negative size, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"negative size, Realloc", func(w *world) { h := w.heap(); h.Realloc(h.Alloc(10), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"alignment", func(w *world) { w.heap().AllocAligned(8, 3) }, everywhere("panic: slab: alignment 3 must be a power of two up to 1048576")},
+	{"type with pointers", func(w *world) { slab.New[struct{ Name string }](w.heap()) },
+		everywhere(pointers("slab", "struct { Name string }", "struct { Name string }.Name is a string"))},
+	{"slice of pointers", func(w *world) { slab.MakeSlice[*int](w.heap(), 1, 1) },
+		everywhere(pointers("slab", "*int", "*int is a pointer (*int)"))},
+	{"slice length", func(w *world) { slab.MakeSlice[int](w.heap(), 2, 1) }, everywhere("panic: slab: a slice of length 2 and capacity 1 cannot be")},
+	{"slice overflow", func(w *world) { slab.MakeSlice[int](w.heap(), 0, math.MaxInt) },
+		everywhere("panic: slab: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
+	{"free of nil", func(w *world) {
+		h := w.heap()
+		h.Free(nil)
+		h.Local().Free(nil)
+		h.FreeN([][]byte{nil, nil})
+		slab.Free[int](h, nil)
+		slab.FreeSlice[int](h, nil)
+	}, everywhere(fine)},
+	{"free of a part from the start", func(w *world) {
+		h := w.heap()
+		h.Free(h.Alloc(100)[:0])
+		slab.FreeSlice(h, slab.MakeSlice[int](h, 9, 9)[:3:4])
+	}, everywhere(fine)},
+	{"append within the capacity", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		for cap(b) > len(b) {
+			b = append(b, 1)
+		}
+		h.Free(b)
+	}, everywhere(fine)},
+}
+
+type order struct {
+	id    uint64
+	price [5]uint32
+}
+
+// pool opens a pool of the mode. Whatever happens, it works afterwards.
+func (w *world) pool() *slab.Pool[order] {
+	config := w.config
+	config.Name = "pool"
+	p, err := slab.OpenPool[order](config)
+	w.must(err)
+	w.then(func() error {
+		if p.Stats().Reserved == 0 {
+			return nil
+		}
+		before := p.Len()
+		x, y := p.Get(), p.Get()
+		if x == y || *x != (order{}) || p.Len() != before+2 {
+			return errors.New("the pool does not work")
+		}
+		p.Put(x)
+		p.Put(y)
+		return errors.Join(p.Purge(), p.Close())
+	})
+	return p
+}
+
+const stale = "error: the handle is refused"
+
+// named ends the case if a handle names nothing.
+func (w *world) named(x *order, ok bool) {
+	if !ok {
+		w.must(errors.New("the handle is refused"))
+	}
+	w.holds(x != nil, "a handle that is taken names an object")
+}
+
+func inPool(op, what string) outcomes {
+	return apart(violates(op, what, "pool", "0"), violates(op, what, "pool", "#"))
+}
+
+var poolMisuse = []misuse{
+	{"Put twice", func(w *world) { p := w.pool(); x := p.Get(); p.Put(x); p.Put(x) }, inPool("slab.Put", freedAlready)},
+	{"Put of another pool's", func(w *world) { p, q := w.pool(), w.pool(); p.Put(q.Get()) }, inPool("slab.Put", otherMemory)},
+	{"Put of Go memory", func(w *world) { w.pool().Put(new(order)) }, everywhere(violates("slab.Put", otherMemory, "pool", "0"))},
+	{"Put of a part", func(w *world) { p := w.pool(); p.Put((*order)(unsafe.Add(unsafe.Pointer(p.Get()), 8))) },
+		apart(violates("slab.Put", interior, "pool", "8"), violates("slab.Put", interior, "pool", "#"))},
+	{"Put of an object that was overrun", func(w *world) {
+		p := w.pool()
+		x := p.Get()
+		*(*byte)(unsafe.Add(unsafe.Pointer(x), unsafe.Sizeof(*x))) ^= 1
+		p.Put(x)
+	}, apart(notCaught, violates("slab.Free", behindEnd, "pool", "#"))},
+	{"write after Put", func(w *world) {
+		p := w.pool()
+		x := p.Get()
+		p.Put(x)
+		x.id++
+		for range 20_000 {
+			p.Put(p.Get())
+		}
+	}, apart(notCaught, violates("slab.Alloc", afterFree, "pool", "#"))},
+	{"Handle of what was put", func(w *world) { p := w.pool(); x := p.Get(); p.Put(x); p.Handle(x) }, inPool("slab.Handle", freedAlready)},
+	{"Handle of another pool's", func(w *world) { p, q := w.pool(), w.pool(); p.Handle(q.Get()) }, inPool("slab.Handle", otherMemory)},
+	{"At after Put", func(w *world) {
+		p := w.pool()
+		x := p.Get()
+		h := p.Handle(x)
+		p.Put(x)
+		w.named(p.At(h))
+	}, everywhere(stale)},
+	{"At after Put, and another has the place", func(w *world) {
+		p := w.pool()
+		x := p.Get()
+		h := p.Handle(x)
+		p.Put(x)
+		for y := p.Get(); y != x; y = p.Get() {
+			p.Put(y)
+		}
+		w.named(p.At(h))
+	}, everywhere(stale)},
+	{"At of another pool's handle", func(w *world) {
+		p, q := w.pool(), w.pool()
+		for range 10 {
+			q.Get()
+		}
+		w.named(p.At(q.Handle(q.Get())))
+	}, everywhere(stale)},
+	{"At of no handle", func(w *world) { w.named(w.pool().At(slab.Handle[order]{})) }, everywhere(stale)},
+	{"At after Close", func(w *world) { p := w.pool(); h := p.Handle(p.Get()); w.must(p.Close()); w.named(p.At(h)) }, everywhere(stale)},
+	{"Get after Close", func(w *world) { p := w.pool(); w.must(p.Close()); p.Get() }, everywhere(`violation: slab.Alloc: use after Close ("pool")`)},
+	{"Put after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Put(x) }, everywhere(`violation: slab.Put: use after Close ("pool")`)},
+	{"Handle after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Handle(x) }, everywhere(`violation: slab.Handle: use after Close ("pool")`)},
+	{"All after Close", func(w *world) {
+		p := w.pool()
+		w.must(p.Close())
+		for range p.All() {
+		}
+	}, everywhere(`violation: slab.All: use after Close ("pool")`)},
+	{"Close twice", func(w *world) { p := w.pool(); w.must(p.Close()); w.must(p.Close()) }, everywhere(`error: slab: close "pool": closed`)},
+	{"touch after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); x.id++ },
+		everywhere(`fault: guard: use after close in region "pool": address 0xADDR, offset # of #`)},
+	{"pool of pointers", func(w *world) {
+		_, err := slab.OpenPool[*int](w.config)
+		w.must(err)
+	}, everywhere(pointers("slab", "*int", "*int is a pointer (*int)"))},
+	{"pool of objects that are too large", func(w *world) {
+		_, err := slab.OpenPool[[2 << 20]byte](w.config)
+		w.must(err)
+	}, everywhere(`error: slab: open pool "heap": objects of 2097152 bytes do not fit into slots of 1048576`)},
+	{"Put and Handle of nil", func(w *world) {
+		p := w.pool()
+		p.Put(nil)
+		w.holds(p.Handle(nil).IsNil(), "the handle of nil is nil")
+	}, everywhere(fine)},
+	{"Put during All", func(w *world) {
+		p := w.pool()
+		for range 100 {
+			p.Get()
+		}
+		for x := range p.All() {
+			p.Put(x)
+			if p.Len()%2 == 0 {
+				p.Put(p.Get())
+			}
+		}
+	}, everywhere(fine)},
+}

@@ -1,0 +1,232 @@
+package offheap_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack"
+)
+
+// stacks opens a pool of stacks. Whatever happens, it works afterwards.
+func (w *world) stacks(name string) *stack.Pool {
+	p, err := stack.Open(stack.Config{Name: name, Max: 64})
+	w.must(err)
+	w.then(func() error {
+		s, err := p.Get()
+		if errors.Is(err, guard.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		f := s.Push()
+		for _, x := range stack.MakeSlice[uint64](s, 1000, 1000) {
+			if x != 0 {
+				return errors.New("fresh memory is not zero")
+			}
+		}
+		s.Pop(f)
+		p.Put(s)
+		return p.Close()
+	})
+	return p
+}
+
+func (w *world) get(p *stack.Pool) *stack.Stack {
+	s, err := p.Get()
+	w.must(err)
+	return s
+}
+
+// idle returns a stack that was put.
+func (w *world) idle() *stack.Stack {
+	p := w.stacks("stacks")
+	s := w.get(p)
+	p.Put(s)
+	return s
+}
+
+// shut returns a stack of a pool that is closed, and a frame.
+func (w *world) shut() (*stack.Pool, *stack.Stack, stack.Frame) {
+	p := w.stacks("stacks")
+	s := w.get(p)
+	f := s.Push()
+	p.Put(s)
+	w.must(p.Close())
+	return p, s, f
+}
+
+// unchanged says that the stack has what it has now when the case has ended.
+func (w *world) unchanged(s *stack.Stack) {
+	used := s.Used()
+	w.then(func() error {
+		if s.Used() != used {
+			return fmt.Errorf("%d bytes are in use, before %d", s.Used(), used)
+		}
+		return nil
+	})
+}
+
+// inStack is a violation of a stack.
+func inStack(op, what string) outcomes { return plainly(violates("stack."+op, what, "stacks", "#")) }
+
+const (
+	notInnermost = "frame that is not the innermost open one"
+	otherStack   = "frame of another stack"
+	otherPool    = "stack of another pool"
+	poolIsClosed = "use after Close of the pool"
+)
+
+// endless is machine code that calls itself.
+func endless() []byte {
+	if runtime.GOARCH == "arm64" {
+		return []byte{0xfd, 0x7b, 0xbf, 0xa9, 0xff, 0xff, 0xff, 0x97} // stp x29, x30, [sp, #-16]!; bl itself
+	}
+	return []byte{0xe8, 0xfb, 0xff, 0xff, 0xff} // call itself
+}
+
+var stackMisuse = []misuse{
+	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "put twice")},
+	{"Put of another pool's", func(w *world) { p, q := w.stacks("stacks"), w.stacks("other"); p.Put(w.get(q)) }, inStack("Put", otherPool)},
+	{"Put of nil", func(w *world) { w.stacks("stacks").Put(nil) }, plainly(`violation: stack.Put: nil instead of a stack ("stacks")`)},
+	{"Put of a copy", func(w *world) { w.stacks("stacks").Put(new(stack.Stack)) }, inStack("Put", otherPool)},
+	{"Put of what is inside", func(w *world) {
+		p := w.stacks("stacks")
+		p.Put((*stack.Stack)(unsafe.Add(unsafe.Pointer(w.get(p)), 8)))
+	}, inStack("Put", otherPool)},
+	{"Put after Close", func(w *world) { p, s, _ := w.shut(); p.Put(s) }, inStack("Put", otherPool+", or this one is closed")},
+	{"Get after Close", func(w *world) { p, _, _ := w.shut(); w.get(p) }, plainly(`error: stack: pool "stacks": closed`)},
+	{"Close twice", func(w *world) { p, _, _ := w.shut(); w.must(p.Close()) }, plainly(`error: stack: close pool "stacks": closed`)},
+	{"New after Put", func(w *world) { stack.New[int](w.idle()) }, inStack("New", afterPut)},
+	{"New of nothing after Put", func(w *world) { stack.New[struct{}](w.idle()) }, inStack("New", afterPut)},
+	{"TryNew after Put", func(w *world) {
+		_, err := stack.TryNew[int](w.idle())
+		w.must(err)
+	}, inStack("TryNew", afterPut)},
+	{"MakeSlice after Put", func(w *world) { stack.MakeSlice[int](w.idle(), 0, 0) }, inStack("MakeSlice", afterPut)},
+	{"Alloc after Put", func(w *world) { w.idle().Alloc(0, 1) }, inStack("Alloc", afterPut)},
+	{"Push after Put", func(w *world) { w.idle().Push() }, inStack("Push", afterPut)},
+	{"Size after Put", func(w *world) { w.idle().Size() }, inStack("Size", afterPut)},
+	{"Used after Put", func(w *world) { w.idle().Used() }, inStack("Used", afterPut)},
+	{"HighWater after Put", func(w *world) { w.idle().HighWater() }, inStack("HighWater", afterPut)},
+	{"Call after Put", func(w *world) { w.idle().Call(0) }, inStack("Call", afterPut)},
+	{"CallF after Put", func(w *world) { w.idle().CallF(0) }, inStack("CallF", afterPut)},
+	{"Pop after Put", func(w *world) { p := w.stacks("stacks"); s := w.get(p); f := s.Push(); p.Put(s); s.Pop(f) }, inStack("Pop", afterPut)},
+	{"Pop after Put and Get", func(w *world) {
+		p := w.stacks("stacks")
+		s := w.get(p)
+		f := s.Push()
+		p.Put(s)
+		for w.get(p) != s {
+		}
+		w.unchanged(s)
+		s.Pop(f)
+	}, inStack("Pop", notInnermost)},
+	{"New after Close", func(w *world) { _, s, _ := w.shut(); stack.New[int](s) }, inStack("New", poolIsClosed)},
+	{"Push after Close", func(w *world) { _, s, _ := w.shut(); s.Push() }, inStack("Push", poolIsClosed)},
+	{"Pop after Close", func(w *world) { _, s, f := w.shut(); s.Pop(f) }, inStack("Pop", poolIsClosed)},
+	{"Call after Close", func(w *world) { _, s, _ := w.shut(); s.Call(0) }, inStack("Call", poolIsClosed)},
+	{"Pop of the outer frame", func(w *world) {
+		s := w.get(w.stacks("stacks"))
+		outer := s.Push()
+		stack.New[int](s)
+		s.Push()
+		w.unchanged(s)
+		s.Pop(outer)
+	}, inStack("Pop", notInnermost)},
+	{"Pop twice", func(w *world) {
+		s := w.get(w.stacks("stacks"))
+		s.Push()
+		stack.New[int](s)
+		f := s.Push()
+		stack.New[int](s)
+		s.Pop(f)
+		w.unchanged(s)
+		s.Pop(f)
+	}, inStack("Pop", notInnermost)},
+	{"Pop of an empty frame twice", func(w *world) { s := w.get(w.stacks("stacks")); f := s.Push(); s.Pop(f); s.Pop(f) }, inStack("Pop", notInnermost)},
+	{"Pop of no frame", func(w *world) {
+		s := w.get(w.stacks("stacks"))
+		stack.New[int](s)
+		w.unchanged(s)
+		s.Pop(stack.Frame{})
+	}, inStack("Pop", otherStack)},
+	{"Pop of another stack's frame", func(w *world) {
+		p := w.stacks("stacks")
+		one, two := w.get(p), w.get(p)
+		stack.New[int](two)
+		w.unchanged(two)
+		two.Pop(one.Push())
+	}, inStack("Pop", otherStack)},
+	{"touch of what was popped", func(w *world) {
+		p := w.stacks("stacks")
+		s := w.get(p)
+		f := s.Push()
+		b := s.Alloc(4000, 8)
+		s.Pop(f)
+		b[3999] = 1
+		w.ruined()
+		p.Put(s)
+	}, plainly(notCaught)},
+	{"New of more than there is", func(w *world) { stack.New[[1 << 20]byte](w.get(w.stacks("stacks"))) },
+		plainly(`panic: stack: "stacks": 1048576 bytes do not fit, 0 of 65536 are in use: stack overflow: no memory`)},
+	{"deep recursion", func(w *world) {
+		s := w.get(w.stacks("stacks"))
+		for {
+			s.Push()
+			_, err := stack.TryNew[[1000]byte](s)
+			w.must(err)
+		}
+	}, plainly(`error: stack: "stacks": 1000 bytes do not fit, 65000 of 65536 are in use: stack overflow: no memory`)},
+	{"write above the top", func(w *world) {
+		b := w.get(w.stacks("stacks")).Alloc(16, 8)
+		for i := 0; ; i++ {
+			poke(b, i)
+		}
+	}, plainly(`fault: guard: touch of decommitted memory in region "stacks": address 0xADDR, offset # of #`)},
+	{"write below the end", func(w *world) {
+		b := w.get(w.stacks("stacks")).Alloc(16, 8)
+		w.ruined()
+		for i := 0; ; i-- {
+			poke(b, i)
+		}
+	}, plainly(`fault: guard: touch of a guard in region "stacks": address 0xADDR, offset # of #`)},
+	{"native code that does not end", func(w *world) {
+		s := w.get(w.stacks("stacks"))
+		code, err := stack.LoadCode(endless())
+		w.must(err)
+		w.then(code.Close)
+		_, err = s.Call(code.Func(0))
+		w.must(err)
+	}, plainly(`fault: guard: stack overflow in region "stacks": address 0xADDR, offset # of #, at instruction 0xADDR`)},
+	{"native code that is closed", func(w *world) {
+		s := w.get(w.stacks("stacks"))
+		code, err := stack.LoadCode(endless())
+		w.must(err)
+		f := code.Func(0)
+		w.must(code.Close())
+		_, err = s.Call(f)
+		w.must(err)
+	}, plainly(`fault: guard: use after close in region "code": address 0xADDR, offset 0 of #, at instruction 0xADDR`)},
+	{"Func outside of the code", func(w *world) {
+		code, err := stack.LoadCode(endless())
+		w.must(err)
+		w.then(code.Close)
+		code.Func(100)
+	}, plainly("panic: stack: code of # bytes has no instruction at offset 100")},
+	{"type with pointers", func(w *world) { stack.New[struct{ Name string }](w.get(w.stacks("stacks"))) },
+		plainly(pointers("stack", "struct { Name string }", "struct { Name string }.Name is a string"))},
+	{"slice overflow", func(w *world) { stack.MakeSlice[int](w.get(w.stacks("stacks")), 0, math.MaxInt) },
+		plainly("panic: stack: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
+	{"Close with stacks in use", func(w *world) {
+		p := w.stacks("stacks")
+		s := w.get(p)
+		w.must(p.Close())
+		stack.New[int](s)
+		p.Put(s)
+	}, plainly(fine)},
+}

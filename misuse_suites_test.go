@@ -1,0 +1,484 @@
+package offheap_test
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab"
+)
+
+var elsewhereOnHeap [64]byte // memory of Go's
+
+var hardenedMalloc = []misuse{
+	{"overflow_large_1_byte", func(w *world) { poke(w.heap().Alloc(largeSize), largeSize) },
+		everywhere(`fault: guard: overflow in region "heap: large object": address 0xADDR, 1 bytes beyond the last of 2097152`)},
+	{"overflow_large_8_byte", func(w *world) { poke(w.heap().Alloc(largeSize), largeSize+7) },
+		everywhere(`fault: guard: overflow in region "heap: large object": address 0xADDR, 8 bytes beyond the last of 2097152`)},
+	{"read_after_free_large", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(largeSize)
+		h.Free(b)
+		peek(b, 0)
+	}, everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
+	{"read_zero_size", func(w *world) { peek(w.heap().Alloc(0), 0) }, apart(notCaught, nothingTouched)},
+	{"write_after_free_large", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(largeSize)
+		h.Free(b)
+		poke(b, 65<<10)
+	}, everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 66560 of 2097152`)},
+	{"write_after_free_large_reuse", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(largeSize)
+		h.Free(b)
+		h.Alloc(largeSize)
+		poke(b, 65<<10)
+	}, everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 66560 of 2097152`)},
+	{"write_zero_size", func(w *world) { poke(w.heap().Alloc(0), 5) }, apart(notCaught, nothingTouched)},
+
+	{"delete_type_size_mismatch", func(w *world) {
+		h := w.heap()
+		slab.Free(h, (*[64]byte)(unsafe.Pointer(slab.New[[32]byte](h))))
+	}, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	{"double_free_large", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(largeSize)
+		h.Free(b)
+		h.Free(b)
+	}, everywhere(violates("slab.Free", freedAlready, largeRegion, "0"))},
+	{"double_free_large_delayed", func(w *world) {
+		h := w.heap()
+		a, b := h.Alloc(largeSize), h.Alloc(largeSize)
+		h.Free(a)
+		h.Free(b)
+		h.Free(a)
+	}, everywhere(violates("slab.Free", freedAlready, largeRegion, "0"))},
+	{"double_free_small", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(16)
+		h.Free(b)
+		h.Free(b)
+	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	{"double_free_small_delayed", func(w *world) {
+		h := w.heap()
+		a, b := h.Alloc(16), h.Alloc(16)
+		h.Free(a)
+		h.Free(b)
+		h.Free(a)
+	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	{"invalid_aligned_sized_delete_large", func(w *world) {
+		h := w.heap()
+		slab.FreeSlice(h, unsafe.Slice(at(h.AllocAligned(largeSize, 1<<16), 0), largeSize+1))
+	}, apart(notCaught, violates("slab.Free", otherSize, largeRegion, "#"))},
+	{"invalid_aligned_sized_delete_small", func(w *world) {
+		h := w.heap()
+		slab.FreeSlice(h, unsafe.Slice(at(h.AllocAligned(128, 128), 0), 129))
+	}, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	{"invalid_free_protected", func(w *world) {
+		h, r := w.heap(), w.region(1<<16)
+		w.must(r.Protect(0, r.Size(), guard.None))
+		h.Free(from(r.Bytes(), 1<<15))
+	}, everywhere(violates("slab.Free", otherMemory, "region", "32768"))},
+	{"invalid_free_small_region", func(w *world) { h := w.heap(); h.Free(far(h.Alloc(16))) },
+		apart(violates("slab.Free", freedAlready, "heap", "16384"), violates("slab.Free", freedAlready, "heap", "#"))},
+	{"invalid_free_small_region_far", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(16), 1<<30)) },
+		apart(violates("slab.Free", otherMemory, "heap", "1073741824"), violates("slab.Free", otherMemory, "heap", "#"))},
+	{"invalid_free_unprotected", func(w *world) { h, r := w.heap(), w.region(1<<16); h.Free(from(r.Bytes(), 1<<15)) },
+		everywhere(violates("slab.Free", otherMemory, "region", "32768"))},
+	{"invalid_malloc_object_size_small", func(w *world) { h := w.heap(); h.Size(far(h.Alloc(16))) },
+		apart(violates("slab.Size", freedAlready, "heap", "16384"), violates("slab.Size", freedAlready, "heap", "#"))},
+	{"invalid_malloc_object_size_small_quarantine", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(16)
+		h.Free(b)
+		h.Size(b)
+	}, apart(violates("slab.Size", freedAlready, "heap", "0"), violates("slab.Size", freedAlready, "heap", "#"))},
+	{"invalid_malloc_usable_size_small", func(w *world) { h := w.heap(); h.Realloc(far(h.Alloc(16)), 20) },
+		apart(violates("slab.Realloc", freedAlready, "heap", "16384"), violates("slab.Realloc", freedAlready, "heap", "#"))},
+	{"invalid_malloc_usable_size_small_quarantine", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(16)
+		h.Free(b)
+		h.Realloc(b, 20)
+	}, apart(violates("slab.Realloc", freedAlready, "heap", "0"), violates("slab.Realloc", freedAlready, "heap", "#"))},
+	{"overflow_small_1_byte", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(8)
+		poke(b, 8)
+		h.Free(b)
+	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"overflow_small_8_byte", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(8)
+		poke(b, 15)
+		h.Free(b)
+	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"unaligned_free_large", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize)[1:]) },
+		everywhere(violates("slab.Free", interior, largeRegion, "1"))},
+	{"unaligned_free_small", func(w *world) { h := w.heap(); h.Free(h.Alloc(16)[1:]) },
+		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+	{"unaligned_malloc_usable_size_small", func(w *world) { h := w.heap(); h.Size(h.Alloc(16)[1:]) },
+		apart(violates("slab.Size", interior, "heap", "1"), violates("slab.Size", interior, "heap", "#"))},
+	{"uninitialized_free", func(w *world) { w.heap().Free(elsewhereOnHeap[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
+	{"uninitialized_malloc_usable_size", func(w *world) { w.heap().Size(elsewhereOnHeap[:]) }, everywhere(violates("slab.Size", otherMemory, "heap", "0"))},
+	{"uninitialized_realloc", func(w *world) { w.heap().Realloc(elsewhereOnHeap[:], 16) }, everywhere(violates("slab.Realloc", otherMemory, "heap", "0"))},
+	{"write_after_free_small", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(128)
+		h.Free(b)
+		poke(b, 65)
+		churn(h, 128)
+	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"write_after_free_small_reuse", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(128)
+		h.Free(b)
+		h.Alloc(128)
+		poke(b, 65)
+		churn(h, 128)
+	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+
+	{"aligned_sized_delete_large", func(w *world) {
+		h := w.heap()
+		slab.FreeSlice(h, h.AllocAligned(largeSize, 1<<16)[:largeSize:largeSize])
+	}, everywhere(fine)},
+	{"aligned_sized_delete_small", func(w *world) { h := w.heap(); slab.FreeSlice(h, h.AllocAligned(100, 64)[:100:100]) }, everywhere(fine)},
+	{"aligned_sized_delete_small_min_align", func(w *world) { h := w.heap(); slab.FreeSlice(h, h.AllocAligned(100, 16)[:100:100]) }, everywhere(fine)},
+	{"calloc_overflow", func(w *world) { slab.MakeSlice[uint16](w.heap(), 0, math.MaxInt) },
+		everywhere("panic: slab: 9223372036854775807 elements of 2 bytes are more than addresses can hold: no memory")},
+	{"calloc_zeroed", func(w *world) {
+		h := w.heap()
+		for range 100 {
+			b := h.Alloc(1 << 16)
+			w.zero(b)
+			poke(b, 777)
+			h.Free(b)
+		}
+	}, everywhere(fine)},
+	{"free_sized_large", func(w *world) { h := w.heap(); slab.FreeSlice(h, slab.MakeSlice[byte](h, largeSize, largeSize)) }, everywhere(fine)},
+	{"free_sized_small", func(w *world) { h := w.heap(); slab.Free(h, slab.New[[16]byte](h)) }, everywhere(fine)},
+	{"impossibly_large_malloc", func(w *world) {
+		_, err := w.heap().TryAlloc(math.MaxInt)
+		w.must(err)
+	}, everywhere(`error: slab: guard: map "heap: large object": 9223372036854775807 bytes are more than addresses can hold: no memory`)},
+	{"large_array_growth", func(w *world) {
+		h := w.heap()
+		var b []byte
+		for n := 1; n <= 16<<20; n *= 2 {
+			b = h.Realloc(b, n)
+			b[n-1] = 1
+		}
+		w.holds(b[0] == 1 && b[1] == 1 && b[1<<20-1] == 1, "it holds what it held")
+		h.Free(b)
+	}, everywhere(fine)},
+	{"malloc_noreuse", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(16)
+		h.Free(b)
+		for range 100 {
+			c := h.Alloc(16)
+			w.holds(address(b) != address(c), "another slot is handed out")
+			h.Free(c)
+		}
+	}, outcomes{hardened: fine}},
+	{"malloc_object_size", func(w *world) { h := w.heap(); w.holds(h.Size(h.Alloc(16)) == 16, "the size is 16") }, everywhere(fine)},
+	{"malloc_object_size_offset", func(w *world) { h := w.heap(); h.Size(h.Alloc(16)[5:]) },
+		apart(violates("slab.Size", interior, "heap", "5"), violates("slab.Size", interior, "heap", "#"))},
+	{"malloc_object_size_zero", func(w *world) { h := w.heap(); w.holds(h.Size(h.Alloc(0)) <= 16, "the size is no more than a slot's") }, everywhere(fine)},
+	{"malloc_zero_different", func(w *world) {
+		h := w.heap()
+		a, b := h.Alloc(0), h.Alloc(0)
+		w.holds(address(a) != address(b), "two are at two places")
+	}, everywhere(fine)},
+	{"read_after_free_small", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(16)
+		copy(b, "0123456789abcdef")
+		h.Free(b)
+		if w.config.Hardened {
+			w.holds(string(b) != "0123456789abcdef", "what was freed is not there any more")
+		}
+	}, outcomes{plain: notCaught, hardened: fine, invariants: notCaught}},
+	{"realloc_init", func(w *world) { h := w.heap(); h.Free(h.Realloc(nil, 16)) }, everywhere(fine)},
+	{"uninitialized_read_large", func(w *world) { peek(w.heap().AllocDirty(largeSize), 1234) }, everywhere(fine)},
+	{"uninitialized_read_small", func(w *world) { peek(w.heap().AllocDirty(16), 12) }, everywhere(fine)},
+}
+
+// clearQueue is what OpenBSD's test does to get things out of its quarantine.
+func clearQueue(w *world, h *slab.Heap, size int) {
+	for range 400 {
+		h.Free(h.Alloc(size))
+	}
+}
+
+var openBSD = []misuse{
+	{"t1", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(10_000)
+		h.Free(b)
+		h.Free(b)
+	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	{"t2", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		h.Free(b)
+		clearQueue(w, h, 100)
+		h.Free(b)
+	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	{"t3", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		h.Free(b)
+		h.Free(b)
+	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	{"t4", func(w *world) { w.heap().Free(elsewhereOnHeap[1:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
+	{"t5", func(w *world) { w.heap().Realloc(elsewhereOnHeap[1:], 10) }, everywhere(violates("slab.Realloc", otherMemory, "heap", "0"))},
+	{"t6", func(w *world) { writeAfterFree(w, 32, churn) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"t7", func(w *world) { writeAfterFree(w, 10_000, churn) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	// There, free finds it. Here it is found when the slot is handed out again.
+	{"t8", func(w *world) { writeAfterFree(w, 32, freeAnother) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"t9", func(w *world) { writeBehind(w, 100, 100) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	// There, with other settings than t9.
+	{"t10", func(w *world) { writeBehind(w, 100, 100) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"t11", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(100), 1)) },
+		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+	{"t12", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(16), 16)) },
+		apart(violates("slab.Free", freedAlready, "heap", "16"), violates("slab.Free", interior, "heap", "#"))},
+	{"t13", func(w *world) { freeSized(w, 16, 17) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	{"t14", func(w *world) { freeSized(w, 15, 16) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	{"t15", func(w *world) { freeSized(w, 4096, 4097) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	{"t16", func(w *world) { reallocSized(w, 16, 32) }, apart(violates("slab.Realloc", otherSize, "heap", "0"), violates("slab.Realloc", otherSize, "heap", "#"))},
+	{"t17", func(w *world) { reallocSized(w, 15, 30) }, apart(violates("slab.Realloc", otherSize, "heap", "0"), violates("slab.Realloc", otherSize, "heap", "#"))},
+	{"t18", func(w *world) { reallocSized(w, 4096, 8192) }, apart(violates("slab.Realloc", otherSize, "heap", "0"), violates("slab.Realloc", otherSize, "heap", "#"))},
+	{"t20", func(w *world) { writeBehind(w, 8192-100, 8192-100) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"t21", func(w *world) { writeAfterFree(w, 32, freeAnother) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"t22", func(w *world) { writeBefore(w, 32) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"t23", func(w *world) { writeBefore(w, 32) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+}
+
+func writeAfterFree(w *world, size int, then func(*slab.Heap, int)) {
+	h := w.heap()
+	b := h.Alloc(size)
+	h.Free(b)
+	poke(b, 0)
+	then(h, size)
+}
+
+func freeAnother(h *slab.Heap, size int) {
+	h.Free(h.Alloc(size))
+	churn(h, size)
+}
+
+func writeBehind(w *world, size, off int) {
+	h := w.heap()
+	b := h.Alloc(size)
+	poke(b, off)
+	h.Free(b)
+}
+
+func freeSized(w *world, size, told int) {
+	h := w.heap()
+	slab.FreeSlice(h, unsafe.Slice(at(h.Alloc(size), 0), told))
+}
+
+func reallocSized(w *world, size, told int) {
+	h := w.heap()
+	h.Realloc(unsafe.Slice(at(h.Alloc(size), 0), told), 3*size)
+}
+
+// writeBefore writes before an object that has another before it, and frees all.
+func writeBefore(w *world, size int) {
+	h := w.heap()
+	all := make([][]byte, 3000)
+	for i := range all {
+		all[i] = h.Alloc(size)
+	}
+	i := 0
+	for address(all[i])%(64<<10) == 0 {
+		i++
+	}
+	poke(all[i], -1)
+	for _, b := range all {
+		h.Free(b)
+	}
+}
+
+var isoalloc = []misuse{
+	{"double_free", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(1024)
+		h.Free(b)
+		h.Free(b)
+	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	{"big_double_free", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(8 << 20)
+		h.Free(b)
+		h.Free(b)
+	}, everywhere(violates("slab.Free", freedAlready, largeRegion, "0"))},
+	{"heap_overflow", func(w *world) {
+		h := w.heap()
+		b := amid(h, 256)
+		for i := range 64 {
+			poke(b, 256+i)
+		}
+		h.Free(b)
+	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"heap_underflow", func(w *world) { writeBefore(w, 256) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"leaks_test", func(w *world) {
+		h := w.heap()
+		for i := range 16 {
+			if b := h.Alloc(16); i == 1 {
+				h.Free(b)
+			}
+		}
+		if n := h.Stats().Classes[0].Live; n > 0 {
+			w.must(fmt.Errorf("%d objects are live", n))
+		}
+	}, everywhere("error: 15 objects are live")},
+	{"wild_free", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(128), 1<<29+12345)) },
+		apart(violates("slab.Free", otherMemory, "heap", "536883257"), violates("slab.Free", otherMemory, "heap", "#"))},
+	{"unaligned_free", func(w *world) { h := w.heap(); h.Free(h.Alloc(1024)[1:]) },
+		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+	{"incorrect_chunk_size_multiple", func(w *world) { h := w.heap(); h.Free(h.Alloc(128)[64:]) },
+		apart(violates("slab.Free", interior, "heap", "64"), violates("slab.Free", interior, "heap", "#"))},
+	{"big_canary_test", func(w *world) { writeBehind(w, largeSize+100, largeSize+100) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"))},
+	{"zero_alloc", func(w *world) { poke(w.heap().Alloc(0), 0) }, apart(notCaught, nothingTouched)},
+	{"sized_free", func(w *world) { freeSized(w, 1024, 1025) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	{"uaf", func(w *world) { writeAfterFree(w, 1024, churn) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"bad_tag_ptr_test", func(w *world) { w.heap().Size(elsewhereOnHeap[:]) }, everywhere(violates("slab.Size", otherMemory, "heap", "0"))},
+
+	{"tests", func(w *world) {
+		h := w.heap()
+		for _, size := range []int{16, 17, 100, 1024, 5000, 8192, 65536} {
+			var all [][]byte
+			for i := range 50 {
+				b := h.Alloc(size)
+				w.zero(b)
+				b[0], b[size-1] = byte(i), byte(i)
+				all = append(all, b)
+			}
+			for i, b := range all {
+				w.holds(b[0] == byte(i) && b[size-1] == byte(i), "an object is its owner's")
+				h.Free(b)
+			}
+		}
+	}, everywhere(fine)},
+	{"big_tests", func(w *world) {
+		h := w.heap()
+		for size := 1 << 20; size <= 32<<20; size *= 2 {
+			b := h.Alloc(size + 17)
+			b[0], b[size+16] = 1, 1
+			h.Free(b)
+		}
+	}, everywhere(fine)},
+	{"interfaces_test", func(w *world) {
+		h, l := w.heap(), (*slab.Local)(nil)
+		l = h.Local()
+		b := h.Realloc(l.Alloc(10), 2000)
+		w.holds(address(h.AllocAligned(10, 4096))%4096 == 0, "it is aligned")
+		many := make([][]byte, 100)
+		h.AllocN(many, 48)
+		h.FreeN(many)
+		l.Free(b)
+		w.must(l.Close())
+	}, everywhere(fine)},
+	{"thread_tests", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100)
+		elsewhere(func() { h.Free(b); b = h.Alloc(100) })
+		h.Free(b)
+	}, everywhere(fine)},
+	{"tagged_ptr_test", func(w *world) {
+		p := w.pool()
+		x := p.Get()
+		y, ok := p.At(p.Handle(x))
+		w.holds(ok && y == x, "a handle names its object")
+		p.Put(x)
+	}, everywhere(fine)},
+	{"pool_test", func(w *world) {
+		p := w.pool()
+		for range 100 {
+			p.Get()
+		}
+		w.holds(p.Len() == 100, "there are 100 objects")
+		for x := range p.All() {
+			p.Put(x)
+		}
+		w.holds(p.Len() == 0, "all are gone")
+	}, everywhere(fine)},
+}
+
+// round allocates 64 objects, hands them out, and allocates and frees as many again.
+func round(h *slab.Heap, size int, do func(all [][]byte)) {
+	all := make([][]byte, 64)
+	for i := range all {
+		all[i] = h.Alloc(size)
+	}
+	do(all)
+	for i := range all {
+		all[i] = h.Alloc(size)
+	}
+	for _, b := range all {
+		h.Free(b)
+	}
+	churn(h, size)
+}
+
+var snmalloc = []misuse{
+	{"double_free", func(w *world) {
+		h := w.heap()
+		round(h, 32, func(all [][]byte) { h.Free(all[32]); h.Free(all[32]) })
+	}, everywhere(violates("slab.Free", freedAlready, "heap", "#"))},
+	{"uaf_freelist", func(w *world) {
+		h := w.heap()
+		round(h, 32, func(all [][]byte) {
+			for _, b := range all {
+				h.Free(b)
+			}
+			for i := range 16 {
+				poke(all[32], i)
+			}
+		})
+	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"remote_double_free", func(w *world) {
+		h := w.heap()
+		round(h, 32, func(all [][]byte) { h.Free(all[32]); elsewhere(func() { h.Free(all[32]) }) })
+	}, everywhere(violates("slab.Free", freedAlready, "heap", "#"))},
+	{"remote_uaf", func(w *world) {
+		h := w.heap()
+		round(h, 32, func(all [][]byte) {
+			elsewhere(func() {
+				for _, b := range all {
+					h.Free(b)
+				}
+			})
+			for i := range 16 {
+				poke(all[32], i)
+			}
+		})
+	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"large_double_free", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(largeSize)
+		h.Free(b)
+		h.Free(b)
+	}, everywhere(violates("slab.Free", freedAlready, largeRegion, "0"))},
+	{"oob_into_neighbor", func(w *world) {
+		h := w.heap()
+		round(h, 16, func(all [][]byte) {
+			for i := 0; i < len(all); i += 2 {
+				h.Free(all[i])
+			}
+			all[1] = amid(h, 16)
+			for i := 16; i < 64; i++ {
+				poke(all[1], i)
+			}
+			for i := 1; i < len(all); i += 2 {
+				h.Free(all[i])
+			}
+		})
+	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+}

@@ -1,0 +1,431 @@
+package offheap_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab"
+)
+
+// misuse is one way to misuse the library, or one that looks like it and is fine. It runs in a process
+// of its own.
+type misuse struct {
+	name string
+	do   func(w *world)
+	want outcomes
+}
+
+// outcomes says for each mode how a case ends: with the first line of what it is told, in which # is
+// any number and 0xADDR any address; or one of the words below; "" where the mode does not apply.
+type outcomes struct{ plain, hardened, sampled, invariants string }
+
+const (
+	fine      = "fine"       // nothing is wrong, and the case runs to its end
+	notCaught = "not caught" // it is misuse, and the case runs to its end
+)
+
+// mode is a way to run the cases.
+type mode struct {
+	name   string
+	want   func(outcomes) string
+	binary string // that runs it
+	fail   string // why it cannot be run; "" if it can
+}
+
+func modes() []mode {
+	all := []mode{
+		{name: "default", want: func(o outcomes) string { return o.plain }},
+		{name: "hardened", want: func(o outcomes) string { return o.hardened }},
+		{name: "sampled", want: func(o outcomes) string { return o.sampled }},
+		{name: "invariants", want: func(o outcomes) string { return o.invariants }},
+	}
+	if sampleAll == nil {
+		all[2].fail = "there is no sampling"
+	}
+	return all
+}
+
+// sampleAll makes every allocation of a heap a guarded one.
+var sampleAll func()
+
+// everywhere is an outcome that does not depend on the mode.
+func everywhere(s string) outcomes { return outcomes{plain: s, hardened: s, sampled: s, invariants: s} }
+
+// apart are outcomes of heaps that are hardened, and of all others.
+func apart(plain, hardened string) outcomes {
+	return outcomes{plain: plain, hardened: hardened, invariants: plain}
+}
+
+// plainly is an outcome of what has no hardened form.
+func plainly(s string) outcomes { return outcomes{plain: s, invariants: s} }
+
+// violates is the violation of an object at some offset in a region.
+func violates(op, what, region, offset string) string {
+	return fmt.Sprintf("violation: %s: %s (%q, address 0xADDR, offset %s)", op, what, region, offset)
+}
+
+// suite is where cases come from.
+type suite struct {
+	name  string
+	cases []misuse
+}
+
+// world is what a case runs in.
+type world struct {
+	config slab.Config
+	after  []func() error
+}
+
+// failure is an error that a call returned.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
+// must ends the case with an error that a call returned.
+func (w *world) must(err error) {
+	if err != nil {
+		panic(failure{err})
+	}
+}
+
+// then is done, and must succeed, when the case has ended, however it did.
+func (w *world) then(f func() error) { w.after = append(w.after, f) }
+
+// ruined is for cases that write where others lie: it need not work any more.
+func (w *world) ruined() { w.after = nil }
+
+// run runs a case and says how it ends.
+func (c misuse) run(mode string) (end string) {
+	w := &world{config: slab.Config{Name: "heap", Hardened: mode == "hardened", Limit: 1 << 30}}
+	if mode == "sampled" {
+		sampleAll()
+	}
+	end = ending(func() { c.do(w) })
+	for _, f := range w.after {
+		if err := f(); err != nil {
+			return end + ", and then " + err.Error()
+		}
+	}
+	return end
+}
+
+func ending(f func()) (end string) {
+	defer func() {
+		p := recover()
+		err, _ := p.(error)
+		var v *guard.Violation
+		var f *guard.Fault
+		var x failure
+		switch {
+		case p == nil:
+		case errors.As(err, &f):
+			end = "fault: " + f.Error()
+		case errors.As(err, &v):
+			end = "violation: " + v.Error()
+		case errors.As(err, &x):
+			end = "error: " + x.Error()
+		default:
+			end = fmt.Sprintf("panic: %v", p)
+		}
+		end, _, _ = strings.Cut(addresses.ReplaceAllString(end, "0xADDR"), "\n")
+	}()
+	if err := guard.Catch(f); err != nil {
+		return "fault: " + err.Error()
+	}
+	return "end"
+}
+
+var addresses = regexp.MustCompile(`0x[0-9a-f]+`)
+
+// meets tells whether a case ended as it should.
+func meets(end, want string) bool {
+	if want == fine || want == notCaught {
+		return end == "end"
+	}
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "#", `-?[0-9]+`)
+	return regexp.MustCompile("^" + pattern + "$").MatchString(end)
+}
+
+// asked names the variable by which the test's binary is told to run cases, and not tests: a mode, and
+// a name in each of the lines behind.
+const asked = "OFFHEAP_TEST_MISUSE"
+
+func TestMain(m *testing.M) {
+	mode, names, yes := strings.Cut(os.Getenv(asked), "\n")
+	if !yes {
+		os.Exit(m.Run())
+	}
+	for _, s := range suites {
+		for _, c := range s.cases {
+			if slices.Contains(strings.Split(names, "\n"), s.name+": "+c.name) {
+				fmt.Printf("%s: %s\t%s\n", s.name, c.name, c.run(mode))
+			}
+		}
+	}
+}
+
+// ends runs cases in one process and returns how each of them ends.
+func ends(binary, mode string, names []string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary)
+	// One processor: then the order of slots, and of all that is told, does not change.
+	cmd.Env = append(os.Environ(), asked+"="+mode+"\n"+strings.Join(names, "\n"), "GOMAXPROCS=1")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s%s", err, out, stderr.Bytes())
+	}
+	all := map[string]string{}
+	for _, line := range strings.Split(string(out), "\n") {
+		if name, end, ok := strings.Cut(line, "\t"); ok {
+			all[name] = end
+		}
+	}
+	return all, err
+}
+
+// TestMisuse runs all cases in all modes. With -v it prints how they end.
+func TestMisuse(t *testing.T) {
+	all := modes()
+	for i := range all {
+		m := &all[i]
+		m.binary = os.Args[0]
+		if m.name == "invariants" {
+			m.binary, m.fail = buildInvariants(t)
+		}
+		if m.fail != "" {
+			t.Logf("mode %s is left out: %s", m.name, m.fail)
+		}
+	}
+	ended := runAll(t, all)
+	var matrix strings.Builder
+	table := tabwriter.NewWriter(&matrix, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "case\tdefault\thardened\tsampled\tinvariants")
+	for _, s := range suites {
+		fmt.Fprintf(table, "\n%s\n", s.name)
+		for _, c := range s.cases {
+			fmt.Fprintf(table, "  %s", c.name)
+			for _, m := range all {
+				want := m.want(c.want)
+				cell, _, _ := strings.Cut(want, ":")
+				if end := ended[m.name+": "+s.name+": "+c.name]; want == "" || m.fail != "" {
+					cell = "-"
+				} else if !meets(end, want) {
+					t.Errorf("%s: %s, %s:\n got %s\nwant %s", s.name, c.name, m.name, end, want)
+					cell = "WRONG"
+				}
+				fmt.Fprintf(table, "\t%s", cell)
+			}
+			fmt.Fprintln(table)
+		}
+	}
+	table.Flush()
+	for _, m := range all {
+		if m.fail == "" {
+			fmt.Fprintf(&matrix, "\n%s", m.sum())
+		}
+	}
+	t.Logf("how misuse ends\n%s", matrix.String())
+}
+
+// sum counts the outcomes of a mode.
+func (m mode) sum() string {
+	cases, valid, missed := 0, 0, 0
+	for _, s := range suites {
+		for _, c := range s.cases {
+			switch m.want(c.want) {
+			case "":
+				continue
+			case fine:
+				valid++
+			case notCaught:
+				missed++
+			}
+			cases++
+		}
+	}
+	return fmt.Sprintf("%s: %d cases, %d of them fine; of the %d others %d are caught", m.name, cases, valid, cases-valid, cases-valid-missed)
+}
+
+// runAll runs what applies to each mode, each case in a process of its own, and returns how they end, by
+// mode and name.
+func runAll(t *testing.T, all []mode) map[string]string {
+	together := 1 // cases in a process
+	if testing.Short() || raceBuild() {
+		together = 50
+	}
+	type job struct {
+		mode
+		names []string
+	}
+	var jobs []job
+	for _, m := range all {
+		var names []string
+		for _, s := range suites {
+			for _, c := range s.cases {
+				if m.fail == "" && m.want(c.want) != "" {
+					names = append(names, s.name+": "+c.name)
+				}
+			}
+		}
+		for some := range slices.Chunk(names, together) {
+			jobs = append(jobs, job{m, some})
+		}
+	}
+	if _, err := ends(jobs[0].binary, "default", nil); errors.Is(err, syscall.ENOEXEC) {
+		t.Skip("this system cannot start the test's binary")
+	}
+	ended := map[string]string{}
+	var mu sync.Mutex
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.NumCPU() + 1 {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(jobs)); i = next.Add(1) - 1 {
+				j := jobs[i]
+				got, err := ends(j.binary, j.name, j.names)
+				mu.Lock()
+				if err != nil {
+					t.Errorf("%s: %v: %v", j.name, j.names, err)
+				}
+				for name, end := range got {
+					ended[j.name+": "+name] = end
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return ended
+}
+
+// buildInvariants builds the test's binary with whole structures checked after each change.
+func buildInvariants(t *testing.T) (binary, fail string) {
+	if testing.Short() {
+		return "", "building it takes too long for -short"
+	}
+	binary = filepath.Join(t.TempDir(), "invariants.test")
+	out, err := exec.Command("go", "test", "-c", "-tags", "invariants", "-o", binary, ".").CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", "there is no go command"
+	}
+	if err != nil {
+		t.Errorf("building with -tags invariants: %v\n%s", err, out)
+		return "", "it does not build"
+	}
+	return binary, ""
+}
+
+// raceBuild tells whether the race detector is in: then processes start slowly.
+func raceBuild() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// cannotExist are cases of other suites that have no Go form, and why.
+var cannotExist = map[string]string{
+	"hardened_malloc: string_overflow": "strings have lengths: nothing looks for a zero byte behind an object",
+	"OpenBSD malloc_errs: t0":          "it aborts itself, to test its driver",
+	"OpenBSD malloc_errs: t19":         "a slice that is shorter than the object asks to keep less",
+}
+
+// theirs are the cases of other suites.
+var theirs = map[string]string{
+	"hardened_malloc": `overflow_large_1_byte overflow_large_8_byte read_after_free_large read_zero_size write_after_free_large
+		write_after_free_large_reuse write_zero_size
+
+		delete_type_size_mismatch double_free_large double_free_large_delayed double_free_small double_free_small_delayed
+		invalid_aligned_sized_delete_large invalid_aligned_sized_delete_small invalid_free_protected invalid_free_small_region
+		invalid_free_small_region_far invalid_free_unprotected invalid_malloc_object_size_small
+		invalid_malloc_object_size_small_quarantine invalid_malloc_usable_size_small invalid_malloc_usable_size_small_quarantine
+		overflow_small_1_byte overflow_small_8_byte unaligned_free_large unaligned_free_small unaligned_malloc_usable_size_small
+		uninitialized_free uninitialized_malloc_usable_size uninitialized_realloc write_after_free_small
+		write_after_free_small_reuse
+
+		aligned_sized_delete_large aligned_sized_delete_small aligned_sized_delete_small_min_align calloc_overflow calloc_zeroed
+		free_sized_large free_sized_small impossibly_large_malloc large_array_growth malloc_noreuse malloc_object_size
+		malloc_object_size_offset malloc_object_size_zero malloc_zero_different read_after_free_small realloc_init string_overflow
+		uninitialized_read_large uninitialized_read_small`,
+	"OpenBSD malloc_errs": "t0 t1 t2 t3 t4 t5 t6 t7 t8 t9 t10 t11 t12 t13 t14 t15 t16 t17 t18 t19 t20 t21 t22 t23",
+	"isoalloc": `double_free big_double_free heap_overflow heap_underflow leaks_test wild_free unaligned_free
+		incorrect_chunk_size_multiple big_canary_test zero_alloc sized_free
+		tests big_tests interfaces_test thread_tests tagged_ptr_test pool_test`,
+	"snmalloc corruption_detection": `double_free uaf_freelist remote_double_free remote_uaf large_double_free oob_into_neighbor`,
+}
+
+// TestMisuseTable looks at the table itself.
+func TestMisuseTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range suites {
+		for _, c := range s.cases {
+			name := s.name + ": " + c.name
+			if seen[name] {
+				t.Errorf("%s is there twice", name)
+			}
+			seen[name] = true
+			if c.want.plain == "" && c.want.hardened == "" || c.want.invariants != "" && c.want.plain == "" {
+				t.Errorf("%s: no outcome where there should be one: %+v", name, c.want)
+			}
+			if c.want.hardened == notCaught {
+				t.Errorf("%s: a hardened heap does not catch it", name)
+			}
+			if (c.want.plain == fine) != (c.want.invariants == fine) || c.want.plain == fine && c.want.hardened != fine && c.want.hardened != "" {
+				t.Errorf("%s: fine in some modes only: %+v", name, c.want)
+			}
+		}
+	}
+	for s, names := range theirs {
+		for _, name := range strings.Fields(names) {
+			name = s + ": " + name
+			if _, none := cannotExist[name]; none == seen[name] {
+				t.Errorf("%s is in the table: %v, and cannot exist: %v", name, seen[name], none)
+			}
+		}
+	}
+}
+
+// TestMisuseWouldNotice shows that TestMisuse can fail.
+func TestMisuseWouldNotice(t *testing.T) {
+	for _, c := range []struct {
+		end, want string
+		meets     bool
+	}{
+		{"end", fine, true},
+		{"end", notCaught, true},
+		{"end", "panic: end", false},
+		{"", notCaught, false},
+		{"violation: a (0xADDR, offset 12)", "violation: a (0xADDR, offset #)", true},
+		{"violation: a (0xADDR, offset 12)", "violation: a (0xADDR, offset 1)", false},
+		{"violation: a (0xADDR, offset 12), and then b", "violation: a (0xADDR, offset #)", false},
+		{"fault: a", "violation: a", false},
+	} {
+		if meets(c.end, c.want) != c.meets {
+			t.Errorf("%q for %q: %v", c.end, c.want, !c.meets)
+		}
+	}
+	if end := ending(func() { panic("a\nb") }); end != "panic: a" {
+		t.Errorf("a panic ends as %q", end)
+	}
+	if _, err := ends(os.Args[0], "default", nil); err != nil && !errors.Is(err, syscall.ENOEXEC) {
+		t.Error(err)
+	}
+}
