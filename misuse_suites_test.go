@@ -321,6 +321,7 @@ var isoalloc = []misuse{
 	{"heap_overflow", func(w *world) {
 		h := w.heap()
 		b := amid(h, 256)
+		w.ruined()
 		for i := range 64 {
 			poke(b, 256+i)
 		}
@@ -473,6 +474,7 @@ var snmalloc = []misuse{
 				h.Free(all[i])
 			}
 			all[1] = amid(h, 16)
+			w.ruined()
 			for i := 16; i < 64; i++ {
 				poke(all[1], i)
 			}

@@ -119,8 +119,8 @@ func (c misuse) run(mode string) (end string) {
 	}
 	end = ending(func() { c.do(w) })
 	for _, f := range w.after {
-		if err := f(); err != nil {
-			return end + ", and then " + err.Error()
+		if then := ending(func() { w.must(f()) }); then != "end" {
+			return end + ", and then " + then
 		}
 	}
 	return end
