@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
@@ -209,8 +210,11 @@ func TestMisuse(t *testing.T) {
 	for i := range all {
 		m := &all[i]
 		m.binary = os.Args[0]
-		if m.name == "invariants" {
+		switch {
+		case m.name == "invariants" && !invariant.Enabled:
 			m.binary, m.fail = buildInvariants(t)
+		case m.name == "default" && invariant.Enabled:
+			m.fail = "this binary checks invariants"
 		}
 		if m.fail != "" {
 			t.Logf("mode %s is left out: %s", m.name, m.fail)

@@ -2,7 +2,6 @@ package slab
 
 import (
 	"errors"
-	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -23,85 +22,6 @@ func violationOf(t *testing.T, f func()) *guard.Violation {
 		return nil
 	}
 	return v
-}
-
-// sizesOfAllClasses are for each size class the largest and the smallest object in it, and one between.
-func sizesOfAllClasses() (sizes []int) {
-	least := 1
-	for i := range classTable {
-		largest := int(classes[i+1].size) - canarySize
-		sizes = append(sizes, least, (least+largest)/2, largest)
-		least = largest + 1
-	}
-	return sizes
-}
-
-// TestOverrunsAreFound writes one byte outside of objects of every size class.
-func TestOverrunsAreFound(t *testing.T) {
-	h := open(t, Config{Hardened: true})
-	r := rand.New(rand.NewPCG(1, 1))
-	for _, size := range append(sizesOfAllClasses(), 1<<20+1, 2<<20, 3<<20-1) {
-		b := h.Alloc(size)
-		room := 4096
-		if size+canarySize <= largestSlot {
-			room = int(classes[classOf(uint(size+canarySize))].size)
-		} else {
-			room = alignUp(size, granule)
-		}
-		// Each byte up to the end of the slot, or some of them where these are many.
-		for at := size; at < room; at++ {
-			if at-size > 40 && room-at > 40 && r.IntN(100) > 0 {
-				continue
-			}
-			poke(b, at, 0x10)
-			v := violationOf(t, func() { h.Free(b) })
-			if v == nil || v.What != "object was written to behind its end" || v.Addr != addr(b)+uintptr(at) {
-				t.Fatalf("byte %d of an object of %d: %v", at, size, v)
-			}
-			poke(b, at, 0x10)
-		}
-		h.Free(b) // nothing is wrong with it any more, so it is free
-	}
-	h.check()
-}
-
-// TestUnderrunsAreFound writes one byte before an object: that is a canary or poison or a slot that
-// was never handed out, or a guard.
-func TestUnderrunsAreFound(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // another processor could keep the slot
-	ways := map[string]int{}
-	for round := range rounds(90) {
-		size := []int{1, 16, 100, 1000, 5000, 100_000, 900_000, 2 << 20, 2<<20 + 1}[round%9]
-		h := open(t, Config{Hardened: true})
-		var all [][]byte
-		for range 20 {
-			all = append(all, h.Alloc(size))
-		}
-		h.Free(all[0])
-		b := all[7]
-		var fault *guard.Fault
-		if err := guard.Catch(func() { poke(b, -1, 1) }); errors.As(err, &fault) {
-			ways["fault"]++
-			continue
-		}
-		var v *guard.Violation
-		for i := 1; i < len(all) && v == nil; i++ {
-			v = violationOf(t, func() { h.Free(all[i]) })
-		}
-		for i := 0; i < 5000 && v == nil; i++ {
-			v = violationOf(t, func() { h.AllocDirty(size); h.Free(h.AllocDirty(size)) })
-		}
-		if v == nil || v.Addr != addr(b)-1 {
-			t.Fatalf("size %d: %v", size, v)
-		}
-		ways[v.What]++
-		if err := h.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(ways) < 3 {
-		t.Errorf("found in these ways: %v", ways)
-	}
 }
 
 // TestWritesAfterFreeAreFound changes a byte of what was freed: it is found when the slot is to be
