@@ -65,8 +65,8 @@ func allocSampled(h *Heap, n int) []byte { return h.Alloc(n) }
 //go:noinline
 func freeSampled(h *Heap, b []byte) { h.Free(b) }
 
-// faultOf touches the byte at an offset from an object.
-func faultOf(b []byte, off int) *guard.Fault {
+// faultAt touches the byte at an offset from an object.
+func faultAt(b []byte, off int) *guard.Fault {
 	p := (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off))
 	var f *guard.Fault
 	errors.As(guard.Catch(func() { touched = *p }), &f)
@@ -115,7 +115,7 @@ func TestSampledObjectsFault(t *testing.T) {
 			}
 			check := func(off int, kind guard.Kind) {
 				t.Helper()
-				f := faultOf(b, off)
+				f := faultAt(b, off)
 				if f == nil || f.Kind != kind || f.Region != "orders" || f.Offset != off || f.Size != n || f.Addr != addr(b)+uintptr(off) {
 					t.Fatalf("touch at %d of %d: %+v", off, n, f)
 				}
