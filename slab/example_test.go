@@ -1,8 +1,10 @@
 package slab_test
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
@@ -96,4 +98,25 @@ func ExamplePool() {
 	// Output:
 	// 7
 	// false
+}
+
+// A buffer that is used after it was freed. In production one allocation in some thousands is
+// sampled, and most such mistakes are found sooner or later; here it is every one.
+func ExampleHeap_sampled() {
+	defer guard.Sample(guard.Sample(1))
+	h, err := slab.Open(slab.Config{Name: "buffers"})
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close()
+
+	b := h.Alloc(100)
+	h.Free(b)
+	err = guard.Catch(func() { b[5] = 1 })
+
+	var f *guard.Fault
+	if errors.As(err, &f) { // f.Allocated and f.Freed are stacks
+		fmt.Println(f.Kind, "in", f.Region, "at", f.Offset, "of", f.Size, f.Allocated != "", f.Freed != "")
+	}
+	// Output: use after free in buffers at 5 of 100 true true
 }
