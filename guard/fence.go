@@ -26,8 +26,8 @@ import (
 // fault ends the program, after a line that says what was touched. Where the system is not Linux, or
 // the processor neither amd64 nor arm64, a fault ends the program as any does in Go.
 //
-// Making and freeing one of up to 4 KiB takes about half a microsecond (FenceReadOnly more), so a
-// fuzzer keeps its speed: the memory is used again. It counts for the budget.
+// Making and freeing one of up to 4 KiB takes about half a microsecond, a read-only one twice that,
+// so a fuzzer keeps its speed: the memory is used again. It counts for the budget.
 func Fence(t TB, data []byte) []byte { t.Helper(); return fence(t, data, 1, atEnd) }
 
 // FenceAligned is Fence for code that needs its data aligned to align bytes, a power of two up to
@@ -45,8 +45,8 @@ func FenceAligned(t TB, data []byte, align int) []byte {
 // copy is aligned to OS pages.
 func FenceStart(t TB, data []byte) []byte { t.Helper(); return fence(t, data, 1, atStart) }
 
-// FenceReadOnly is Fence where a write to the data faults, too. It takes two system calls more: some
-// microseconds.
+// FenceReadOnly is Fence where a write to the data faults, too. Up to 64 KiB it shows a temporary file,
+// which has no name any more.
 func FenceReadOnly(t TB, data []byte) []byte { t.Helper(); return fence(t, data, 1, readOnly) }
 
 // placement is how data lies between its guards.
@@ -60,7 +60,7 @@ const (
 
 func fence(t TB, data []byte, align int, how placement) []byte {
 	t.Helper()
-	c, err := fences.take(len(data))
+	c, err := fences.take(len(data), how)
 	if err == nil {
 		if err = c.fill(data, align, how); err != nil {
 			fences.give(c)

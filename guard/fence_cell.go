@@ -2,7 +2,9 @@ package guard
 
 import (
 	"bytes"
+	"errors"
 	"math/bits"
+	"os"
 	"sync"
 	"unsafe"
 
@@ -18,7 +20,9 @@ import (
 //	          cell                   cell
 //
 // Up to pooledPages OS pages there is a class of cells for each number of pages, and what is
-// committed stays so. Above there is a class for each power of two, and nothing stays committed.
+// committed stays so; cells of read-only fences show a file that is written to, because to change the
+// protection twice takes six times as long. Above there is a class for each power of two, and
+// nothing stays committed.
 const (
 	aside       = guardSize / 2
 	pooledPages = 16
@@ -35,7 +39,10 @@ type cell struct {
 	spot   *trap.Spot
 
 	lo, hi    int  // what is committed of the room
-	protected bool // it is read-only
+	protected bool // it is read-only, for this fence
+
+	file  *os.File // shown by the room, if it is always read-only
+	image []byte   // what it holds, in the room's place
 
 	// The fence that is there. fences.mu guards it, for faults on other goroutines.
 	live bool
@@ -48,7 +55,7 @@ var fences fencePool
 // fencePool is the cells that no fence is in, by class.
 type fencePool struct {
 	mu   sync.Mutex
-	free [pooledPages + bits.UintSize][]*cell
+	free [2][pooledPages + bits.UintSize][]*cell // the second are those that show files
 }
 
 // cellClass returns the class for n bytes, and its room.
@@ -61,14 +68,23 @@ func cellClass(n int) (class, room int) {
 	return pooledPages + k, PageSize() << k
 }
 
+// of returns the cells of a class.
+func (p *fencePool) of(class int, shows bool) *[]*cell {
+	if shows {
+		return &p.free[1][class]
+	}
+	return &p.free[0][class]
+}
+
 // take returns a cell for n bytes.
-func (p *fencePool) take(n int) (*cell, error) {
+func (p *fencePool) take(n int, how placement) (*cell, error) {
 	class, room := cellClass(n)
+	shows := how == readOnly && class <= pooledPages
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	free := &p.free[class]
+	free := p.of(class, shows)
 	if len(*free) == 0 {
-		more, err := p.grow(class, room)
+		more, err := p.grow(class, room, shows)
 		if err != nil {
 			return nil, err
 		}
@@ -83,21 +99,28 @@ func (p *fencePool) give(c *cell) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.live = false
-	p.free[c.class] = append(p.free[c.class], c)
+	free := p.of(c.class, c.file != nil)
+	*free = append(*free, c)
 }
 
 // grow makes cells of a class.
-func (p *fencePool) grow(class, room int) ([]*cell, error) {
+func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
 	stride := room + 2*aside
 	cells := make([]*cell, min(max(chunkSize/stride, 1), chunkCells))
 	region, err := Map(Config{Name: "fence", Size: len(cells) * stride})
 	if err != nil {
 		return nil, err
 	}
+	var file *os.File
+	if shows {
+		if file, err = nameless(int64(region.Size())); err != nil {
+			return nil, errors.Join(err, region.Close())
+		}
+	}
 	_ = trap.Install() // where it cannot be, faults end the program as Go does it
 	spots := trap.Note(uintptr(region.Base()), uintptr(stride), len(cells))
 	for i := range cells {
-		cells[i] = &cell{region: region, off: i*stride + aside, room: room, class: class, spot: &spots[i]}
+		cells[i] = &cell{region: region, off: i*stride + aside, room: room, class: class, spot: &spots[i], file: file}
 	}
 	region.Explain(func(f *Fault) {
 		p.mu.Lock()
@@ -107,6 +130,21 @@ func (p *fencePool) grow(class, room int) ([]*cell, error) {
 		}
 	})
 	return cells, nil
+}
+
+// nameless makes a file that goes with its last user; in memory, where there is such a folder.
+func nameless(size int64) (*os.File, error) {
+	f, err := os.CreateTemp("/dev/shm", "fence")
+	if err != nil {
+		f, err = os.CreateTemp("", "fence")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Remove(f.Name()), f.Truncate(size)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (c *cell) explain(f *Fault) {
@@ -139,10 +177,18 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 		at = (c.room - len(data)) &^ (align - 1)
 	}
 	p := unsafe.Add(c.region.Base(), c.off+at)
-	paint(c.bytes(c.lo, min(at, c.hi)))
-	copy(unsafe.Slice((*byte)(p), len(data)), data)
-	paint(c.bytes(min(at+len(data), c.hi), c.hi))
-	if how == readOnly {
+	to := c.image
+	if c.file == nil {
+		to = c.bytes(0, c.room)
+	}
+	paint(to[c.lo:min(at, c.hi)])
+	copy(to[min(at, c.hi):], data)
+	paint(to[min(at+len(data), c.hi):c.hi])
+	if c.file != nil {
+		if _, err := c.file.WriteAt(c.image, int64(c.off)); err != nil {
+			return err
+		}
+	} else if how == readOnly {
 		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, Read); err != nil {
 			return err
 		}
@@ -172,7 +218,12 @@ func (c *cell) commit(n int, how placement) error {
 			lo = c.room - n
 		}
 	}
-	if err := c.region.Commit(c.off+lo, hi-lo); err != nil {
+	if c.file != nil {
+		if err := c.region.MapFile(c.off, c.room, c.file, int64(c.off), Read); err != nil {
+			return err
+		}
+		c.image = make([]byte, c.room)
+	} else if err := c.region.Commit(c.off+lo, hi-lo); err != nil {
 		return err
 	}
 	c.lo, c.hi = lo, hi
