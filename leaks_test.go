@@ -24,15 +24,20 @@ type leakTB struct {
 func (t *leakTB) Cleanup(f func())             { t.cleanups = append(t.cleanups, f) }
 func (t *leakTB) Errorf(f string, args ...any) { t.errors = append(t.errors, fmt.Sprintf(f, args...)) }
 
+// end ends the test, and returns what it failed with.
+func (t *leakTB) end() []string {
+	for i := len(t.cleanups) - 1; i >= 0; i-- {
+		t.cleanups[i]()
+	}
+	return t.errors
+}
+
 // leaksOf returns what CheckLeaks says of a test.
 func leaksOf(t *testing.T, test func()) []string {
 	in := &leakTB{TB: t}
 	guard.CheckLeaks(in)
 	test()
-	for i := len(in.cleanups) - 1; i >= 0; i-- {
-		in.cleanups[i]()
-	}
-	return in.errors
+	return in.end()
 }
 
 // expectLeak wants one report that begins so, and whose stack begins in a line of this file.

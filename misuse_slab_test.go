@@ -2,6 +2,7 @@ package offheap_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"unsafe"
 
@@ -9,15 +10,16 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// first is an outcome of the first object of a heap, which in a hardened one lies anywhere.
-func first(op, what string) outcomes {
-	return apart(violates(op, what, "heap", "0"), violates(op, what, "heap", "#"))
-}
-
 const (
 	closedHeap  = `: use after Close ("heap")`
 	closedLocal = `: use of a Local after its Close ("heap")`
 )
+
+// afterClosing is a touch of an object of a heap that is closed.
+func afterClosing(owner, sampled string) outcomes {
+	fault := fmt.Sprintf("fault: guard: use after close in region %q: address 0xADDR, offset # of #", owner)
+	return apart(fault, fault, sampled)
+}
 
 // behindSlabs is what a touch of the memory behind a slab of a hardened heap is: see slab's package
 // comment.
@@ -48,7 +50,7 @@ var slabMisuse = []misuse{
 		h.AllocN(many, 64)
 		many[70] = many[30]
 		h.FreeN(many)
-	}, everywhere(violates("slab.Free", freedAlready, "heap", "#"))},
+	}, inHeap("slab.Free", freedAlready, "#")},
 	{"double free of no bytes", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(0)
@@ -62,15 +64,15 @@ var slabMisuse = []misuse{
 		l.Free(b)
 		l.Alloc(100)
 		l.Free(b)
-	}, apart(notCaught, violates("slab.Free", freedAlready, "heap", "#"))},
+	}, apart(notCaught, violates("slab.Free", freedAlready, "heap", "#"), ofSampled("slab.Free", freedAlready, "heap", "0"))},
 	{"free of a slice from the middle", func(w *world) { h := w.heap(); h.Free(h.Alloc(100)[16:]) },
-		apart(violates("slab.Free", interior, "heap", "16"), violates("slab.Free", interior, "heap", "#"))},
+		inHeap("slab.Free", interior, "16")},
 	{"free by a Local from the middle", func(w *world) { h := w.heap(); h.Local().Free(h.Alloc(100)[1:]) },
-		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+		inHeap("slab.Free", interior, "1")},
 	{"free from the middle of a large object", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize)[4096:]) },
 		everywhere(violates("slab.Free", interior, largeRegion, "4096"))},
 	{"free of a slot never allocated", func(w *world) { h := w.heap(); h.Free(from(amid(h, 64), 64)) },
-		apart(violates("slab.Free", freedAlready, "heap", "#"), violates("slab.Free", interior, "heap", "#"))},
+		apart(violates("slab.Free", freedAlready, "heap", "#"), violates("slab.Free", interior, "heap", "#"), ofSampled("slab.Free", interior, "heap", "64"))},
 	{"free to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(100)) }, first("slab.Free", otherMemory)},
 	{"free of Go memory", func(w *world) { w.heap().Free(elsewhereOnHeap[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
 	{"size of what was freed", func(w *world) {
@@ -90,13 +92,13 @@ var slabMisuse = []misuse{
 		b := h.Alloc(100)
 		poke(b, 100)
 		h.Realloc(b, 200)
-	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
-	{"write behind a large object", func(w *world) { writeBehind(w, largeSize+1, largeSize+1) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"))},
-	{"write before a large object", func(w *world) { writeBehind(w, largeSize+1, -1) }, outcomes{
-		plain:      `fault: guard: underflow in region "heap: large object": address 0xADDR, 1 bytes before the first of #`,
-		hardened:   violates("slab.Free", "object was written to before its start", largeRegion, "#"),
-		invariants: `fault: guard: underflow in region "heap: large object": address 0xADDR, 1 bytes before the first of #`,
-	}},
+	}, overrun(foundBehind("100"))},
+	{"write behind a large object", func(w *world) { writeBehind(w, largeSize+1, largeSize+1) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"), notCaught)},
+	{"write before a large object", func(w *world) { writeBehind(w, largeSize+1, -1) }, apart(
+		`fault: guard: underflow in region "heap: large object": address 0xADDR, 1 bytes before the first of #`,
+		violates("slab.Free", beforeStart, largeRegion, "#"),
+		`fault: guard: underflow in region "heap: large object": address 0xADDR, 1 bytes before the first of #`)},
+	{"write before the second object", func(w *world) { writeBefore(w, 64, 1) }, overrun(underflow("heap", "1", "64"))},
 	{"write on and on behind an object", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(40)
@@ -106,9 +108,10 @@ var slabMisuse = []misuse{
 		}
 	}, apart(
 		`fault: guard: touch of decommitted memory in region "heap": address 0xADDR, offset # of #`,
-		`fault: guard: `+behindSlabs()+` in region "heap": address 0xADDR, offset # of #`)},
+		`fault: guard: `+behindSlabs()+` in region "heap": address 0xADDR, offset # of #`,
+		overflow("heap", "9", "40"))}, // behind the 8 bytes of alignment
 	{"touch after Close", func(w *world) { h := w.heap(); b := h.Alloc(40); w.must(h.Close()); peek(b, 0) },
-		everywhere(`fault: guard: use after close in region "heap": address 0xADDR, offset # of #`)},
+		afterClosing("heap", usedAfterFree("heap", "0", "40"))},
 	{"touch of a large object after Close", func(w *world) { h := w.heap(); b := h.Alloc(largeSize); w.must(h.Close()); peek(b, 0) },
 		everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
 	{"Alloc after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
@@ -203,22 +206,20 @@ func (w *world) named(x *order, ok bool) {
 	w.holds(x != nil, "a handle that is taken names an object")
 }
 
-func inPool(op, what string) outcomes {
-	return apart(violates(op, what, "pool", "0"), violates(op, what, "pool", "#"))
-}
+func inPool(op, what string) outcomes { return caught(op, what, "pool", "0") }
 
 var poolMisuse = []misuse{
 	{"Put twice", func(w *world) { p := w.pool(); x := p.Get(); p.Put(x); p.Put(x) }, inPool("slab.Put", freedAlready)},
 	{"Put of another pool's", func(w *world) { p, q := w.pool(), w.pool(); p.Put(q.Get()) }, inPool("slab.Put", otherMemory)},
 	{"Put of Go memory", func(w *world) { w.pool().Put(new(order)) }, everywhere(violates("slab.Put", otherMemory, "pool", "0"))},
 	{"Put of a part", func(w *world) { p := w.pool(); p.Put((*order)(unsafe.Add(unsafe.Pointer(p.Get()), 8))) },
-		apart(violates("slab.Put", interior, "pool", "8"), violates("slab.Put", interior, "pool", "#"))},
+		caught("slab.Put", interior, "pool", "8")},
 	{"Put of an object that was overrun", func(w *world) {
 		p := w.pool()
 		x := p.Get()
 		*(*byte)(unsafe.Add(unsafe.Pointer(x), unsafe.Sizeof(*x))) ^= 1
 		p.Put(x)
-	}, apart(notCaught, violates("slab.Free", behindEnd, "pool", "#"))},
+	}, apart(notCaught, violates("slab.Free", behindEnd, "pool", "#"), overflow("pool", "1", "32"))},
 	{"write after Put", func(w *world) {
 		p := w.pool()
 		x := p.Get()
@@ -227,7 +228,7 @@ var poolMisuse = []misuse{
 		for range 20_000 {
 			p.Put(p.Get())
 		}
-	}, apart(notCaught, violates("slab.Alloc", afterFree, "pool", "#"))},
+	}, apart(notCaught, violates("slab.Alloc", afterFree, "pool", "#"), usedAfterFree("pool", "0", "32"))},
 	{"Handle of what was put", func(w *world) { p := w.pool(); x := p.Get(); p.Put(x); p.Handle(x) }, inPool("slab.Handle", freedAlready)},
 	{"Handle of another pool's", func(w *world) { p, q := w.pool(), w.pool(); p.Handle(q.Get()) }, inPool("slab.Handle", otherMemory)},
 	{"At after Put", func(w *world) {
@@ -267,7 +268,7 @@ var poolMisuse = []misuse{
 	}, everywhere(`violation: slab.All: use after Close ("pool")`)},
 	{"Close twice", func(w *world) { p := w.pool(); w.must(p.Close()); w.must(p.Close()) }, everywhere(`error: slab: close "pool": closed`)},
 	{"touch after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); x.id++ },
-		everywhere(`fault: guard: use after close in region "pool": address 0xADDR, offset # of #`)},
+		afterClosing("pool", usedAfterFree("pool", "0", "32"))},
 	{"pool of pointers", func(w *world) {
 		_, err := slab.OpenPool[*int](w.config)
 		w.must(err)

@@ -1,8 +1,9 @@
 package offheap_test
 
 import (
-	"fmt"
+	"errors"
 	"math"
+	"testing"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -10,6 +11,17 @@ import (
 )
 
 var elsewhereOnHeap [64]byte // memory of Go's
+
+// inFar is misuse of what far returns: a slot, or the middle of that of a sampled object.
+func inFar(op string) outcomes {
+	return apart(violates(op, freedAlready, "heap", "16384"), violates(op, freedAlready, "heap", "#"), ofSampled(op, interior, "heap", "#"))
+}
+
+// tooFar is a free of what is so far from an object that it lies behind all slabs, and anywhere if that
+// is sampled.
+func tooFar(offset string) outcomes {
+	return apart(violates("slab.Free", otherMemory, "heap", offset), violates("slab.Free", otherMemory, "heap", "#"), violates("slab.Free", otherMemory, "*", "#"))
+}
 
 var hardenedMalloc = []misuse{
 	{"overflow_large_1_byte", func(w *world) { poke(w.heap().Alloc(largeSize), largeSize) },
@@ -22,7 +34,7 @@ var hardenedMalloc = []misuse{
 		h.Free(b)
 		peek(b, 0)
 	}, everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
-	{"read_zero_size", func(w *world) { peek(w.heap().Alloc(0), 0) }, apart(notCaught, nothingTouched)},
+	{"read_zero_size", func(w *world) { peek(w.heap().Alloc(0), 0) }, apart(notCaught, nothingTouched, overflow("heap", "1", "0"))},
 	{"write_after_free_large", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(largeSize)
@@ -36,12 +48,12 @@ var hardenedMalloc = []misuse{
 		h.Alloc(largeSize)
 		poke(b, 65<<10)
 	}, everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 66560 of 2097152`)},
-	{"write_zero_size", func(w *world) { poke(w.heap().Alloc(0), 5) }, apart(notCaught, nothingTouched)},
+	{"write_zero_size", func(w *world) { poke(w.heap().Alloc(0), 5) }, apart(notCaught, nothingTouched, overflow("heap", "6", "0"))},
 
 	{"delete_type_size_mismatch", func(w *world) {
 		h := w.heap()
 		slab.Free(h, (*[64]byte)(unsafe.Pointer(slab.New[[32]byte](h))))
-	}, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	}, missized("heap")},
 	{"double_free_large", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(largeSize)
@@ -60,67 +72,67 @@ var hardenedMalloc = []misuse{
 		b := h.Alloc(16)
 		h.Free(b)
 		h.Free(b)
-	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	}, first("slab.Free", freedAlready)},
 	{"double_free_small_delayed", func(w *world) {
 		h := w.heap()
 		a, b := h.Alloc(16), h.Alloc(16)
 		h.Free(a)
 		h.Free(b)
 		h.Free(a)
-	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	}, first("slab.Free", freedAlready)},
 	{"invalid_aligned_sized_delete_large", func(w *world) {
 		h := w.heap()
 		slab.FreeSlice(h, unsafe.Slice(at(h.AllocAligned(largeSize, 1<<16), 0), largeSize+1))
-	}, apart(notCaught, violates("slab.Free", otherSize, largeRegion, "#"))},
+	}, missized(largeRegion)},
 	{"invalid_aligned_sized_delete_small", func(w *world) {
 		h := w.heap()
 		slab.FreeSlice(h, unsafe.Slice(at(h.AllocAligned(128, 128), 0), 129))
-	}, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
+	}, missized("heap")},
 	{"invalid_free_protected", func(w *world) {
 		h, r := w.heap(), w.region(1<<16)
 		w.must(r.Protect(0, r.Size(), guard.None))
 		h.Free(from(r.Bytes(), 1<<15))
 	}, everywhere(violates("slab.Free", otherMemory, "region", "32768"))},
 	{"invalid_free_small_region", func(w *world) { h := w.heap(); h.Free(far(h.Alloc(16))) },
-		apart(violates("slab.Free", freedAlready, "heap", "16384"), violates("slab.Free", freedAlready, "heap", "#"))},
+		inFar("slab.Free")},
 	{"invalid_free_small_region_far", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(16), 1<<30)) },
-		apart(violates("slab.Free", otherMemory, "heap", "1073741824"), violates("slab.Free", otherMemory, "heap", "#"))},
+		tooFar("1073741824")},
 	{"invalid_free_unprotected", func(w *world) { h, r := w.heap(), w.region(1<<16); h.Free(from(r.Bytes(), 1<<15)) },
 		everywhere(violates("slab.Free", otherMemory, "region", "32768"))},
 	{"invalid_malloc_object_size_small", func(w *world) { h := w.heap(); h.Size(far(h.Alloc(16))) },
-		apart(violates("slab.Size", freedAlready, "heap", "16384"), violates("slab.Size", freedAlready, "heap", "#"))},
+		inFar("slab.Size")},
 	{"invalid_malloc_object_size_small_quarantine", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(16)
 		h.Free(b)
 		h.Size(b)
-	}, apart(violates("slab.Size", freedAlready, "heap", "0"), violates("slab.Size", freedAlready, "heap", "#"))},
+	}, first("slab.Size", freedAlready)},
 	{"invalid_malloc_usable_size_small", func(w *world) { h := w.heap(); h.Realloc(far(h.Alloc(16)), 20) },
-		apart(violates("slab.Realloc", freedAlready, "heap", "16384"), violates("slab.Realloc", freedAlready, "heap", "#"))},
+		inFar("slab.Realloc")},
 	{"invalid_malloc_usable_size_small_quarantine", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(16)
 		h.Free(b)
 		h.Realloc(b, 20)
-	}, apart(violates("slab.Realloc", freedAlready, "heap", "0"), violates("slab.Realloc", freedAlready, "heap", "#"))},
+	}, first("slab.Realloc", freedAlready)},
 	{"overflow_small_1_byte", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(8)
 		poke(b, 8)
 		h.Free(b)
-	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	}, overrun(foundBehind("8"))},
 	{"overflow_small_8_byte", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(8)
 		poke(b, 15)
 		h.Free(b)
-	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	}, overrun(foundBehind("15"))},
 	{"unaligned_free_large", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize)[1:]) },
 		everywhere(violates("slab.Free", interior, largeRegion, "1"))},
 	{"unaligned_free_small", func(w *world) { h := w.heap(); h.Free(h.Alloc(16)[1:]) },
-		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+		inHeap("slab.Free", interior, "1")},
 	{"unaligned_malloc_usable_size_small", func(w *world) { h := w.heap(); h.Size(h.Alloc(16)[1:]) },
-		apart(violates("slab.Size", interior, "heap", "1"), violates("slab.Size", interior, "heap", "#"))},
+		inHeap("slab.Size", interior, "1")},
 	{"uninitialized_free", func(w *world) { w.heap().Free(elsewhereOnHeap[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
 	{"uninitialized_malloc_usable_size", func(w *world) { w.heap().Size(elsewhereOnHeap[:]) }, everywhere(violates("slab.Size", otherMemory, "heap", "0"))},
 	{"uninitialized_realloc", func(w *world) { w.heap().Realloc(elsewhereOnHeap[:], 16) }, everywhere(violates("slab.Realloc", otherMemory, "heap", "0"))},
@@ -130,7 +142,7 @@ var hardenedMalloc = []misuse{
 		h.Free(b)
 		poke(b, 65)
 		churn(h, 128)
-	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	}, writtenAfterFree("65", "128")},
 	{"write_after_free_small_reuse", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(128)
@@ -138,7 +150,7 @@ var hardenedMalloc = []misuse{
 		h.Alloc(128)
 		poke(b, 65)
 		churn(h, 128)
-	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	}, writtenAfterFree("65", "128")},
 
 	{"aligned_sized_delete_large", func(w *world) {
 		h := w.heap()
@@ -182,10 +194,10 @@ var hardenedMalloc = []misuse{
 			w.holds(address(b) != address(c), "another slot is handed out")
 			h.Free(c)
 		}
-	}, outcomes{hardened: fine}},
+	}, outcomes{hardened: fine, sampled: fine}},
 	{"malloc_object_size", func(w *world) { h := w.heap(); w.holds(h.Size(h.Alloc(16)) == 16, "the size is 16") }, everywhere(fine)},
 	{"malloc_object_size_offset", func(w *world) { h := w.heap(); h.Size(h.Alloc(16)[5:]) },
-		apart(violates("slab.Size", interior, "heap", "5"), violates("slab.Size", interior, "heap", "#"))},
+		inHeap("slab.Size", interior, "5")},
 	{"malloc_object_size_zero", func(w *world) { h := w.heap(); w.holds(h.Size(h.Alloc(0)) <= 16, "the size is no more than a slot's") }, everywhere(fine)},
 	{"malloc_zero_different", func(w *world) {
 		h := w.heap()
@@ -197,10 +209,8 @@ var hardenedMalloc = []misuse{
 		b := h.Alloc(16)
 		copy(b, "0123456789abcdef")
 		h.Free(b)
-		if w.config.Hardened {
-			w.holds(string(b) != "0123456789abcdef", "what was freed is not there any more")
-		}
-	}, outcomes{plain: notCaught, hardened: fine, invariants: notCaught}},
+		w.holds(string(b) != "0123456789abcdef" || !w.config.Hardened, "what was freed is not there any more")
+	}, apart(notCaught, fine, usedAfterFree("heap", "#", "16"))},
 	{"realloc_init", func(w *world) { h := w.heap(); h.Free(h.Realloc(nil, 16)) }, everywhere(fine)},
 	{"uninitialized_read_large", func(w *world) { peek(w.heap().AllocDirty(largeSize), 1234) }, everywhere(fine)},
 	{"uninitialized_read_small", func(w *world) { peek(w.heap().AllocDirty(16), 12) }, everywhere(fine)},
@@ -219,43 +229,46 @@ var openBSD = []misuse{
 		b := h.Alloc(10_000)
 		h.Free(b)
 		h.Free(b)
-	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	}, first("slab.Free", freedAlready)},
 	{"t2", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(100)
 		h.Free(b)
 		clearQueue(w, h, 100)
 		h.Free(b)
-	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	}, apart(
+		violates("slab.Free", freedAlready, "heap", "0"),
+		violates("slab.Free", freedAlready, "heap", "#"),
+		ofSampled("slab.Free", freedAlready, "heap", "#"))}, // from the start of the object that has the slot now
 	{"t3", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(100)
 		h.Free(b)
 		h.Free(b)
-	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	}, first("slab.Free", freedAlready)},
 	{"t4", func(w *world) { w.heap().Free(elsewhereOnHeap[1:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
 	{"t5", func(w *world) { w.heap().Realloc(elsewhereOnHeap[1:], 10) }, everywhere(violates("slab.Realloc", otherMemory, "heap", "0"))},
-	{"t6", func(w *world) { writeAfterFree(w, 32, churn) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
-	{"t7", func(w *world) { writeAfterFree(w, 10_000, churn) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	{"t6", func(w *world) { writeAfterFree(w, 32, churn) }, writtenAfterFree("0", "32")},
+	{"t7", func(w *world) { writeAfterFree(w, 10_000, churn) }, writtenAfterFree("0", "10000")},
 	// There, free finds it. Here it is found when the slot is handed out again.
-	{"t8", func(w *world) { writeAfterFree(w, 32, freeAnother) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
-	{"t9", func(w *world) { writeBehind(w, 100, 100) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"t8", func(w *world) { writeAfterFree(w, 32, freeAnother) }, writtenAfterFree("0", "32")},
+	{"t9", func(w *world) { writeBehind(w, 100, 100) }, overrun(foundBehind("100"))},
 	// There, with other settings than t9.
-	{"t10", func(w *world) { writeBehind(w, 100, 100) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	{"t10", func(w *world) { writeBehind(w, 100, 100) }, overrun(foundBehind("100"))},
 	{"t11", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(100), 1)) },
-		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+		inHeap("slab.Free", interior, "1")},
 	{"t12", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(16), 16)) },
-		apart(violates("slab.Free", freedAlready, "heap", "16"), violates("slab.Free", interior, "heap", "#"))},
-	{"t13", func(w *world) { freeSized(w, 16, 17) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
-	{"t14", func(w *world) { freeSized(w, 15, 16) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
-	{"t15", func(w *world) { freeSized(w, 4096, 4097) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
-	{"t16", func(w *world) { reallocSized(w, 16, 32) }, apart(violates("slab.Realloc", otherSize, "heap", "0"), violates("slab.Realloc", otherSize, "heap", "#"))},
-	{"t17", func(w *world) { reallocSized(w, 15, 30) }, apart(violates("slab.Realloc", otherSize, "heap", "0"), violates("slab.Realloc", otherSize, "heap", "#"))},
-	{"t18", func(w *world) { reallocSized(w, 4096, 8192) }, apart(violates("slab.Realloc", otherSize, "heap", "0"), violates("slab.Realloc", otherSize, "heap", "#"))},
-	{"t20", func(w *world) { writeBehind(w, 8192-100, 8192-100) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
-	{"t21", func(w *world) { writeAfterFree(w, 32, freeAnother) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
-	{"t22", func(w *world) { writeBefore(w, 32) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
-	{"t23", func(w *world) { writeBefore(w, 32) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+		apart(violates("slab.Free", freedAlready, "heap", "16"), violates("slab.Free", interior, "heap", "#"), ofSampled("slab.Free", interior, "heap", "16"))},
+	{"t13", func(w *world) { freeSized(w, 16, 17) }, missized("heap")},
+	{"t14", func(w *world) { freeSized(w, 15, 16) }, missized("heap")},
+	{"t15", func(w *world) { freeSized(w, 4096, 4097) }, missized("heap")},
+	{"t16", func(w *world) { reallocSized(w, 16, 32) }, first("slab.Realloc", otherSize)},
+	{"t17", func(w *world) { reallocSized(w, 15, 30) }, first("slab.Realloc", otherSize)},
+	{"t18", func(w *world) { reallocSized(w, 4096, 8192) }, first("slab.Realloc", otherSize)},
+	{"t20", func(w *world) { writeBehind(w, 8192-100, 8192-100) }, overrun(foundBehind("8092"))},
+	{"t21", func(w *world) { writeAfterFree(w, 32, freeAnother) }, writtenAfterFree("0", "32")},
+	{"t22", func(w *world) { writeBefore(w, 32, 0) }, overrun(foundBefore("-1"))},
+	{"t23", func(w *world) { writeBefore(w, 32, 0) }, overrun(foundBefore("-1"))},
 }
 
 func writeAfterFree(w *world, size int, then func(*slab.Heap, int)) {
@@ -288,14 +301,13 @@ func reallocSized(w *world, size, told int) {
 	h.Realloc(unsafe.Slice(at(h.Alloc(size), 0), told), 3*size)
 }
 
-// writeBefore writes before an object that has another before it, and frees all.
-func writeBefore(w *world, size int) {
+// writeBefore writes before the first object from the i-th on that has another before it, and frees all.
+func writeBefore(w *world, size, i int) {
 	h := w.heap()
 	all := make([][]byte, 3000)
 	for i := range all {
 		all[i] = h.Alloc(size)
 	}
-	i := 0
 	for address(all[i])%(64<<10) == 0 {
 		i++
 	}
@@ -311,7 +323,7 @@ var isoalloc = []misuse{
 		b := h.Alloc(1024)
 		h.Free(b)
 		h.Free(b)
-	}, apart(violates("slab.Free", freedAlready, "heap", "0"), violates("slab.Free", freedAlready, "heap", "#"))},
+	}, first("slab.Free", freedAlready)},
 	{"big_double_free", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(8 << 20)
@@ -326,29 +338,30 @@ var isoalloc = []misuse{
 			poke(b, 256+i)
 		}
 		h.Free(b)
-	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
-	{"heap_underflow", func(w *world) { writeBefore(w, 256) }, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	}, overrun(overflow("heap", "1", "256"))},
+	{"heap_underflow", func(w *world) { writeBefore(w, 256, 0) }, overrun(foundBefore("-1"))},
 	{"leaks_test", func(w *world) {
-		h := w.heap()
+		h, t := w.heap(), &leakTB{TB: new(testing.T)}
+		guard.CheckLeaks(t)
 		for i := range 16 {
 			if b := h.Alloc(16); i == 1 {
 				h.Free(b)
 			}
 		}
-		if n := h.Stats().Classes[0].Live; n > 0 {
-			w.must(fmt.Errorf("%d objects are live", n))
+		for _, leak := range t.end() {
+			w.must(errors.New(leak))
 		}
-	}, everywhere("error: 15 objects are live")},
+	}, everywhere(`error: guard: "heap" has more in use than when this test began: 15 objects, were 0; # bytes, were 0; opened at`)},
 	{"wild_free", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(128), 1<<29+12345)) },
-		apart(violates("slab.Free", otherMemory, "heap", "536883257"), violates("slab.Free", otherMemory, "heap", "#"))},
+		tooFar("536883257")},
 	{"unaligned_free", func(w *world) { h := w.heap(); h.Free(h.Alloc(1024)[1:]) },
-		apart(violates("slab.Free", interior, "heap", "1"), violates("slab.Free", interior, "heap", "#"))},
+		inHeap("slab.Free", interior, "1")},
 	{"incorrect_chunk_size_multiple", func(w *world) { h := w.heap(); h.Free(h.Alloc(128)[64:]) },
-		apart(violates("slab.Free", interior, "heap", "64"), violates("slab.Free", interior, "heap", "#"))},
-	{"big_canary_test", func(w *world) { writeBehind(w, largeSize+100, largeSize+100) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"))},
-	{"zero_alloc", func(w *world) { poke(w.heap().Alloc(0), 0) }, apart(notCaught, nothingTouched)},
-	{"sized_free", func(w *world) { freeSized(w, 1024, 1025) }, apart(notCaught, violates("slab.Free", otherSize, "heap", "#"))},
-	{"uaf", func(w *world) { writeAfterFree(w, 1024, churn) }, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+		inHeap("slab.Free", interior, "64")},
+	{"big_canary_test", func(w *world) { writeBehind(w, largeSize+100, largeSize+100) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"), notCaught)},
+	{"zero_alloc", func(w *world) { poke(w.heap().Alloc(0), 0) }, apart(notCaught, nothingTouched, overflow("heap", "1", "0"))},
+	{"sized_free", func(w *world) { freeSized(w, 1024, 1025) }, missized("heap")},
+	{"uaf", func(w *world) { writeAfterFree(w, 1024, churn) }, writtenAfterFree("0", "1024")},
 	{"bad_tag_ptr_test", func(w *world) { w.heap().Size(elsewhereOnHeap[:]) }, everywhere(violates("slab.Size", otherMemory, "heap", "0"))},
 
 	{"tests", func(w *world) {
@@ -432,7 +445,7 @@ var snmalloc = []misuse{
 	{"double_free", func(w *world) {
 		h := w.heap()
 		round(h, 32, func(all [][]byte) { h.Free(all[32]); h.Free(all[32]) })
-	}, everywhere(violates("slab.Free", freedAlready, "heap", "#"))},
+	}, inHeap("slab.Free", freedAlready, "#")},
 	{"uaf_freelist", func(w *world) {
 		h := w.heap()
 		round(h, 32, func(all [][]byte) {
@@ -443,11 +456,11 @@ var snmalloc = []misuse{
 				poke(all[32], i)
 			}
 		})
-	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	}, writtenAfterFree("0", "32")},
 	{"remote_double_free", func(w *world) {
 		h := w.heap()
 		round(h, 32, func(all [][]byte) { h.Free(all[32]); elsewhere(func() { h.Free(all[32]) }) })
-	}, everywhere(violates("slab.Free", freedAlready, "heap", "#"))},
+	}, inHeap("slab.Free", freedAlready, "#")},
 	{"remote_uaf", func(w *world) {
 		h := w.heap()
 		round(h, 32, func(all [][]byte) {
@@ -460,7 +473,7 @@ var snmalloc = []misuse{
 				poke(all[32], i)
 			}
 		})
-	}, apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"))},
+	}, writtenAfterFree("0", "32")},
 	{"large_double_free", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(largeSize)
@@ -482,5 +495,5 @@ var snmalloc = []misuse{
 				h.Free(all[i])
 			}
 		})
-	}, apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"))},
+	}, overrun(foundBehind("16"))},
 }

@@ -34,7 +34,8 @@ type misuse struct {
 }
 
 // outcomes says for each mode how a case ends: with the first line of what it is told, in which # is
-// any number and 0xADDR any address; or one of the words below; "" where the mode does not apply.
+// any number, 0xADDR any address and "*" the name of any region, and behind it which stacks come with
+// it; or with one of the words below; "" where the mode does not apply.
 type outcomes struct{ plain, hardened, sampled, invariants string }
 
 const (
@@ -51,30 +52,23 @@ type mode struct {
 }
 
 func modes() []mode {
-	all := []mode{
+	return []mode{
 		{name: "default", want: func(o outcomes) string { return o.plain }},
 		{name: "hardened", want: func(o outcomes) string { return o.hardened }},
 		{name: "sampled", want: func(o outcomes) string { return o.sampled }},
 		{name: "invariants", want: func(o outcomes) string { return o.invariants }},
 	}
-	if sampleAll == nil {
-		all[2].fail = "there is no sampling"
-	}
-	return all
 }
-
-// sampleAll makes every allocation of a heap a guarded one.
-var sampleAll func()
 
 // everywhere is an outcome that does not depend on the mode.
 func everywhere(s string) outcomes { return outcomes{plain: s, hardened: s, sampled: s, invariants: s} }
 
-// apart are outcomes of heaps that are hardened, and of all others.
-func apart(plain, hardened string) outcomes {
-	return outcomes{plain: plain, hardened: hardened, invariants: plain}
+// apart are outcomes of heaps: plain ones, hardened ones, and plain ones with all objects sampled.
+func apart(plain, hardened, sampled string) outcomes {
+	return outcomes{plain: plain, hardened: hardened, sampled: sampled, invariants: plain}
 }
 
-// plainly is an outcome of what has no hardened form.
+// plainly is an outcome of what is no heap, so that it has no hardened form and no sampled objects.
 func plainly(s string) outcomes { return outcomes{plain: s, invariants: s} }
 
 // violates is the violation of an object at some offset in a region.
@@ -85,6 +79,7 @@ func violates(op, what, region, offset string) string {
 // suite is where cases come from.
 type suite struct {
 	name  string
+	heaps bool // or pools are what is misused
 	cases []misuse
 }
 
@@ -116,7 +111,8 @@ func (w *world) ruined() { w.after = nil }
 func (c misuse) run(mode string) (end string) {
 	w := &world{config: slab.Config{Name: "heap", Hardened: mode == "hardened", Limit: 1 << 30}}
 	if mode == "sampled" {
-		sampleAll()
+		guard.Sample(1)
+		guard.SampleSeed(3) // the first object lies at the end of its slot, the second at the start
 	}
 	end = ending(func() { c.do(w) })
 	for _, f := range w.after {
@@ -145,7 +141,7 @@ func ending(f func()) (end string) {
 		default:
 			end = fmt.Sprintf("panic: %v", p)
 		}
-		end, _, _ = strings.Cut(addresses.ReplaceAllString(end, "0xADDR"), "\n")
+		end = firstLine(addresses.ReplaceAllString(end, "0xADDR"))
 	}()
 	if err := guard.Catch(f); err != nil {
 		return "fault: " + err.Error()
@@ -155,12 +151,24 @@ func ending(f func()) (end string) {
 
 var addresses = regexp.MustCompile(`0x[0-9a-f]+`)
 
+// firstLine is the first line of what is told, and which stacks follow in others.
+func firstLine(s string) string {
+	line, rest, _ := strings.Cut(s, "\n")
+	for _, stack := range []string{"allocated", "freed"} {
+		if strings.Contains("\n"+rest, "\n"+stack+" at\n") {
+			line += " +" + stack
+		}
+	}
+	return line
+}
+
 // meets tells whether a case ended as it should.
 func meets(end, want string) bool {
 	if want == fine || want == notCaught {
 		return end == "end"
 	}
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "#", `-?[0-9]+`)
+	pattern = strings.ReplaceAll(pattern, `"\*"`, `"[^"]*"`)
 	return regexp.MustCompile("^" + pattern + "$").MatchString(end)
 }
 
@@ -249,6 +257,11 @@ func TestMisuse(t *testing.T) {
 		}
 	}
 	t.Logf("how misuse ends\n%s", matrix.String())
+}
+
+// valid tells whether a case is no misuse.
+func valid(c misuse) bool {
+	return c.want.plain == fine || c.want.plain == "" && c.want.hardened == fine
 }
 
 // sum counts the outcomes of a mode.
@@ -389,11 +402,16 @@ func TestMisuseTable(t *testing.T) {
 			if c.want.plain == "" && c.want.hardened == "" || c.want.invariants != "" && c.want.plain == "" {
 				t.Errorf("%s: no outcome where there should be one: %+v", name, c.want)
 			}
+			if (c.want.hardened != "") != s.heaps || (c.want.sampled != "") != s.heaps {
+				t.Errorf("%s: heaps, and nothing else, have a hardened and a sampled outcome: %+v", name, c.want)
+			}
 			if c.want.hardened == notCaught {
 				t.Errorf("%s: a hardened heap does not catch it", name)
 			}
-			if (c.want.plain == fine) != (c.want.invariants == fine) || c.want.plain == fine && c.want.hardened != fine && c.want.hardened != "" {
-				t.Errorf("%s: fine in some modes only: %+v", name, c.want)
+			for _, m := range modes() {
+				if want := m.want(c.want); valid(c) && want != fine && want != "" || !valid(c) && want == fine && m.name != "hardened" {
+					t.Errorf("%s: fine in some modes only: %+v", name, c.want)
+				}
 			}
 		}
 	}
@@ -420,14 +438,23 @@ func TestMisuseWouldNotice(t *testing.T) {
 		{"violation: a (0xADDR, offset 12)", "violation: a (0xADDR, offset #)", true},
 		{"violation: a (0xADDR, offset 12)", "violation: a (0xADDR, offset 1)", false},
 		{"violation: a (0xADDR, offset 12), and then b", "violation: a (0xADDR, offset #)", false},
+		{"violation: a (0xADDR, offset 12) +allocated", "violation: a (0xADDR, offset #)", false},
+		{`violation: a ("b", 0xADDR)`, `violation: a ("*", 0xADDR)`, true},
+		{`violation: a ("b", "c", 0xADDR)`, `violation: a ("*", 0xADDR)`, false},
 		{"fault: a", "violation: a", false},
 	} {
 		if meets(c.end, c.want) != c.meets {
 			t.Errorf("%q for %q: %v", c.end, c.want, !c.meets)
 		}
 	}
-	if end := ending(func() { panic("a\nb") }); end != "panic: a" {
-		t.Errorf("a panic ends as %q", end)
+	for said, want := range map[string]string{
+		"a\nb":                                  "panic: a",
+		"a\nallocated at\nb\n\nfreed at\nc\n":   "panic: a +allocated +freed",
+		"a\nb was allocated at\nc, freed at\nd": "panic: a",
+	} {
+		if end := ending(func() { panic(said) }); end != want {
+			t.Errorf("a panic with %q ends as %q, want %q", said, end, want)
+		}
 	}
 	if _, err := ends(os.Args[0], "default", nil); err != nil && !errors.Is(err, syscall.ENOEXEC) {
 		t.Error(err)

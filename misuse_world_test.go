@@ -10,16 +10,16 @@ import (
 )
 
 var suites = []suite{
-	{"hardened_malloc", hardenedMalloc},
-	{"OpenBSD malloc_errs", openBSD},
-	{"isoalloc", isoalloc},
-	{"snmalloc corruption_detection", snmalloc},
-	{"slab", slabMisuse},
-	{"slab.Pool", poolMisuse},
-	{"arena", arenaMisuse},
-	{"arena.Map", mapMisuse},
-	{"stack", stackMisuse},
-	{"guard", regionMisuse},
+	{"hardened_malloc", true, hardenedMalloc},
+	{"OpenBSD malloc_errs", true, openBSD},
+	{"isoalloc", true, isoalloc},
+	{"snmalloc corruption_detection", true, snmalloc},
+	{"slab", true, slabMisuse},
+	{"slab.Pool", true, poolMisuse},
+	{"arena", false, arenaMisuse},
+	{"arena.Map", false, mapMisuse},
+	{"stack", false, stackMisuse},
+	{"guard", false, regionMisuse},
 }
 
 const (
@@ -30,6 +30,7 @@ const (
 	otherMemory  = "pointer into other memory"
 	otherSize    = "object was asked for with another size"
 	behindEnd    = "object was written to behind its end"
+	beforeStart  = "object was written to before its start"
 	afterFree    = "memory was written to after it was freed"
 
 	largeRegion = "heap: large object"
@@ -41,6 +42,67 @@ const (
 // pointers is the panic for a type with pointers.
 func pointers(pkg, typ, what string) string {
 	return fmt.Sprintf("panic: %s: %s cannot live outside the Go heap: %s, and the garbage collector does not see pointers there", pkg, typ, what)
+}
+
+// What is told of an object that was sampled has the stack of who allocated it, and if it is freed
+// that of who freed it.
+const (
+	allocated = " +allocated"
+	freed     = " +freed"
+)
+
+// ofSampled is the violation of an object that was sampled, at an offset from its start.
+func ofSampled(op, what, owner, offset string) string {
+	s := violates(op, what, owner, offset) + allocated
+	if what == freedAlready {
+		s += freed
+	}
+	return s
+}
+
+// overflow is the fault of who touches what is so far behind the end of a sampled object of a size.
+func overflow(owner, beyond, size string) string {
+	return fmt.Sprintf("fault: guard: overflow in region %q: address 0xADDR, %s bytes beyond the last of %s", owner, beyond, size) + allocated
+}
+
+// underflow is that of who touches what is so far before its start.
+func underflow(owner, before, size string) string {
+	return fmt.Sprintf("fault: guard: underflow in region %q: address 0xADDR, %s bytes before the first of %s", owner, before, size) + allocated
+}
+
+// usedAfterFree is that of who touches it, at an offset from its start, when it is freed.
+func usedAfterFree(owner, offset, size string) string {
+	return fmt.Sprintf("fault: guard: use after free in region %q: address 0xADDR, offset %s of %s", owner, offset, size) + allocated + freed
+}
+
+// caught is a violation that heaps of all modes notice. A hardened one has its objects anywhere.
+func caught(op, what, owner, offset string) outcomes {
+	return apart(violates(op, what, owner, offset), violates(op, what, owner, "#"), ofSampled(op, what, owner, offset))
+}
+
+// inHeap is that of what lies at an offset from the first object of a heap, first that of this object.
+func inHeap(op, what, offset string) outcomes { return caught(op, what, "heap", offset) }
+func first(op, what string) outcomes          { return inHeap(op, what, "0") }
+
+// overrun is a write beside an object. A plain heap does not notice; a hardened one has a canary there.
+func overrun(sampled string) outcomes {
+	return apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"), sampled)
+}
+
+// foundBehind and foundBefore are the violations of who frees a sampled object that somebody wrote
+// beside.
+func foundBehind(offset string) string { return ofSampled("slab.Free", behindEnd, "heap", offset) }
+func foundBefore(offset string) string { return ofSampled("slab.Free", beforeStart, "heap", offset) }
+
+// writtenAfterFree is a write to what was freed. A plain heap does not notice; a hardened one does when
+// it hands the slot out again.
+func writtenAfterFree(offset, size string) outcomes {
+	return apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"), usedAfterFree("heap", offset, size))
+}
+
+// missized is a free of an object as one of another size, which only a hardened heap notices.
+func missized(region string) outcomes {
+	return apart(notCaught, violates("slab.Free", otherSize, region, "#"), notCaught)
 }
 
 // heap opens a heap of the mode. Whatever happens, it works afterwards.

@@ -70,7 +70,7 @@ func (h *Heap) noOtherObject(op string, p unsafe.Pointer) *guard.Violation {
 	v := h.violation(op, "pointer into other memory", p)
 	f := guard.Locate(v.Addr)
 	switch {
-	case f == nil || f.Region != h.largeName() && !(f.Region == h.config.Name && guarded.Holds(p)):
+	case f == nil || f.Region != h.largeName() && guarded.Owner(p) != h.id():
 	case f.Kind == guard.UseAfterClose || f.Kind == guard.UseAfterFree:
 		v.What = "freed already, or never allocated"
 	default:

@@ -5,6 +5,22 @@ import (
 	"unsafe"
 )
 
+// Owner returns whose the object is, or was, that the slot has or had last which an address lies in; 0
+// if there is none.
+func Owner(p unsafe.Pointer) uintptr {
+	s := opened.Load()
+	if s == nil {
+		return 0
+	}
+	i, ok := s.at(uintptr(p))
+	if !ok {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[i].owner
+}
+
 // Size returns the size of an owner's object that starts at p; ok is false if there is none.
 func Size(owner uintptr, p unsafe.Pointer) (size int, ok bool) {
 	s := opened.Load()
