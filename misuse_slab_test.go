@@ -74,6 +74,10 @@ var slabMisuse = []misuse{
 	{"free of a slot never allocated", func(w *world) { h := w.heap(); h.Free(from(amid(h, 64), 64)) },
 		apart(violates("slab.Free", freedAlready, "heap", "#"), violates("slab.Free", interior, "heap", "#"), ofSampled("slab.Free", interior, "heap", "64"))},
 	{"free to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(100)) }, first("slab.Free", otherMemory)},
+	{"free of a large object to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(largeSize)) },
+		everywhere(violates("slab.Free", otherMemory, largeRegion, "0"))},
+	{"free of what is behind a large object", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(largeSize), largeSize)) },
+		everywhere(violates("slab.Free", interior, largeRegion, "2097152"))},
 	{"free of Go memory", func(w *world) { w.heap().Free(elsewhereOnHeap[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
 	{"size of what was freed", func(w *world) {
 		h := w.heap()

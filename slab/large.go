@@ -76,6 +76,18 @@ func (h *Heap) sweepLarge() error {
 	return err
 }
 
+// has tells whether an object's region starts at an address.
+func (l *largeObjects) has(base uintptr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, o := range l.objects {
+		if uintptr(o.region.Base()) == base {
+			return true
+		}
+	}
+	return false
+}
+
 func (l *largeObjects) regions() (all []*guard.Region) {
 	for _, left := range l.left {
 		all = append(all, left.region)

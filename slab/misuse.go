@@ -69,11 +69,12 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 func (h *Heap) noOtherObject(op string, p unsafe.Pointer) *guard.Violation {
 	v := h.violation(op, "pointer into other memory", p)
 	f := guard.Locate(v.Addr)
+	sampled := guarded.Owner(p) == h.id()
 	switch {
-	case f == nil || f.Region != h.largeName() && guarded.Owner(p) != h.id():
-	case f.Kind == guard.UseAfterClose || f.Kind == guard.UseAfterFree:
+	case f == nil:
+	case sampled && f.Kind == guard.UseAfterFree, f.Kind == guard.UseAfterClose && f.Region == h.largeName():
 		v.What = "freed already, or never allocated"
-	default:
+	case sampled, h.large.has(f.Addr - uintptr(f.Offset)):
 		v.What = "pointer that is not the start of an object"
 	}
 	return v
