@@ -78,7 +78,7 @@ var slabMisuse = []misuse{
 		everywhere(violates("slab.Free", otherMemory, largeRegion, "0"))},
 	{"free of what is behind a large object", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(largeSize), largeSize)) },
 		everywhere(violates("slab.Free", interior, largeRegion, "2097152"))},
-	{"free of Go memory", func(w *world) { w.heap().Free(elsewhereOnHeap[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
+	{"free of Go memory", func(w *world) { w.heap().Free(goMemory[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
 	{"size of what was freed", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(100)

@@ -140,6 +140,8 @@ func works(h *slab.Heap) (err error) {
 	return errors.Join(h.Purge(), h.Close())
 }
 
+var goMemory [64]byte // memory of Go's
+
 // at is the byte at some offset from the start of b, inside or not.
 func at(b []byte, off int) *byte {
 	return (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off))
