@@ -133,6 +133,10 @@ func (s *scenario) objects() {
 	})
 	h.FreeN(many)
 
+	var nothing []byte
+	s.try("Alloc", func() (err error) { nothing, err = h.TryAlloc(0); return err })
+	h.Free(nothing)
+
 	b := s.alloc(100)
 	sizes := []int{5000, large, 2 * large, 2*large + 9000, large, 200} // copied, moves, grows, shrinks, copied
 	if s.config.Hardened {
