@@ -31,7 +31,7 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 // stores: they queue behind those that the user makes to objects that are not in the cache. So
 // little is kept across the calls that pin, and the capacity is found anew.
 func (h *Heap) AllocDirty(size int) []byte {
-	if uint(size) <= tabled {
+	if uint(size) <= tabled && h.hard == nil {
 		f := h.fronts.enter()
 		if f != nil {
 			m := f.magazine(tabledClass(size))
@@ -75,8 +75,11 @@ func (h *Heap) capacity(it item) uint32 {
 
 // get takes a slot for an object of any size.
 func (h *Heap) get(size int) (b []byte, clean bool, err error) {
-	if uint(size) > largestSlot || h.hard != nil {
-		return h.getFor(nil, size)
+	if h.hard != nil {
+		return h.getHardened(size, granule)
+	}
+	if uint(size) > largestSlot {
+		return h.getLarge(nil, size, granule)
 	}
 	return h.getSlot(classOf(uint(size)), size, granule)
 }
@@ -120,7 +123,7 @@ func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 		return it, nil
 	}
 	var items batch
-	n, err := h.refill(nil, c, size, items[:max(min(classes[c].most, fs.most)/2, 1)])
+	n, err := h.refill(nil, c, size, items[:max(classes[c].most/2, 1)])
 	if err != nil {
 		return 0, err
 	}
@@ -154,6 +157,10 @@ func must[T any](v T, err error) T {
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
+	if h.hard != nil {
+		h.freeHardened(unsafe.Pointer(unsafe.SliceData(b)))
+		return
+	}
 	f := h.fronts.enter()
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
@@ -191,11 +198,11 @@ func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 
 // takeBack makes a cached slot of the object at p, as Free does; ok is false if there is none.
 func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
+	if h.hard != nil {
+		return h.retire(p)
+	}
 	if c, it, ok = h.lookup(p); !ok {
 		return 0, 0, false
-	}
-	if h.hard != nil {
-		return c, it, h.retire(c, it)
 	}
 	*h.state(it.state()) = stateCached
 	return c, it, true

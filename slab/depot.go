@@ -229,9 +229,11 @@ func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	half, most := int(classes[c].most/2), mostBatches
 	if h.hard != nil {
-		items = h.hard.withhold(c, items)
-	} else if half := int(classes[c].most / 2); len(items) == half && half > 0 && len(d.batches) < min(mostBatches, mostBatchBytes/(half*int(classes[c].size))) {
+		items, most = h.hard.withhold(c, items), mixedBatches(c)
+	}
+	if len(items) == half && half > 0 && len(d.batches) < min(most, mostBatchBytes/(half*int(classes[c].size))) {
 		d.batches = append(d.batches, batch{})
 		copy(d.batches[len(d.batches)-1][:], items)
 		d.gave = append(d.gave, owner)

@@ -40,11 +40,11 @@ type magazine struct {
 // due are counted in the same word as the slots, so counting them costs nothing.
 const passing = 1 << 32
 
-// open makes a front ready whose magazines hold no more than most.
-func (f *front) open(most uint32) *front {
+// open makes a front ready.
+func (f *front) open() *front {
 	for c := range f.magazines {
 		m := &f.magazines[c]
-		m.most, m.size = min(classes[c].most, most), classes[c].size
+		m.most, m.size = classes[c].most, classes[c].size
 		m.draw()
 	}
 	return f
@@ -52,8 +52,7 @@ func (f *front) open(most uint32) *front {
 
 // fronts are those of the processors.
 type fronts struct {
-	of   [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
-	most uint32                                    // slots that each of their magazines may hold
+	of [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
 }
 
 // enterNew is enter that makes the front, if it can.
@@ -66,7 +65,7 @@ func (fs *fronts) enterNew() *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
 	if pid < mostProcessors {
-		fs.of[pid].CompareAndSwap(nil, new(front).open(fs.most))
+		fs.of[pid].CompareAndSwap(nil, new(front).open())
 	}
 	return fs.enter() // nil, if the goroutine has moved to another processor by now that has none
 }

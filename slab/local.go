@@ -26,7 +26,7 @@ func (h *Heap) Local() *Local {
 	h.mu.Lock()
 	l := &Local{heap: h, owner: uint8(1 + h.opened%(owners-1))}
 	if h.hard == nil {
-		l.front.open(fullMagazine)
+		l.front.open()
 	}
 	h.opened++
 	h.locals[l] = struct{}{}

@@ -222,7 +222,6 @@ func openHeap(c Config) (*Heap, error) {
 		return nil, errors.Join(err, region.Close())
 	}
 	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
-	h.fronts.most = fullMagazine
 	h.account.name, h.account.limit = c.Name, c.Limit
 	h.space.open(region, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}

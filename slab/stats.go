@@ -58,7 +58,7 @@ func (h *Heap) Stats() (s Stats) {
 		d.mu.Lock()
 		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.most/2)
 		if h.hard != nil {
-			batched = h.hard.withheld[i].len()
+			batched += h.hard.withheld[i].len()
 		}
 		asked := int(c.size)
 		if d.asks > 0 {
