@@ -398,13 +398,13 @@ const (
 // leastMixed is how many slots one is taken from at random, at the least, where those that leave
 // quarantine are handed out as they come. Where it has fewer they go home to their slabs, to be
 // picked there: that costs more, but little beside such a slot's poison.
-const leastMixed = 16
+const leastMixed = 4
 
 // mixedBatches is how many batches a depot may hold now: one, so that none lies below others for
 // long; and now and then none, so that slots at home take part too. What was written to in them is
 // found the sooner. Bringing all home and picking there took 70 ns more for each object.
 func mixedBatches(c uint8) int {
-	return b2i(withheldSlots(c) >= leastMixed && mathrand.Uint32N(16) > 0)
+	return b2i(withheldSlots(c) >= leastMixed && mathrand.Uint32N(64) > 0)
 }
 
 func withheldSlots(c uint8) int {
