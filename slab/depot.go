@@ -233,7 +233,7 @@ func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 	if h.hard != nil {
 		items, most = h.hard.withhold(c, items), mixedBatches(c)
 	}
-	if len(items) == half && half > 0 && len(d.batches) < min(most, mostBatchBytes/(half*int(classes[c].size))) {
+	if len(items) == half && half > 0 && len(d.batches) < min(most, mostBatchBytes/(half*int(classes[c].pitch))) {
 		d.batches = append(d.batches, batch{})
 		copy(d.batches[len(d.batches)-1][:], items)
 		d.gave = append(d.gave, owner)
