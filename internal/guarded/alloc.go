@@ -66,11 +66,12 @@ func (s *slots) commit(x *slot, at uintptr, size int) error {
 	return err
 }
 
-// take returns the slot that has not been live for the longest.
+// take returns the slot that has not been live for the longest; ok is false if there is none, or too
+// many are live.
 func (s *slots) take() (i uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.n == 0 {
+	if s.n == 0 || len(s.all)-s.n >= mostLive {
 		return 0, false
 	}
 	i = s.queue[s.next]

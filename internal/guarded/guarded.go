@@ -22,6 +22,7 @@ package guarded
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -29,6 +30,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/sampling"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 const (
@@ -38,6 +40,16 @@ const (
 	aside  = 32 << 10
 	stride = MostSize + 2*aside
 )
+
+// mostLive bounds the slots that are live at a time. Each is two mappings more of those that the
+// process may hold, and when there are none left the Go runtime dies: so slots have a quarter. Tests
+// have less.
+var mostLive = func() int {
+	if most := vm.Probe().MaxMappings; most > 0 {
+		return most / 8
+	}
+	return math.MaxInt
+}()
 
 // slots are all slots, and the region they lie in.
 type slots struct {
