@@ -1,16 +1,19 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 )
 
 // Fence returns a copy of data whose end touches a guard, for fuzz and unit tests of code that may
 // read or write too far: a touch of the byte behind the last one faults, at that instruction, also in
-// assembly. The test then fails, with the offset, the length and the line. A write before the first
-// byte is told when the test ends; a read there is not noticed: see FenceStart.
+// assembly. The test then fails, with the offset, the length, the line and who called it. A write
+// before the first byte is told when the test ends; a read there is not noticed: see FenceStart.
 //
 //	 Fence                                FenceStart
 //	┌ ─ ─ ─┬────────┬──────┬ ─ ─ ─┐      ┌ ─ ─ ─┬──────┬────────┬ ─ ─ ─┐
@@ -18,13 +21,16 @@ import (
 //	└ ─ ─ ─┴────────┴──────┴ ─ ─ ─┘      └ ─ ─ ─┴──────┴────────┴ ─ ─ ─┘
 //
 // The copy's capacity is its length, and data may be of any length: with none, every touch faults.
-// It is freed by t.Cleanup, and must not be used afterwards.
+// It is freed by t.Cleanup, and must not be used afterwards. So what a loop makes is there until the
+// test ends: benchmarks make it before theirs. No more of them can be there at a time than a quarter
+// of vm.max_map_count (16382 by default).
 //
 // A fault ends the test's function, its deferred calls run, and the tests that follow are run: for
 // that, Fence has the goroutine that called it panic on faults (debug.SetPanicOnFault) until the test
-// ends. A fault that the code under test recovers from fails the test, too. On another goroutine a
-// fault ends the program, after a line that says what was touched. Where the system is not Linux, or
-// the processor neither amd64 nor arm64, a fault ends the program as any does in Go.
+// ends. It must be that of t, as for FailNow. A fault that the code under test recovers from fails the
+// test, too. On another goroutine, that of a subtest too, a fault ends the program, after a line that
+// says what was touched. Where the system is not Linux, or the processor neither amd64 nor arm64, a
+// fault ends the program as any does in Go.
 //
 // Making and freeing one of up to 4 KiB takes about half a microsecond, a read-only one twice that,
 // so a fuzzer keeps its speed: the memory is used again. It counts for the budget.
@@ -63,7 +69,7 @@ func fence(t TB, data []byte, align int, how placement) []byte {
 	c, err := fences.take(len(data), how)
 	if err == nil {
 		if err = c.fill(data, align, how); err != nil {
-			fences.give(c)
+			err = errors.Join(err, c.leave())
 		}
 	}
 	if err != nil {
@@ -81,19 +87,22 @@ func fence(t TB, data []byte, align int, how placement) []byte {
 // end checks a cell at the end of its test, and gives it back.
 func (c *cell) end(t TB) {
 	t.Helper()
-	addr, pc := c.spot.Take()
-	if addr != 0 {
-		t.Errorf("guard: touch at offset %d of a fence of length %d (%v) by %s", int(addr-uintptr(c.data)), c.n, c.kindAt(addr), place(pc))
+	var callers []uintptr
+	if addr, pc := c.spot.Take(); addr != 0 {
+		callers = panicsAt(pc)
+		said := fmt.Sprintf("guard: touch at offset %d of a fence of length %d (%v) by %s", int(addr-uintptr(c.data)), c.n, c.kindAt(addr), place(pc))
+		if callers != nil {
+			said += "\ncalled by\n" + stacktrace.Text(callers)
+		}
+		t.Errorf("%s", said)
 	}
 	for _, off := range c.overwritten() {
 		t.Errorf("guard: write at offset %d of a fence of length %d (canary)", off, c.n)
 	}
-	if err := c.empty(); err == nil {
-		fences.give(c)
-	} else { // nobody gets it any more
+	if err := c.leave(); err != nil {
 		t.Errorf("guard: fence of %d bytes: %v", c.n, err)
 	}
-	if addr != 0 && panicsAt(pc) {
+	if callers != nil {
 		t.FailNow() // instead of the panic, which would end the program
 	}
 }
@@ -104,14 +113,15 @@ func place(pc uintptr) string {
 	return fmt.Sprintf("%s (%s:%d)", f.Function, f.File, f.Line)
 }
 
-// panicsAt tells whether the goroutine panics because of a fault at an instruction. It is called by
-// a deferred call, so that is not far down the stack.
-func panicsAt(pc uintptr) bool {
+// panicsAt returns the callers of the function that an instruction is in, if the goroutine panics
+// because it faulted there. It is called by a deferred call, so that is not far down the stack.
+func panicsAt(pc uintptr) []uintptr {
 	var pcs [128]uintptr
-	for _, at := range pcs[:runtime.Callers(1, pcs[:])] {
+	n := runtime.Callers(1, pcs[:])
+	for i, at := range pcs[:n] {
 		if at-1 == pc { // of calls it is the instruction behind, which never faulted
-			return true
+			return pcs[i+1 : n]
 		}
 	}
-	return false
+	return nil
 }

@@ -3,12 +3,16 @@ package guard
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math"
 	"math/bits"
 	"os"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/trap"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Fences lie in cells, and cells in regions that are never closed, with so much on either side that
@@ -52,8 +56,20 @@ type cell struct {
 
 var fences fencePool
 
+// mostCells bounds the cells that are committed at a time. Each is two mappings more of those that the
+// process may hold, and when there are none left the Go runtime dies: so cells have half. Tests have
+// less.
+var mostCells = func() int64 {
+	if most := vm.Probe().MaxMappings; most > 0 {
+		return int64(most) / 4
+	}
+	return math.MaxInt64
+}()
+
 // fencePool is the cells that no fence is in, by class.
 type fencePool struct {
+	committed atomic.Int64 // cells, those that fences are in too
+
 	mu   sync.Mutex
 	free [2][pooledPages + bits.UintSize][]*cell // the second are those that show files
 }
@@ -206,9 +222,18 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 }
 
 // commit makes n bytes usable where they are to be.
-func (c *cell) commit(n int, how placement) error {
+func (c *cell) commit(n int, how placement) (err error) {
 	if c.hi > 0 {
 		return nil // the cell was used before, and stays committed
+	}
+	defer func() {
+		if err != nil {
+			fences.committed.Add(-1)
+		}
+	}()
+	if fences.committed.Add(1) > mostCells {
+		return fmt.Errorf("%d are there, and the process may hold %d mappings (vm.max_map_count), half of which is left to others: %w",
+			mostCells, vm.Probe().MaxMappings, ErrNoMemory)
 	}
 	lo, hi := 0, c.room
 	if c.class > pooledPages {
@@ -230,6 +255,15 @@ func (c *cell) commit(n int, how placement) error {
 	return nil
 }
 
+// leave gives the cell back. If it cannot be made ready nobody gets it any more.
+func (c *cell) leave() error {
+	err := c.empty()
+	if err == nil {
+		fences.give(c)
+	}
+	return err
+}
+
 // empty makes the cell ready for another fence.
 func (c *cell) empty() error {
 	c.spot.Say(nil)
@@ -239,11 +273,12 @@ func (c *cell) empty() error {
 		}
 		c.protected = false
 	}
-	if c.class > pooledPages {
+	if c.class > pooledPages && c.hi > 0 {
 		if err := c.region.Decommit(c.off+c.lo, c.hi-c.lo); err != nil {
 			return err
 		}
 		c.lo, c.hi = 0, 0
+		fences.committed.Add(-1)
 	}
 	return nil
 }

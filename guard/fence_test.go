@@ -229,9 +229,37 @@ func TestFenceFails(t *testing.T) {
 					t.Errorf("%v %d: %q", kind, nth, fake.errors)
 				}
 			}
-			if again := use(n); len(again.errors) > 0 {
-				t.Errorf("after failures of %v: %q", kind, again.errors)
+			for _, n := range []int{n, n + 5*PageSize(), n - 3*PageSize()} { // of one class
+				var again fakeT
+				again.run(func(tb TB) {
+					if b := Fence(tb, pattern(n)); !bytes.Equal(b, pattern(n)) {
+						t.Errorf("after failures of %v: a fence of %d bytes is not what it was made of", kind, n)
+					}
+					FenceReadOnly(tb, pattern(n))
+				})
+				if len(again.errors) > 0 {
+					t.Errorf("after failures of %v: %q", kind, again.errors)
+				}
 			}
+		}
+	}
+}
+
+// TestFencesAreBounded makes more than may be there, and one again when they are freed.
+func TestFencesAreBounded(t *testing.T) {
+	defer func(old int64) { mostCells = old }(mostCells)
+	mostCells = fences.committed.Load() + 5
+	const n = 17 << 16 // no cell of that class is committed
+	for range 2 {
+		var fake fakeT
+		made := 0
+		fake.run(func(tb TB) {
+			for ; made < 10; made++ {
+				Fence(tb, make([]byte, n))
+			}
+		})
+		if made != 5 || len(fake.errors) != 1 || !strings.Contains(fake.errors[0], "vm.max_map_count") {
+			t.Errorf("%d were made, want 5: %q", made, fake.errors)
 		}
 	}
 }
@@ -326,6 +354,10 @@ func TestFenceFailsTests(t *testing.T) {
 		wentOn := map[string]bool{"Recovered": true, "Sub": true}
 		if strings.Contains(said, "went on") != wentOn[test] {
 			t.Errorf("%s: what is behind the fault was run, or not:\n%s", test, said)
+		}
+		panicked := want != "" && !strings.Contains(want, "canary") && !wentOn[test]
+		if told := strings.Contains(said, "called by\n        "+pkg+".Test"+test+"\n"); told != panicked {
+			t.Errorf("%s: who called is told: %v, want %v\n%s", test, told, panicked, said)
 		}
 	}
 
