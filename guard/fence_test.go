@@ -219,7 +219,20 @@ func TestFenceFails(t *testing.T) {
 			for nth := 1; ; nth++ {
 				stop := vm.Inject(kind, nth, vm.OutOfMemory)
 				fake := use(n)
-				if made := stop(); made < nth {
+				made := stop()
+				for _, n := range []int{n + 5*PageSize(), n, n - 3*PageSize()} { // of one class, where they are not pooled
+					var again fakeT
+					again.run(func(tb TB) {
+						if b := Fence(tb, pattern(n)); !bytes.Equal(b, pattern(n)) {
+							t.Errorf("after failures of %v: a fence of %d bytes is not what it was made of", kind, n)
+						}
+						FenceReadOnly(tb, pattern(n))
+					})
+					if len(again.errors) > 0 {
+						t.Errorf("after failures of %v: %q", kind, again.errors)
+					}
+				}
+				if made < nth {
 					break
 				}
 				if kind == vm.Madvise || kind == vm.Mmap {
@@ -229,19 +242,40 @@ func TestFenceFails(t *testing.T) {
 					t.Errorf("%v %d: %q", kind, nth, fake.errors)
 				}
 			}
-			for _, n := range []int{n, n + 5*PageSize(), n - 3*PageSize()} { // of one class
-				var again fakeT
-				again.run(func(tb TB) {
-					if b := Fence(tb, pattern(n)); !bytes.Equal(b, pattern(n)) {
-						t.Errorf("after failures of %v: a fence of %d bytes is not what it was made of", kind, n)
-					}
-					FenceReadOnly(tb, pattern(n))
-				})
-				if len(again.errors) > 0 {
-					t.Errorf("after failures of %v: %q", kind, again.errors)
-				}
-			}
 		}
+	}
+}
+
+// TestFenceAfterItsEnd touches a guard when the fence is gone: that is told of neither it nor the next.
+func TestFenceAfterItsEnd(t *testing.T) {
+	var fake fakeT
+	b := Fence(&fake, pattern(100))
+	behind := (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), 100))
+	fake.end()
+	var f *Fault
+	if err := Catch(func() { sink = *behind }); !errors.As(err, &f) || f.Kind != Decommitted || f.Size == 100 {
+		t.Errorf("without fence: %v", err)
+	}
+	again := Fence(&fake, pattern(100)) // in the same place
+	if fake.end(); &again[0] != &b[0] || len(fake.errors) > 0 {
+		t.Errorf("the next fence, at %p and %p: %q", again, b, fake.errors)
+	}
+}
+
+// TestFenceIsNoLeak makes the first fence of a class, whose regions stay.
+func TestFenceIsNoLeak(t *testing.T) {
+	var fake fakeT
+	CheckLeaks(&fake)
+	const n = 2 << 20
+	class, _ := cellClass(n)
+	*fences.of(class, false) = nil // of other tests
+	before := Usage().Regions
+	Fence(&fake, make([]byte, n))
+	if Usage().Regions == before {
+		t.Error("no region was opened")
+	}
+	if fake.end(); len(fake.errors) > 0 {
+		t.Errorf("%q", fake.errors)
 	}
 }
 
@@ -282,12 +316,12 @@ func TestHammerFences(t *testing.T) {
 					t.Error(fake.errors)
 				}
 			}
+			if debug.SetPanicOnFault(false) {
+				t.Error("the goroutine panics on faults")
+			}
 		})
 	}
 	all.Wait()
-	if debug.SetPanicOnFault(false) {
-		t.Error("the goroutine panics on faults")
-	}
 }
 
 // build compiles a package of testdata and returns the program.

@@ -247,9 +247,10 @@ func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
 	return (*T)(at), true
 }
 
-// All iterates over the objects, in the order of their addresses, those that are sampled last. The loop may put objects back,
-// get others, and purge: what it meets is an object when it is met. Whether it meets what comes
-// meanwhile is open; that nobody else puts back what it is at is the user's to see to.
+// All iterates over the objects, in the order of their addresses, those that are sampled last. The
+// loop may put objects back, get others, and purge: what it meets is an object when it is met.
+// Whether it meets what comes meanwhile is open; that nobody else puts back what it is at is the
+// user's to see to.
 func (p *Pool[T]) All() iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		p.heap.usable("All")

@@ -239,6 +239,14 @@ func TestSampledPool(t *testing.T) {
 	}
 }
 
+// TestSampledHandlesAreTheirOwn holds what is named in the largest pool to what names sampled objects.
+func TestSampledHandlesAreTheirOwn(t *testing.T) {
+	p := openPlainPool(t, Config{Reserve: most})
+	if last := (p.heap.config.Reserve - 1) / granule; last >= sampledHandles {
+		t.Errorf("an object at granule %#x has a handle of sampled objects, which begin with %#x", last, uint32(sampledHandles))
+	}
+}
+
 // TestSampledSlotsRunOut takes more objects than there are slots, and sees that the slot which was
 // freed first is used again first.
 func TestSampledSlotsRunOut(t *testing.T) {

@@ -269,3 +269,31 @@ func TestAligned(t *testing.T) {
 		}
 	}
 }
+
+// TestSitesAreBounded allocates and frees on more stacks than are kept.
+func TestSitesAreBounded(t *testing.T) {
+	const owner, deep = 2, 13
+	var by func(path, calls int)
+	by = func(path, calls int) {
+		switch {
+		case calls == 0:
+			if p, ok := Alloc(owner, "test", 1, 1); !ok {
+				t.Error("no object")
+			} else if _, _, ok := Free(owner, p); !ok {
+				t.Error("not freed")
+			}
+		case path&1 == 0:
+			by(path>>1, calls-1)
+		default:
+			by(path>>1, calls-1)
+		}
+	}
+	most := 0
+	for path := range mostSites + 10 {
+		by(path, deep)
+		most = max(most, len(opened.Load().sites))
+	}
+	if most != mostSites {
+		t.Errorf("%d stacks were kept, want %d", most, mostSites)
+	}
+}
