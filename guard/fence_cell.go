@@ -28,11 +28,13 @@ import (
 // protection twice takes six times as long. Above there is a class for each power of two, and
 // nothing stays committed.
 const (
-	aside       = guardSize / 2
 	pooledPages = 16
 	chunkCells  = 256      // in a region, at most
 	chunkSize   = 16 << 20 // bytes of a region, unless it has one cell
 )
+
+// aside is whole OS pages, of 64 KiB too.
+var aside = max(guardSize/2, PageSize())
 
 // cell is the memory of one fence at a time.
 type cell struct {

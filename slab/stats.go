@@ -12,7 +12,7 @@ type Stats struct {
 	Reserved  int64 // addresses, guards included
 	Committed int64 // charged to the budget
 	Resident  int64 // in RAM; -1 where the system does not tell
-	Live      int64 // slots and large objects in use
+	Live      int64 // slots, large objects and sampled ones in use; the last count as resident as they are committed
 	HighWater int64 // the most that slabs and large objects took at a time
 
 	// Waste is what is live and was not asked for: the ends of slots. It is an estimate, from those
@@ -84,6 +84,7 @@ func (h *Heap) Stats() (s Stats) {
 	s.Live += int64(h.large.bytes + sampled)
 	s.Reserved += int64(committed)
 	s.Committed += int64(committed)
+	s.Resident += int64(committed)
 	regions := append(h.large.regions(), h.region, h.meta.region)
 	for _, r := range regions {
 		s.Reserved += r.Reserved()

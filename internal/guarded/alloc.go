@@ -15,11 +15,11 @@ func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bo
 	if err != nil {
 		return nil, false
 	}
-	stack := s.here()
 	i, ok := s.take()
 	if !ok {
 		return nil, false
 	}
+	stack := s.here()
 	x := &s.all[i]
 	at, ok := place(uintptr(i)*stride+s.base, size, align)
 	if !ok || s.empty(x) != nil || s.commit(x, at, size) != nil {

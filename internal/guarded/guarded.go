@@ -33,11 +33,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-const (
-	// MostSize is the largest object in bytes.
-	MostSize = 1 << 20
+// MostSize is the largest object in bytes.
+const MostSize = 1 << 20
 
-	aside  = 32 << 10
+// What a slot has on either side of its room is whole OS pages, of 64 KiB too.
+var (
+	aside  = max(32<<10, uintptr(guard.PageSize()))
 	stride = MostSize + 2*aside
 )
 
@@ -93,12 +94,12 @@ func open() (*slots, error) {
 	if s := opened.Load(); s != nil {
 		return s, nil
 	}
-	region, err := guard.Map(guard.Config{Name: "sampled", Size: sampling.Slots() * stride, MinSize: stride})
+	region, err := guard.Map(guard.Config{Name: "sampled", Size: sampling.Slots() * int(stride), MinSize: int(stride)})
 	if err != nil {
 		return nil, err
 	}
 	_ = trap.Install() // where it cannot be, nothing is reported
-	n := region.Size() / stride
+	n := region.Size() / int(stride)
 	s := &slots{region: region, base: uintptr(region.Base()), all: make([]slot, n), queue: make([]uint32, n), n: n, sites: sites{}}
 	spots := trap.Note(s.base, stride, n)
 	for i := range s.all {
