@@ -30,12 +30,14 @@ import (
 // ends the program as any does in Go, but first one report of what was touched, where, how large it
 // is, and these stacks is written to standard error: by a signal handler that goes before Go's. It is
 // there from the first sampled allocation on, on Linux on amd64 and arm64; elsewhere there is no
-// report, nor for threads that Go has never seen. A program that panics on faults (debug.SetPanicOnFault) gets none.
+// report, nor for threads that Go has never seen, nor on a goroutine that panics on faults
+// (debug.SetPanicOnFault).
 //
 // A heap that was opened before notices the change within 4096 allocations of a size on a processor.
-// What is not sampled costs one branch more; a sampled object costs some microseconds, an OS page
-// at least, and three mappings of the process's (vm.max_map_count). Where no slot is free, the
-// allocation is not sampled: objects that live long keep their slots, see SampleSlots. Objects of more than 1 MiB are not: each is a region of its own.
+// What is not sampled costs one branch more; a sampled object some 14 µs, an OS page at least, and
+// two of the mappings that the process may hold (vm.max_map_count). Where no slot is free the
+// allocation is not sampled: objects that live long keep their slots, see SampleSlots. Nor are
+// objects of more than 1 MiB, each of which is a region of its own.
 func Sample(every int) (old int) { return sampling.Set(every) }
 
 // SampleSlots sets how many guarded slots there are: the most sampled objects, and what was freed of
