@@ -404,7 +404,7 @@ const leastMixed = 4
 // long; and now and then none, so that slots at home take part too. What was written to in them is
 // found the sooner. Bringing all home and picking there took 70 ns more for each object.
 func mixedBatches(c uint8) int {
-	return b2i(withheldSlots(c) >= leastMixed && mathrand.Uint32N(64) > 0)
+	return b2i(withheldSlots(c) >= leastMixed && mathrand.Uint32N(16) > 0)
 }
 
 func withheldSlots(c uint8) int {

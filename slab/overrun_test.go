@@ -144,7 +144,7 @@ func TestUnderrunsAreFound(t *testing.T) {
 		for i := 1; i < len(all) && v == nil; i++ {
 			v = violationOf(t, func() { h.Free(all[i]) })
 		}
-		for i := 0; i < 5000 && v == nil; i++ {
+		for i := 0; i < 100_000 && v == nil; i++ {
 			v = violationOf(t, func() { h.AllocDirty(size); h.Free(h.AllocDirty(size)) })
 		}
 		if v == nil || v.Addr != addr(b)-1 {

@@ -233,7 +233,7 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 
 // sampledHandles is what Handle.at begins with for sampled objects: there are no granules beyond, see
 // openPool.
-const sampledHandles = 1<<32 - sampling.MostSlots
+const sampledHandles uint32 = 1<<32 - sampling.MostSlots
 
 // sampledAt is At for sampled objects.
 func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {

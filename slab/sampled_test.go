@@ -242,8 +242,8 @@ func TestSampledPool(t *testing.T) {
 // TestSampledHandlesAreTheirOwn holds what is named in the largest pool to what names sampled objects.
 func TestSampledHandlesAreTheirOwn(t *testing.T) {
 	p := openPlainPool(t, Config{Reserve: most})
-	if last := (p.heap.config.Reserve - 1) / granule; last >= sampledHandles {
-		t.Errorf("an object at granule %#x has a handle of sampled objects, which begin with %#x", last, uint32(sampledHandles))
+	if last := uint32((p.heap.config.Reserve - 1) / granule); last >= sampledHandles {
+		t.Errorf("an object at granule %#x has a handle of sampled objects, which begin with %#x", last, sampledHandles)
 	}
 }
 
