@@ -17,7 +17,7 @@ type order struct {
 
 func poolFor[T any](t testing.TB, c Config) *Pool[T] {
 	t.Helper()
-	before := guard.Usage()
+	before := ours()
 	p, err := OpenPool[T](c)
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func poolFor[T any](t testing.TB, c Config) *Pool[T] {
 		if err := p.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
 			t.Error(err)
 		}
-		if after := guard.Usage(); after.Regions != before.Regions || after.Committed != before.Committed {
+		if after := ours(); after != before {
 			t.Errorf("something is left behind:\nbefore %+v\nafter  %+v", before, after)
 		}
 	})

@@ -426,36 +426,59 @@ func TestSampledFails(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	guard.Sample(0)
-	h.Free(h.Alloc(3000)) // what is committed for slabs stays, of metadata
+	h.FreeN([][]byte{h.Alloc(3000), h.Alloc(9000)}) // what is committed for slabs stays, of metadata
 	if err := h.Purge(); err != nil {
 		t.Fatal(err)
 	}
 	guard.Sample(1)
+	use := func(size int) (sampled bool) {
+		b := h.Alloc(size)
+		if err := zero(b); err != nil {
+			t.Fatal(err)
+		}
+		fill(b, 3)
+		if err := (held{b, 3}).verify(); err != nil {
+			t.Fatal(err)
+		}
+		h.Free(b)
+		return isSampled(b)
+	}
+	left := 0
 	for _, kind := range []vm.Kind{vm.Mprotect, vm.Madvise} {
-		for nth := 1; nth < 6; nth++ {
-			before := guard.Committed()
-			stop := vm.Inject(kind, nth, vm.OutOfMemory)
-			b := h.Alloc(3000)
-			fill(b, 3)
-			if err := (held{b, 3}).verify(); err != nil {
-				t.Error(err)
-			}
-			h.Free(b)
-			stop()
-			for range sampling.Slots() + 1 { // each slot is used once
-				b := h.Alloc(3000)
-				if !isSampled(b) || zero(b) != nil {
-					t.Fatalf("sampled %v, %v", isSampled(b), zero(b))
+		for nth := 1; nth < 8; nth++ {
+			for _, sizes := range [][2]int{{3000, 3000}, {9000, 9000}, {3000, 9000}, {9000, 3000}} {
+				before := ours()
+				for range sampling.Slots() + 1 { // each slot is used once
+					use(sizes[0])
 				}
-				h.Free(b)
-			}
-			if err := h.Purge(); err != nil {
-				t.Fatal(err)
-			}
-			if after := guard.Committed(); after > before {
-				t.Errorf("%v %d: %d bytes are committed, were %d", kind, nth, after, before)
+				stop := vm.Inject(kind, nth, vm.OutOfMemory)
+				for range 3 {
+					if !use(sizes[1]) {
+						left++
+					}
+				}
+				stop()
+				for range sampling.Slots() + 1 {
+					if !use(sizes[1]) {
+						t.Fatalf("%v %d: %d bytes after %d are not sampled any more", kind, nth, sizes[1], sizes[0])
+					}
+				}
+				if err := h.Purge(); err != nil {
+					t.Fatal(err)
+				}
+				if after := ours(); after != before {
+					t.Errorf("%v %d: before %+v, after %+v", kind, nth, before, after)
+				}
+				for r := range guard.Regions() {
+					if most := int64(2 * sampling.Slots() * guard.PageSize()); r.Name == "sampled" && r.Committed > most {
+						t.Errorf("%v %d: %d bytes of slots are committed, want at most %d", kind, nth, r.Committed, most)
+					}
+				}
 			}
 		}
+	}
+	if left == 0 {
+		t.Error("no failure of the kernel left an object out")
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/sampling"
 )
 
@@ -22,7 +21,7 @@ func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bo
 	stack := s.here()
 	x := &s.all[i]
 	at, ok := place(uintptr(i)*stride+s.base, size, align)
-	if !ok || s.empty(x) != nil || s.commit(x, at, size) != nil {
+	if !ok || s.commit(x, at, size) != nil {
 		s.give(i)
 		return nil, false
 	}
@@ -51,21 +50,6 @@ func place(slot uintptr, size, align int) (at uintptr, ok bool) {
 	return right, true
 }
 
-// commit makes the OS pages usable that an object lies on.
-func (s *slots) commit(x *slot, at uintptr, size int) error {
-	if size == 0 {
-		return nil
-	}
-	page := guard.PageSize()
-	off := int(at - s.base)
-	from, to := off&^(page-1), (off+size+page-1)&^(page-1)
-	err := s.region.Commit(from, to-from)
-	if err == nil {
-		x.from, x.to = from, to
-	}
-	return err
-}
-
 // take returns the slot that has not been live for the longest; ok is false if there is none, or too
 // many are live.
 func (s *slots) take() (i uint32, ok bool) {
@@ -86,25 +70,6 @@ func (s *slots) give(i uint32) {
 	defer s.mu.Unlock()
 	s.queue[(s.next+s.n)%len(s.queue)] = i
 	s.n++
-}
-
-// empty decommits what a slot that is not live has: that is something only where the kernel refused
-// before.
-func (s *slots) empty(x *slot) error {
-	err := s.region.Decommit(x.from, x.to-x.from)
-	if err == nil {
-		x.from, x.to = 0, 0
-	}
-	return err
-}
-
-// around returns what is committed before and behind an object.
-func (s *slots) around(x *slot, p unsafe.Pointer, size int) (before, behind []byte) {
-	if x.from == x.to {
-		return nil, nil
-	}
-	at := int(uintptr(p) - s.base)
-	return s.region.Bytes()[x.from:at], s.region.Bytes()[at+size : x.to]
 }
 
 // Free takes back the object of an owner that starts at p. ok is false if there is none. at is where
@@ -134,7 +99,7 @@ func (s *slots) free(owner uintptr, p unsafe.Pointer, stack string, checked bool
 	if !ok || overrun {
 		return at, overrun, ok
 	}
-	_ = s.empty(&s.all[i]) // or it is done before the slot is used again
+	s.hide(&s.all[i])
 	s.give(i)
 	return 0, false, true
 }

@@ -6,8 +6,8 @@
 //	└─ ─ ─ ─┴──────┴──────┴──────┴───────┴─ ─ ─ ─┴─ ─ ─ ─┴──────────────┴──────┴──────┴─ ─
 //	                slot                                   slot
 //
-// A slot's object lies at the start or at the end of its room, and only the OS pages that it touches
-// are committed, and only as long as it is allocated. So no guard has to be made.
+// A slot's object lies at the start or at the end of its room, by a coin, and only the OS pages that it
+// touches are accessible, and only as long as it is allocated: see pages.go.
 //
 // # Life of a slot
 //
@@ -67,9 +67,10 @@ type slots struct {
 
 // slot is one, and the object that is there, or was last.
 type slot struct {
-	spot       *trap.Spot
-	from, to   int // of the region: what is committed
-	generation uint32
+	spot        *trap.Spot
+	from, to    int  // of the region: what is committed, but for edges behind guards
+	first, last bool // the edges are there, behind guards
+	generation  uint32
 
 	live             bool
 	owner            uintptr // 0 if there never was an object

@@ -230,23 +230,23 @@ func TestPlace(t *testing.T) {
 	page := uintptr(guard.PageSize()) - 1
 	sides := map[bool]int{}
 	for i := range uintptr(32) {
-		slot := base + i*stride
+		start := base + i*stride
 		for align := 1; align <= 64<<10; align *= 2 {
 			sizes := []int{0, 1, 15, 16, 17, 4095, 4096, 4097, 64 << 10, 64<<10 + 1, MostSize - 64<<10, MostSize - align, MostSize - 16, MostSize - 1, MostSize}
 			for _, size := range sizes {
-				at, ok := place(slot, size, align)
+				at, ok := place(start, size, align)
 				if !ok {
 					if size+align-1 <= MostSize {
 						t.Errorf("%d bytes aligned to %d do not fit", size, align)
 					}
 					continue
 				}
-				lo, hi := slot+aside, slot+aside+MostSize
+				lo, hi := start+aside, start+aside+MostSize
 				if at < lo || at+uintptr(size) > hi || at%uintptr(align) != 0 {
-					t.Fatalf("%d bytes aligned to %d lie at %d of a slot", size, align, int(at-slot))
+					t.Fatalf("%d bytes aligned to %d lie at %d of a slot", size, align, int(at-start))
 				}
-				if from, to := at&^page, (at+uintptr(size)+page)&^page; from < slot&^page || to > (slot+stride+page)&^page {
-					t.Fatalf("%d bytes aligned to %d at %d lie on OS pages of another slot", size, align, int(at-slot))
+				if from, to := at&^page, (at+uintptr(size)+page)&^page; from < start&^page || to > (start+stride+page)&^page {
+					t.Fatalf("%d bytes aligned to %d at %d lie on OS pages of another slot", size, align, int(at-start))
 				}
 				sides[hi-at-uintptr(size) < uintptr(align)]++
 			}
