@@ -77,34 +77,40 @@ func fence(t TB, data []byte, align int, how placement) []byte {
 	}
 	old := debug.SetPanicOnFault(true)
 	t.Cleanup(func() {
-		t.Helper()
 		debug.SetPanicOnFault(old)
-		c.end(t)
+		said, dies := c.end()
+		if said == nil {
+			return // Helper takes as long as all that was done here
+		}
+		t.Helper()
+		for _, s := range said {
+			t.Errorf("guard: %s", s)
+		}
+		if dies {
+			t.FailNow() // instead of the panic, which would end the program
+		}
 	})
 	return unsafe.Slice((*byte)(c.data), c.n)
 }
 
-// end checks a cell at the end of its test, and gives it back.
-func (c *cell) end(t TB) {
-	t.Helper()
-	var callers []uintptr
+// end looks at a cell at the end of its test, and gives it back. It returns what is to be told of it;
+// dies is whether the goroutine panics because of that.
+func (c *cell) end() (said []string, dies bool) {
 	if addr, pc := c.spot.Take(); addr != 0 {
-		callers = panicsAt(pc)
-		said := fmt.Sprintf("guard: touch at offset %d of a fence of length %d (%v) by %s", int(addr-uintptr(c.data)), c.n, c.kindAt(addr), place(pc))
-		if callers != nil {
-			said += "\ncalled by\n" + stacktrace.Text(callers)
+		touch := fmt.Sprintf("touch at offset %d of a fence of length %d (%v) by %s", int(addr-uintptr(c.data)), c.n, c.kindAt(addr), place(pc))
+		callers := panicsAt(pc)
+		if dies = callers != nil; dies {
+			touch += "\ncalled by\n" + stacktrace.Text(callers)
 		}
-		t.Errorf("%s", said)
+		said = append(said, touch)
 	}
 	for _, off := range c.overwritten() {
-		t.Errorf("guard: write at offset %d of a fence of length %d (canary)", off, c.n)
+		said = append(said, fmt.Sprintf("write at offset %d of a fence of length %d (canary)", off, c.n))
 	}
 	if err := c.leave(); err != nil {
-		t.Errorf("guard: fence of %d bytes: %v", c.n, err)
+		said = append(said, fmt.Sprintf("fence of %d bytes: %v", c.n, err))
 	}
-	if callers != nil {
-		t.FailNow() // instead of the panic, which would end the program
-	}
+	return said, dies
 }
 
 // place says where an instruction is.
