@@ -1,6 +1,12 @@
 package guarded
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
 
 // TestMostLive takes more objects than may be live, and one again when one was freed.
 func TestMostLive(t *testing.T) {
@@ -27,4 +33,18 @@ func TestMostLive(t *testing.T) {
 	if n, bytes, _ := Live(owner); n != mostLive || bytes != n*100 {
 		t.Errorf("%d objects of %d bytes are live, want %d of 100 each", n, bytes, mostLive)
 	}
+}
+
+// TestFewerSlots has the kernel refuse addresses for all slots: then there are half as many.
+func TestFewerSlots(t *testing.T) {
+	defer opened.Store(opened.Load())
+	opened.Store(nil)
+	guard.SetQuarantine(guard.SetQuarantine(0)) // or what is there is given back, and mapping tried again
+	stop := vm.Inject(vm.Mmap, 1, vm.OutOfMemory)
+	_, ok := Alloc(1, "test", 100, 16)
+	stop()
+	if s := opened.Load(); !ok || s == nil || len(s.all) < sampling.Slots()/2 || len(s.all) >= sampling.Slots() {
+		t.Errorf("made: %v, by %+v", ok, s)
+	}
+	Close(1)
 }
