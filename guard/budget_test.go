@@ -46,15 +46,17 @@ func TestHardBudget(t *testing.T) {
 }
 
 func TestSoftBudget(t *testing.T) {
-	page := PageSize()
-	r := mustMap(t, Config{Size: 64 * page})
-	spare := mustMap(t, Config{Size: 8 * page})
-	if err := spare.Commit(0, 8*page); err != nil {
+	// So many bytes that a few of them are more than the sixteenth of Soft, which grows with what the
+	// process holds.
+	step := int(alignUp(uintptr(Committed()/32)+1, uintptr(PageSize())))
+	r := mustMap(t, Config{Size: 64 * step})
+	spare := mustMap(t, Config{Size: 8 * step})
+	if err := spare.Commit(0, 8*step); err != nil {
 		t.Fatal(err)
 	}
-	base := ledger.committed.Load()
+	base := Committed()
 	var calls []int64
-	b := Budget{Soft: base + int64(32*page), Hard: base + int64(48*page), OnSoft: func(n int64) { calls = append(calls, n-base) }}
+	b := Budget{Soft: base + int64(32*step), Hard: base + int64(48*step), OnSoft: func(n int64) { calls = append(calls, n-base) }}
 	budget(t, b)
 	do := func(err error, want int) {
 		t.Helper()
@@ -65,30 +67,30 @@ func TestSoftBudget(t *testing.T) {
 			t.Fatalf("OnSoft was called %d times (%v), want %d", len(calls), calls, want)
 		}
 	}
-	do(r.Commit(0, 31*page), 0)
-	do(r.Commit(31*page, page), 1)
-	do(r.Commit(32*page, 4*page), 1) // still above: not again
-	do(r.Decommit(34*page, 2*page), 1)
-	do(r.Commit(34*page, 2*page), 1) // did not fall far enough
-	do(r.Decommit(0, 36*page), 1)
-	do(r.Commit(0, 32*page), 2)
-	if calls[0] != int64(32*page) {
-		t.Fatalf("OnSoft was told %d pages", calls[0]/int64(page))
+	do(r.Commit(0, 31*step), 0)
+	do(r.Commit(31*step, step), 1)
+	do(r.Commit(32*step, 4*step), 1) // still above: not again
+	do(r.Decommit(34*step, 2*step), 1)
+	do(r.Commit(34*step, 2*step), 1) // did not fall far enough
+	do(r.Decommit(0, 36*step), 1)
+	do(r.Commit(0, 32*step), 2)
+	if calls[0] != int64(32*step) {
+		t.Fatalf("OnSoft was told %d steps", calls[0]/int64(step))
 	}
 
 	// At the hard limit the callback gets its chance, may use regions (this one too), and is not
 	// called by what it does itself.
 	b.OnSoft = func(int64) {
 		calls = append(calls, 0)
-		if err := errors.Join(spare.Decommit(0, 8*page), r.Commit(32*page, page), r.Decommit(32*page, page)); err != nil {
+		if err := errors.Join(spare.Decommit(0, 8*step), r.Commit(32*step, step), r.Decommit(32*step, step)); err != nil {
 			t.Error(err)
 		}
 	}
 	if err := SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
-	do(r.Commit(0, 50*page), 4) // at the hard limit; and, as it made room, when Soft was crossed again
-	if err := r.Commit(50*page, 10*page); !errors.Is(err, ErrNoMemory) || len(calls) != 5 {
+	do(r.Commit(0, 50*step), 4) // at the hard limit; and, as it made room, when Soft was crossed again
+	if err := r.Commit(50*step, 10*step); !errors.Is(err, ErrNoMemory) || len(calls) != 5 {
 		t.Fatalf("nothing left to give back: %v after %d calls", err, len(calls))
 	}
 }

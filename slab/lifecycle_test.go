@@ -2,6 +2,9 @@ package slab
 
 import (
 	"testing"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // TestUseAfterCloseAndPause uses a heap after Close when it is time to look for what is free.
@@ -104,5 +107,50 @@ func TestPauseKeepsTheQuarantine(t *testing.T) {
 		if b := h.Alloc(2000); freed[addr(b)] {
 			t.Fatal("a slot was handed out again, and none was freed since")
 		}
+	}
+}
+
+// TestUsageWhileALocalCloses asks in OnSoft what is live, while another goroutine closes a Local and
+// waits for the depot of who commits.
+func TestUsageWhileALocalCloses(t *testing.T) {
+	h := open(t, Config{})
+	l := h.Local()
+	l.Free(l.Alloc(1000))
+	closed, told := make(chan error, 1), make(chan int64, 1)
+	b := guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) {
+		go func() { closed <- l.Close() }()
+		for range 50 { // until it waits, with the heap's lock if it had it
+			if time.Sleep(50 * time.Microsecond); !h.mu.TryLock() {
+				break
+			}
+			h.mu.Unlock()
+		}
+		go func() { told <- guard.Usage().Live }()
+		select {
+		case live := <-told:
+			told <- live
+		case <-time.After(10 * time.Second):
+			t.Error("Usage waits for Close, and Close for what OnSoft is told of")
+		}
+	}}
+	if err := guard.SetBudget(b); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := guard.SetBudget(guard.Budget{}); err != nil {
+			t.Error(err)
+		}
+	})
+	allocMany(h, 2000, 1000)
+	select {
+	case <-told:
+	default:
+		t.Fatal("nobody asked")
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if s := h.Stats(); s.Live != 2000*1024 {
+		t.Errorf("%+v", s)
 	}
 }

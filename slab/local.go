@@ -35,8 +35,8 @@ func (h *Heap) Local() *Local {
 }
 
 // Close hands the free slots that the Local holds back to the heap. Its use afterwards is a
-// *guard.Violation. A second Close, and one after
-// that of the heap, is an error that wraps guard.ErrClosed.
+// *guard.Violation. A second Close, and one after that of the heap, is an error that wraps
+// guard.ErrClosed.
 func (l *Local) Close() error {
 	bad, err := l.close()
 	raise(bad)
@@ -45,15 +45,25 @@ func (l *Local) Close() error {
 
 func (l *Local) close() (bad *guard.Violation, err error) {
 	h := l.heap
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, open := h.locals[l]; !open {
+	if !h.knows(l) {
 		return nil, fmt.Errorf("slab: close a Local of %q: %w", h.config.Name, guard.ErrClosed)
 	}
-	bad = h.empty(&l.front) // under the lock: Stats sees the slots here or in their slabs
+	// Without the lock, which count takes, because this may wait for one under which memory is
+	// committed; before the heap forgets the Local, so that Stats sees the slots here or in their slabs.
+	bad = h.empty(&l.front)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	delete(h.locals, l)
 	l.shut()
 	return bad, nil
+}
+
+// knows tells whether a Local is open.
+func (h *Heap) knows(l *Local) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, open := h.locals[l]
+	return open
 }
 
 // shut makes every fast path miss, and the slow ones say why.

@@ -70,6 +70,7 @@ func TestSeed(t *testing.T) {
 }
 
 func TestSlots(t *testing.T) {
+	defer slots.Store(slots.Swap(256))
 	if !SetSlots(10) || !SetSlots(20) || Slots() != 20 || SetSlots(10) || Slots() != 20 {
 		t.Errorf("%d slots", Slots())
 	}
