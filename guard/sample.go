@@ -36,7 +36,8 @@ import (
 // A heap that was opened before notices the change within 4096 allocations of a size on a processor.
 // What is not sampled costs one branch more; a sampled object some 10 µs and what it pushes out of
 // the caches, an OS page at least, and two of the mappings that the process may hold
-// (vm.max_map_count). Two OS pages of each slot stay charged to the budget once they were used. Where no slot is free the
+// (vm.max_map_count). Two OS pages of a slot stay charged to the budget once they were used, of as
+// many slots as a thirty-second of vm.max_map_count (2047 by default). Where no slot is free the
 // allocation is not sampled: objects that live long keep their slots, see SampleSlots. Nor are
 // objects of more than 1 MiB, each of which is a region of its own.
 func Sample(every int) (old int) { return sampling.Set(every) }

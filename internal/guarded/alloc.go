@@ -99,7 +99,7 @@ func (s *slots) free(owner uintptr, p unsafe.Pointer, stack string, checked bool
 	if !ok || overrun {
 		return at, overrun, ok
 	}
-	s.hide(&s.all[i])
+	s.hide(i)
 	s.give(i)
 	return 0, false, true
 }

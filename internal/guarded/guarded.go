@@ -42,15 +42,19 @@ var (
 	stride = MostSize + 2*aside
 )
 
-// mostLive bounds the slots that are live at a time. Each is two mappings more of those that the
-// process may hold, and when there are none left the Go runtime dies: so slots have a quarter. Tests
-// have less.
-var mostLive = func() int {
+// What is committed by itself is two mappings more of those that the process may hold, and when there
+// are none left the Go runtime dies. So slots have three eighths. Tests have less.
+var (
+	mostLive = mappings() / 8  // slots that are live at a time, each two
+	mostKept = mappings() / 32 // slots whose edges stay committed, each four
+)
+
+func mappings() int {
 	if most := vm.Probe().MaxMappings; most > 0 {
-		return most / 8
+		return most
 	}
 	return math.MaxInt
-}()
+}
 
 // slots are all slots, and the region they lie in.
 type slots struct {

@@ -35,6 +35,20 @@ func TestMostLive(t *testing.T) {
 	}
 }
 
+// TestMostKept has objects in every slot, on both sides: of few slots does anything stay committed.
+func TestMostKept(t *testing.T) {
+	defer func(old int) { mostKept = old }(mostKept)
+	defer opened.Store(opened.Load())
+	opened.Store(nil)
+	mostKept = 3
+	for range 20 * sampling.Slots() {
+		free(t, alice, alloc(t, alice, 100, 16))
+	}
+	if got, want := opened.Load().region.Committed(), int64(2*mostKept*guard.PageSize()); got != want {
+		t.Errorf("%d bytes stay committed, want %d", got, want)
+	}
+}
+
 // TestFewerSlots has the kernel refuse addresses for all slots: then there are half as many.
 func TestFewerSlots(t *testing.T) {
 	defer opened.Store(opened.Load())

@@ -9,7 +9,7 @@ import (
 // Nearly all objects lie on one OS page: the first of the room, or the last. These two edges of a slot
 // stay committed when the object is freed, behind a guard. That is two system calls less than to
 // decommit them, and a third of the time that a sampled object takes. What takes more pages is
-// decommitted.
+// decommitted, and what is in the slots behind the first mostKept, for the sake of mappings.
 
 // edge returns which edge [from, to) is, as whether it is there behind a guard; nil if it is none.
 func (x *slot) edge(from, to int) *bool {
@@ -50,8 +50,9 @@ func (s *slots) commit(x *slot, at uintptr, size int) error {
 }
 
 // hide makes what a slot has inaccessible, and takes it out of RAM.
-func (s *slots) hide(x *slot) {
-	if edge := x.edge(x.from, x.to); edge != nil && s.region.Guard(x.from, x.to-x.from) == nil {
+func (s *slots) hide(i uint32) {
+	x := &s.all[i]
+	if edge := x.edge(x.from, x.to); edge != nil && int(i) < mostKept && s.region.Guard(x.from, x.to-x.from) == nil {
 		*edge = true
 		x.from, x.to = 0, 0
 		return
