@@ -121,6 +121,21 @@ func (p *fencePool) give(c *cell) {
 	*free = append(*free, c)
 }
 
+// makeRoom decommits the cells that no fence is in, of whatever class. It tells whether there are as few
+// then as may be.
+func (p *fencePool) makeRoom() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, classes := range p.free {
+		for _, free := range classes {
+			for _, c := range free {
+				_ = c.decommit() // or it stays
+			}
+		}
+	}
+	return p.committed.Load() <= mostCells
+}
+
 // grow makes cells of a class.
 func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
 	stride := room + 2*aside
@@ -233,7 +248,7 @@ func (c *cell) commit(n int, how placement) (err error) {
 			fences.committed.Add(-1)
 		}
 	}()
-	if fences.committed.Add(1) > mostCells {
+	if fences.committed.Add(1) > mostCells && !fences.makeRoom() {
 		return fmt.Errorf("%d are there, and the process may hold %d mappings (vm.max_map_count), half of which is left to others: %w",
 			mostCells, vm.Probe().MaxMappings, ErrNoMemory)
 	}
@@ -275,13 +290,22 @@ func (c *cell) empty() error {
 		}
 		c.protected = false
 	}
-	if c.class > pooledPages && c.hi > 0 {
-		if err := c.region.Decommit(c.off+c.lo, c.hi-c.lo); err != nil {
-			return err
-		}
-		c.lo, c.hi = 0, 0
-		fences.committed.Add(-1)
+	if c.class > pooledPages {
+		return c.decommit()
 	}
+	return nil
+}
+
+// decommit gives the memory back that a cell has.
+func (c *cell) decommit() error {
+	if c.hi == 0 {
+		return nil
+	}
+	if err := c.region.Decommit(c.off+c.lo, c.hi-c.lo); err != nil {
+		return err
+	}
+	c.lo, c.hi = 0, 0
+	fences.committed.Add(-1)
 	return nil
 }
 
