@@ -24,9 +24,9 @@ import (
 //	          cell                   cell
 //
 // Up to pooledPages OS pages there is a class of cells for each number of pages, and what is
-// committed stays so; cells of read-only fences show a file that is written to, because to change the
-// protection twice takes six times as long. Above there is a class for each power of two, and
-// nothing stays committed.
+// committed stays so; cells of read-only fences show a file, which is written to through a second
+// mapping, because to change the protection twice takes ten times as long. Above there is a class for
+// each power of two, and nothing stays committed.
 const (
 	pooledPages = 16
 	chunkCells  = 256      // in a region, at most
@@ -48,7 +48,7 @@ type cell struct {
 	protected bool // it is read-only, for this fence
 
 	file  *os.File // shown by the room, if it is always read-only
-	image []byte   // what it holds, in the room's place
+	image []byte   // the room, where it can be written to
 
 	// The fence that is there. fences.mu guards it, for faults on other goroutines.
 	live bool
@@ -145,15 +145,20 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
 		return nil, err
 	}
 	var file *os.File
+	var image []byte
 	if shows {
-		if file, err = nameless(int64(region.Size())); err != nil {
+		if file, image, err = writable(region.Size()); err != nil {
 			return nil, errors.Join(err, region.Close())
 		}
 	}
 	_ = trap.Install() // where it cannot be, faults end the program as Go does it
 	spots := trap.Note(uintptr(region.Base()), uintptr(stride), len(cells))
 	for i := range cells {
-		cells[i] = &cell{region: region, off: i*stride + aside, room: room, class: class, spot: &spots[i], file: file}
+		c := &cell{region: region, off: i*stride + aside, room: room, class: class, spot: &spots[i], file: file}
+		if shows {
+			c.image = image[c.off:][:room]
+		}
+		cells[i] = c
 	}
 	region.Explain(func(f *Fault) {
 		p.mu.Lock()
@@ -163,6 +168,18 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
 		}
 	})
 	return cells, nil
+}
+
+// writable makes a file of so many bytes that can be written to in memory.
+func writable(size int) (f *os.File, image []byte, err error) {
+	if f, err = nameless(int64(size)); err != nil {
+		return nil, nil, err
+	}
+	p, err := vm.MapShared(uintptr(size), int(f.Fd()))
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, unsafe.Slice((*byte)(p), size), nil
 }
 
 // nameless makes a file that goes with its last user; in memory, where there is such a folder.
@@ -217,11 +234,7 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 	paint(to[c.lo:min(at, c.hi)])
 	copy(to[min(at, c.hi):], data)
 	paint(to[min(at+len(data), c.hi):c.hi])
-	if c.file != nil {
-		if _, err := c.file.WriteAt(c.image, int64(c.off)); err != nil {
-			return err
-		}
-	} else if how == readOnly {
+	if c.file == nil && how == readOnly {
 		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, Read); err != nil {
 			return err
 		}
@@ -261,10 +274,13 @@ func (c *cell) commit(n int, how placement) (err error) {
 		}
 	}
 	if c.file != nil {
+		// Where there is no room for the file, this is an error, and a write to image would be a fault.
+		if _, err := c.file.WriteAt(make([]byte, c.room), int64(c.off)); err != nil {
+			return err
+		}
 		if err := c.region.MapFile(c.off, c.room, c.file, int64(c.off), Read); err != nil {
 			return err
 		}
-		c.image = make([]byte, c.room)
 	} else if err := c.region.Commit(c.off+lo, hi-lo); err != nil {
 		return err
 	}

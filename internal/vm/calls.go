@@ -27,6 +27,15 @@ func Reserve(n uintptr) (unsafe.Pointer, error) {
 	return unix.MmapPtr(-1, 0, nil, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|mapNoReserve)
 }
 
+// MapShared maps the first n bytes of a file where the kernel chooses, readable and writable: what is
+// written there is in the file at once.
+func MapShared(n uintptr, fd int) (unsafe.Pointer, error) {
+	if err := failing(Mmap); err != nil {
+		return nil, err
+	}
+	return unix.MmapPtr(fd, 0, nil, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}
+
 // MapFile puts a private mapping of the file over a reserved stretch, from offset at of the file on.
 func MapFile(p unsafe.Pointer, n uintptr, fd int, at int64, prot Prot) error {
 	return mapOver(p, n, fd, at, protBits[prot], 0)
