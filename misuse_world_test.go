@@ -173,10 +173,19 @@ func amid(h *slab.Heap, size int) []byte {
 	}
 }
 
-// churn allocates and frees objects, so that slots which were freed before are handed out again.
+// churn allocates and frees objects, so that slots which were freed before are handed out again. First
+// they leave quarantine; then as many objects are there at a time as a slab has slots, since one that
+// went home to its slab is picked at random.
 func churn(h *slab.Heap, size int) {
 	for range 20_000 {
 		h.Free(h.Alloc(size))
+	}
+	var held [2000][]byte
+	for i := range held {
+		held[i] = h.Alloc(size)
+	}
+	for _, b := range held {
+		h.Free(b)
 	}
 }
 
