@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -175,6 +176,8 @@ func TestBudgetEverywhere(t *testing.T) {
 	})
 }
 
+var heapRoom []byte // on the heap, not on a stack
+
 // Guards as PROT_NONE pages end at the process's map limit: the error says so, and giving some back
 // helps.
 func TestGuardsUpToTheMapLimit(t *testing.T) {
@@ -188,8 +191,12 @@ func TestGuardsUpToTheMapLimit(t *testing.T) {
 	had := lightGuards
 	lightGuards = false
 	defer func() { lightGuards = had }()
-	// A collection that finds no mapping left for itself ends the program.
+	// A collection that finds no mapping left for itself ends the program, and so does a heap that must
+	// grow: what this leaves free is enough.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	heapRoom = make([]byte, 32<<20)
+	heapRoom = nil
+	runtime.GC()
 	page := PageSize()
 	n := limit/2 + 1000
 	r := mustMap(t, Config{Name: "many", Size: 2 * n * page})
