@@ -49,6 +49,15 @@ var (
 	mostKept = mappings() / 32 // slots whose edges stay committed, each four
 )
 
+// addresses is what the process may have altogether. Tests have less.
+var addresses = vm.Probe().AddressSpace
+
+// room is how many slots there are: those that were asked for, if an eighth of the addresses holds them.
+// Go and the heaps need the rest.
+func room() int {
+	return int(min(uint64(sampling.Slots()), max(addresses/8/uint64(stride), 1)))
+}
+
 func mappings() int {
 	if most := vm.Probe().MaxMappings; most > 0 {
 		return most
@@ -99,7 +108,7 @@ func open() (*slots, error) {
 	if s := opened.Load(); s != nil {
 		return s, nil
 	}
-	region, err := guard.Map(guard.Config{Name: "sampled", Size: sampling.Slots() * int(stride), MinSize: int(stride)})
+	region, err := guard.Map(guard.Config{Name: "sampled", Size: room() * int(stride), MinSize: int(stride)})
 	if err != nil {
 		return nil, err
 	}

@@ -62,3 +62,20 @@ func TestFewerSlots(t *testing.T) {
 	}
 	Close(1)
 }
+
+// TestFewAddresses has the process bounded in addresses, of which slots take an eighth at most.
+func TestFewAddresses(t *testing.T) {
+	defer func(old uint64) { addresses = old }(addresses)
+	for _, c := range []struct {
+		addresses uint64
+		slots     int
+	}{{vm.Unlimited, sampling.Slots()}, {8 * 100 * uint64(stride), 100}, {1 << 20, 1}} {
+		defer opened.Store(opened.Load())
+		opened.Store(nil)
+		addresses = c.addresses
+		if _, ok := Alloc(1, "test", 100, 16); !ok || len(opened.Load().all) != c.slots {
+			t.Errorf("of %d addresses: made: %v, want %d slots", c.addresses, ok, c.slots)
+		}
+		Close(1)
+	}
+}
