@@ -27,8 +27,8 @@ import (
 //
 // A fault ends the test's function, its deferred calls run, and the tests that follow are run: for
 // that, Fence has the goroutine that called it panic on faults (debug.SetPanicOnFault) until the test
-// ends. It must be that of t, as for FailNow. A fault that the code under test recovers from fails the
-// test, too. On another goroutine, that of a subtest too, a fault ends the program, after a line that
+// ends. This goroutine must be the one that t runs on, as for FailNow. A fault that the code under test
+// recovers from fails the test, too. On another goroutine, that of a subtest too, a fault ends the program, after a line that
 // says what was touched. Where the system is not Linux, or the processor neither amd64 nor arm64, a
 // fault ends the program as any does in Go.
 //
@@ -64,8 +64,8 @@ func FenceStart(t TB, data []byte) []byte {
 	return fence(t, data, 1, atStart)
 }
 
-// FenceReadOnly is Fence where a write to the data faults, too. Up to 16 OS pages it shows a temporary
-// file, which has no name any more.
+// FenceReadOnly is Fence where a write to the data faults, too. Those of up to 16 OS pages lie in
+// temporary files without names, in /dev/shm or else in os.TempDir, where there must be room for them.
 func FenceReadOnly(t TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()

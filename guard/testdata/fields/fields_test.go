@@ -9,7 +9,7 @@ import (
 
 // FuzzPlain does not find it: the byte behind the end is somebody's, and seldom a space.
 //
-//	go test -fuzz FuzzPlain ./guard/testdata/fields
+//	go test -run xxx -fuzz FuzzPlain ./guard/testdata/fields
 func FuzzPlain(f *testing.F) {
 	f.Add([]byte("a line of fields"))
 	f.Fuzz(func(t *testing.T, line []byte) { check(t, line) })
@@ -17,7 +17,7 @@ func FuzzPlain(f *testing.F) {
 
 // FuzzFenced is the same with one line more, and finds it within seconds.
 //
-//	go test -fuzz FuzzFenced ./guard/testdata/fields
+//	go test -run xxx -fuzz FuzzFenced ./guard/testdata/fields
 func FuzzFenced(f *testing.F) {
 	f.Add([]byte("a line of fields"))
 	f.Fuzz(func(t *testing.T, line []byte) { check(t, guard.Fence(t, line)) })
