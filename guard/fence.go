@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -65,7 +64,8 @@ func FenceStart(t TB, data []byte) []byte {
 }
 
 // FenceReadOnly is Fence where a write to the data faults, too. Those of up to 16 OS pages lie in
-// temporary files without names, in /dev/shm or else in os.TempDir, where there must be room for them.
+// temporary files without names, in /dev/shm or else in os.TempDir. Where there is no room for them, and
+// above that, a fence takes many times as long.
 func FenceReadOnly(t TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()
@@ -99,12 +99,7 @@ func fence(t TB, data []byte, align int, how placement) []byte {
 		m.Helper()
 		return nil
 	}
-	c, err := fences.take(len(data), how)
-	if err == nil {
-		if err = c.fill(data, align, how); err != nil {
-			err = errors.Join(err, c.leave())
-		}
-	}
+	c, err := newCell(data, align, how)
 	if err != nil {
 		mark(t)
 		t.Fatalf("guard: fence of %d bytes: %v", len(data), err)

@@ -94,10 +94,33 @@ func (p *fencePool) of(class int, shows bool) *[]*cell {
 	return &p.free[0][class]
 }
 
-// take returns a cell for n bytes.
-func (p *fencePool) take(n int, how placement) (*cell, error) {
+// errNoFile is wrapped by the errors of files: there is no folder, no descriptor or no room for them.
+var errNoFile = errors.New("no file for it")
+
+// newCell makes a fence. A read-only one for which there is no file is made without, which takes longer.
+func newCell(data []byte, align int, how placement) (*cell, error) {
+	class, _ := cellClass(len(data))
+	c, err := tryCell(data, align, how, how == readOnly && class <= pooledPages)
+	if errors.Is(err, errNoFile) {
+		c, err = tryCell(data, align, how, false)
+	}
+	return c, err
+}
+
+func tryCell(data []byte, align int, how placement, shows bool) (*cell, error) {
+	c, err := fences.take(len(data), shows)
+	if err != nil {
+		return nil, err
+	}
+	if err = c.fill(data, align, how); err != nil {
+		return nil, errors.Join(err, c.leave())
+	}
+	return c, nil
+}
+
+// take returns a cell for n bytes, which shows a file or not.
+func (p *fencePool) take(n int, shows bool) (*cell, error) {
 	class, room := cellClass(n)
-	shows := how == readOnly && class <= pooledPages
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	free := p.of(class, shows)
@@ -182,17 +205,20 @@ func writable(size int) (f *os.File, image []byte, err error) {
 	return f, unsafe.Slice((*byte)(p), size), nil
 }
 
+// inMemory is a folder of files in memory, where there is one. Tests have none.
+var inMemory = "/dev/shm"
+
 // nameless makes a file that goes with its last user; in memory, where there is such a folder.
 func nameless(size int64) (*os.File, error) {
-	f, err := os.CreateTemp("/dev/shm", "fence")
+	f, err := os.CreateTemp(inMemory, "fence")
 	if err != nil {
 		f, err = os.CreateTemp("", "fence")
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(errNoFile, err)
 	}
 	if err := errors.Join(os.Remove(f.Name()), f.Truncate(size)); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(errNoFile, err, f.Close())
 	}
 	return f, nil
 }
@@ -276,7 +302,7 @@ func (c *cell) commit(n int, how placement) (err error) {
 	if c.file != nil {
 		// Where there is no room for the file, this is an error, and a write to image would be a fault.
 		if _, err := c.file.WriteAt(make([]byte, c.room), int64(c.off)); err != nil {
-			return err
+			return errors.Join(errNoFile, err)
 		}
 		if err := c.region.MapFile(c.off, c.room, c.file, int64(c.off), Read); err != nil {
 			return err

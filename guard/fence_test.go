@@ -249,6 +249,53 @@ func TestFenceFails(t *testing.T) {
 	}
 }
 
+// TestFenceWithoutFile has no folder for the files of read-only fences, and then no room in one.
+func TestFenceWithoutFile(t *testing.T) {
+	const n = 3000
+	class, _ := cellClass(n)
+	expectMade := func(why string) {
+		t.Helper()
+		var fake fakeT
+		for range 2 { // the second in the same place
+			b := FenceReadOnly(&fake, pattern(n))
+			for _, at := range []int{0, n - 1, n} {
+				p := (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), at))
+				want := Protected
+				if at == n {
+					want = Overflow
+				}
+				var f *Fault
+				if err := Catch(func() { *p = 1 }); !errors.As(err, &f) || f.Kind != want || f.Offset != at || f.Size != n {
+					t.Errorf("%s: a write at %d: %v", why, at, err)
+				}
+			}
+			if !bytes.Equal(b, pattern(n)) {
+				t.Errorf("%s: the fence is not what it was made of", why)
+			}
+			fake.end()
+		}
+		copy(Fence(&fake, pattern(n)), "what is not read-only may be written to")
+		fake.end()
+	}
+	defer func(old []*cell) { *fences.of(class, true) = old }(*fences.of(class, true))
+	defer func(old string) { inMemory = old }(inMemory)
+	*fences.of(class, true) = nil
+	inMemory = t.TempDir() + "/none"
+	t.Setenv("TMPDIR", inMemory)
+	expectMade("without folder")
+
+	inMemory = t.TempDir()
+	cells, err := fences.grow(class, class*PageSize(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cells[0].file.Close(); err != nil { // writing to it is an error from here on
+		t.Fatal(err)
+	}
+	*fences.of(class, true) = cells
+	expectMade("without room")
+}
+
 // TestFenceAfterItsEnd touches a guard when the fence is gone: that is told of neither it nor the next.
 func TestFenceAfterItsEnd(t *testing.T) {
 	var fake fakeT
