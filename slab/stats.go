@@ -45,7 +45,8 @@ type ClassStats struct {
 // Stats returns the heap's figures. Any goroutine may call it, while others allocate and free: a
 // slot that changes hands meanwhile may then be counted as live and as cached. It asks the kernel
 // what is resident: a system call for each 256 MiB committed. After Close all are zero but
-// HighWater.
+// HighWater. In guard.Budget.OnSoft it may wait for ever, for the heap that commits: guard.Usage and
+// guard.Regions do not.
 func (h *Heap) Stats() (s Stats) {
 	s.HighWater = h.account.highWater()
 	if h.closed.Load() {
