@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +10,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/internal/filler"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -257,9 +257,9 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 	if c.file == nil {
 		to = c.bytes(0, c.room)
 	}
-	paint(to[c.lo:min(at, c.hi)])
+	canary.Fill(to[c.lo:min(at, c.hi)])
 	copy(to[min(at, c.hi):], data)
-	paint(to[min(at+len(data), c.hi):c.hi])
+	canary.Fill(to[min(at+len(data), c.hi):c.hi])
 	if c.file == nil && how == readOnly {
 		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, Read); err != nil {
 			return err
@@ -353,48 +353,22 @@ func (c *cell) decommit() error {
 
 // canary is what lies in a room beside the data. It is always the same, so that what a fuzzer's
 // target reads there is, too.
-var canary = func() (pattern [4096]byte) {
-	for i := range pattern {
-		pattern[i] = byte(i*151) ^ byte(i>>8) ^ 0xA5
+var canary = func() (p filler.Pattern) {
+	for i := range p {
+		p[i] = byte(i*151) ^ byte(i>>8) ^ 0xA5
 	}
-	return pattern
+	return p
 }()
-
-func paint(b []byte) {
-	for len(b) > 0 {
-		b = b[copy(b, canary[:]):]
-	}
-}
-
-// changed returns the first and the last byte that are not as paint left them; first is -1 if all
-// are.
-func changed(b []byte) (first, last int) {
-	first = -1
-	for off := 0; off < len(b); off += len(canary) {
-		part := b[off:min(off+len(canary), len(b))]
-		if bytes.Equal(part, canary[:len(part)]) {
-			continue
-		}
-		for i, x := range part {
-			if x != canary[i] {
-				if last = off + i; first < 0 {
-					first = last
-				}
-			}
-		}
-	}
-	return first, last
-}
 
 // overwritten returns the offsets from the data of the canary bytes nearest to it, on either side,
 // that somebody wrote to.
 func (c *cell) overwritten() (offsets []int) {
 	at := int(uintptr(c.data)-uintptr(c.region.Base())) - c.off
-	if first, last := changed(c.bytes(c.lo, min(at, c.hi))); first >= 0 {
+	if last := canary.Last(c.bytes(c.lo, min(at, c.hi))); last >= 0 {
 		offsets = append(offsets, c.lo+last-at)
 	}
 	if from := min(at+c.n, c.hi); from < c.hi {
-		if first, _ := changed(c.bytes(from, c.hi)); first >= 0 {
+		if first := canary.First(c.bytes(from, c.hi)); first >= 0 {
 			offsets = append(offsets, from+first-at)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/filler"
 )
 
 // hardened is what a heap of Config.Hardened has on top. Its processors have two fronts each, one of
@@ -30,7 +31,7 @@ import (
 //	└────────────────┴─────────┴────────────────┴─────────┴─ ─
 type hardened struct {
 	secret uint64         // of the canaries
-	poison [4096]byte     // random; what is longer is filled with it again and again
+	poison filler.Pattern // random
 	sizes  unsafe.Pointer // see meta
 
 	stock, freed fronts
@@ -110,30 +111,7 @@ func isPainted(b []byte, pattern uint64) bool {
 	return first|last == 0
 }
 
-// cover and differs are paint and changed for a longer pattern: with the widest stores and loads
-// that there are, since most of what is freed is not in the cache.
-func cover(b []byte, pattern *[4096]byte) {
-	for len(b) > 0 {
-		b = b[copy(b, pattern[:]):]
-	}
-}
-
-func differs(b []byte, pattern *[4096]byte) int {
-	for i := 0; i < len(b); i += len(pattern) {
-		part := b[i:min(i+len(pattern), len(b))]
-		if bytes.Equal(part, pattern[:len(part)]) {
-			continue
-		}
-		for j, x := range part {
-			if x != pattern[j] {
-				return i + j
-			}
-		}
-	}
-	return -1
-}
-
-var zeroes [4096]byte
+var zeroes filler.Pattern
 
 // slot is all of an item's slot.
 func (h *Heap) slot(c uint8, it item) []byte {
@@ -198,11 +176,11 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 
 // inspect panics if a slot was written to while it was free. Nobody gets it then.
 func (h *Heap) inspect(c uint8, slot []byte, clean bool) {
-	what, pattern := "memory was written to after it was freed", &h.hard.poison
+	what, was := "memory was written to after it was freed", &h.hard.poison
 	if clean {
-		what, pattern = "memory was written to that was never handed out", &zeroes
+		what, was = "memory was written to that was never handed out", &zeroes
 	}
-	if i := differs(slot, pattern); i >= 0 {
+	if i := was.First(slot); i >= 0 {
 		h.depots[c].abandon()
 		panic(h.violation("Alloc", what, unsafe.Pointer(&slot[i])))
 	}
@@ -254,7 +232,7 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it item, ok bool) {
 			break
 		}
 	}
-	cover(slot, &k.poison)
+	k.poison.Fill(slot)
 	return c, it, true
 }
 

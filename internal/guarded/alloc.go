@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/internal/filler"
 	"github.com/seed-9a6c551e/offheap/internal/sampling"
 )
 
@@ -27,8 +28,8 @@ func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bo
 	}
 	p = unsafe.Add(s.region.Base(), at-s.base)
 	before, behind := s.around(x, p, size)
-	paint(before)
-	paint(behind)
+	canary.Fill(before)
+	canary.Fill(behind)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,10 +115,10 @@ func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string, checked bool)
 	x := &s.all[i]
 	if checked {
 		before, behind := s.around(x, p, x.size)
-		if at := changed(before); at >= 0 {
+		if at := canary.First(before); at >= 0 {
 			return i, at - len(before), true, true
 		}
-		if at := changed(behind); at >= 0 {
+		if at := canary.First(behind); at >= 0 {
 			return i, x.size + at, true, true
 		}
 	}
@@ -127,26 +128,4 @@ func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string, checked bool)
 }
 
 // canary is what is beside an object on its OS pages.
-var canary = [4096]byte(bytes.Repeat([]byte{0xB9}, 4096))
-
-func paint(b []byte) {
-	for len(b) > 0 {
-		b = b[copy(b, canary[:]):]
-	}
-}
-
-// changed returns the first byte that is not as paint left it, -1 if all are.
-func changed(b []byte) int {
-	for off := 0; off < len(b); off += len(canary) {
-		part := b[off:min(off+len(canary), len(b))]
-		if bytes.Equal(part, canary[:len(part)]) {
-			continue
-		}
-		for i, x := range part {
-			if x != canary[i] {
-				return off + i
-			}
-		}
-	}
-	return -1
-}
+var canary = filler.Pattern(bytes.Repeat([]byte{0xB9}, filler.Size))
