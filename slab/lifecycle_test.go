@@ -1,6 +1,8 @@
 package slab
 
 import (
+	"cmp"
+	"errors"
 	"testing"
 	"time"
 
@@ -62,6 +64,27 @@ func TestUseOfAClosedLocal(t *testing.T) {
 		if s := h.Stats(); s.Live != 0 {
 			t.Errorf("%+v: %+v", mode, s)
 		}
+	}
+}
+
+// TestLocalClosesOnce has two goroutines close a Local at the same moment: one succeeds.
+func TestLocalClosesOnce(t *testing.T) {
+	h := open(t, Config{})
+	for range 200 {
+		l := h.Local()
+		for _, b := range allocMany(h, 500, 100) {
+			l.Free(b)
+		}
+		errs := make(chan error)
+		for range 2 {
+			go func() { errs <- l.Close() }()
+		}
+		if one, other := <-errs, <-errs; (one == nil) == (other == nil) || !errors.Is(cmp.Or(one, other), guard.ErrClosed) {
+			t.Fatalf("%v, and %v", one, other)
+		}
+	}
+	if s := h.Stats(); s.Live != 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -45,7 +45,11 @@ func (l *Local) Close() error {
 
 func (l *Local) close() (bad *guard.Violation, err error) {
 	h := l.heap
-	if !h.knows(l) {
+	h.mu.Lock()
+	was := l.closed
+	l.closed = true
+	h.mu.Unlock()
+	if was {
 		return nil, fmt.Errorf("slab: close a Local of %q: %w", h.config.Name, guard.ErrClosed)
 	}
 	// Without the lock, which count takes, because this may wait for one under which memory is
@@ -56,14 +60,6 @@ func (l *Local) close() (bad *guard.Violation, err error) {
 	delete(h.locals, l)
 	l.shut()
 	return bad, nil
-}
-
-// knows tells whether a Local is open.
-func (h *Heap) knows(l *Local) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, open := h.locals[l]
-	return open
 }
 
 // shut makes every fast path miss, and the slow ones say why.
