@@ -26,10 +26,10 @@ import (
 //
 // A fault ends the test's function, its deferred calls run, and the tests that follow are run: for
 // that, Fence has the goroutine that called it panic on faults (debug.SetPanicOnFault) until the test
-// ends. This goroutine must be the one that t runs on, as for FailNow. A fault that the code under test
-// recovers from fails the test, too. On another goroutine, that of a subtest too, a fault ends the program, after a line that
-// says what was touched. Where the system is not Linux, or the processor neither amd64 nor arm64, a
-// fault ends the program as any does in Go.
+// ends. This goroutine must be the one that t runs on, as for FailNow. A fault that the code under
+// test recovers from fails the test, too. On another goroutine, that of a subtest too, a fault ends
+// the program, after a line that says what was touched. Where the system is not Linux, or the
+// processor neither amd64 nor arm64, a fault ends the program as any does in Go.
 //
 // Making and freeing one of up to 4 KiB takes about a third of a microsecond, and what t.Cleanup takes,
 // so a fuzzer keeps its speed: the memory is used again. It counts for the budget.

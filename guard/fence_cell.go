@@ -48,7 +48,7 @@ type cell struct {
 	protected bool // it is read-only, for this fence
 
 	file  *os.File // shown by the room, if it is always read-only
-	image []byte   // the room, where it can be written to
+	image []byte   // the room, where it can be written to: another mapping of the file, if there is one
 
 	// The fence that is there. fences.mu guards it, for faults on other goroutines.
 	live bool
@@ -168,7 +168,7 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
 		return nil, err
 	}
 	var file *os.File
-	var image []byte
+	image := region.Bytes()
 	if shows {
 		if file, image, err = writable(region.Size()); err != nil {
 			return nil, errors.Join(err, region.Close())
@@ -177,11 +177,8 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
 	_ = trap.Install() // where it cannot be, faults end the program as Go does it
 	spots := trap.Note(uintptr(region.Base()), uintptr(stride), len(cells))
 	for i := range cells {
-		c := &cell{region: region, off: i*stride + aside, room: room, class: class, spot: &spots[i], file: file}
-		if shows {
-			c.image = image[c.off:][:room]
-		}
-		cells[i] = c
+		off := i*stride + aside
+		cells[i] = &cell{region: region, off: off, room: room, class: class, spot: &spots[i], file: file, image: image[off:][:room]}
 	}
 	region.Explain(func(f *Fault) {
 		p.mu.Lock()
@@ -237,9 +234,6 @@ func (c *cell) kindAt(addr uintptr) Kind {
 	return Protected
 }
 
-// bytes returns a part of the room.
-func (c *cell) bytes(from, to int) []byte { return c.region.Bytes()[c.off+from : c.off+to] }
-
 // fill makes a fence of the cell.
 func (c *cell) fill(data []byte, align int, how placement) error {
 	if err := c.commit(len(data), how); err != nil {
@@ -253,13 +247,9 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 		at = (c.room - len(data)) &^ (align - 1)
 	}
 	p := unsafe.Add(c.region.Base(), c.off+at)
-	to := c.image
-	if c.file == nil {
-		to = c.bytes(0, c.room)
-	}
-	canary.Fill(to[c.lo:min(at, c.hi)])
-	copy(to[min(at, c.hi):], data)
-	canary.Fill(to[min(at+len(data), c.hi):c.hi])
+	canary.Fill(c.image[c.lo:min(at, c.hi)])
+	copy(c.image[min(at, c.hi):], data)
+	canary.Fill(c.image[min(at+len(data), c.hi):c.hi])
 	if c.file == nil && how == readOnly {
 		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, Read); err != nil {
 			return err
@@ -364,11 +354,11 @@ var canary = func() (p filler.Pattern) {
 // that somebody wrote to.
 func (c *cell) overwritten() (offsets []int) {
 	at := int(uintptr(c.data)-uintptr(c.region.Base())) - c.off
-	if last := canary.Last(c.bytes(c.lo, min(at, c.hi))); last >= 0 {
+	if last := canary.Last(c.image[c.lo:min(at, c.hi)]); last >= 0 {
 		offsets = append(offsets, c.lo+last-at)
 	}
 	if from := min(at+c.n, c.hi); from < c.hi {
-		if first := canary.First(c.bytes(from, c.hi)); first >= 0 {
+		if first := canary.First(c.image[from:c.hi]); first >= 0 {
 			offsets = append(offsets, from+first-at)
 		}
 	}
