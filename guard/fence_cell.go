@@ -3,7 +3,6 @@ package guard
 import (
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
 	"os"
 	"sync"
@@ -61,12 +60,7 @@ var fences fencePool
 // mostCells bounds the cells that are committed at a time. Each is two mappings more of those that the
 // process may hold, and when there are none left the Go runtime dies: so cells have half. Tests have
 // less.
-var mostCells = func() int64 {
-	if most := vm.Probe().MaxMappings; most > 0 {
-		return int64(most) / 4
-	}
-	return math.MaxInt64
-}()
+var mostCells = int64(vm.Probe().Mappings() / 4)
 
 // fencePool is the cells that no fence is in, by class.
 type fencePool struct {

@@ -2,7 +2,6 @@ package slab
 
 import (
 	"fmt"
-	"math"
 	"sync/atomic"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -15,12 +14,7 @@ import (
 var seams atomic.Int64
 
 // mostSeams is what heaps may have of them. Tests have less.
-var mostSeams = func() int64 {
-	if most := vm.Probe().MaxMappings; most > 0 {
-		return int64(most) / 2
-	}
-	return math.MaxInt64
-}()
+var mostSeams = int64(vm.Probe().Mappings() / 2)
 
 // added is how many more seams there are when units are committed none of which was; and as many
 // less when they are decommitted.

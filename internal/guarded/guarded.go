@@ -22,7 +22,6 @@ package guarded
 
 import (
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -45,8 +44,8 @@ var (
 // What is committed by itself is two mappings more of those that the process may hold, and when there
 // are none left the Go runtime dies. So slots have three eighths. Tests have less.
 var (
-	mostLive = mappings() / 8  // slots that are live at a time, each two
-	mostKept = mappings() / 32 // slots whose edges stay committed, each four
+	mostLive = vm.Probe().Mappings() / 8  // slots that are live at a time, each two
+	mostKept = vm.Probe().Mappings() / 32 // slots whose edges stay committed, each four
 )
 
 // addresses is what the process may have altogether. Tests have less.
@@ -56,13 +55,6 @@ var addresses = vm.Probe().AddressSpace
 // Go and the heaps need the rest.
 func room() int {
 	return int(min(uint64(sampling.Slots()), max(addresses/8/uint64(stride), 1)))
-}
-
-func mappings() int {
-	if most := vm.Probe().MaxMappings; most > 0 {
-		return most
-	}
-	return math.MaxInt
 }
 
 // slots are all slots, and the region they lie in.

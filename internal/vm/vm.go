@@ -41,7 +41,10 @@
 // shown to survive every failure. When nothing is injected it costs one load.
 package vm
 
-import "errors"
+import (
+	"errors"
+	"math"
+)
 
 // ErrUnsupported is what a call returns that this kernel does not have.
 var ErrUnsupported = errors.ErrUnsupported
@@ -101,4 +104,12 @@ type Features struct {
 	Overcommit   string // "heuristic", "always", "never"; "" where unknown
 	CgroupLimit  uint64 // bytes the control group allows, or Unlimited
 	PhysicalSize uint64 // bytes of RAM; 0 where unknown
+}
+
+// Mappings is MaxMappings for who bounds what it takes of them: where it is unknown nothing does.
+func (f Features) Mappings() int {
+	if f.MaxMappings == 0 {
+		return math.MaxInt
+	}
+	return f.MaxMappings
 }
