@@ -21,16 +21,21 @@ type Budget struct {
 	// fails with ErrNoMemory, after OnSoft had one chance to give memory back.
 	Hard int64
 
-	// OnSoft is told how many bytes are committed. It runs on the goroutine that commits, without
-	// locks held, and may decommit, close and commit; but it must leave alone the allocator
-	// that is committing, which is in the middle of a call. While it runs it is not called again:
-	// another goroutine that exceeds Hard meanwhile gets its error at once.
+	// OnSoft is told how many bytes are committed. It runs on the goroutine that commits, and no lock
+	// is held: it may decommit, close and commit, and free into and purge any heap, pool and
+	// stack pool, the one that commits too. An arena that is allocating must not be reset, rewound,
+	// purged or closed. While OnSoft runs it is not called again: another goroutine that exceeds
+	// Hard meanwhile gets its error at once.
 	OnSoft func(committed int64)
 
 	// ShareGoLimit takes the Go memory limit (GOMEMLIMIT) in force as the total for both: as
 	// committed memory grows the Go limit is lowered, down to a sixteenth of the total, and raised
 	// again as it shrinks. It moves in steps of a sixty-fourth, because each change stops the world
 	// for some microseconds.
+	//
+	// A limit that the program sets meanwhile (debug.SetMemoryLimit) becomes the new total. It is
+	// noticed at the next Commit, Decommit, Close, SetBudget or Usage, unless it is the very value
+	// that was set here last.
 	ShareGoLimit bool
 }
 
@@ -41,12 +46,14 @@ var ledger struct {
 	armed     atomic.Bool            // OnSoft is due at the next crossing
 	reclaims  atomic.Bool            // OnSoft is running
 
-	set     sync.Mutex // serialises SetBudget
-	goTotal int64      // Go's limit before it was shared; 0 while it is not. Under set
+	due atomic.Bool // OnSoft is to be called by Reclaim
 
-	goMu    sync.Mutex
-	goShare atomic.Int64 // goTotal, as the charging side sees it
-	goLimit atomic.Int64 // what Go's limit was last set to
+	set     sync.Mutex  // serialises SetBudget
+	sharing atomic.Bool // with Go's limit. Written under set
+
+	goMu    sync.Mutex // of what follows
+	goTotal int64      // for both
+	goLimit int64      // what Go's limit was last set to
 }
 
 // Committed returns the bytes that all regions together have committed. It costs one load.
@@ -65,39 +72,40 @@ func SetBudget(b Budget) error {
 	}
 	ledger.set.Lock()
 	defer ledger.set.Unlock()
-	if b.ShareGoLimit && ledger.goTotal == 0 {
+	if b.ShareGoLimit && !ledger.sharing.Load() {
 		total := debug.SetMemoryLimit(-1)
 		if total == math.MaxInt64 {
 			return errors.New("guard: budget: ShareGoLimit needs a Go memory limit (GOMEMLIMIT or debug.SetMemoryLimit)")
 		}
-		ledger.goTotal = total
-		ledger.goLimit.Store(total)
+		ledger.goMu.Lock()
+		ledger.goTotal, ledger.goLimit = total, total
+		ledger.goMu.Unlock()
 	}
 	ledger.budget.Store(&b)
 	ledger.armed.Store(ledger.committed.Load() < b.Soft)
-	switch {
-	case b.ShareGoLimit:
-		ledger.goShare.Store(ledger.goTotal)
-		moveGoLimit()
-	case ledger.goTotal != 0:
-		ledger.goShare.Store(0)
+	ledger.due.Store(false)
+	if was := ledger.sharing.Swap(b.ShareGoLimit); was && !b.ShareGoLimit {
 		ledger.goMu.Lock()
+		noticeGoLimit()
 		debug.SetMemoryLimit(ledger.goTotal)
 		ledger.goMu.Unlock()
-		ledger.goTotal = 0
 	}
+	moveGoLimit()
 	return nil
 }
 
-// charge books n bytes, or says which limit forbids it. No lock may be held: OnSoft may run.
-func charge(n int64) error {
+// charge books n bytes, or says which limit forbids it. With later it leaves OnSoft to Reclaim;
+// without, the caller holds no lock.
+func charge(n int64, later bool) error {
 	reclaimed := false
 	for {
 		b := ledger.budget.Load()
 		was := ledger.committed.Load()
 		now := was + n
 		if b != nil && b.Hard > 0 && now > b.Hard {
-			if !reclaimed && reclaim(b, was) {
+			if later {
+				ledger.due.Store(b.OnSoft != nil)
+			} else if !reclaimed && reclaim(b, was) {
 				reclaimed = true
 				continue
 			}
@@ -107,18 +115,27 @@ func charge(n int64) error {
 			continue
 		}
 		if b != nil && b.Soft > 0 && now >= b.Soft && ledger.armed.CompareAndSwap(true, false) {
-			booked := false
-			defer func() {
-				if !booked { // OnSoft panicked: nobody will commit what was charged
-					refund(n)
-				}
-			}()
-			reclaim(b, now)
-			booked = true
+			if later {
+				ledger.due.Store(true)
+			} else {
+				reclaimBooked(b, now, n)
+			}
 		}
 		moveGoLimit()
 		return nil
 	}
+}
+
+// reclaimBooked calls OnSoft after n bytes were booked. If it panics nobody will commit them.
+func reclaimBooked(b *Budget, committed, n int64) {
+	done := false
+	defer func() {
+		if !done {
+			refund(n)
+		}
+	}()
+	reclaim(b, committed)
+	done = true
 }
 
 // refund books n bytes back.
@@ -130,7 +147,18 @@ func refund(n int64) {
 	moveGoLimit()
 }
 
-// reclaim calls OnSoft, unless there is none or it is running already.
+// Reclaim calls Budget.OnSoft, if a Commit in a region with Config.DeferOnSoft has met the soft or the
+// hard limit, and tells whether it did. Allocators call it when they hold no lock, before they give
+// up for want of memory or return what they have. It costs one load if there is nothing to do.
+func Reclaim() bool {
+	if !ledger.due.Load() || !ledger.due.CompareAndSwap(true, false) {
+		return false
+	}
+	b := ledger.budget.Load()
+	return b != nil && reclaim(b, ledger.committed.Load())
+}
+
+// reclaim calls OnSoft, unless there is none or it is running already. Caller holds no lock.
 func reclaim(b *Budget, committed int64) bool {
 	if b.OnSoft == nil || !ledger.reclaims.CompareAndSwap(false, true) {
 		return false
@@ -140,23 +168,30 @@ func reclaim(b *Budget, committed int64) bool {
 	return true
 }
 
-// moveGoLimit brings Go's limit after what is committed. Whoever finds it being moved leaves: the
-// mover looks again after it let go of the lock.
+// moveGoLimit brings Go's limit after what is committed, if they share one. A goroutine that finds
+// another at it leaves: the other looks again whether more was committed meanwhile.
 func moveGoLimit() {
-	for {
-		total := ledger.goShare.Load()
-		if total == 0 {
-			return
-		}
-		want := max(total-ledger.committed.Load(), total/16)
-		diff := want - ledger.goLimit.Load()
-		if diff == 0 || max(diff, -diff) < total/64 || !ledger.goMu.TryLock() {
-			return
-		}
-		if ledger.goShare.Load() == total { // SetBudget has not ended it meanwhile
-			debug.SetMemoryLimit(want)
-			ledger.goLimit.Store(want)
+	for ledger.sharing.Load() && ledger.goMu.TryLock() {
+		committed := ledger.committed.Load()
+		if ledger.sharing.Load() { // SetBudget has not ended it meanwhile
+			noticeGoLimit()
+			total := ledger.goTotal
+			want := max(total-committed, total/16)
+			if diff := want - ledger.goLimit; diff != 0 && max(diff, -diff) >= total/64 {
+				debug.SetMemoryLimit(want)
+				ledger.goLimit = want
+			}
 		}
 		ledger.goMu.Unlock()
+		if ledger.committed.Load() == committed {
+			return
+		}
+	}
+}
+
+// noticeGoLimit takes a limit that the program has set as the new total. Caller holds ledger.goMu.
+func noticeGoLimit() {
+	if now := debug.SetMemoryLimit(-1); now != ledger.goLimit {
+		ledger.goTotal, ledger.goLimit = now, now
 	}
 }

@@ -64,7 +64,7 @@ func (r *Region) Commit(off, n int) error {
 		need := r.missing(lo, hi)
 		// Charged without the lock, because OnSoft may come back to this region.
 		if need > 0 {
-			if err := charge(int64(need)); err != nil {
+			if err := charge(int64(need), r.deferOnSoft); err != nil {
 				if r.missing(lo, hi) < need {
 					continue // somebody committed some of it meanwhile
 				}

@@ -44,7 +44,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
 		return r.errorf("map file", err)
 	}
 	// Charged without the lock, because OnSoft may come back to this region.
-	if err := charge(int64(n)); err != nil {
+	if err := charge(int64(n), r.deferOnSoft); err != nil {
 		return r.errorf("map file", err)
 	}
 	err = r.change("map file", off, n, func(rec *record, lo, hi uintptr) error {

@@ -34,6 +34,10 @@ type Config struct {
 	// now: CheckLeaks tells of both as one, opened where that was.
 	PartOf *Region
 
+	// DeferOnSoft has Commit leave Budget.OnSoft to a later call of Reclaim. It is for allocators, which
+	// commit while they hold locks that OnSoft may need.
+	DeferOnSoft bool
+
 	// Secret is for keys and the like: what is committed is locked into RAM, left out of core dumps,
 	// and overwritten with zeroes before it is given back or guarded. The package comment says what
 	// that does not cover. Where the system cannot leave memory out of core dumps (outside Linux) the
@@ -54,9 +58,11 @@ type Region struct {
 	size     int
 	reserved int64
 	prefault bool
-	readable uintptr  // see KeepReadable
+	zeroes   uintptr  // see KeepZeroes
 	count    *counter // what rec.count points to
 	cleanup  runtime.Cleanup
+
+	deferOnSoft bool
 }
 
 // guardSize is the addresses on either side of the data, at least. An overrun with a
@@ -151,7 +157,7 @@ func (rec *record) open(c Config) *Region {
 		_ = vm.Advise(rec.base, rec.data, vm.HugePages)
 	}
 	register(rec)
-	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault}
+	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault, deferOnSoft: c.DeferOnSoft}
 	r.cleanup = runtime.AddCleanup(r, leak, rec)
 	return r
 }
@@ -229,12 +235,13 @@ func (r *Region) FirstResident(off, n int) (first int, err error) {
 	return off + first, err
 }
 
-// KeepReadable makes the first n bytes of the region, which must be whole OS pages, readable after
-// Close, too: they read zero for as long as the addresses are in quarantine. That is for allocators
-// which keep there what their users' handles point to, so that they can tell misuse after Close.
-func (r *Region) KeepReadable(n int) error {
-	return r.change("keep readable", 0, n, func(rec *record, _, hi uintptr) error {
-		r.readable = hi
+// KeepZeroes keeps what is committed of the first n bytes, which must be whole OS pages, usable after
+// Close: it reads zero for as long as the addresses are in quarantine. Allocators keep there what
+// their users' handles point to and what their fast paths look at, so that a call that comes
+// late finds nothing, and can say why. What such a call writes is not charged.
+func (r *Region) KeepZeroes(n int) error {
+	return r.change("keep zeroes", 0, n, func(rec *record, _, hi uintptr) error {
+		r.zeroes = hi
 		return nil
 	})
 }
@@ -263,6 +270,7 @@ func (r *Region) Close() error {
 	rec.state = closed
 	discarded := rec.discardAll() == nil
 	used := rec.used
+	zeroes := rec.committed.inside(0, r.zeroes)
 	rec.committed, rec.guards, rec.files = nil, guards{}, nil
 	n := rec.charge.Swap(0)
 	rec.told = use{}
@@ -277,8 +285,8 @@ func (r *Region) Close() error {
 		return nil
 	}
 	setName(rec, "offheap: closed")
-	if r.readable > 0 {
-		_ = vm.Protect(rec.base, r.readable, vm.Read) // it faults where the kernel refuses
+	for _, s := range zeroes {
+		_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.ReadWrite) // it faults where the kernel refuses
 	}
 	quarantine(rec, uintptr(rec.base)-uintptr(rec.start)+used+alignUp(guardSize, uintptr(PageSize())))
 	return nil

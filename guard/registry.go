@@ -267,6 +267,7 @@ type Totals struct {
 
 // Usage adds up the open regions. It takes the time to count resident pages.
 func Usage() Totals {
+	moveGoLimit() // the program may have set another
 	var t Totals
 	for in := range Regions() {
 		t.Regions++

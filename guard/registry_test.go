@@ -253,14 +253,14 @@ func TestHammerRegistry(t *testing.T) {
 	}
 }
 
-func TestKeepReadable(t *testing.T) {
+func TestKeepZeroes(t *testing.T) {
 	defer SetQuarantine(SetQuarantine(1 << 30))
 	page := PageSize()
 	r := mustMap(t, Config{Name: "header", Size: 4 * page})
-	if r.KeepReadable(page/2) == nil || r.KeepReadable(5*page) == nil {
+	if r.KeepZeroes(page/2) == nil || r.KeepZeroes(5*page) == nil {
 		t.Error("what are not pages of the region can be kept readable")
 	}
-	if err := errors.Join(r.KeepReadable(page), r.Commit(0, 4*page)); err != nil {
+	if err := errors.Join(r.KeepZeroes(page), r.Commit(0, 4*page)); err != nil {
 		t.Fatal(err)
 	}
 	clear(r.Bytes())
@@ -272,7 +272,9 @@ func TestKeepReadable(t *testing.T) {
 	if f := touch(r, 0); f != nil || r.Bytes()[0] != 0 || r.Bytes()[page-1] != 0 {
 		t.Errorf("what was to stay readable gives %v", f)
 	}
-	expect(t, "write", poke(r, 0), UseAfterClose, 0)
+	if f := poke(r, 0); f != nil { // by a call that comes late
+		t.Errorf("a write gives %v", f)
+	}
 	expect(t, "the rest", touch(r, page), UseAfterClose, page)
 	if got := before - Usage().Committed; got != int64(4*page) {
 		t.Errorf("%d bytes were refunded", got)

@@ -77,7 +77,7 @@ func Open(c Config) (*Pool, error) {
 }
 
 func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
-	if err := region.KeepReadable(int(sh.cells)); err != nil {
+	if err := region.KeepZeroes(int(sh.cells)); err != nil {
 		return nil, errors.Join(fmt.Errorf("stack: %w", err), region.Close())
 	}
 	// A stack of which one OS page was touched should not take a huge one. Where the kernel does

@@ -69,6 +69,18 @@ func rlimit(which int) uint64 {
 	return uint64(l.Cur) // RLIM_INFINITY is Unlimited
 }
 
+// FreeAddresses returns how many bytes of addresses the process may still reserve: what RLIMIT_AS, as
+// it is now, leaves beside what is mapped; Unlimited where there is no limit.
+func FreeAddresses() uint64 {
+	limit := rlimit(unix.RLIMIT_AS)
+	if limit == Unlimited {
+		return Unlimited
+	}
+	mapped, _, _ := strings.Cut(content("/proc/self/statm"), " ") // in OS pages; unknown without /proc
+	n, _ := strconv.ParseUint(mapped, 10, 64)
+	return limit - min(limit, n*uint64(unix.Getpagesize()))
+}
+
 func content(file string) string {
 	b, _ := os.ReadFile(file)
 	return strings.TrimSpace(string(b))

@@ -17,3 +17,6 @@ var Probe = sync.OnceValue(func() Features {
 		CgroupLimit:  Unlimited,
 	}
 })
+
+// FreeAddresses is Unlimited: the limit is not looked at here.
+func FreeAddresses() uint64 { return Unlimited }
