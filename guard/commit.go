@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -107,26 +108,48 @@ func (r *Region) missing(lo, hi uintptr) uintptr {
 // commit makes what is missing in [lo, hi) usable, all of it or nothing.
 func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	gaps := rec.committed.outside(lo, hi)
+	back := func() {
+		for _, gap := range gaps {
+			rec.committed = rec.committed.remove(gap.off, gap.end)
+		}
+	}
+	err := rec.rebook(lo, hi, func() {
+		for _, gap := range gaps {
+			rec.committed = rec.committed.set(span{gap.off, gap.end, vm.ReadWrite, rec.kinFor(gap)})
+		}
+	}, back)
+	if err != nil {
+		return err
+	}
 	for i, gap := range gaps {
-		err := rec.protect(gap.off, gap.end, vm.ReadWrite)
-		if err == nil {
-			err = rec.lockSecret(gap.off, gap.end)
-		}
-		if err == nil && prefault {
-			err = rec.populate(gap.off, gap.end)
-		}
-		if err != nil {
+		if err := rec.open(gap, prefault); err != nil {
+			rec.unbook(lo, hi, back)
 			for _, done := range gaps[:i+1] {
 				_ = rec.hide(done.off, done.end)
 			}
 			return err
 		}
 	}
-	for _, gap := range gaps {
-		rec.committed = rec.committed.set(gap.off, gap.end, vm.ReadWrite)
-	}
 	rec.used = max(rec.used, hi)
 	return nil
+}
+
+// open makes a gap usable. Where the kernel has no memory, the quarantine gives way.
+func (rec *record) open(gap span, prefault bool) error {
+	err := rec.protect(gap.off, gap.end, vm.ReadWrite)
+	for vm.IsOutOfMemory(err) && releaseOldest() {
+		err = rec.protect(gap.off, gap.end, vm.ReadWrite)
+	}
+	if err == nil {
+		err = rec.markMissing(gap.off, gap.end)
+	}
+	if err == nil {
+		err = rec.lockSecret(gap.off, gap.end)
+	}
+	if err == nil && prefault {
+		err = rec.populate(gap.off, gap.end)
+	}
+	return err
 }
 
 // unguarded returns what a change of protection must be applied to in [lo, hi): all
@@ -169,41 +192,40 @@ func populate(p unsafe.Pointer, n uintptr) error {
 	return nil
 }
 
-// hide makes [lo, hi) inaccessible and gives its memory back.
+// hide puts a fresh reservation in the place of [lo, hi): memory, files, locks and markers are gone.
+// Secrets were wiped before.
 func (rec *record) hide(lo, hi uintptr) error {
-	if err := rec.wipe(lo, hi); err != nil {
-		return err
-	}
 	p, n := unsafe.Add(rec.base, lo), hi-lo
-	if err := vm.Protect(p, n, vm.None); err != nil {
+	if err := vm.Decommit(p, n); err != nil {
 		return err
 	}
-	if rec.locked.bytes(lo, hi) > 0 {
-		if err := vm.Unlock(p, n); err != nil {
-			return err
-		}
+	// As the reservation around it is, so that the kernel joins them.
+	setName(p, n, rec.mapName())
+	rec.adviseAgain(lo, hi)
+	rec.unmark(lo, hi)
+	rec.unbook(lo, hi, func() {
 		rec.locked = rec.locked.remove(lo, hi)
-	}
-	if err := rec.unmapFiles(lo, hi); err != nil {
-		return err
-	}
-	return vm.Discard(p, n)
+		rec.unlocked = rec.unlocked.remove(lo, hi)
+		rec.files = rec.files.remove(lo, hi)
+		i, _ := slices.BinarySearch(rec.seams, lo+1)
+		j, _ := slices.BinarySearch(rec.seams, hi)
+		rec.seams = slices.Delete(rec.seams, i, max(i, j))
+	})
+	return nil
 }
 
 // Decommit gives the memory of [off, off+n) back and refunds the budget. The
 // contents are lost; a touch faults until Commit, after which it reads zero. What is not committed
-// is left alone. Guards inside stay.
+// is left alone. Guards inside stay. The error wraps ErrNoMemory where the part in the middle of
+// what is committed would need mappings, and regions have all that they may (vm.max_map_count):
+// Discard needs none.
 func (r *Region) Decommit(off, n int) error {
 	var freed uintptr
 	err := r.change("decommit", off, n, func(rec *record, lo, hi uintptr) error {
 		for _, s := range rec.committed.inside(lo, hi) {
-			if err := rec.hide(s.off, s.end); err != nil {
-				// As it was before, but for contents that may be gone already.
-				_ = rec.protect(s.off, s.end, s.prot)
-				rec.lockAgain(s.off, s.end)
+			if err := rec.decommit(s); err != nil {
 				return err
 			}
-			rec.committed = rec.committed.remove(s.off, s.end)
 			rec.charge.Add(-int64(s.end - s.off))
 			freed += s.end - s.off
 		}
@@ -213,14 +235,34 @@ func (r *Region) Decommit(off, n int) error {
 	return err
 }
 
+// decommit gives back what is committed as one part. If it fails, nothing has changed but secrets,
+// which are overwritten, and were made writable for that.
+func (rec *record) decommit(s span) error {
+	back := func() { rec.committed = rec.committed.set(s) }
+	if err := rec.wipe(s.off, s.end); err != nil {
+		_ = rec.restore(s.off, s.end)
+		return err
+	}
+	if err := rec.rebook(s.off, s.end, func() { rec.committed = rec.committed.remove(s.off, s.end) }, back); err != nil {
+		_ = rec.restore(s.off, s.end)
+		return err
+	}
+	if err := rec.hide(s.off, s.end); err != nil {
+		rec.unbook(s.off, s.end, back)
+		_ = rec.restore(s.off, s.end)
+		return err
+	}
+	return nil
+}
+
 // Discard gives the memory of [off, off+n) back without decommitting it: all of it must be
 // committed and readable and writable, stays so, stays charged, and reads zero. It is one system
 // call and splits no mapping, whatever the range. Guards inside stay. What is secret is overwritten
 // and stays in RAM.
 func (r *Region) Discard(off, n int) error {
 	return r.change("discard", off, n, func(rec *record, lo, hi uintptr) error {
-		switch parts := rec.committed.inside(lo, hi); {
-		case len(parts) != 1 || parts[0] != span{lo, hi, vm.ReadWrite}:
+		switch {
+		case !rec.committed.all(lo, hi, vm.ReadWrite):
 			return errors.New("not all of it is committed, readable and writable")
 		case rec.secret:
 			return rec.wipe(lo, hi)

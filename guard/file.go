@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -54,18 +55,35 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
 		if rec.committed.bytes(lo, hi) > 0 || rec.guards.bytes(lo, hi) > 0 {
 			return errors.New("part of it is committed or guarded")
 		}
+		// No two mappings of files are one.
+		seams, hints := slices.Clone(rec.seams), rec.hints.inside(lo, hi)
+		back := func() {
+			rec.committed, rec.files, rec.seams = rec.committed.remove(lo, hi), rec.files.remove(lo, hi), seams
+			for _, s := range hints {
+				rec.hints = rec.hints.set(s)
+			}
+		}
+		err := rec.rebook(lo, hi, func() {
+			rec.committed = rec.committed.set(span{lo, hi, prot, rec.newKin()})
+			rec.files = rec.files.set(span{off: lo, end: hi})
+			rec.hints = rec.hints.remove(lo, hi)
+			rec.addSeam(lo)
+			rec.addSeam(hi)
+		}, back)
+		if err != nil {
+			return err
+		}
 		var mapped error
-		err := conn.Control(func(fd uintptr) {
+		err = conn.Control(func(fd uintptr) {
 			mapped = vm.MapFile(unsafe.Add(rec.base, lo), hi-lo, int(fd), at, prot)
 		})
 		if err == nil {
 			err = mapped
 		}
 		if err != nil {
+			rec.unbook(lo, hi, back)
 			return err
 		}
-		rec.committed = rec.committed.set(lo, hi, prot)
-		rec.files = rec.files.set(lo, hi, vm.None)
 		rec.used = max(rec.used, hi)
 		rec.charge.Add(int64(n))
 		return nil
@@ -74,15 +92,4 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
 		refund(int64(n))
 	}
 	return err
-}
-
-// unmapFiles lets the files in [lo, hi) go. It stays inaccessible, anonymous and empty.
-func (rec *record) unmapFiles(lo, hi uintptr) error {
-	for _, s := range rec.files.inside(lo, hi) {
-		if err := vm.UnmapFile(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
-			return err
-		}
-		rec.files = rec.files.remove(s.off, s.end)
-	}
-	return nil
 }

@@ -55,7 +55,7 @@ func (g *guards) empty() bool { return len(g.single) == 0 && g.row.count == 0 }
 func (g *guards) in(off, end uintptr) spans {
 	parts := g.row.inside(off, end)
 	for _, s := range g.single.inside(off, end) {
-		parts = parts.set(s.off, s.end, vm.None)
+		parts = parts.set(span{off: s.off, end: s.end})
 	}
 	return parts
 }
@@ -67,7 +67,7 @@ func (g *guards) bytes(off, end uintptr) uintptr { return g.in(off, end).bytes(o
 // outside returns the parts of [off, end) that are not guarded, in order.
 func (g *guards) outside(off, end uintptr) spans { return g.in(off, end).outside(off, end) }
 
-func (g *guards) set(off, end uintptr) { g.single = g.single.set(off, end, vm.None) }
+func (g *guards) set(off, end uintptr) { g.single = g.single.set(span{off: off, end: end}) }
 
 // addRow takes a row in.
 func (g *guards) addRow(r row) {
@@ -76,6 +76,13 @@ func (g *guards) addRow(r row) {
 	}
 	for _, s := range r.inside(r.off, r.off+r.count*r.stride) {
 		g.set(s.off, s.end)
+	}
+}
+
+// removeSingle takes parts out that are in no row.
+func (g *guards) removeSingle(parts spans) {
+	for _, s := range parts {
+		g.single = g.single.remove(s.off, s.end)
 	}
 }
 
@@ -107,10 +114,28 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 		if err := rec.guardable(lo, hi); err != nil {
 			return err
 		}
-		if err := rec.guardRow(to); err != nil {
+		for _, s := range to.inside(lo, hi) {
+			if err := rec.wipe(s.off, s.end); err != nil {
+				_ = rec.restore(lo, hi)
+				return err
+			}
+		}
+		row, missing := rec.guards.row, rec.guards.outside(lo, hi)
+		back := func() {
+			if rec.guards.row != row {
+				rec.guards.row = row // it was made longer
+				return
+			}
+			rec.guards.removeSingle(missing)
+		}
+		if err := rec.rebook(lo, hi, func() { rec.guards.addRow(to) }, back); err != nil {
+			_ = rec.restore(lo, hi)
 			return err
 		}
-		rec.guards.addRow(to)
+		if err := rec.guardRow(to, missing); err != nil {
+			rec.unbook(lo, hi, back)
+			return err
+		}
 		return nil
 	})
 }
@@ -130,54 +155,114 @@ func (rec *record) guardable(lo, hi uintptr) error {
 	return nil
 }
 
-func (rec *record) guardRow(r row) error {
-	if !rec.light {
-		for i := range r.count {
-			if err := rec.guard(r.off+i*r.stride, r.off+i*r.stride+r.n); err != nil {
-				for ; i > 0; i-- {
-					_ = rec.restore(r.off+(i-1)*r.stride, r.off+(i-1)*r.stride+r.n)
-				}
-				return err
-			}
+// guardRow makes a row inaccessible, all of it or what of it was not missing.
+func (rec *record) guardRow(r row, missing spans) (err error) {
+	done, end := uintptr(0), r.off+(r.count-1)*r.stride+r.n
+	switch rec.committed.bytes(r.off, end) {
+	case 0:
+		done = r.count
+		rec.unmark(r.off, end)
+	case end - r.off:
+		if done, err = rec.markRow(r); vm.IsLocked(err) {
+			err = nil // one by one, then
 		}
-		return nil
 	}
-	done, err := vm.GuardRow(unsafe.Add(rec.base, r.off), r.n, r.stride, r.count)
+	for ; done < r.count && err == nil; done++ {
+		err = rec.guard(r.off+done*r.stride, r.off+done*r.stride+r.n)
+	}
 	if err != nil {
 		// The kernel may have done a part of the one at which it stopped.
 		for i := range min(done+1, r.count) {
 			at := r.off + i*r.stride
-			rec.unguardOutside(at, at+r.n)
+			for _, s := range missing.inside(at, at+r.n) {
+				rec.unguard(s.off, s.end)
+			}
 		}
 	}
 	return err
 }
 
-// guard makes [lo, hi) inaccessible.
+// markRow puts markers where guards are markers.
+func (rec *record) markRow(r row) (done uintptr, err error) {
+	if !rec.light {
+		return 0, nil
+	}
+	return vm.GuardRow(unsafe.Add(rec.base, r.off), r.n, r.stride, r.count)
+}
+
+// guard makes [lo, hi) inaccessible. After an error the kernel may have done some of it. What is not
+// committed is inaccessible already, and gets its markers by Commit.
 func (rec *record) guard(lo, hi uintptr) error {
-	if rec.light {
-		err := vm.Guard(unsafe.Add(rec.base, lo), hi-lo)
-		if err != nil { // the kernel may have done some of it
-			rec.unguardOutside(lo, hi)
+	make := rec.hide
+	switch {
+	case rec.light:
+		make = rec.mark
+		for _, s := range rec.committed.outside(lo, hi) {
+			rec.unmark(s.off, s.end)
 		}
-		return err
+	case rec.secret:
+		make = rec.hideSecret
 	}
-	hide := rec.hide
-	if rec.secret {
-		hide = rec.hideSecret
-	}
-	for _, s := range rec.committed.inside(lo, hi) { // the rest is inaccessible already
-		if err := hide(s.off, s.end); err != nil {
-			_ = rec.restore(lo, hi)
+	for _, s := range rec.committed.inside(lo, hi) {
+		if err := make(s.off, s.end); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// unguardOutside takes markers away where the books have no guard.
-func (rec *record) unguardOutside(lo, hi uintptr) {
-	for _, s := range rec.guards.outside(lo, hi) {
-		_ = vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off)
+// unmark notes that guards in [lo, hi) have no markers. There are none on memory that is not committed:
+// for the kernel, a mapping with markers is one that was touched, of which core dumps have all.
+func (rec *record) unmark(lo, hi uintptr) {
+	if rec.light {
+		rec.unmarked = rec.unmarked.set(span{off: lo, end: hi})
+	}
+}
+
+// markMissing gives the guards in [lo, hi) their markers.
+func (rec *record) markMissing(lo, hi uintptr) error {
+	for _, part := range rec.unmarked.inside(lo, hi) {
+		missing := rec.guards.in(part.off, part.end)
+		if r, ok := rowOf(missing); ok {
+			if done, err := rec.markRow(r); err == nil || !vm.IsLocked(err) {
+				if err != nil {
+					return err
+				}
+				missing = missing[done:]
+			}
+		}
+		for _, g := range missing {
+			if err := rec.mark(g.off, g.end); err != nil {
+				return err
+			}
+		}
+		rec.unmarked = rec.unmarked.remove(part.off, part.end)
+	}
+	return nil
+}
+
+// rowOf returns several parts as a row, if they are one.
+func rowOf(parts spans) (r row, ok bool) {
+	if len(parts) < 2 {
+		return row{}, false
+	}
+	r = row{parts[0].off, parts[0].end - parts[0].off, parts[1].off - parts[0].off, uintptr(len(parts))}
+	for i, s := range parts {
+		if at := r.off + uintptr(i)*r.stride; s.off != at || s.end != at+r.n {
+			return row{}, false
+		}
+	}
+	return r, true
+}
+
+// unguard makes [lo, hi) what it was before guard, but for contents.
+func (rec *record) unguard(lo, hi uintptr) {
+	for _, s := range rec.committed.inside(lo, hi) {
+		if rec.light {
+			_ = vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off)
+			rec.lockMarked(s.off, s.end)
+		} else {
+			_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, s.prot)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package guard
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -36,7 +37,7 @@ func (r *Region) Move(to *Region, n int) error {
 
 // move needs both locks.
 func (rec *record) move(to *record, n uintptr) error {
-	if whole, ok := rec.committed.at(0); !ok || whole.end < n || whole.prot != vm.ReadWrite {
+	if !rec.committed.all(0, n, vm.ReadWrite) {
 		return errors.New("not all of it is committed, readable and writable")
 	}
 	switch {
@@ -51,40 +52,53 @@ func (rec *record) move(to *record, n uintptr) error {
 	case to.committed.bytes(0, n) > 0 || to.guards.bytes(0, n) > 0:
 		return fmt.Errorf("part of %q is committed or guarded where it should go", to.name)
 	}
-	if err := vm.Protect(to.base, n, vm.ReadWrite); err != nil {
-		_ = to.hide(0, n)
+	ends, from := rec.ends(n), uintptr(0)
+	seams := slices.Clone(to.seams)
+	back := func() { to.committed, to.seams = to.committed.remove(0, n), seams }
+	err := to.rebook(0, n, func() {
+		to.committed = to.committed.set(span{0, n, vm.ReadWrite, to.newKin()})
+		for _, end := range ends {
+			to.addSeam(end)
+		}
+	}, back)
+	if err != nil {
 		return err
 	}
-	seams, from := rec.mappings(n), uintptr(0)
-	for _, end := range seams {
+	if err := vm.Protect(to.base, n, vm.ReadWrite); err != nil {
+		_ = to.hide(0, n)
+		to.unbook(0, n, back)
+		return err
+	}
+	for _, end := range ends {
 		// What the kernel does not move is copied: then it is usable on both sides as well.
 		if vm.Move(unsafe.Add(rec.base, from), unsafe.Add(to.base, from), end-from) != nil {
 			copy(unsafe.Slice((*byte)(unsafe.Add(to.base, from)), end-from), unsafe.Slice((*byte)(unsafe.Add(rec.base, from)), end-from))
 		}
 		from = end
 	}
-	to.seams = seams
-	to.committed = to.committed.set(0, n, vm.ReadWrite)
 	to.used = max(to.used, n)
 	to.charge.Add(int64(n))
-	if rec.hide(0, n) != nil {
+	for _, s := range rec.committed.inside(0, n) {
+		if rec.decommit(s) == nil {
+			rec.charge.Add(-int64(s.end - s.off))
+			continue
+		}
 		// The memory has moved, so this is no error: here it stays committed, with any contents.
-		_ = rec.restore(0, n)
-		ledger.committed.Add(int64(n))
-		return nil
+		ledger.committed.Add(int64(s.end - s.off))
 	}
-	rec.committed = rec.committed.remove(0, n)
-	rec.charge.Add(-int64(n))
 	return nil
 }
 
-// mappings returns where the mappings end that [0, n) consists of: the kernel moves one at a time.
+// ends returns where the mappings end that [0, n) consists of: the kernel moves one at a time.
 // What was moved once does not grow together with what is behind it.
-func (rec *record) mappings(n uintptr) (ends []uintptr) {
-	for _, seam := range rec.seams {
-		if seam < n {
-			ends = append(ends, seam)
+func (rec *record) ends(n uintptr) (ends []uintptr) {
+	for _, s := range rec.committed.inside(0, n) {
+		for _, seam := range rec.seams {
+			if s.off < seam && seam < s.end {
+				ends = append(ends, seam)
+			}
 		}
+		ends = append(ends, s.end)
 	}
-	return append(ends, n)
+	return ends
 }

@@ -85,7 +85,7 @@ func TestMoveIsNotCopied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ends := middle.rec.mappings(uintptr(2 * page))
+	ends := middle.rec.ends(uintptr(2 * page))
 	from := uintptr(0)
 	if err := large.Commit(0, 4*page); err != nil {
 		t.Fatal(err)

@@ -21,11 +21,25 @@ func (r *Region) Protect(off, n int, prot Prot) error {
 		if !rec.committed.covers(lo, hi) {
 			return errNotCommitted
 		}
+		parts := rec.committed.inside(lo, hi)
+		back := func() {
+			for _, s := range parts {
+				rec.committed = rec.committed.set(s)
+			}
+		}
+		err := rec.rebook(lo, hi, func() {
+			for _, s := range parts {
+				rec.committed = rec.committed.set(span{s.off, s.end, prot, s.tag})
+			}
+		}, back)
+		if err != nil {
+			return err
+		}
 		if err := rec.protect(lo, hi, prot); err != nil {
+			rec.unbook(lo, hi, back)
 			_ = rec.restore(lo, hi)
 			return err
 		}
-		rec.committed = rec.committed.set(lo, hi, prot)
 		return nil
 	})
 }
@@ -50,10 +64,23 @@ func (r *Region) Guard(off, n int) error {
 		if err := rec.guardable(lo, hi); err != nil {
 			return err
 		}
-		if err := rec.guard(lo, hi); err != nil {
+		if err := rec.wipe(lo, hi); err != nil {
+			_ = rec.restore(lo, hi)
 			return err
 		}
-		rec.guards.set(lo, hi)
+		missing := rec.guards.outside(lo, hi)
+		back := func() { rec.guards.removeSingle(missing) }
+		if err := rec.rebook(lo, hi, func() { rec.guards.set(lo, hi) }, back); err != nil {
+			_ = rec.restore(lo, hi)
+			return err
+		}
+		if err := rec.guard(lo, hi); err != nil {
+			rec.unbook(lo, hi, back)
+			for _, s := range missing {
+				rec.unguard(s.off, s.end)
+			}
+			return err
+		}
 		return nil
 	})
 }
@@ -69,19 +96,23 @@ func (r *Region) Unguard(off, n int) error {
 			for _, s := range rec.files.outside(lo, hi) { // Linux 6.13 refuses where files are mapped
 				if err := vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
 					for _, g := range rec.guards.in(lo, hi) { // some are gone already
-						_ = vm.Guard(unsafe.Add(rec.base, g.off), g.end-g.off)
+						_ = rec.guard(g.off, g.end)
 					}
 					return err
 				}
 			}
 			rec.guards.remove(lo, hi)
+			rec.lockMarked(lo, hi)
 			return nil
 		}
 		before := rec.guards
 		before.single = slices.Clone(before.single)
-		rec.guards.remove(lo, hi)
+		back := func() { rec.guards = before }
+		if err := rec.rebook(lo, hi, func() { rec.guards.remove(lo, hi) }, back); err != nil {
+			return err
+		}
 		if err := rec.restore(lo, hi); err != nil {
-			rec.guards = before
+			rec.unbook(lo, hi, back)
 			for _, s := range before.in(lo, hi) {
 				_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.None)
 			}
@@ -112,8 +143,25 @@ func (r *Region) Lock(off, n int) error {
 }
 
 func (rec *record) lock(lo, hi uintptr) error {
-	err := vm.Lock(unsafe.Add(rec.base, lo), hi-lo)
-	rec.locked = rec.locked.set(lo, hi, vm.None) // after an error too: the kernel may have done some of it
+	unlocked, before := rec.locked.outside(lo, hi), rec.committed.inside(lo, hi)
+	change := func() {
+		if !rec.secret { // else it is locked before it is touched
+			rec.part(lo, hi)
+		}
+		rec.locked = rec.locked.set(span{off: lo, end: hi})
+	}
+	back := func() {
+		for _, s := range unlocked {
+			rec.locked = rec.locked.remove(s.off, s.end)
+		}
+		for _, s := range before {
+			rec.committed = rec.committed.set(s)
+		}
+	}
+	if err := rec.rebook(lo, hi, change, back); err != nil {
+		return err
+	}
+	err := vm.Lock(unsafe.Add(rec.base, lo), hi-lo) // after an error some of it may be locked
 	if vm.IsLockRefused(err) {
 		return fmt.Errorf("lock into RAM: %v: RLIMIT_MEMLOCK is %d: %w", err, vm.Probe().LockedMemory, ErrNoMemory)
 	}
@@ -126,10 +174,19 @@ func (r *Region) Unlock(off, n int) error {
 		if rec.secret {
 			return errSecret
 		}
-		if err := vm.Unlock(unsafe.Add(rec.base, lo), hi-lo); err != nil {
+		locked := rec.locked.inside(lo, hi)
+		back := func() {
+			for _, s := range locked {
+				rec.locked = rec.locked.set(s)
+			}
+		}
+		if err := rec.rebook(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) }, back); err != nil {
 			return err
 		}
-		rec.locked = rec.locked.remove(lo, hi)
+		if err := vm.Unlock(unsafe.Add(rec.base, lo), hi-lo); err != nil {
+			rec.unbook(lo, hi, back)
+			return err
+		}
 		return nil
 	})
 }
@@ -142,6 +199,65 @@ func (r *Region) Advise(off, n int, a Advice) error {
 		return r.errorf("advise", fmt.Errorf("%d is not an advice", a))
 	}
 	return r.change("advise", off, n, func(rec *record, lo, hi uintptr) error {
-		return vm.Advise(unsafe.Add(rec.base, lo), hi-lo, a)
+		if a == vm.WillNeed {
+			return vm.Advise(unsafe.Add(rec.base, lo), hi-lo, a)
+		}
+		return rec.advise(lo, hi, a)
 	})
+}
+
+// hintsWith returns the hints that a mapping keeps, a bit each, when one more is given.
+func hintsWith(hints uint32, a Advice) uint32 {
+	switch a {
+	case vm.Normal, vm.Sequential, vm.Random:
+		hints &^= 1<<vm.Sequential | 1<<vm.Random
+	case vm.HugePages, vm.NoHugePages:
+		hints &^= 1<<vm.HugePages | 1<<vm.NoHugePages
+	}
+	if a == vm.Normal {
+		return hints
+	}
+	return hints | 1<<a
+}
+
+// advise passes on a hint that mappings keep.
+func (rec *record) advise(lo, hi uintptr, a Advice) error {
+	had, without, before := rec.hints.inside(lo, hi), rec.hints.outside(lo, hi), rec.committed.inside(lo, hi)
+	back := func() {
+		rec.hints = rec.hints.remove(lo, hi)
+		for _, s := range had {
+			rec.hints = rec.hints.set(s)
+		}
+		for _, s := range before {
+			rec.committed = rec.committed.set(s)
+		}
+	}
+	err := rec.rebook(lo, hi, func() {
+		rec.part(lo, hi)
+		rec.hints = rec.hints.remove(lo, hi)
+		for _, s := range append(without, had...) {
+			if s.tag = hintsWith(s.tag, a); s.tag != 0 {
+				rec.hints = rec.hints.set(s)
+			}
+		}
+	}, back)
+	if err != nil {
+		return err
+	}
+	if err := vm.Advise(unsafe.Add(rec.base, lo), hi-lo, a); err != nil {
+		rec.unbook(lo, hi, back)
+		return err
+	}
+	return nil
+}
+
+// adviseAgain gives a fresh reservation the hints that the books have for it.
+func (rec *record) adviseAgain(lo, hi uintptr) {
+	for _, s := range rec.hints.inside(lo, hi) {
+		for a := range Advice(32) {
+			if s.tag>>a&1 != 0 {
+				_ = vm.Advise(unsafe.Add(rec.base, s.off), s.end-s.off, a)
+			}
+		}
+	}
 }

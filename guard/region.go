@@ -99,7 +99,7 @@ func Map(c Config) (*Region, error) {
 				release([]*record{rec})
 				return nil, fmt.Errorf("guard: map %q: leave it out of core dumps: %w", c.Name, err)
 			}
-			return rec.open(c), nil
+			return rec.start(c), nil
 		}
 		if size/2 < c.MinSize {
 			return nil, fmt.Errorf("guard: map %q: reserve %d bytes%s: %v: %w", c.Name, size, addressLimit(), err, ErrNoMemory)
@@ -124,16 +124,20 @@ func reserve(size int) (*record, error) {
 		align = hugeAlign
 	}
 	total := data + 2*side + align - page
+	if err := takeMappings(1); err != nil {
+		return nil, err
+	}
 	for {
 		start, err := vm.Reserve(total)
 		if err != nil {
 			if vm.IsOutOfMemory(err) && releaseOldest() {
 				continue
 			}
+			mappings.Add(-1)
 			return nil, err
 		}
 		gap := alignUp(uintptr(start)+side, align) - uintptr(start)
-		return &record{start: start, size: total, base: unsafe.Add(start, gap), data: data, light: lightGuards}, nil
+		return &record{reservation: start, size: total, base: unsafe.Add(start, gap), data: data, light: lightGuards, mappings: 1}, nil
 	}
 }
 
@@ -142,8 +146,8 @@ const hugeAlign = 2 << 20
 
 func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 
-// open names and registers a fresh reservation and wraps it for its user.
-func (rec *record) open(c Config) *Region {
+// start names and registers a fresh reservation and wraps it for its user.
+func (rec *record) start(c Config) *Region {
 	rec.name = c.Name
 	rec.stack = stacktrace.Callers(2)
 	if c.PartOf != nil {
@@ -151,10 +155,10 @@ func (rec *record) open(c Config) *Region {
 	} else {
 		rec.owner = &owner{name: rec.name, stack: rec.stack, number: owners.Add(1)}
 	}
-	setName(rec, "offheap: "+c.Name)
+	setName(rec.reservation, rec.size, rec.mapName())
 	if c.HugePages {
 		// A hint: a kernel without huge pages serves small ones.
-		_ = vm.Advise(rec.base, rec.data, vm.HugePages)
+		_ = rec.advise(0, rec.data, vm.HugePages)
 	}
 	register(rec)
 	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault, deferOnSoft: c.DeferOnSoft}
@@ -162,16 +166,19 @@ func (rec *record) open(c Config) *Region {
 	return r
 }
 
+// mapName is the name of the region in /proc/PID/maps.
+func (rec *record) mapName() string { return "offheap: " + rec.name }
+
 // setName shows a name in /proc/PID/maps. It is for people only: a kernel that
 // cannot is no error.
-func setName(rec *record, name string) {
+func setName(p unsafe.Pointer, n uintptr, name string) {
 	name = strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' || strings.ContainsRune("\\`$[]", c) {
 			return '_'
 		}
 		return c
 	}, name)
-	_ = vm.Name(rec.start, rec.size, name[:min(len(name), 79)])
+	_ = vm.Name(p, n, name[:min(len(name), 79)])
 }
 
 // Base returns the address of the first byte. It never changes, and stays
@@ -248,8 +255,7 @@ func (r *Region) KeepZeroes(n int) error {
 
 // Close takes the memory back and puts the addresses into quarantine. A second
 // Close is an error that wraps ErrClosed. After any other error the region is open as it was, but
-// for secrets that may be gone already, and Close may be called again. Should the kernel refuse to take the memory out of the mapping, the
-// mapping goes as a whole, and its addresses are not quarantined.
+// for secrets that may be gone already, and Close may be called again.
 func (r *Region) Close() error {
 	rec := r.rec
 	rec.mu.Lock()
@@ -257,62 +263,34 @@ func (r *Region) Close() error {
 		rec.mu.Unlock()
 		return r.errorf("close", ErrClosed)
 	}
-	// Inaccessible first: this is the call that can fail, and nothing but secrets is lost if it does.
 	err := rec.wipe(0, rec.data)
 	if err == nil {
-		err = vm.Protect(rec.base, rec.data, vm.None)
+		err = vm.Decommit(rec.reservation, rec.size)
 	}
 	if err != nil {
-		_ = rec.restore(0, rec.data)
+		_ = rec.restore(0, rec.data) // secrets were made writable
 		rec.mu.Unlock()
 		return r.errorf("close", noMemory(err))
 	}
 	rec.state = closed
-	discarded := rec.discardAll() == nil
-	used := rec.used
 	zeroes := rec.committed.inside(0, r.zeroes)
-	rec.committed, rec.guards, rec.files = nil, guards{}, nil
+	used := rec.used
+	rec.committed, rec.guards = nil, guards{}
+	rec.locked, rec.unlocked, rec.unmarked, rec.files, rec.hints, rec.seams = nil, nil, nil, nil, nil, nil
 	n := rec.charge.Swap(0)
 	rec.told = use{}
+	had := rec.mappings
+	rec.mappings = 1 + 2*len(zeroes)
+	mappings.Add(int64(rec.mappings - had))
 	rec.mu.Unlock()
 
 	r.cleanup.Stop()
 	refund(n)
-	if !discarded {
-		// Addresses are worth less than what is behind them.
-		unregister(rec)
-		release([]*record{rec})
-		return nil
-	}
-	setName(rec, "offheap: closed")
+	setName(rec.reservation, rec.size, "offheap: closed")
 	for _, s := range zeroes {
 		_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.ReadWrite) // it faults where the kernel refuses
 	}
-	quarantine(rec, uintptr(rec.base)-uintptr(rec.start)+used+alignUp(guardSize, uintptr(PageSize())))
-	return nil
-}
-
-// discardAll gives back whatever the region holds: memory, files, locks, guard
-// markers and their page tables. rec.mu is held.
-func (rec *record) discardAll() error {
-	if len(rec.locked) > 0 {
-		if err := vm.Unlock(rec.base, rec.data); err != nil {
-			return err
-		}
-	}
-	if err := rec.unmapFiles(0, rec.data); err != nil {
-		return err
-	}
-	if rec.light && !rec.guards.empty() {
-		if err := vm.Unguard(rec.base, rec.data); err != nil {
-			return err
-		}
-	}
-	for _, s := range rec.committed {
-		if err := vm.Discard(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
-			return err
-		}
-	}
+	quarantine(rec, uintptr(rec.base)-uintptr(rec.reservation)+used+alignUp(guardSize, uintptr(PageSize())))
 	return nil
 }
 

@@ -18,11 +18,13 @@ import (
 // are released. The user's Region points to it and not the other way round, so
 // that a Region nobody can reach any more is noticed.
 type record struct {
-	name    string
-	stack   []uintptr // of Map's caller
-	owner   *owner
-	start   unsafe.Pointer // of the reservation
-	size    uintptr        // of the reservation, or what is left of it in quarantine
+	name  string
+	stack []uintptr // of Map's caller
+	owner *owner
+
+	reservation unsafe.Pointer // its start
+	size        uintptr        // of it, or what is left of it in quarantine
+
 	base    unsafe.Pointer // of the data
 	data    uintptr        // bytes of data
 	light   bool           // guards inside are markers
@@ -39,7 +41,12 @@ type record struct {
 	used      uintptr   // where the highest ever committed ends
 	locked    spans     // what is locked into RAM
 	files     spans     // what of committed MapFile mapped
-	seams     []uintptr // where moved mappings end, see Move
+	unmarked  spans     // where guards have no markers yet: they get them by Commit
+	unlocked  spans     // what is guarded, and was locked by the process: see mark
+	hints     spans     // that were given, see advise
+	kin       uint32    // numbered so far, see kinFor
+	seams     []uintptr // where mappings end whatever is beside them: moved ones, files; sorted
+	mappings  int       // what it takes of those of all regions
 	count     weak.Pointer[counter]
 	told      use // by count, last
 }
@@ -51,7 +58,7 @@ const (
 	closed
 )
 
-func (r *record) addr() uintptr { return uintptr(r.start) }
+func (r *record) addr() uintptr { return uintptr(r.reservation) }
 
 // registry holds every record, open and quarantined, sorted by address.
 var registry struct {
@@ -136,7 +143,7 @@ func lookup(addr uintptr) *record {
 // quarantine has room for many large reservations of which little was used.
 func quarantine(r *record, keep uintptr) {
 	registry.mu.Lock()
-	if keep < r.size && vm.Release(unsafe.Add(r.start, keep), r.size-keep) == nil {
+	if keep < r.size && vm.Release(unsafe.Add(r.reservation, keep), r.size-keep) == nil {
 		r.size = keep
 	}
 	registry.waiting = append(registry.waiting, r)
@@ -197,13 +204,15 @@ func releaseOldest() bool {
 // end of the queue: its addresses are still ours.
 func release(out []*record) {
 	for _, r := range out {
-		if vm.Release(r.start, r.size) != nil {
+		if vm.Release(r.reservation, r.size) != nil {
 			register(r)
 			registry.mu.Lock()
 			registry.waiting = append(registry.waiting, r)
 			registry.held += r.size
 			registry.mu.Unlock()
+			continue
 		}
+		mappings.Add(-int64(r.mappings))
 	}
 }
 
@@ -263,6 +272,7 @@ type Totals struct {
 	Resident    int64 // in RAM; -1 where the system does not tell
 	Live        int64 // handed out by the owners
 	Quarantined int64 // addresses of closed regions that are still reserved
+	Mappings    int   // of the process's (vm.max_map_count) at most, in quarantine too; half is the most that there can be
 }
 
 // Usage adds up the open regions. It takes the time to count resident pages.
@@ -283,12 +293,13 @@ func Usage() Totals {
 	registry.mu.RLock()
 	t.Quarantined = int64(registry.held)
 	registry.mu.RUnlock()
+	t.Mappings = int(mappings.Load())
 	return t
 }
 
 // OnLeak sets what is called for a region that became unreachable without
 // Close. The region stays mapped. By default a line is written to standard
-// error; nil brings that back.
+// error; nil brings that back. Each call has a goroutine of its own, and may end it.
 func OnLeak(f func(Info)) {
 	registry.mu.Lock()
 	registry.onLeak = f
@@ -311,5 +322,11 @@ func leak(r *record) {
 			fmt.Fprintf(os.Stderr, "offheap: region %q (%d bytes committed) was never closed; opened at\n%s", in.Name, in.Committed, in.Opened)
 		}
 	}
-	f(in)
+	// On a goroutine of its own: one that f ends (runtime.Goexit, testing's FailNow) reports no more.
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(in)
+	}()
+	<-done
 }

@@ -59,7 +59,11 @@ func TestRegions(t *testing.T) {
 	if kept := after.Quarantined - before.Quarantined; kept < int64(2*page) || kept > r.Reserved() {
 		t.Fatalf("quarantine went from %d to %d", before.Quarantined, after.Quarantined)
 	}
+	if after.Mappings != before.Mappings+1 { // the one in quarantine
+		t.Fatalf("mappings went from %d to %d", before.Mappings, after.Mappings)
+	}
 	before.Quarantined, after.Quarantined, before.Resident, after.Resident = 0, 0, 0, 0
+	before.Mappings, after.Mappings = 0, 0
 	if after != before {
 		t.Fatalf("before %+v, after %+v", before, after)
 	}

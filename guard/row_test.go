@@ -23,7 +23,7 @@ func TestGuardsAgainstSpans(t *testing.T) {
 			case 0:
 				hi := lo + 1 + uintptr(r.IntN(int(end-lo)))
 				g.set(lo, hi)
-				model = model.set(lo, hi, None)
+				model = model.set(span{off: lo, end: hi})
 			case 1:
 				hi := lo + 1 + uintptr(r.IntN(int(end-lo)))
 				g.remove(lo, hi)
@@ -35,7 +35,7 @@ func TestGuardsAgainstSpans(t *testing.T) {
 				more := row{next, n, stride, 1 + uintptr(r.IntN(5))}
 				g.addRow(more)
 				for i := range more.count {
-					model = model.set(more.off+i*stride, more.off+i*stride+n, None)
+					model = model.set(span{off: more.off + i*stride, end: more.off + i*stride + n})
 				}
 				next += more.count * stride
 			}

@@ -9,7 +9,8 @@ import (
 
 // What a Secret region does, and where:
 //
-//   - Map leaves all of it out of core dumps, once; every change of protection keeps that.
+//   - Map leaves all of it out of core dumps, and Commit what it commits; every change of protection
+//     keeps that.
 //   - Commit locks. From then on what is committed is locked, guarded or not, unless the limit
 //     refused it and the user takes that.
 //   - Decommit, Discard, Guard and Close overwrite what they take away.
@@ -27,7 +28,7 @@ func (rec *record) keepSecret(c Config) error {
 		return nil
 	}
 	rec.secret, rec.swap, rec.light = true, c.MaySwap, false
-	return noMemory(vm.Advise(rec.base, rec.data, vm.NoDump))
+	return noMemory(rec.advise(0, rec.data, vm.NoDump))
 }
 
 // lockSecret locks what Commit has just made usable.
@@ -38,27 +39,20 @@ func (rec *record) lockSecret(lo, hi uintptr) error {
 	if rec.guards.bytes(lo, hi) > 0 {
 		return errGuardsSecret // a guard cannot be brought into RAM, and would be without lock when it goes
 	}
-	err := rec.lock(lo, hi)
+	// Again, because Decommit puts a fresh reservation there, and does not fail if it cannot say so.
+	err := vm.Advise(unsafe.Add(rec.base, lo), hi-lo, vm.NoDump)
+	if err == nil {
+		err = rec.lock(lo, hi)
+	}
 	if rec.swap && errors.Is(err, ErrNoMemory) && vm.Unlock(unsafe.Add(rec.base, lo), hi-lo) == nil {
-		rec.locked = rec.locked.remove(lo, hi)
+		rec.unbook(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) })
 		return nil
 	}
 	return err
 }
 
-// lockAgain is for a Decommit that failed when the lock was gone. It may fail itself, but what it is
-// about has been overwritten.
-func (rec *record) lockAgain(lo, hi uintptr) {
-	if rec.secret && rec.locked.bytes(lo, hi) < hi-lo {
-		_ = rec.lock(lo, hi)
-	}
-}
-
-// hideSecret makes [lo, hi) inaccessible. Its memory stays, overwritten and locked.
+// hideSecret makes [lo, hi) inaccessible. Its memory stays, overwritten before, and locked.
 func (rec *record) hideSecret(lo, hi uintptr) error {
-	if err := rec.wipe(lo, hi); err != nil {
-		return err
-	}
 	return vm.Protect(unsafe.Add(rec.base, lo), hi-lo, vm.None)
 }
 

@@ -32,7 +32,7 @@ func TestSpansAgainstArray(t *testing.T) {
 			prot := vm.Prot(rng.IntN(3))
 			value := int(prot) + 1
 			if rng.IntN(2) == 0 {
-				s = s.set(off, end, prot)
+				s = s.set(span{off: off, end: end, prot: prot})
 			} else {
 				s, value = s.remove(off, end), 0
 			}

@@ -41,8 +41,12 @@ func MapFile(p unsafe.Pointer, n uintptr, fd int, at int64, prot Prot) error {
 	return mapOver(p, n, fd, at, protBits[prot], 0)
 }
 
-// UnmapFile puts a reservation in the place of what MapFile mapped.
-func UnmapFile(p unsafe.Pointer, n uintptr) error {
+// Decommit puts a fresh reservation in the place of whatever is there: memory goes back, and what the
+// kernel has promised for it (overcommit "never"); files, locks, markers, names and hints are gone.
+//
+// Measured against mprotect and MADV_DONTNEED, which promise and hints survive: as long for one OS
+// page (6 µs), a third less for 1 MiB.
+func Decommit(p unsafe.Pointer, n uintptr) error {
 	return mapOver(p, n, -1, 0, unix.PROT_NONE, unix.MAP_ANON)
 }
 

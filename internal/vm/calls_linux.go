@@ -10,19 +10,32 @@ const (
 	mapNoReserve = unix.MAP_NORESERVE
 
 	// From the kernel's uapi headers; x/sys names them on some architectures only.
-	madvPopulateRead  = 22
-	madvPopulateWrite = 23
-	madvGuardInstall  = 102
-	madvGuardRemove   = 103
+	madvPopulateRead   = 22
+	madvPopulateWrite  = 23
+	madvDontNeedLocked = 24
+	madvGuardInstall   = 102
+	madvGuardRemove    = 103
 )
 
-// Discard gives the memory of an inaccessible range back at once; it reads zero
-// when it is made usable again. MADV_DONTNEED and not MADV_FREE, so that resident
-// is true afterwards.
-func Discard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, unix.MADV_DONTNEED) }
+// Empty gives the memory of a usable range back at once; it stays usable and reads zero. MADV_DONTNEED
+// and not MADV_FREE, so that resident is true afterwards.
+func Empty(p unsafe.Pointer, n uintptr) error {
+	err := madvise(p, n, unix.MADV_DONTNEED)
+	if !IsLocked(err) {
+		return err
+	}
+	if err = madvise(p, n, madvDontNeedLocked); !IsLocked(err) {
+		return err
+	}
+	if err = Unlock(p, n); err != nil { // before Linux 5.18
+		return err
+	}
+	return madvise(p, n, unix.MADV_DONTNEED)
+}
 
-// Empty is Discard for a usable range, which stays usable.
-func Empty(p unsafe.Pointer, n uintptr) error { return madvise(p, n, unix.MADV_DONTNEED) }
+// IsLocked tells whether err is the word of Guard and Empty for memory that the process has locked into
+// RAM (mlock, mlockall).
+func IsLocked(err error) bool { return err == unix.EINVAL }
 
 // Move gives the pages of a usable range to another as long, which loses its own: both stay usable,
 // and the first reads zero afterwards. It must be one mapping, private and anonymous. ErrUnsupported

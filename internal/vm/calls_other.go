@@ -11,24 +11,16 @@ import (
 // The BSDs take no memory for PROT_NONE anonymous mappings, so they need no flag.
 const mapNoReserve = 0
 
-// Discard gives the memory of an inaccessible range back; it reads zero when it is
-// made usable again. These kernels take MADV_DONTNEED as a hint and keep the
-// contents, so they are cleared first; MADV_FREE then lets the kernel take the pages.
-func Discard(p unsafe.Pointer, n uintptr) error {
-	if err := Protect(p, n, ReadWrite); err != nil {
-		return err
-	}
-	if err := Empty(p, n); err != nil {
-		return err
-	}
-	return Protect(p, n, None)
-}
-
-// Empty is Discard for a usable range, which stays usable.
+// Empty gives the memory of a usable range back, which stays usable and reads zero. These kernels take
+// MADV_DONTNEED as a hint and keep the contents, so they are cleared; MADV_FREE then lets the kernel
+// take the pages.
 func Empty(p unsafe.Pointer, n uintptr) error {
 	clear(bytes(p, n))
 	return madvise(p, n, unix.MADV_FREE)
 }
+
+// IsLocked is false: locked memory is emptied as any other here.
+func IsLocked(error) bool { return false }
 
 func Move(from, to unsafe.Pointer, n uintptr) error                       { return ErrUnsupported }
 func Guard(unsafe.Pointer, uintptr) error                                 { return ErrUnsupported }

@@ -10,23 +10,23 @@
 //		   free ──────────▶  reserved  ───────────────────▶  usable
 //		    ▲                │ ▲  │ ▲                           │
 //		    └────────────────┘ │  │ └───────────────────────────┘
-//		         Release       │  │    Protect(None), Discard
+//		         Release       │  │          Decommit
 //		                       │  │
-//		             UnmapFile │  │ MapFile
+//		              Decommit │  │ MapFile
 //		                       │  ▼
 //		                    from a file
 //
 //	  - reserved: addresses are claimed, no memory stands behind them and none is
 //	    promised; a touch faults.
-//	  - usable: a touch brings in a zeroed OS page. Discard takes the pages of a
-//	    stretch away that was made inaccessible before.
+//	  - usable: a touch brings in a zeroed OS page. Empty takes the pages away and leaves the stretch
+//	    usable; Decommit puts a fresh reservation in its place. Protect(None) makes it
+//	    inaccessible and keeps the pages.
 //	  - from a file: a touch brings in an OS page of the file, a write copies it, so the file never
-//	    changes. Beyond the file's end a touch faults. Discard takes the copies away, and the
-//	    file shows again: only UnmapFile leads back to memory that reads zero.
+//	    changes. Beyond the file's end a touch faults.
 //	  - Move hands the pages of one usable stretch to another, of the same length, in one call; the
 //	    first is then usable and empty.
 //	  - Over either lies an optional guard marker (Guard, Unguard): a touch faults
-//	    whatever the protection says. Markers survive Discard and Protect, and
+//	    whatever the protection says. Markers survive Empty and Protect, not Decommit, and
 //	    need no mapping of their own.
 //
 // # Preconditions
