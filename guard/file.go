@@ -67,8 +67,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
 			rec.committed = rec.committed.set(span{lo, hi, prot, rec.newKin()})
 			rec.files = rec.files.set(span{off: lo, end: hi})
 			rec.hints = rec.hints.remove(lo, hi)
-			rec.addSeam(lo)
-			rec.addSeam(hi)
+			rec.addSeams(lo, hi)
 		}, back)
 		if err != nil {
 			return err

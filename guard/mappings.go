@@ -114,10 +114,12 @@ func (rec *record) isSeam(off uintptr) bool {
 	return found
 }
 
-// addSeam notes that mappings end at an offset whatever the books say of what is beside it.
-func (rec *record) addSeam(off uintptr) {
-	if i, found := slices.BinarySearch(rec.seams, off); !found {
-		rec.seams = slices.Insert(rec.seams, i, off)
+// addSeams notes that mappings end at some offsets whatever the books say of what is beside them.
+func (rec *record) addSeams(offsets ...uintptr) {
+	for _, off := range offsets {
+		if i, found := slices.BinarySearch(rec.seams, off); !found {
+			rec.seams = slices.Insert(rec.seams, i, off)
+		}
 	}
 }
 

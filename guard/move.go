@@ -57,9 +57,7 @@ func (rec *record) move(to *record, n uintptr) error {
 	back := func() { to.committed, to.seams = to.committed.remove(0, n), seams }
 	err := to.rebook(0, n, func() {
 		to.committed = to.committed.set(span{0, n, vm.ReadWrite, to.newKin()})
-		for _, end := range ends {
-			to.addSeam(end)
-		}
+		to.addSeams(ends...)
 	}, back)
 	if err != nil {
 		return err

@@ -21,15 +21,19 @@ func (r *Region) Protect(off, n int, prot Prot) error {
 		if !rec.committed.covers(lo, hi) {
 			return errNotCommitted
 		}
-		parts := rec.committed.inside(lo, hi)
+		parts, seams := rec.committed.inside(lo, hi), slices.Clone(rec.seams)
 		back := func() {
 			for _, s := range parts {
 				rec.committed = rec.committed.set(s)
 			}
+			rec.seams = seams
 		}
 		err := rec.rebook(lo, hi, func() {
 			for _, s := range parts {
 				rec.committed = rec.committed.set(span{s.off, s.end, prot, s.tag})
+			}
+			if prot == vm.None {
+				rec.addSeams(lo, hi) // the kernel joins it with what is not committed, for which it is kin then
 			}
 		}, back)
 		if err != nil {
