@@ -29,9 +29,15 @@ const exhausted = "OFFHEAP_TEST_EXHAUSTED"
 // alone runs a test again in a process of its own, after some shell commands.
 func alone(t *testing.T, first, what string) (out string, err error) {
 	t.Helper()
+	return aloneNamed(t, t.Name(), first, what)
+}
+
+// aloneNamed is alone for the test that a subtest belongs to.
+func aloneNamed(t *testing.T, name, first, what string) (out string, err error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", first+` && exec "$0" -test.run="^$1$" -test.v`, os.Args[0], t.Name())
+	cmd := exec.CommandContext(ctx, "sh", "-c", first+` && exec "$0" -test.run="^$1$" -test.v`, os.Args[0], name)
 	cmd.Env = append(os.Environ(), exhausted+"="+what)
 	b, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.ENOEXEC) || bytes.Contains(b, []byte("Exec format error")) {

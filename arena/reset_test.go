@@ -37,7 +37,7 @@ func TestResetZeroes(t *testing.T) {
 
 // decommits counts the calls that give memory back while f runs.
 func decommits(f func()) int {
-	stop := vm.Inject(vm.Madvise, 0, nil)
+	stop := vm.Inject(vm.Mmap, 0, nil)
 	f()
 	return stop()
 }

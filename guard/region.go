@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -100,6 +101,9 @@ func Map(c Config) (*Region, error) {
 				return nil, fmt.Errorf("guard: map %q: leave it out of core dumps: %w", c.Name, err)
 			}
 			return rec.start(c), nil
+		}
+		if errors.Is(err, ErrNoMemory) { // for want of mappings, however few addresses it were
+			return nil, fmt.Errorf("guard: map %q: %w", c.Name, err)
 		}
 		if size/2 < c.MinSize {
 			return nil, fmt.Errorf("guard: map %q: reserve %d bytes%s: %v: %w", c.Name, size, addressLimit(), err, ErrNoMemory)
