@@ -11,6 +11,7 @@ import (
 
 // span checks a range that a caller gave and turns it into offsets.
 func (r *Region) span(op string, off, n int) (uintptr, uintptr, error) {
+	r.books(op)
 	page := vm.Probe().PageSize
 	switch {
 	case off < 0 || n < 0 || off > r.size || n > r.size-off:

@@ -103,6 +103,7 @@ func (g *guards) remove(off, end uintptr) {
 // no memory in the books of the region, nor do rows that continue it: that is for millions. Nothing
 // from its first byte to its last may be locked or mapped from a file.
 func (r *Region) GuardRow(off, n, stride, count int) error {
+	r.books("guard")
 	if n <= 0 || stride <= n || count <= 0 || count > r.size/stride+1 {
 		return r.errorf("guard", fmt.Errorf("a row of %d guards of %d bytes every %d cannot be", count, n, stride))
 	}

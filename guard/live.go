@@ -39,10 +39,11 @@ func (u *use) add(v use) {
 // and its allocator: what becomes unreachable without Close is noticed all the same.
 func (r *Region) CountLive(count func() (objects int, bytes int64, ok bool)) {
 	c := counter(count)
+	rec := r.books("CountLive")
 	r.count = &c
-	r.rec.mu.Lock()
-	r.rec.count = weak.Make(r.count)
-	r.rec.mu.Unlock()
+	rec.mu.Lock()
+	rec.count = weak.Make(r.count)
+	rec.mu.Unlock()
 }
 
 // use asks the owner, if there is one who tells, and is reachable. rec.mu is not held: the owner may

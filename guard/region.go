@@ -50,10 +50,13 @@ type Config struct {
 	MaySwap bool
 }
 
-// Region is a reservation of addresses between two guards. Its methods may be called by any number
+// Region is a reservation of addresses between two guards. It must not be copied, and the zero Region is
+// not usable: see Map. Its methods may be called by any number
 // of goroutines; offsets and lengths are in bytes and, but for Bytes, multiples of the OS page
 // inside [0, Size).
 type Region struct {
+	_ noCopy
+
 	rec      *record
 	base     unsafe.Pointer
 	size     int
@@ -185,15 +188,29 @@ func setName(p unsafe.Pointer, n uintptr, name string) {
 	_ = vm.Name(p, n, name[:min(len(name), 79)])
 }
 
-// Base returns the address of the first byte. It never changes, and stays
+// noCopy makes vet report copies.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
+// books returns what is known of the region.
+func (r *Region) books(op string) *record {
+	if r == nil || r.rec == nil {
+		panic(&Violation{Op: "guard." + op, What: "use of a zero Region: guard.Map makes one"})
+	}
+	return r.rec
+}
+
+// Base returns the address of the first byte, nil for a zero Region. It never changes, and stays
 // reserved after Close as the package comment says.
 func (r *Region) Base() unsafe.Pointer { return r.base }
 
-// Size returns the bytes of data.
+// Size returns the bytes of data, 0 for a zero Region.
 func (r *Region) Size() int { return r.size }
 
 // Name returns the name that faults show.
-func (r *Region) Name() string { return r.rec.name }
+func (r *Region) Name() string { return r.books("Name").name }
 
 // Bytes returns the whole region, committed or not: touching what is not
 // committed faults. The slice dies with Close.
@@ -203,13 +220,13 @@ func (r *Region) Bytes() []byte { return unsafe.Slice((*byte)(r.base), r.size) }
 func (r *Region) Reserved() int64 { return r.reserved }
 
 // Committed returns the bytes charged to the budget.
-func (r *Region) Committed() int64 { return r.rec.charge.Load() }
+func (r *Region) Committed() int64 { return r.books("Committed").charge.Load() }
 
 // Resident returns how many bytes are in RAM, by asking the kernel: a system
 // call for each 256 MiB committed. The error is errors.ErrUnsupported where the
 // system does not tell.
 func (r *Region) Resident() (int64, error) {
-	rec := r.rec
+	rec := r.books("Resident")
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	if rec.state != open {
@@ -261,7 +278,7 @@ func (r *Region) KeepZeroes(n int) error {
 // Close is an error that wraps ErrClosed. After any other error the region is open as it was, but
 // for secrets that may be gone already, and Close may be called again.
 func (r *Region) Close() error {
-	rec := r.rec
+	rec := r.books("Close")
 	rec.mu.Lock()
 	if rec.state != open {
 		rec.mu.Unlock()
@@ -299,5 +316,5 @@ func (r *Region) Close() error {
 }
 
 func (r *Region) errorf(op string, err error) error {
-	return fmt.Errorf("guard: %s region %q: %w", op, r.rec.name, err)
+	return fmt.Errorf("guard: %s region %q: %w", op, r.books(op).name, err)
 }
