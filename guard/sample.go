@@ -45,8 +45,8 @@ func Sample(every int) (old int) { return sampling.Set(every) }
 // SampleSlots sets how many guarded slots there are: the most sampled objects, and what was freed of
 // them last, 256 unless it is set; up to 65536. Objects are in no more of them than an eighth of
 // vm.max_map_count (8191 by default), so that the process has mappings left for all else. A slot takes
-// a little more than 1 MiB of addresses: where RLIMIT_AS bounds these there are no more than an eighth
-// of it holds. It is an error once something was sampled.
+// a little more than 1 MiB of addresses: where RLIMIT_AS bounds these, slots take a quarter of what it
+// leaves at most (DefaultReserve). It is an error once something was sampled.
 func SampleSlots(n int) error {
 	if n <= 0 || n > sampling.MostSlots {
 		return fmt.Errorf("guard: sample: %d slots cannot be: 1 to %d can", n, sampling.MostSlots)

@@ -72,11 +72,14 @@ func describe(v vm.Features, lightGuards bool) machine {
 	}
 	switch {
 	case m.AddressSpace != 0:
-		say("reservations: at most %s of addresses for the whole process (RLIMIT_AS); default sizes are halved until they fit", humanize.IBytes(m.AddressSpace))
+		say("reservations: at most %s of addresses for the whole process (RLIMIT_AS); what nobody gave a size takes a quarter of what is left, at most", humanize.IBytes(m.AddressSpace))
 	case v.Overcommit == "never":
 		say("reservations: of any size, but what is committed counts against the kernel's commit limit (vm.overcommit_memory=2)")
 	default:
 		say("reservations: of any size that addresses allow; they cost nothing until they are used")
+	}
+	if v.MaxMappings > 0 {
+		say("mappings: regions together take at most %s, half of what the process may hold (vm.max_map_count); beyond that, an error", humanize.Comma(int64(v.MaxMappings/2)))
 	}
 	switch v.HugePageMode {
 	case "always":
@@ -110,13 +113,13 @@ func describe(v vm.Features, lightGuards bool) machine {
 	return m
 }
 
-// guardsFit says how many guards the map-count limit has room for: each
-// takes a mapping, and so does what lies between it and the next.
+// guardsFit says how many guards there is room for in half of the mappings, which is what regions may
+// have: each takes one, and what lies between it and the next another.
 func guardsFit(v vm.Features) string {
 	if v.MaxMappings == 0 {
 		return "each splits a mapping"
 	}
-	return fmt.Sprintf("at most about %s in the process (vm.max_map_count)", humanize.Comma(int64(v.MaxMappings/2)))
+	return fmt.Sprintf("at most about %s in the process (vm.max_map_count)", humanize.Comma(int64(v.MaxMappings/4)))
 }
 
 func set(limit uint64) uint64 {

@@ -37,7 +37,7 @@ func TestDescribe(t *testing.T) {
 	}{
 		{plain, false, []string{"each splits a mapping", "of any size", "none; Config.HugePages changes nothing", "touching each OS page", "bounded by nothing", "does not show"}},
 		{with(func(f *vm.Features) { f.LightGuards = true }), true, []string{"one mapping however many"}},
-		{with(func(f *vm.Features) { f.LightGuards, f.MaxMappings = true, 65530 }), false, []string{"as OFFHEAP_GUARDS asks; at most about 32,765"}},
+		{with(func(f *vm.Features) { f.LightGuards, f.MaxMappings = true, 65530 }), false, []string{"as OFFHEAP_GUARDS asks; at most about 16,382"}},
 		{with(func(f *vm.Features) { f.AddressSpace = 1 << 30 }), false, []string{"at most 1.0 GiB of addresses"}},
 		{with(func(f *vm.Features) { f.Overcommit = "never" }), false, []string{"commit limit"}},
 		{with(func(f *vm.Features) { f.HugePageMode = "always" }), false, []string{"of itself"}},

@@ -48,14 +48,8 @@ var (
 	mostKept = vm.Probe().Mappings() / 32 // slots whose edges stay committed, each four
 )
 
-// addresses is what the process may have altogether. Tests have less.
-var addresses = vm.Probe().AddressSpace
-
-// room is how many slots there are: those that were asked for, if an eighth of the addresses holds them.
-// Go and the heaps need the rest.
-func room() int {
-	return int(min(uint64(sampling.Slots()), max(addresses/8/uint64(stride), 1)))
-}
+// defaultReserve leaves addresses to Go and the heaps. Tests have fewer.
+var defaultReserve = guard.DefaultReserve
 
 // slots are all slots, and the region they lie in.
 type slots struct {
@@ -100,7 +94,11 @@ func open() (*slots, error) {
 	if s := opened.Load(); s != nil {
 		return s, nil
 	}
-	region, err := guard.Map(guard.Config{Name: "sampled", Size: room() * int(stride), MinSize: int(stride)})
+	size, err := defaultReserve(sampling.Slots() * int(stride))
+	if err != nil {
+		return nil, err
+	}
+	region, err := guard.Map(guard.Config{Name: "sampled", Size: size, MinSize: int(stride)})
 	if err != nil {
 		return nil, err
 	}

@@ -63,18 +63,26 @@ func TestFewerSlots(t *testing.T) {
 	Close(1)
 }
 
-// TestFewAddresses has the process bounded in addresses, of which slots take an eighth at most.
-func TestFewAddresses(t *testing.T) {
-	defer func(old uint64) { addresses = old }(addresses)
-	for _, c := range []struct {
-		addresses uint64
-		slots     int
-	}{{vm.Unlimited, sampling.Slots()}, {8 * 100 * uint64(stride), 100}, {1 << 20, 1}} {
+// TestOutsideFewAddresses has the process bounded in addresses: slots take what DefaultReserve says, and
+// without any nothing is sampled.
+func TestOutsideFewAddresses(t *testing.T) {
+	defer func(old func(int) (int, error)) { defaultReserve = old }(defaultReserve)
+	for _, left := range []int{sampling.Slots() * int(stride), 100 * int(stride), 0} {
 		defer opened.Store(opened.Load())
 		opened.Store(nil)
-		addresses = c.addresses
-		if _, ok := Alloc(1, "test", 100, 16); !ok || len(opened.Load().all) != c.slots {
-			t.Errorf("of %d addresses: made: %v, want %d slots", c.addresses, ok, c.slots)
+		asked := 0
+		defaultReserve = func(want int) (int, error) {
+			if asked = want; left == 0 {
+				return 0, guard.ErrNoMemory
+			}
+			return left, nil
+		}
+		_, ok := Alloc(1, "test", 100, 16)
+		if asked != sampling.Slots()*int(stride) {
+			t.Errorf("%d bytes of addresses were asked for", asked)
+		}
+		if s := opened.Load(); ok != (left > 0) || ok && len(s.all) != left/int(stride) {
+			t.Errorf("of %d bytes of addresses: made: %v", left, ok)
 		}
 		Close(1)
 	}
