@@ -276,7 +276,7 @@ func (r *Region) KeepZeroes(n int) error {
 
 // Close takes the memory back and puts the addresses into quarantine. A second
 // Close is an error that wraps ErrClosed. After any other error the region is open as it was, but
-// for secrets that may be gone already, and Close may be called again.
+// for secrets, and for what KeepZeroes keeps apart, which may be gone in part: Close may be called again.
 func (r *Region) Close() error {
 	rec := r.books("Close")
 	rec.mu.Lock()
@@ -284,17 +284,26 @@ func (r *Region) Close() error {
 		rec.mu.Unlock()
 		return r.errorf("close", ErrClosed)
 	}
+	// What is to read zero is accessible all the time, for another goroutine may be reading it.
+	zeroes := rec.committed.inside(0, r.zeroes)
 	err := rec.wipe(0, rec.data)
-	if err == nil {
-		err = vm.Decommit(rec.reservation, rec.size)
+	for _, s := range zeroes.outside(0, rec.data) {
+		if err == nil {
+			err = vm.Decommit(unsafe.Add(rec.base, s.off), s.end-s.off)
+		}
 	}
 	if err != nil {
 		_ = rec.restore(0, rec.data) // secrets were made writable
 		rec.mu.Unlock()
 		return r.errorf("close", noMemory(err))
 	}
+	for _, s := range zeroes {
+		p, n := unsafe.Add(rec.base, s.off), s.end-s.off
+		if vm.Empty(p, n) != nil {
+			clear(unsafe.Slice((*byte)(p), n))
+		}
+	}
 	rec.state = closed
-	zeroes := rec.committed.inside(0, r.zeroes)
 	used := rec.used
 	rec.committed, rec.guards = nil, guards{}
 	rec.locked, rec.unlocked, rec.unmarked, rec.files, rec.hints, rec.seams = nil, nil, nil, nil, nil, nil
@@ -308,9 +317,6 @@ func (r *Region) Close() error {
 	r.cleanup.Stop()
 	refund(n)
 	setName(rec.reservation, rec.size, "offheap: closed")
-	for _, s := range zeroes {
-		_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.ReadWrite) // it faults where the kernel refuses
-	}
 	quarantine(rec, uintptr(rec.base)-uintptr(rec.reservation)+used+alignUp(guardSize, uintptr(PageSize())))
 	return nil
 }
