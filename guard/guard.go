@@ -58,11 +58,27 @@
 // # Cost (Linux 6.18, x86-64)
 //
 // Map takes a few microseconds whatever the size, Close that and what the kernel takes to free what
-// is in RAM. Commit and Decommit are one or two system calls each. Guard takes 0.3 µs and 14 ns for
-// each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault. A
-// region takes one of the mappings that the process may hold (vm.max_map_count), three once
-// something is committed, one more with huge pages or if it is Secret, and one or two more for each
-// MapFile.
+// is in RAM. Commit and Decommit are two system calls each. Guard takes 0.3 µs and 14 ns for
+// each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault.
+//
+// # Limits of the system
+//
+//  1. Mappings (vm.max_map_count, 65,530 by default): a region takes one, three once something is
+//     committed, two more for each further stretch that is committed apart, and for huge pages,
+//     Secret, and each MapFile. The Go runtime ends the program when it gets none, so all
+//     regions together take at most half (Totals.Mappings): beyond that, Map and Commit return
+//     an error that wraps ErrNoMemory and names the limit. Decommit in the middle of
+//     what is committed needs mappings, too; Discard gives the memory back without.
+//  2. Locked memory (mlockall): what is committed is locked with all else, and goes back as from other
+//     programs. Guards take two mappings each.
+//  3. Strict accounting (vm.overcommit_memory=2): addresses are not charged, what is committed is, and
+//     what is decommitted or closed is not any more. Where the kernel refuses memory, the
+//     quarantine is released before Commit fails.
+//  4. Addresses (RLIMIT_AS): a reservation that nobody gave a size takes at most a quarter of what is
+//     left (DefaultReserve).
+//  5. Core dumps have what is committed and was touched, not what is reserved.
+//  6. Programs that top shows with terabytes of virtual memory (VIRT) have reserved them. Only what is
+//     resident (RES) is in RAM.
 //
 // # Guards inside a region
 //
