@@ -70,8 +70,17 @@ func (s *Stack) usable(op string) {
 	case idle:
 		panic(s.violation(op, "use after Put"))
 	default:
-		panic(s.violation(op, "use after Close of the pool"))
+		panic(s.violation(op, s.unusable()))
 	}
+}
+
+// unusable says why a Stack that reads zero cannot be used. One in none of our regions is no pool's,
+// or its pool was closed so long ago that the addresses have left quarantine.
+func (s *Stack) unusable() string {
+	if guard.Locate(uintptr(unsafe.Pointer(s))) == nil {
+		return "use of a zero Stack: Pool.Get makes one"
+	}
+	return "use after Close of the pool"
 }
 
 func (s *Stack) violation(op, what string) *guard.Violation {
