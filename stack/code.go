@@ -28,7 +28,8 @@ type Code struct {
 // bytes are charged to the budget in whole OS pages. No code at all is an error. The error wraps
 // guard.ErrNoMemory where the budget or the kernel refuses, and errors.ErrUnsupported where there is
 // no native code: on all but Linux for amd64 and arm64. Where the system lets no process make memory
-// executable (MDWE, SELinux, seccomp) the error says so, and wraps the kernel's.
+// executable that it has written to (MDWE, SELinux, seccomp) the error says so, and wraps the
+// kernel's; LoadObject may still be allowed, because it maps a file.
 //
 // Nothing is ever writable and executable at once, and instruction caches are synchronised. That the
 // code is sound is up to the caller.
