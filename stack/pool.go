@@ -105,7 +105,8 @@ func (p *Pool) stack(i uintptr) *Stack {
 
 // Get returns an empty stack, one that was put lately if there is one. It is the caller's until Put.
 // The error wraps guard.ErrNoMemory where all are in use or the next cannot have its memory, and
-// guard.ErrClosed after Close.
+// guard.ErrClosed after Close. Get calls Budget.OnSoft where that is due, without a lock: OnSoft may
+// use the pool.
 //
 // Cost: the pin and a pop. For stacks that were never used, a sixteenth more than there are get
 // their guards and memory with three system calls.

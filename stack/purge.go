@@ -161,7 +161,8 @@ func (f *failures) join() error {
 }
 
 // Close ends the pool: no stack is handed out any more, and when the last that is in use is put, or
-// none is, the region is closed. A second Close is an error that wraps guard.ErrClosed, unless the
+// none is, the region is closed. Stats().InUse says how many keep it open: it stays open for ever if
+// one of them was dropped without Put. A second Close is an error that wraps guard.ErrClosed, unless the
 // kernel refused to close the region: then it tries again.
 func (p *Pool) Close() error {
 	p.usable("Close")
