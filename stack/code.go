@@ -16,8 +16,9 @@ import (
 // after that faults (guard.UseAfterClose), as long as the quarantine holds the addresses.
 type Func uintptr
 
-// Code is machine code in a region of its own, which can be read and executed, and not written. Its
-// methods may be called by any number of goroutines.
+// Code is machine code in a region of its own, which can be read and executed, and not written.
+// LoadCode makes one; use of the zero Code is a *guard.Violation. Its methods may be called by any
+// number of goroutines. A Code must not be copied.
 type Code struct {
 	_      noCopy
 	region *guard.Region

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// Object is a shared object in a region of its own. Its methods may be called by any number of
-// goroutines.
+// Object is a shared object in a region of its own. LoadObject makes one; use of the zero Object is a
+// *guard.Violation. Its methods may be called by any number of goroutines. An Object must not be copied.
 type Object struct {
 	_         noCopy
 	path      string

@@ -17,8 +17,9 @@ import (
 // guard.ErrNoMemory.
 var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
 
-// Pool keeps stacks of one size in one region. Its methods may be called by any number of
-// goroutines; the stacks are for one goroutine at a time.
+// Pool keeps stacks of one size in one region. Open makes one; use of the zero Pool is a
+// *guard.Violation. Its methods may be called by any number of goroutines; the stacks are for one
+// goroutine at a time. A Pool must not be copied.
 type Pool struct {
 	_ noCopy
 	shape

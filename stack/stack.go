@@ -11,8 +11,8 @@ import (
 )
 
 // Stack is a stack of a Pool: memory that is handed out from its top downwards, and taken back in
-// the opposite order. It is for one goroutine at a time, from Pool.Get to Pool.Put. A Stack must
-// not be copied.
+// the opposite order. It is for one goroutine at a time, from Pool.Get to Pool.Put. Use of the zero
+// Stack is a *guard.Violation. A Stack must not be copied.
 //
 // It lies outside the Go heap, apart from the memory that it hands out, alone on its cache line.
 // Places in that memory are kept as distances from the Stack itself.
