@@ -704,6 +704,27 @@ func TestOutsideDroppedStack(t *testing.T) {
 	t.Error("nothing was told")
 }
 
+// Where the system does not tell what is in RAM, what native code may have touched is given back all
+// the same.
+func TestOutsideNoResidency(t *testing.T) {
+	p := mustOpen(t, Config{Size: 64 << 10, Max: 10})
+	a, b := get(t, p), get(t, p)
+	s := p.stack(min(p.index(a), p.index(b))) // the other keeps it committed
+	s.native, s.limit = true, s.top
+	clear(whole(s)) // into RAM, as native code would
+	p.Put(s)
+	stop := vm.Inject(vm.Mincore, 1, syscall.EPERM)
+	err := p.Purge()
+	calls := stop()
+	mustDo(t, err)
+	if calls == 0 {
+		t.Skip("the system never tells")
+	}
+	if first, err := p.region.FirstResident(int(p.offset(s)), int(p.size)); err != nil || first != int(p.offset(s)+p.size) {
+		t.Errorf("the stack is in RAM from %d on, %v", first-int(p.offset(s)), err)
+	}
+}
+
 // recorder is a test for CheckLeaks.
 type recorder struct {
 	guard.TB

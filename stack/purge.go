@@ -52,7 +52,12 @@ func (p *Pool) look(s *Stack) {
 	}
 	s.native = false
 	end := p.end(s)
-	s.lowest = min(s.lowest, end-p.resident(s))
+	in, ok := p.resident(s)
+	if !ok { // all of it may be in RAM
+		s.held = uint32(p.size)
+		return
+	}
+	s.lowest = min(s.lowest, end-in)
 	if depth := end - s.lowest; depth > p.slack {
 		s.settle(end, depth)
 	}

@@ -116,7 +116,8 @@ func (s *Stack) highWater() int {
 	end := sh.end(s)
 	deep := max(uintptr(atomic.LoadUint32(&s.deepest)), end-atomic.LoadUintptr(&s.lowest), end-atomic.LoadUintptr(&s.top))
 	if s.native {
-		deep = max(deep, sh.resident(s))
+		in, _ := sh.resident(s)
+		deep = max(deep, in)
 	}
 	return int(deep)
 }
