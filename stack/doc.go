@@ -60,8 +60,8 @@
 // Get and Put take 13 ns together, New of a small type less than 1 ns, Push and Pop 2 ns, Call 5
 // ns, a stack that was never used a 16th of some system calls and what the kernel takes to bring
 // its first OS page into RAM. Each stack that was ever used takes 64 bytes and its page tables
-// besides what it has in RAM, a pool 8 KiB of the Go heap and 320 bytes for each processor. The budget is charged for whole stacks, because they can be used
-// whole, and for their guards.
+// besides what it has in RAM; a pool takes 8 KiB of the Go heap, and 320 bytes for each processor.
+// The budget is charged for whole stacks, because they can be used whole, and for their guards.
 //
 // # What it does not do
 //
