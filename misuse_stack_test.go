@@ -92,7 +92,12 @@ func endless() []byte {
 var stackMisuse = []misuse{
 	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "put twice")},
 	{"Put of another pool's", func(w *world) { p, q := w.stacks("stacks"), w.stacks("other"); p.Put(w.get(q)) }, inStack("Put", otherPool)},
-	{"Put of nil", func(w *world) { w.stacks("stacks").Put(nil) }, plainly(`violation: stack.Put: nil instead of a stack ("stacks")`)},
+	{"Put of nil", func(w *world) { w.stacks("stacks").Put(nil) }, plainly(fine)},
+	{"Get from a zero Pool", func(w *world) { w.get(new(stack.Pool)) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
+	{"Get from a nil Pool", func(w *world) { w.get(nil) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
+	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero Stack: Pool.Get makes one", "", "0"))},
+	{"Func of a zero Code", func(w *world) { new(stack.Code).Func(0) }, plainly(`violation: stack.Func: use of a zero Code: stack.LoadCode makes one ("")`)},
+	{"Func of a zero Object", func(w *world) { new(stack.Object).Func("f") }, plainly(`violation: stack.Func: use of a zero Object: stack.LoadObject makes one ("")`)},
 	{"Put of a copy", func(w *world) { w.stacks("stacks").Put(new(stack.Stack)) }, inStack("Put", otherPool)},
 	{"Put of what is inside", func(w *world) {
 		p := w.stacks("stacks")

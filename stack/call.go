@@ -42,7 +42,8 @@ const redZone = 64
 // flag set.
 //
 // The first Call of a process puts a handler before Go's for the signals of the processor (on arm64,
-// for all signals). The error wraps errors.ErrUnsupported but for linux/amd64 and linux/arm64.
+// for all signals). The error wraps errors.ErrUnsupported but for linux/amd64 and linux/arm64,
+// and the kernel's error where a sandbox (seccomp) refuses.
 //
 // Cost: some 5 ns; where it is stopped what the kernel takes for a signal, 4 to 15 µs.
 func (s *Stack) Call(fn Func, args ...uintptr) (uintptr, error) {
@@ -103,7 +104,7 @@ func (s *Stack) admit(op string) error {
 	if s.block != 0 {
 		panic(s.violation(op, "native code runs on the stack"))
 	}
-	return trap.Install()
+	return explainRefusal(trap.Install(), refusedSignal)
 }
 
 // pointer is where native code begins: below top, aligned as C wants it.

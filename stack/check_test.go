@@ -23,9 +23,8 @@ func (p *Pool) check(taken map[*Stack]bool) {
 	for _, i := range p.idle {
 		see(i)
 	}
-	if all := p.fronts.Load(); all != nil {
-		for i := range *all {
-			f := &(*all)[i]
+	for i := range p.fronts {
+		if f := p.fronts[i].Load(); f != nil {
 			for _, i := range f.stacks[:f.n] {
 				see(i)
 			}

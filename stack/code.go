@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"unsafe"
 
@@ -15,9 +16,11 @@ import (
 // after that faults (guard.UseAfterClose), as long as the quarantine holds the addresses.
 type Func uintptr
 
-// Code is machine code in a region of its own, which can be read and executed, and not written. Its
-// methods may be called by any number of goroutines.
+// Code is machine code in a region of its own, which can be read and executed, and not written.
+// LoadCode makes one; use of the zero Code is a *guard.Violation. Its methods may be called by any
+// number of goroutines. A Code must not be copied.
 type Code struct {
+	_      noCopy
 	region *guard.Region
 	size   int
 }
@@ -25,7 +28,9 @@ type Code struct {
 // LoadCode copies machine code, which must be position-independent, to where it can be executed. The
 // bytes are charged to the budget in whole OS pages. No code at all is an error. The error wraps
 // guard.ErrNoMemory where the budget or the kernel refuses, and errors.ErrUnsupported where there is
-// no native code: on all but Linux for amd64 and arm64.
+// no native code: on all but Linux for amd64 and arm64. Where the system lets no process make memory
+// executable that it has written to (MDWE, SELinux, seccomp) the error says so, and wraps the
+// kernel's; LoadObject may still be allowed, because it maps a file.
 //
 // Nothing is ever writable and executable at once, and instruction caches are synchronised. That the
 // code is sound is up to the caller.
@@ -34,29 +39,57 @@ func LoadCode(code []byte) (*Code, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stack: load code: %w", err)
 	}
-	return &Code{region, len(code)}, nil
+	return &Code{region: region, size: len(code)}, nil
 }
 
-func loadCode(code []byte) (*guard.Region, error) {
+func loadCode(code []byte) (_ *guard.Region, err error) {
 	if err := supported(); err != nil {
 		return nil, err
 	}
 	if len(code) == 0 {
 		return nil, errors.New("there is none")
 	}
-	region, err := guard.Map(guard.Config{Name: "code", Size: len(code)})
-	if err != nil {
+	return mapFilled(guard.Config{Name: "code", Size: len(code)}, func(region *guard.Region) error {
+		if err := region.Commit(0, region.Size()); err != nil {
+			return err
+		}
+		copy(region.Bytes(), code)
+		syncCode(region.Base(), unsafe.Add(region.Base(), len(code)))
+		return explainRefusal(region.Protect(0, region.Size(), guard.ReadExecute), refusedCode)
+	})
+}
+
+// mapFilled maps a region and runs f to fill it. It closes the region if f fails or panics, as
+// Budget.OnSoft may.
+func mapFilled(c guard.Config, f func(*guard.Region) error) (region *guard.Region, err error) {
+	if region, err = guard.Map(c); err != nil {
 		return nil, err
 	}
-	if err := region.Commit(0, region.Size()); err != nil {
-		return nil, errors.Join(err, region.Close())
+	built := false
+	defer func() {
+		if !built {
+			err = errors.Join(err, region.Close())
+			region = nil
+		}
+	}()
+	err = f(region)
+	built = err == nil
+	return region, err
+}
+
+const (
+	refusedCode   = "the system lets no process make memory executable that it has written to: likely MDWE (prctl PR_SET_MDWE, systemd's MemoryDenyWriteExecute), SELinux (execmem) or a seccomp filter"
+	refusedObject = "the system does not let the process execute the file: likely a file system that is mounted noexec, SELinux, a seccomp filter or MDWE (prctl PR_SET_MDWE, systemd's MemoryDenyWriteExecute)"
+	refusedSignal = "the system does not let the process set signal handlers, which native code needs: likely a seccomp filter"
+)
+
+// explainRefusal adds the likely causes to an error where the kernel says that something is not
+// permitted (EACCES, EPERM).
+func explainRefusal(err error, why string) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (%s)", err, why)
 	}
-	copy(region.Bytes(), code)
-	syncCode(region.Base(), unsafe.Add(region.Base(), len(code)))
-	if err := region.Protect(0, region.Size(), guard.ReadExecute); err != nil {
-		return nil, errors.Join(err, region.Close())
-	}
-	return region, nil
+	return err
 }
 
 // supported is an error where no native code can be loaded.
@@ -70,6 +103,7 @@ func supported() error {
 // Func returns the address of the instruction at offset off, in bytes. It panics with an error if
 // there can be none: off is outside of the code or, on arm64, no multiple of 4.
 func (c *Code) Func(off int) Func {
+	c.usable("Func")
 	if off < 0 || off >= c.size || off%instructionAlign != 0 {
 		panic(fmt.Errorf("stack: code of %d bytes has no instruction at offset %d", c.size, off))
 	}
@@ -78,4 +112,14 @@ func (c *Code) Func(off int) Func {
 
 // Close takes the code away, which must not be running. A second Close is an error that wraps
 // guard.ErrClosed. After any other error the code is as it was, and Close may be called again.
-func (c *Code) Close() error { return c.region.Close() }
+func (c *Code) Close() error {
+	c.usable("Close")
+	return c.region.Close()
+}
+
+// usable panics unless LoadCode made the code.
+func (c *Code) usable(op string) {
+	if c == nil || c.region == nil {
+		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Code: stack.LoadCode makes one"})
+	}
+}

@@ -17,8 +17,10 @@ type Config struct {
 	// Size is the bytes of each stack that can be used. Default 64 KiB, at most 1 GiB.
 	Size int
 
-	// Max is the most stacks that there can be. Default 2^20; fewer where addresses are scarce: 256
-	// MiB of them are taken on 32-bit systems, and at most a quarter of RLIMIT_AS.
+	// Max is the most stacks that there can be. Default 2^20, or fewer where addresses are scarce:
+	// they take at most a quarter of those that RLIMIT_AS leaves free, and 256 MiB on 32-bit
+	// systems. Less than 16 MiB, or than one stack needs, is an error of Open that wraps
+	// guard.ErrNoMemory. A Max that is given is reserved whole.
 	Max int
 
 	// Retain is the bytes, from the top of a stack, that it may keep in RAM while it is idle.
@@ -82,16 +84,32 @@ func (c Config) layout(count int) (sh shape, total int, ok bool) {
 	return shape{name: c.Name, cells: uintptr(cells), stride: uintptr(stride), size: uintptr(c.Size)}, cells + count*stride, true
 }
 
-// mostByDefault is Max where the Config has none.
-func (c Config) mostByDefault() int {
-	addresses := uint64(math.MaxInt / 2)
+// minReserve is the fewest bytes of addresses that a default pool settles for.
+const minReserve = 16 << 20
+
+// countByDefault returns how many stacks a pool without Max should have, and how many it settles for
+// where the system refuses these.
+func (c Config) countByDefault() (count, least int, err error) {
+	each := int64(c.Size + c.Guard + stackSize) // less than 2^32
+	want := min(defaultMax*each, math.MaxInt)
 	if math.MaxInt == math.MaxInt32 {
-		addresses = 256 << 20
+		want = 256 << 20
 	}
-	if as := vm.Probe().AddressSpace; as != vm.Unlimited {
-		addresses = min(addresses, as/4)
+	size, err := guard.DefaultReserve(int(want))
+	if err != nil {
+		return 0, 0, err
 	}
-	return int(max(1, min(defaultMax, addresses/uint64(c.Size+c.Guard+stackSize))))
+	count = int(int64(size) / each)
+	for count > 0 && count < defaultMax { // the Stacks take whole OS pages
+		if _, total, ok := c.layout(count); ok && total <= size {
+			break
+		}
+		count--
+	}
+	if count == 0 {
+		return 0, 0, fmt.Errorf("a stack of %d bytes does not fit into the %d bytes of addresses that a default pool may take (see Config.Max): %w", c.Size, size, guard.ErrNoMemory)
+	}
+	return min(count, defaultMax), min(count, int(minReserve/each)+1), nil
 }
 
 // mostByGuards is how many stacks a process can have: where guards are PROT_NONE pages each takes

@@ -11,18 +11,46 @@ import (
 // Config.Retain is not given back at once, so they are few.
 const frontSize = 8
 
-// front is what one processor gets stacks from and puts them to without a lock: the last in is the
-// first out. Its neighbours are others' to write.
+// maxProcessors bounds the processors that have a front. The others share the store under p.mu.
+const maxProcessors = 1024
+
+// front is the per-processor cache: its processor gets stacks from it and puts them to it without a
+// lock; the last in is the first out. The padding keeps what other processors write, on either side,
+// off its cache lines.
 type front struct {
+	_      [128]byte
 	lock   procpin.Lock
 	n      uint32
 	stacks [frontSize]uint32
 	_      [128]byte
 }
 
-func newFronts() *[]front {
-	all := make([]front, max(runtime.GOMAXPROCS(0), runtime.NumCPU()))
-	return &all
+// fronts has the front of each processor, nil until the processor needs it: there may be more
+// processors later (runtime.GOMAXPROCS). The last entry is nil for ever: see enter.
+type fronts [maxProcessors + 1]atomic.Pointer[front]
+
+// enterNew is enter that makes the front first where there is none. It returns nil beyond
+// maxProcessors, when the pool is not open, and if the goroutine has moved meanwhile to another
+// processor without a front.
+func (p *Pool) enterNew() *front {
+	f := p.enter()
+	if f != nil {
+		return f
+	}
+	p.leave(f)
+	p.addFront()
+	return p.enter()
+}
+
+// addFront gives the processor a front. The lock keeps it out of a pool that is being closed.
+func (p *Pool) addFront() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pid := procpin.Pin()
+	procpin.Unpin()
+	if p.state == open && pid < maxProcessors {
+		p.fronts[pid].CompareAndSwap(nil, new(front))
+	}
 }
 
 // push puts a stack in, if there is room.
@@ -58,32 +86,36 @@ func (f *front) exchange(i uint32, out *[frontSize / 2]uint32) (n int) {
 	return n
 }
 
-// frontsHold tells whether there are idle stacks in fronts. p.mu is held, and the pool is open.
+// frontsHold tells whether there are idle stacks in fronts. Caller holds p.mu.
 func (p *Pool) frontsHold() bool {
-	all := p.fronts.Load()
 	n := uint32(0)
-	for i := range *all {
-		f := &(*all)[i]
-		f.lock.Lock()
-		n += atomic.LoadUint32(&f.n)
-		f.lock.Unlock()
+	for i := range p.fronts {
+		if f := p.fronts[i].Load(); f != nil {
+			f.lock.Lock()
+			n += atomic.LoadUint32(&f.n)
+			f.lock.Unlock()
+		}
 	}
 	return n > 0
 }
 
-// takeFronts takes the idle stacks that processors have, and gives processors other fronts, or none.
-// It stops the world for some microseconds. p.mu is held.
-func (p *Pool) takeFronts(others *[]front) {
-	all := p.fronts.Swap(others)
-	if all == nil {
+// takeFronts takes all fronts away and moves their stacks to p.idle. It stops the world for some
+// microseconds. Caller holds p.mu.
+func (p *Pool) takeFronts() {
+	var taken []*front
+	for i := range p.fronts {
+		if p.fronts[i].Load() != nil { // no other goroutine changes what is not nil
+			taken = append(taken, p.fronts[i].Swap(nil))
+		}
+	}
+	if len(taken) == 0 {
 		return
 	}
 	// A goroutine may have found its front just before. It is pinned while it uses it, and the
 	// world does not stop before it has let go.
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	for i := range *all {
-		f := &(*all)[i]
+	for _, f := range taken {
 		f.lock.Lock()
 		p.idle = append(p.idle, f.stacks[:f.n]...)
 		f.n = 0

@@ -5,17 +5,16 @@ package stack
 import "github.com/seed-9a6c551e/offheap/internal/procpin"
 
 func (p *Pool) enter() *front {
-	pid := uint(procpin.Pin())
+	pid := procpin.Pin()
 	procpin.Unpin()
-	all := p.fronts.Load()
-	if all == nil || pid >= uint(len(*all)) {
-		return nil
-	}
-	f := &(*all)[pid]
-	f.lock.Lock()
-	if p.fronts.Load() != all { // they were taken away
-		f.lock.Unlock()
-		return nil
+	at := &p.fronts[min(uint(pid), maxProcessors)]
+	f := at.Load()
+	if f != nil {
+		f.lock.Lock()
+		if at.Load() != f { // it was taken away
+			f.lock.Unlock()
+			return nil
+		}
 	}
 	return f
 }

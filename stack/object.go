@@ -9,9 +9,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// Object is a shared object in a region of its own. Its methods may be called by any number of
-// goroutines.
+// Object is a shared object in a region of its own. LoadObject makes one; use of the zero Object is a
+// *guard.Violation. Its methods may be called by any number of goroutines. An Object must not be copied.
 type Object struct {
+	_         noCopy
 	path      string
 	region    *guard.Region
 	functions map[string]uintptr // offsets from the region's base
@@ -34,7 +35,8 @@ type Object struct {
 // code, an executable stack. An undefined weak symbol has the address 0.
 //
 // The error wraps guard.ErrNoMemory where the budget or the kernel refuses, and
-// errors.ErrUnsupported on all but Linux for amd64 and arm64.
+// errors.ErrUnsupported on all but Linux for amd64 and arm64. Where the system does not let the
+// process execute the file (noexec, SELinux, seccomp) the error says so, and wraps the kernel's.
 func LoadObject(path string) (*Object, error) {
 	o, err := loadObject(path)
 	if err != nil {
@@ -66,29 +68,29 @@ func loadObject(path string) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	region, err := guard.Map(guard.Config{Name: filepath.Base(path), Size: int(im.size())})
+	region, err := mapFilled(guard.Config{Name: filepath.Base(path), Size: int(im.size())}, func(region *guard.Region) (err error) {
+		// The file may be shortened meanwhile.
+		fault := guard.Catch(func() {
+			if err = explainRefusal(im.mapInto(region), refusedObject); err != nil {
+				return
+			}
+			if err = d.relocate(region); err != nil {
+				return
+			}
+			err = im.protectRelocated(region)
+		})
+		return errors.Join(err, fault)
+	})
 	if err != nil {
 		return nil, err
 	}
-	// The file may be shortened meanwhile.
-	fault := guard.Catch(func() {
-		if err = im.mapInto(region); err != nil {
-			return
-		}
-		if err = d.relocate(region); err != nil {
-			return
-		}
-		err = im.protectRelocated(region)
-	})
-	if err = errors.Join(err, fault); err != nil {
-		return nil, errors.Join(err, region.Close())
-	}
-	return &Object{path, region, d.functions()}, nil
+	return &Object{path: path, region: region, functions: d.functions()}, nil
 }
 
 // Func returns the address of a function that the object exports; a name that is unknown, or that of
 // something else, is an error. Versions of symbols are not looked at.
 func (o *Object) Func(name string) (Func, error) {
+	o.usable("Func")
 	offset, found := o.functions[name]
 	if !found {
 		return 0, fmt.Errorf("stack: object %q exports no function %q", o.path, name)
@@ -99,4 +101,14 @@ func (o *Object) Func(name string) (Func, error) {
 // Close takes the object's memory away; none of its functions may be running. A second Close is an
 // error that wraps guard.ErrClosed. After any other error the object is as it was, and Close may be
 // called again.
-func (o *Object) Close() error { return o.region.Close() }
+func (o *Object) Close() error {
+	o.usable("Close")
+	return o.region.Close()
+}
+
+// usable panics unless LoadObject made the object.
+func (o *Object) usable(op string) {
+	if o == nil || o.region == nil {
+		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Object: stack.LoadObject makes one"})
+	}
+}

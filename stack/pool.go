@@ -17,14 +17,15 @@ import (
 // guard.ErrNoMemory.
 var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
 
-// Pool keeps stacks of one size in one region. Its methods may be called by any number of
-// goroutines; the stacks are for one goroutine at a time.
+// Pool keeps stacks of one size in one region. Open makes one; use of the zero Pool is a
+// *guard.Violation. Its methods may be called by any number of goroutines; the stacks are for one
+// goroutine at a time. A Pool must not be copied.
 type Pool struct {
+	_ noCopy
 	shape
-	first  *Stack         // the others follow
-	slack  uintptr        // bytes that a stack may have used to be put without a closer look
-	fresh  atomic.Uintptr // bytes of the Stacks that were ever handed out; 0 after the end
-	fronts atomic.Pointer[[]front]
+	first *Stack         // the others follow
+	slack uintptr        // bytes that a stack may have used to be put without a closer look
+	fresh atomic.Uintptr // bytes of the Stacks that were ever handed out; 0 after the end
 
 	config Config
 	number uint32
@@ -40,6 +41,8 @@ type Pool struct {
 	idle           []uint32
 	state          poolState
 	deepest        int // of the stacks that Purge gave back, and of all when the pool came to its end
+
+	fronts fronts // written under mu
 }
 
 type poolState uint8
@@ -59,14 +62,16 @@ func Open(c Config) (*Pool, error) {
 	}
 	count, least := c.Max, c.Max
 	if count == 0 {
-		count, least = c.mostByDefault(), 1
+		if count, least, err = c.countByDefault(); err != nil {
+			return nil, fmt.Errorf("stack: open %q: %w", c.Name, err)
+		}
 	}
 	for ; ; count /= 2 {
 		sh, size, ok := c.layout(count)
 		if !ok {
 			return nil, fmt.Errorf("stack: open %q: %d stacks of %d bytes are more than addresses can hold: %w", c.Name, count, c.Size, guard.ErrNoMemory)
 		}
-		region, err := guard.Map(guard.Config{Name: c.Name, Size: size})
+		region, err := guard.Map(guard.Config{Name: c.Name, Size: size, DeferOnSoft: true})
 		if err == nil {
 			return c.open(count, sh, region)
 		}
@@ -90,7 +95,6 @@ func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
 		shape: sh, first: (*Stack)(region.Base()), slack: 2 * uintptr(c.Retain),
 		config: c, number: sh.enter(), most: uintptr(min(count, mostByGuards())), region: region,
 	}
-	p.fronts.Store(newFronts())
 	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(Stack{}.block), stackSize)
 	region.CountLive(p.count)
 	return p, nil
@@ -102,11 +106,15 @@ func (p *Pool) stack(i uintptr) *Stack {
 
 // Get returns an empty stack, one that was put lately if there is one. It is the caller's until Put.
 // The error wraps guard.ErrNoMemory where all are in use or the next cannot have its memory, and
-// guard.ErrClosed after Close.
+// guard.ErrClosed after Close. Get calls Budget.OnSoft where that is due, without a lock: OnSoft may
+// use the pool.
 //
 // Cost: the pin and a pop. For stacks that were never used, a sixteenth more than there are get
 // their guards and memory with three system calls.
 func (p *Pool) Get() (*Stack, error) {
+	if p == nil { // pinned it would be fatal
+		p.usable("Get")
+	}
 	f := p.enter()
 	if f != nil {
 		if i, ok := f.pop(); ok {
@@ -128,10 +136,12 @@ func (s *Stack) start() {
 
 // get is Get where the processor has no stack.
 func (p *Pool) get() (*Stack, error) {
+	p.usable("Get")
 	var taken [frontSize / 2]uint32
-	p.mu.Lock()
 	n, err := p.take(taken[:])
-	p.mu.Unlock()
+	if err != nil && errors.Is(err, guard.ErrNoMemory) && guard.Reclaim() {
+		n, err = p.take(taken[:])
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,13 +149,36 @@ func (p *Pool) get() (*Stack, error) {
 	for _, i := range taken[:n] {
 		p.put(i)
 	}
+	p.reclaim(taken[n])
 	s := p.stack(uintptr(taken[n]))
 	s.start()
 	return s, nil
 }
 
-// take takes some stacks that nobody has, at least one. p.mu is held.
+// reclaim calls Budget.OnSoft if that is due. If it panics, the stack that is about to be handed out
+// goes back.
+func (p *Pool) reclaim(i uint32) {
+	done := false
+	defer func() {
+		if !done {
+			p.put(i)
+		}
+	}()
+	guard.Reclaim()
+	done = true
+}
+
+// usable panics unless Open made the pool. It may be closed.
+func (p *Pool) usable(op string) {
+	if p == nil || p.region == nil {
+		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"})
+	}
+}
+
+// take takes some stacks that nobody has, at least one.
 func (p *Pool) take(out []uint32) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.state != open {
 		return 0, fmt.Errorf("stack: pool %q: %w", p.name, guard.ErrClosed)
 	}
@@ -156,7 +189,7 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 	if next == p.ready {
 		if err := p.grow(); err != nil {
 			if p.frontsHold() { // other processors keep what this one needs
-				p.takeFronts(newFronts())
+				p.takeFronts()
 			}
 			if n = p.takeIdle(out[:1]); n > 0 {
 				return n, nil
@@ -233,16 +266,20 @@ func (p *Pool) ripen(more uintptr) error {
 	return p.region.Commit(int(p.cells+p.ready*p.stride), int(more*p.stride))
 }
 
-// Put takes a stack back, with all that is on it, and keeps it for the next Get. Putting a stack
-// twice, or one of another pool, is a *guard.Violation, and so is nearly all use afterwards, until
-// Get hands it out again. After Close, the last Put closes the region.
+// Put takes a stack back, with all that is on it, and keeps it for the next Get. Putting nil does
+// nothing. Putting a stack twice, or one of another pool, is a *guard.Violation, and so is nearly
+// all use afterwards, until Get hands it out again. After Close, the last Put closes the region.
 //
 // A stack that went deeper than twice Config.Retain is cut back to that. The last few that were put
 // on each processor keep what they have for some rounds more, because they go out first.
 func (p *Pool) Put(s *Stack) {
+	if p == nil {
+		p.usable("Put")
+	}
 	off := uintptr(unsafe.Pointer(s)) - p.origin // wraps below
 	if off >= p.fresh.Load() || off%stackSize != 0 {
-		panic(p.foreign(s))
+		p.refuse(s)
+		return
 	}
 	if s.block != 0 {
 		panic(s.violation("Put", "native code runs on the stack"))
@@ -270,17 +307,19 @@ func (p *Pool) Put(s *Stack) {
 	}
 }
 
-func (p *Pool) foreign(s *Stack) *guard.Violation {
+// refuse panics for what is no stack of the pool, unless it is nil.
+func (p *Pool) refuse(s *Stack) {
+	p.usable("Put")
+	if s == nil {
+		return
+	}
 	v := &guard.Violation{Op: "stack.Put", What: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case s == nil:
-		v.What = "nil instead of a stack"
-	case p.state == closed:
+	if p.state == closed {
 		v.What = "stack of another pool, or this one is closed"
 	}
-	return v
+	p.mu.Unlock()
+	panic(v)
 }
 
 // put keeps an idle stack. If the processor's front is full the half of it that was put first goes to
@@ -288,7 +327,7 @@ func (p *Pool) foreign(s *Stack) *guard.Violation {
 func (p *Pool) put(i uint32) {
 	var out [frontSize / 2]uint32
 	n := 0
-	f := p.enter()
+	f := p.enterNew()
 	if f != nil {
 		n = f.exchange(i, &out)
 	}

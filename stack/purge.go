@@ -52,7 +52,12 @@ func (p *Pool) look(s *Stack) {
 	}
 	s.native = false
 	end := p.end(s)
-	s.lowest = min(s.lowest, end-p.resident(s))
+	in, ok := p.resident(s)
+	if !ok { // all of it may be in RAM
+		s.held = uint32(p.size)
+		return
+	}
+	s.lowest = min(s.lowest, end-in)
 	if depth := end - s.lowest; depth > p.slack {
 		s.settle(end, depth)
 	}
@@ -69,14 +74,16 @@ func (p *Pool) cut(s *Stack, keep uintptr) (err error) {
 }
 
 // Purge gives back all memory of stacks that are idle. It stops the world for some microseconds, to
-// take the stacks that processors hold. The error is the kernel's; what it did not take stays idle.
+// take the stacks that processors hold. The error is the kernel's, told once for all stacks for which
+// it is the same; what the kernel did not take stays idle.
 func (p *Pool) Purge() error {
+	p.usable("Purge")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state != open {
 		return fmt.Errorf("stack: purge pool %q: %w", p.name, guard.ErrClosed)
 	}
-	p.takeFronts(newFronts())
+	p.takeFronts()
 	slices.Sort(p.idle)
 	// The last stacks, as far as they are idle, are decommitted: that refunds the budget. What is
 	// idle between others is not, because it would split the mapping.
@@ -90,9 +97,9 @@ func (p *Pool) Purge() error {
 		p.look(s) // while there is something to see
 		s.settle(p.end(s), p.end(s)-s.lowest)
 	}
-	var errs []error
+	var failed failures
 	if err := p.region.Decommit(int(p.cells+fresh*p.stride), int((p.ready-fresh)*p.stride)); err != nil {
-		errs = append(errs, err)
+		failed.errs = append(failed.errs, err)
 	} else {
 		for _, i := range p.idle[n:] {
 			s := p.stack(uintptr(i))
@@ -110,28 +117,67 @@ func (p *Pool) Purge() error {
 			continue // never used, or purged already
 		}
 		if err := p.cut(s, 0); err != nil {
-			errs = append(errs, err)
+			failed.add(err)
 			continue
 		}
 		s.clean = uint32(p.size)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := failed.join(); err != nil {
 		return fmt.Errorf("stack: purge pool %q: %w", p.name, err)
 	}
 	return nil
 }
 
+// failures collects errors of many stacks, of which nearly all are alike.
+type failures struct {
+	errs  []error
+	alike []alike
+}
+
+// alike is an error, and for how many stacks it came.
+type alike struct {
+	err    error
+	text   string
+	stacks int
+}
+
+// add notes the error of one stack.
+func (f *failures) add(err error) {
+	text := err.Error()
+	for i := range f.alike {
+		if f.alike[i].text == text {
+			f.alike[i].stacks++
+			return
+		}
+	}
+	f.alike = append(f.alike, alike{err, text, 1})
+}
+
+// join returns all errors as one, nil if there are none.
+func (f *failures) join() error {
+	errs := f.errs
+	for _, a := range f.alike {
+		if a.stacks > 1 {
+			a.err = fmt.Errorf("for %d stacks: %w", a.stacks, a.err)
+		}
+		errs = append(errs, a.err)
+	}
+	return errors.Join(errs...)
+}
+
 // Close ends the pool: no stack is handed out any more, and when the last that is in use is put, or
-// none is, the region is closed. A second Close is an error that wraps guard.ErrClosed, unless the
+// none is, the region is closed. Stats().InUse says how many keep it open: it stays open for ever if
+// one of them was dropped without Put. A second Close is an error that wraps guard.ErrClosed, unless the
 // kernel refused to close the region: then it tries again.
 func (p *Pool) Close() error {
+	p.usable("Close")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == closed || p.state == closing && !p.allIdle() {
 		return fmt.Errorf("stack: close pool %q: %w", p.name, guard.ErrClosed)
 	}
 	p.state = closing
-	p.takeFronts(nil)
+	p.takeFronts()
 	return p.endIfIdle()
 }
 

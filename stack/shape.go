@@ -43,18 +43,19 @@ func (sh *shape) offset(s *Stack) uintptr {
 	return sh.cells + (sh.index(s)+1)*sh.stride - sh.size
 }
 
-// resident is how many bytes below its end a stack has in RAM, with all that lies between.
-func (sh *shape) resident(s *Stack) uintptr {
+// resident returns how many bytes below its end a stack has in RAM, with all that lies between; false
+// where the system does not tell.
+func (sh *shape) resident(s *Stack) (bytes uintptr, ok bool) {
 	r := sh.region.Value()
 	if r == nil {
-		return 0
+		return 0, false
 	}
 	off := int(sh.offset(s))
 	at, err := r.FirstResident(off, int(sh.size))
 	if err != nil {
-		return 0
+		return 0, false
 	}
-	return uintptr(off + int(sh.size) - at)
+	return uintptr(off + int(sh.size) - at), true
 }
 
 // shapes are those of all open pools. Readers take no lock.

@@ -11,8 +11,8 @@ import (
 )
 
 // Stack is a stack of a Pool: memory that is handed out from its top downwards, and taken back in
-// the opposite order. It is for one goroutine at a time, from Pool.Get to Pool.Put. A Stack must
-// not be copied.
+// the opposite order. It is for one goroutine at a time, from Pool.Get to Pool.Put. Use of the zero
+// Stack is a *guard.Violation. A Stack must not be copied.
 //
 // It lies outside the Go heap, apart from the memory that it hands out, alone on its cache line.
 // Places in that memory are kept as distances from the Stack itself.
@@ -70,8 +70,17 @@ func (s *Stack) usable(op string) {
 	case idle:
 		panic(s.violation(op, "use after Put"))
 	default:
-		panic(s.violation(op, "use after Close of the pool"))
+		panic(s.violation(op, s.unusable()))
 	}
+}
+
+// unusable says why a Stack that reads zero cannot be used. One in none of our regions is no pool's,
+// or its pool was closed so long ago that the addresses have left quarantine.
+func (s *Stack) unusable() string {
+	if guard.Locate(uintptr(unsafe.Pointer(s))) == nil {
+		return "use of a zero Stack: Pool.Get makes one"
+	}
+	return "use after Close of the pool"
 }
 
 func (s *Stack) violation(op, what string) *guard.Violation {
@@ -107,7 +116,8 @@ func (s *Stack) highWater() int {
 	end := sh.end(s)
 	deep := max(uintptr(atomic.LoadUint32(&s.deepest)), end-atomic.LoadUintptr(&s.lowest), end-atomic.LoadUintptr(&s.top))
 	if s.native {
-		deep = max(deep, sh.resident(s))
+		in, _ := sh.resident(s)
+		deep = max(deep, in)
 	}
 	return int(deep)
 }

@@ -32,6 +32,7 @@ const leastDepth = 1 << 10
 // Stats returns the figures while others get, use and put stacks. It takes some nanoseconds for each
 // stack, a system call for those where native code ran lately, and the time to count resident pages.
 func (p *Pool) Stats() Stats {
+	p.usable("Stats")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Stats{HighWater: p.deepest}

@@ -1,0 +1,119 @@
+package stack
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Pools are closed while others get, use and put their stacks. These get ErrClosed from Get and
+// violations from all else, or nothing is wrong, because what is in use stays so until it is put.
+func TestOutsideCloseUnderLoad(t *testing.T) {
+	if !alone(t, "true") {
+		return
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	var fn Func
+	if supported() == nil {
+		fn = returns.load(t)
+	}
+	background(t, runtime.GC)
+	for range rounds(100) {
+		p, err := Open(Config{Size: 8 << 10, Max: 200})
+		mustDo(t, err)
+		var wg sync.WaitGroup
+		var ended atomic.Int64
+		for range 4 {
+			wg.Go(func() {
+				defer ended.Add(1)
+				for {
+					s, err := p.Get()
+					if err != nil {
+						if !errors.Is(err, guard.ErrClosed) {
+							t.Errorf("Get: %v", err)
+						}
+						return
+					}
+					f := s.Push()
+					New[[4]uint64](s)[0] = 1
+					if fn != 0 {
+						if _, err := s.Call(fn); err != nil {
+							t.Errorf("Call: %v", err)
+						}
+					}
+					s.Pop(f)
+					p.Put(s)
+				}
+			})
+		}
+		wg.Go(func() {
+			for ended.Load() < 4 {
+				if err := p.Purge(); err != nil && !errors.Is(err, guard.ErrClosed) {
+					t.Errorf("Purge: %v", err)
+				}
+				if s := p.Stats(); s.InUse > 4 {
+					t.Errorf("%+v", s)
+				}
+				guard.Usage()
+				time.Sleep(10 * time.Microsecond)
+			}
+		})
+		time.Sleep(100 * time.Microsecond)
+		mustDo(t, p.Close())
+		wg.Wait()
+		if s := p.Stats(); s.Reserved != 0 {
+			t.Fatalf("the pool is not closed: %+v", s)
+		}
+	}
+}
+
+// Who goes on using a stack that was put is told so before and after its pool is closed, and nothing
+// else happens: what the calls look at is readable again when Close returns.
+func TestOutsideUseAroundClose(t *testing.T) {
+	if !alone(t, "true") {
+		return
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	var fn Func
+	if supported() == nil {
+		fn = returns.load(t)
+	}
+	const putAlready, afterClose = "use after Put", "use after Close of the pool"
+	for range rounds(100) {
+		p, err := Open(Config{Size: 8 << 10, Max: 200})
+		mustDo(t, err)
+		s := get(t, p)
+		f := s.Push()
+		p.Put(s)
+		var stop atomic.Bool
+		var wg sync.WaitGroup
+		var closing sync.RWMutex // while a region is being closed nothing of it can be read
+		for name, use := range map[string]func(){
+			"Push": func() { s.Push() }, "Pop": func() { s.Pop(f) }, "New": func() { New[int](s) },
+			"Alloc": func() { s.Alloc(1, 1) }, "Used": func() { s.Used() }, "Call": func() { s.Call(fn) },
+			"Put": func() { p.Put(s) },
+		} {
+			wg.Go(func() {
+				for !stop.Load() {
+					closing.RLock()
+					mustViolate(t, name, use, putAlready, afterClose, "put twice", "stack of another pool", "stack of another pool, or this one is closed")
+					closing.RUnlock()
+					time.Sleep(time.Microsecond)
+				}
+			})
+		}
+		time.Sleep(50 * time.Microsecond)
+		closing.Lock()
+		err = p.Close()
+		closing.Unlock()
+		mustDo(t, err)
+		time.Sleep(50 * time.Microsecond)
+		stop.Store(true)
+		wg.Wait()
+	}
+}

@@ -1,0 +1,70 @@
+package stack
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// A stack that was dropped without Put is counted as in use, by the pool and by CheckLeaks, and the
+// region of its pool is reported when the pool was closed and dropped, too.
+func TestOutsideDroppedStack(t *testing.T) {
+	told := make(chan guard.Info, 10)
+	guard.OnLeak(func(in guard.Info) { told <- in })
+	defer guard.OnLeak(nil)
+	func() {
+		p, err := Open(Config{Name: "dropped", Size: 64 << 10, Max: 10})
+		mustDo(t, err)
+		var reports recorder
+		guard.CheckLeaks(&reports)
+		get(t, p).Alloc(1000, 8)
+		reports.end()
+		if len(reports.errors) != 1 || !strings.Contains(reports.errors[0], "1 objects, were 0; 1000 bytes, were 0") {
+			t.Errorf("CheckLeaks: %q", reports.errors)
+		}
+		mustDo(t, p.Close())
+		if s := p.Stats(); s.InUse != 1 || s.Live != 1000 || s.Reserved == 0 {
+			t.Errorf("after Close: %+v", s)
+		}
+	}()
+	for range 100 {
+		runtime.GC()
+		select {
+		case in := <-told:
+			if in.Name != "dropped" {
+				continue
+			}
+			if !in.Leaked || in.Live != 1000 || in.Committed < 64<<10 || !strings.Contains(in.Opened, "TestOutsideDroppedStack") {
+				t.Errorf("%+v", in)
+			}
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("nothing was told")
+}
+
+// recorder is a test for CheckLeaks.
+type recorder struct {
+	guard.TB
+	cleanups []func()
+	errors   []string
+}
+
+func (r *recorder) Helper() {}
+
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+
+func (r *recorder) Errorf(format string, a ...any) {
+	r.errors = append(r.errors, fmt.Sprintf(format, a...))
+}
+
+func (r *recorder) end() {
+	for _, f := range r.cleanups {
+		f()
+	}
+}

@@ -1,0 +1,67 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// Purge that fails alike for many stacks says so once.
+func TestOutsidePurgeErrors(t *testing.T) {
+	const many = 1000
+	p := mustOpen(t, Config{Size: guard.PageSize(), Max: many + 2})
+	var all [many + 2]*Stack
+	for range all {
+		s := get(t, p)
+		s.Alloc(8, 8)[0] = 1
+		all[p.index(s)] = s
+	}
+	for _, s := range all[:many+1] { // the last one keeps the others committed
+		p.Put(s)
+	}
+	// Guard refuses to discard what cannot be written to. One more fails otherwise.
+	protect := func(prot guard.Prot) { mustDo(t, p.region.Protect(int(p.cells), many*int(p.stride), prot)) }
+	protect(guard.Read)
+	stop := vm.Inject(vm.Madvise, 1, vm.OutOfMemory)
+	err := p.Purge()
+	calls := stop()
+	protect(guard.ReadWrite)
+	if err == nil || calls != 1 {
+		t.Fatalf("%v after %d system calls", err, calls)
+	}
+	text := err.Error()
+	if n := strings.Count(text, "not all of it is committed"); n != 1 || !strings.Contains(text, fmt.Sprintf("for %d stacks: ", many)) {
+		t.Errorf("what %d stacks have in common is told %d times: %.1000s", many, n, text)
+	}
+	if !errors.Is(err, guard.ErrNoMemory) {
+		t.Errorf("%v does not wrap ErrNoMemory", err)
+	}
+	mustDo(t, p.Purge())
+	p.check(map[*Stack]bool{all[many+1]: true})
+}
+
+// Where the system does not tell what is in RAM, what native code may have touched is given back all
+// the same.
+func TestOutsideNoResidency(t *testing.T) {
+	p := mustOpen(t, Config{Size: 64 << 10, Max: 10})
+	a, b := get(t, p), get(t, p)
+	s := p.stack(min(p.index(a), p.index(b))) // the other keeps it committed
+	s.native, s.limit = true, s.top
+	clear(whole(s)) // into RAM, as native code would
+	p.Put(s)
+	stop := vm.Inject(vm.Mincore, 1, syscall.EPERM)
+	err := p.Purge()
+	calls := stop()
+	mustDo(t, err)
+	if calls == 0 {
+		t.Skip("the system never tells")
+	}
+	if first, err := p.region.FirstResident(int(p.offset(s)), int(p.size)); err != nil || first != int(p.offset(s)+p.size) {
+		t.Errorf("the stack is in RAM from %d on, %v", first-int(p.offset(s)), err)
+	}
+}

@@ -1,0 +1,41 @@
+package stack
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// prctl's PR_SET_MDWE and its PR_MDWE_REFUSE_EXEC_GAIN, of Linux 6.3.
+const (
+	prSetMDWE           = 65
+	mdweRefusesExecGain = 1
+)
+
+// Where the kernel refuses to make memory executable LoadCode says so. Files can be executed all the same.
+func TestOutsideMDWE(t *testing.T) {
+	needNative(t)
+	if !alone(t, "true") {
+		return
+	}
+	path := build(t, kernels)
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, prSetMDWE, mdweRefusesExecGain, 0, 0, 0, 0); errno != 0 {
+		t.Skipf("the kernel does not know PR_SET_MDWE: %v", errno)
+	}
+	nothingLeft(t)
+	_, err := LoadCode([]byte{1, 2, 3, 4})
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "PR_SET_MDWE") {
+		t.Errorf("LoadCode: %v", err)
+	}
+	o, err := LoadObject(path)
+	mustDo(t, err)
+	f, err := o.Func("add")
+	mustDo(t, err)
+	s := get(t, mustOpen(t, Config{}))
+	if sum, err := s.Call(f, 1, 2); err != nil || sum != 3 {
+		t.Errorf("1 and 2 are %d, %v", sum, err)
+	}
+	mustDo(t, o.Close())
+}
