@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Config says how a pool of stacks is opened. The zero Config is the default. Sizes are rounded up
@@ -110,13 +109,4 @@ func (c Config) countByDefault() (count, least int, err error) {
 		return 0, 0, fmt.Errorf("a stack of %d bytes does not fit into the %d bytes of addresses that a default pool may take (see Config.Max): %w", c.Size, size, guard.ErrNoMemory)
 	}
 	return min(count, defaultMax), min(count, int(minReserve/each)+1), nil
-}
-
-// mostByGuards is how many stacks a process can have: where guards are PROT_NONE pages each takes
-// two mappings, and the Go runtime ends the program when it gets none.
-func mostByGuards() int {
-	if limit := vm.Probe().MaxMappings; !guard.LightGuards() && limit > 0 {
-		return limit/2 - limit/16
-	}
-	return maxCount
 }

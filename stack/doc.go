@@ -13,7 +13,7 @@
 // A stack is filled from its end downwards, as machine stacks are. What is known of it, its Stack,
 // lies apart, where no overrun reaches it. All stacks are one mapping, however many there are,
 // where guards are markers (guard.LightGuards). Elsewhere each guard splits the mapping, and a
-// process can have some 28,000 stacks.
+// process can have some 16,000 stacks (half of vm.max_map_count, two each).
 //
 // # Life
 //

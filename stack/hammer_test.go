@@ -246,15 +246,19 @@ func TestHammerCloseWhileOthersFault(t *testing.T) {
 	leap := f("leap")
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	p := mustOpen(t, Config{Max: 100})
+	count := 20000
+	if !guard.LightGuards() {
+		count = 10000 // each takes two mappings
+	}
 	var closed atomic.Int64
 	background(t, func() {
-		q, err := Open(Config{Size: 4096, Max: 20000})
+		q, err := Open(Config{Size: 4096, Max: count})
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		var all []*Stack
-		for range 20000 {
+		for range count {
 			all = append(all, get(t, q))
 		}
 		for _, s := range all {

@@ -93,7 +93,7 @@ func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
 	sh.region = weak.Make(region)
 	p := &Pool{
 		shape: sh, first: (*Stack)(region.Base()), slack: 2 * uintptr(c.Retain),
-		config: c, number: sh.enter(), most: uintptr(min(count, mostByGuards())), region: region,
+		config: c, number: sh.enter(), most: uintptr(count), region: region,
 	}
 	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(Stack{}.block), stackSize)
 	region.CountLive(p.count)
@@ -226,7 +226,7 @@ func (s *Stack) begin(p *Pool) {
 // system calls are made, and not many stacks charged that nobody uses.
 func (p *Pool) grow() error {
 	if p.ready == p.most {
-		return p.exhausted()
+		return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.most, guard.ErrNoMemory)
 	}
 	more := min(max(p.ready/16, frontSize/2), 1024, p.most-p.ready)
 	err := p.ripen(more)
@@ -240,14 +240,6 @@ func (p *Pool) grow() error {
 	p.ready += more
 	p.area.Grow(p.ready * p.stride)
 	return nil
-}
-
-func (p *Pool) exhausted() error {
-	if p.most < uintptr(p.config.Max) {
-		return fmt.Errorf("stack: pool %q: all of %d stacks are in use: guards take two of the process's mappings each, so that there cannot be Max %d (vm.max_map_count): %w",
-			p.name, p.most, p.config.Max, guard.ErrNoMemory)
-	}
-	return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.most, guard.ErrNoMemory)
 }
 
 // ripen gives the next stacks their guards and memory, in this order, so that none is ever without
