@@ -370,7 +370,7 @@ func TestOutsideFencesAreUsedAgainOldestFirst(t *testing.T) {
 			*fences.of(class, name == "FenceReadOnly" && class <= pooledPages) = shelf{} // of other tests
 			seen := map[*byte]int{}
 			last := -1
-			for i := range 1000 {
+			for i := range map[bool]int{true: 200, false: 10}[class <= pooledPages] {
 				var fake fakeT
 				p := unsafe.SliceData(make(&fake, pattern(n)))
 				fake.end()
