@@ -137,12 +137,12 @@ func TestFenceTellsOverwrittenCanaries(t *testing.T) {
 			make, from, to := place(n)
 			for off := from; off <= to; off++ {
 				var fake fakeT
-				b := make(&fake, pattern(n))
+				make(&fake, pattern(n))
 				fake.end()
 				if len(fake.errors) > 0 {
 					t.Fatalf("%s of %d bytes: nobody wrote, but %v", name, n, fake.errors)
 				}
-				b = make(&fake, pattern(n))
+				b := make(&fake, pattern(n))
 				*(*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off)) ^= 1
 				fake.end()
 				want := fmt.Sprintf("guard: write at offset %d of a fence of length %d (canary)", off, n)
