@@ -16,7 +16,7 @@ const (
 	Underflow     Kind = iota + 1 // below the first byte of the region
 	Overflow                      // beyond its last byte
 	UseAfterClose                 // the region is closed
-	UseAfterFree                  // the object that was there is freed: it was sampled (Sample)
+	UseAfterFree                  // the object that was there is freed: it was sampled (Sample), or a Fence whose test has ended
 	Decommitted                   // not committed: never, or not any more
 	Guarded                       // a guard inside the region (Region.Guard)
 	Protected                     // committed, but Protect refuses this access

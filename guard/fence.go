@@ -20,9 +20,15 @@ import (
 //	└ ─ ─ ─┴────────┴──────┴ ─ ─ ─┘      └ ─ ─ ─┴──────┴────────┴ ─ ─ ─┘
 //
 // The copy's capacity is its length, and data may be of any length: with none, every touch faults.
-// It is freed by t.Cleanup, and must not be used afterwards. So what a loop makes is there until the
-// test ends: benchmarks make it before theirs. No more of them can be there at a time than a quarter
+// It is freed by t.Cleanup, and must not be used afterwards: what a loop makes is there until the
+// test ends, so benchmarks make it before theirs. No more of them can be there at a time than a quarter
 // of vm.max_map_count (16382 by default).
+//
+// A touch after the test faults (UseAfterFree) and reaches no later fence, as long as the memory is not
+// used again, which goes by age: at least two fences later, and for small ones 64. The first 1024
+// fences of a process, and those of more than 16 OS pages, become inaccessible as they end, others
+// together with up to 15 more. Such a fault fails no test. It ends the program, after a line that says
+// what was touched, unless the goroutine panics on faults: then it is a panic as any.
 //
 // A fault ends the test's function, its deferred calls run, and the tests that follow are run: for
 // that, Fence has the goroutine that called it panic on faults (debug.SetPanicOnFault) until the test
@@ -31,8 +37,9 @@ import (
 // the program, after a line that says what was touched. Where the system is not Linux, or the
 // processor neither amd64 nor arm64, a fault ends the program as any does in Go.
 //
-// Making and freeing one of up to 4 KiB takes about a third of a microsecond, and what t.Cleanup takes,
-// so a fuzzer keeps its speed: the memory is used again. It counts for the budget.
+// Making and freeing one of up to 4 KiB takes about 1.5 µs, and what t.Cleanup takes, so a fuzzer keeps
+// its speed: up to 16 OS pages, the memory is used again without being given back. It counts for the
+// budget, and so do the guards of such a fence and of up to 15 more: 1 MiB.
 func Fence(t TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()
@@ -65,7 +72,7 @@ func FenceStart(t TB, data []byte) []byte {
 
 // FenceReadOnly is Fence where a write to the data faults, too. Those of up to 16 OS pages lie in
 // temporary files without names, in /dev/shm or else in os.TempDir. Where there is no room for them, and
-// above that, a fence takes many times as long.
+// above that, a fence takes many times as long; else about 3 µs.
 func FenceReadOnly(t TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -14,22 +15,44 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Fences lie in cells, and cells in regions that are never closed, with so much on either side that
-// is never committed:
+// Fences lie in cells, cells in batches, and batches in regions that are never closed, with so much on
+// either side of a room that is never accessible:
 //
 //	┌─ ─ ─ ─┬──────┬─ ─ ─ ─┬─ ─ ─ ─┬──────┬─ ─ ─ ─┬─ ─
 //	  aside   room   aside   aside   room   aside
 //	└─ ─ ─ ─┴──────┴─ ─ ─ ─┴─ ─ ─ ─┴──────┴─ ─ ─ ─┴─ ─
 //	          cell                   cell
 //
+// The life of a batch:
+//
+//		        open          take, leave: each cell once         hide
+//		fresh ────────▶ open ─────────────────────────────▶ left ──────▶ retired
+//		                 ▲                                                  │
+//		                 └──────────────────────────────────────────────────┘
+//		                        open, while enough stay retired
+//
+//	 1. take gives each cell of an open batch to one fence. When the last of these fences has ended, hide
+//	    makes the whole batch inaccessible. So no cell is used again before it was inaccessible.
+//	 2. open takes the batch that retired first, and only if withheld others stay retired. So a stale
+//	    pointer faults for as many fences at least.
+//	 3. The first hiddenAtOnce fences of the process are made inaccessible one by one, as soon as they end,
+//	    so that tests with few fences find stale pointers, too.
+//
 // Up to pooledPages OS pages there is a class of cells for each number of pages, and what is
-// committed stays so; cells of read-only fences show a file, which is written to through a second
-// mapping, because to change the protection twice takes ten times as long. Above there is a class for
-// each power of two, and nothing stays committed.
+// committed stays so. What lies aside is committed and guarded, so that one system call changes the
+// protection of the batch: one for each cell takes 1.6 µs. Cells of read-only fences show a file, which
+// is written to through a second mapping. Above pooledPages there is a class for each power of two, a
+// batch is one cell, and hide decommits it.
 const (
-	pooledPages = 16
-	chunkCells  = 256      // in a region, at most
-	chunkSize   = 16 << 20 // bytes of a region, unless it has one cell
+	pooledPages     = 16
+	chunkCells      = 256       // in a region, at most
+	chunkSize       = 16 << 20  // bytes of a region, unless it has few cells
+	fewCells        = 4         // in a region, at least, where there are addresses for them
+	batchCells      = 16        // in a batch, at most
+	batchBytes      = 256 << 10 // of rooms in a batch, at most
+	withheldBytes   = 256 << 10 // of rooms in batches that stay retired, unless these are fewer than withheldBatches
+	withheldBatches = 2
+	hiddenAtOnce    = 1024 // the first fences of the process
 )
 
 // aside is whole OS pages, of 64 KiB too.
@@ -37,22 +60,41 @@ var aside = max(guardSize/2, PageSize())
 
 // cell is the memory of one fence at a time.
 type cell struct {
+	batch  *batch
 	region *Region
 	off    int // of the room, in the region
 	room   int // bytes
-	class  int
 	spot   *trap.Spot
 
-	lo, hi    int  // what is committed of the room
-	protected bool // it is read-only, for this fence
+	lo, hi int // what can be used of the room
 
 	file  *os.File // shown by the room, if it is always read-only
 	image []byte   // the room, where it can be written to: another mapping of the file, if there is one
 
-	// The fence that is there. fences.mu guards it, for faults on other goroutines.
-	live bool
-	data unsafe.Pointer
-	n    int
+	// The fence that is there, or was last. fences.mu guards it, for faults on other goroutines.
+	live  bool
+	data  unsafe.Pointer
+	n     int
+	ended *trap.Report // what is said of faults when it is there no more
+}
+
+// batch is cells that become accessible and inaccessible together.
+type batch struct {
+	cells     []*cell
+	class     int
+	committed bool // the cells are, if they are pooled
+	guarded   bool // what lies aside is
+
+	// fences.mu guards these.
+	taken int // cells that were taken since the batch was opened: the first
+	left  int // cells of them that no fence is in any more
+}
+
+// shelf is the batches of a class, all but those of which every cell was taken and not yet left.
+type shelf struct {
+	open    []*batch // with cells that can be taken
+	retired []*batch // inaccessible, the oldest first
+	fresh   []*batch // never used
 }
 
 var fences fencePool
@@ -62,12 +104,13 @@ var fences fencePool
 // less.
 var mostCells = int64(vm.Probe().Mappings() / 4)
 
-// fencePool is the cells that no fence is in, by class.
+// fencePool is all batches, by class.
 type fencePool struct {
-	committed atomic.Int64 // cells, those that fences are in too
+	committed atomic.Int64 // cells
+	ended     atomic.Int64 // fences, ever
 
-	mu   sync.Mutex
-	free [2][pooledPages + bits.UintSize][]*cell // the second are those that show files
+	mu      sync.Mutex
+	shelves [2][pooledPages + bits.UintSize]shelf // the second are those that show files
 }
 
 // cellClass returns the class for n bytes, and its room.
@@ -80,12 +123,12 @@ func cellClass(n int) (class, room int) {
 	return pooledPages + k, PageSize() << k
 }
 
-// of returns the cells of a class.
-func (p *fencePool) of(class int, shows bool) *[]*cell {
+// of returns the batches of a class.
+func (p *fencePool) of(class int, shows bool) *shelf {
 	if shows {
-		return &p.free[1][class]
+		return &p.shelves[1][class]
 	}
-	return &p.free[0][class]
+	return &p.shelves[0][class]
 }
 
 // errNoFile is wrapped by the errors of files: there is no folder, no descriptor or no room for them.
@@ -115,49 +158,205 @@ func tryCell(data []byte, align int, how placement, shows bool) (*cell, error) {
 // take returns a cell for n bytes, which shows a file or not.
 func (p *fencePool) take(n int, shows bool) (*cell, error) {
 	class, room := cellClass(n)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	free := p.of(class, shows)
-	if len(*free) == 0 {
-		more, err := p.grow(class, room, shows)
+	s := p.of(class, shows)
+	for {
+		c, closed, err := p.takeFrom(s, class, room, shows)
+		if c != nil || err != nil {
+			return c, err
+		}
+		err = closed.open() // without the lock, because Budget.OnSoft may make fences
+		p.mu.Lock()
+		if err == nil {
+			s.open = append(s.open, closed)
+		} else {
+			s.retired = slices.Insert(s.retired, 0, closed)
+		}
+		p.mu.Unlock()
 		if err != nil {
 			return nil, err
 		}
-		*free = append(*free, more...)
 	}
-	c := (*free)[len(*free)-1]
-	*free = (*free)[:len(*free)-1]
-	return c, nil
 }
 
-func (p *fencePool) give(c *cell) {
+// takeFrom returns a cell of a batch that is open, or a batch that the caller has to open.
+func (p *fencePool) takeFrom(s *shelf, class, room int, shows bool) (*cell, *batch, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.live = false
-	free := p.of(c.class, c.file != nil)
-	*free = append(*free, c)
+	if last := len(s.open) - 1; last >= 0 {
+		b := s.open[last]
+		c := b.cells[b.taken]
+		if b.taken++; b.taken == len(b.cells) {
+			s.open = slices.Delete(s.open, last, last+1)
+		}
+		return c, nil, nil
+	}
+	if len(s.retired) > 0 && len(s.retired) > s.retired[0].withheld() {
+		return nil, s.popRetired(), nil
+	}
+	if len(s.fresh) == 0 {
+		fresh, err := p.grow(class, room, shows)
+		if err != nil && len(s.retired) > 0 {
+			return nil, s.popRetired(), nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		s.fresh = fresh
+	}
+	b := s.fresh[0]
+	s.fresh = s.fresh[1:]
+	return nil, b, nil
 }
 
-// makeRoom decommits the cells that no fence is in, of whatever class. It tells whether there are as few
-// then as may be.
+func (s *shelf) popRetired() *batch {
+	b := s.retired[0]
+	s.retired = slices.Delete(s.retired, 0, 1)
+	return b
+}
+
+// withheld returns how many batches stay retired, at least, when another of its class is opened.
+func (b *batch) withheld() int {
+	return max(withheldBytes/(len(b.cells)*b.cells[0].room), withheldBatches)
+}
+
+// stretch returns where the batch lies in its region.
+func (b *batch) stretch() (off, n int) {
+	first, last := b.cells[0], b.cells[len(b.cells)-1]
+	return first.off - aside, last.off + last.room + aside - (first.off - aside)
+}
+
+// open makes the cells accessible.
+func (b *batch) open() error {
+	off, n := b.stretch()
+	first := b.cells[0]
+	switch {
+	case b.class > pooledPages: // see cell.commit
+		return nil
+	case b.committed && first.file != nil:
+		return first.region.Protect(off, n, Read)
+	case b.committed:
+		return first.region.Protect(off, n, ReadWrite)
+	}
+	if err := fences.reserve(len(b.cells)); err != nil {
+		return err
+	}
+	err := b.commit()
+	if errors.Is(err, ErrNoMemory) && !errors.Is(err, errNoFile) {
+		fences.makeRoom() // the budget may be what is short
+		err = b.commit()
+	}
+	if err != nil {
+		fences.committed.Add(-int64(len(b.cells)))
+		return err
+	}
+	b.committed = true
+	for _, c := range b.cells {
+		c.lo, c.hi = 0, c.room
+	}
+	return nil
+}
+
+// commit makes the cells of a pooled batch usable that are not.
+func (b *batch) commit() error {
+	off, n := b.stretch()
+	region, room := b.cells[0].region, b.cells[0].room
+	if !b.guarded {
+		for _, from := range []int{off, off + aside + room} {
+			if err := region.GuardRow(from, aside, room+2*aside, len(b.cells)); err != nil {
+				return err
+			}
+		}
+		b.guarded = true
+	}
+	err := b.mapFile()
+	if err == nil {
+		err = region.Commit(off, n)
+	}
+	if err != nil {
+		return errors.Join(err, region.Decommit(off, n))
+	}
+	return nil
+}
+
+// mapFile makes the rooms show the file, if there is one.
+func (b *batch) mapFile() error {
+	for _, c := range b.cells {
+		if c.file == nil {
+			break
+		}
+		// Where there is no room for the file, this is an error, and a write to image would be a fault.
+		if _, err := c.file.WriteAt(make([]byte, c.room), int64(c.off)); err != nil {
+			return errors.Join(errNoFile, err)
+		}
+		if err := c.region.MapFile(c.off, c.room, c.file, int64(c.off), Read); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hide makes the cells inaccessible. No fence is in them.
+func (b *batch) hide() error {
+	if b.class > pooledPages {
+		return b.cells[0].decommit()
+	}
+	off, n := b.stretch()
+	return b.cells[0].region.Protect(off, n, None)
+}
+
+// decommit gives the memory back that the cells have. No fence is in them.
+func (b *batch) decommit() error {
+	if !b.committed {
+		return nil
+	}
+	off, n := b.stretch()
+	if err := b.cells[0].region.Decommit(off, n); err != nil {
+		return err
+	}
+	b.committed = false
+	fences.committed.Add(-int64(len(b.cells)))
+	return nil
+}
+
+// reserve counts n cells that will be committed.
+func (p *fencePool) reserve(n int) error {
+	if p.committed.Add(int64(n)) > mostCells && !p.makeRoom() {
+		p.committed.Add(-int64(n))
+		return fmt.Errorf("%d are there, and the process may hold %d mappings (vm.max_map_count), half of which is left to others: %w",
+			mostCells, vm.Probe().MaxMappings, ErrNoMemory)
+	}
+	return nil
+}
+
+// makeRoom decommits the batches that no fence is in, of whatever class. It tells whether there are as few
+// cells then as may be.
 func (p *fencePool) makeRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, classes := range p.free {
-		for _, free := range classes {
-			for _, c := range free {
-				_ = c.decommit() // or it stays
+	for i := range p.shelves {
+		for class := range p.shelves[i] {
+			s := &p.shelves[i][class]
+			for _, b := range s.retired {
+				_ = b.decommit() // or it stays
 			}
+			s.open = slices.DeleteFunc(s.open, func(b *batch) bool {
+				unused := b.taken == b.left && b.decommit() == nil
+				if unused {
+					b.taken, b.left = 0, 0
+					s.retired = append(s.retired, b)
+				}
+				return unused
+			})
 		}
 	}
 	return p.committed.Load() <= mostCells
 }
 
-// grow makes cells of a class.
-func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
+// grow makes batches of a class.
+func (p *fencePool) grow(class, room int, shows bool) ([]*batch, error) {
 	stride := room + 2*aside
-	cells := make([]*cell, min(max(chunkSize/stride, 1), chunkCells))
-	region, err := Map(Config{Name: "fence", Size: len(cells) * stride})
+	most := min(max(chunkSize/stride, fewCells), chunkCells)
+	region, err := Map(Config{Name: "fence", Size: most * stride, MinSize: stride})
 	if err != nil {
 		return nil, err
 	}
@@ -169,19 +368,32 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*cell, error) {
 		}
 	}
 	_ = trap.Install() // where it cannot be, faults end the program as Go does it
+	cells := make([]*cell, region.Size()/stride)
 	spots := trap.Note(uintptr(region.Base()), uintptr(stride), len(cells))
 	for i := range cells {
 		off := i*stride + aside
-		cells[i] = &cell{region: region, off: off, room: room, class: class, spot: &spots[i], file: file, image: image[off:][:room]}
+		cells[i] = &cell{region: region, off: off, room: room, spot: &spots[i], file: file, image: image[off:][:room]}
 	}
 	region.Explain(func(f *Fault) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if i := f.Offset / stride; f.Offset >= 0 && i < len(cells) && cells[i].live {
+		if i := f.Offset / stride; f.Offset >= 0 && i < len(cells) && cells[i].data != nil {
 			cells[i].explain(f)
 		}
 	})
-	return cells, nil
+	inBatch := 1
+	if class <= pooledPages {
+		inBatch = min(max(batchBytes/room, 1), batchCells)
+	}
+	var batches []*batch
+	for in := range slices.Chunk(cells, inBatch) {
+		b := &batch{cells: in, class: class}
+		for _, c := range in {
+			c.batch = b
+		}
+		batches = append(batches, b)
+	}
+	return batches, nil
 }
 
 // writable makes a file of so many bytes that can be written to in memory.
@@ -214,8 +426,12 @@ func nameless(size int64) (*os.File, error) {
 	return f, nil
 }
 
+// explain says what a fault in the cell is of. fences.mu is held.
 func (c *cell) explain(f *Fault) {
 	f.Kind, f.Offset, f.Size = c.kindAt(f.Addr), int(f.Addr-uintptr(c.data)), c.n
+	if !c.live {
+		f.Kind = UseAfterFree
+	}
 }
 
 func (c *cell) kindAt(addr uintptr) Kind {
@@ -230,8 +446,10 @@ func (c *cell) kindAt(addr uintptr) Kind {
 
 // fill makes a fence of the cell.
 func (c *cell) fill(data []byte, align int, how placement) error {
-	if err := c.commit(len(data), how); err != nil {
-		return err
+	if c.batch.class > pooledPages {
+		if err := c.commit(len(data), how); err != nil {
+			return err
+		}
 	}
 	at := 0
 	switch {
@@ -248,81 +466,42 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, Read); err != nil {
 			return err
 		}
-		c.protected = true
 	}
+	var reports [2]trap.Report
+	for i := range reports {
+		reports[i] = trap.Report{Base: uintptr(p), Size: uintptr(len(data)), Region: `"fence"`}
+	}
+	there, ended := &reports[0], &reports[1]
+	there.Before, there.Inside, there.Beyond = Underflow.String(), Protected.String(), Overflow.String()
+	ended.Before, ended.Inside, ended.Beyond = UseAfterFree.String(), UseAfterFree.String(), UseAfterFree.String()
 	fences.mu.Lock()
-	c.live, c.data, c.n = true, p, len(data)
+	c.live, c.data, c.n, c.ended = true, p, len(data), ended
 	fences.mu.Unlock()
 	c.spot.Take() // what the last one's users may have done since
-	c.spot.Say(&trap.Report{
-		Base: uintptr(p), Size: uintptr(len(data)), Region: `"fence"`,
-		Before: Underflow.String(), Inside: Protected.String(), Beyond: Overflow.String(),
-	})
+	c.spot.Say(there)
 	return nil
 }
 
-// commit makes n bytes usable where they are to be.
-func (c *cell) commit(n int, how placement) (err error) {
-	if c.hi > 0 {
-		return nil // the cell was used before, and stays committed
-	}
-	defer func() {
-		if err != nil {
-			fences.committed.Add(-1)
-		}
-	}()
-	if fences.committed.Add(1) > mostCells && !fences.makeRoom() {
-		return fmt.Errorf("%d are there, and the process may hold %d mappings (vm.max_map_count), half of which is left to others: %w",
-			mostCells, vm.Probe().MaxMappings, ErrNoMemory)
+// commit makes n bytes usable where they are to be, of a cell that is not pooled.
+func (c *cell) commit(n int, how placement) error {
+	if err := fences.reserve(1); err != nil {
+		return err
 	}
 	lo, hi := 0, c.room
-	if c.class > pooledPages {
-		if n = int(alignUp(uintptr(n), uintptr(PageSize()))); how == atStart {
-			hi = n
-		} else {
-			lo = c.room - n
-		}
+	if n = int(alignUp(uintptr(n), uintptr(PageSize()))); how == atStart {
+		hi = n
+	} else {
+		lo = c.room - n
 	}
-	if c.file != nil {
-		// Where there is no room for the file, this is an error, and a write to image would be a fault.
-		if _, err := c.file.WriteAt(make([]byte, c.room), int64(c.off)); err != nil {
-			return errors.Join(errNoFile, err)
-		}
-		if err := c.region.MapFile(c.off, c.room, c.file, int64(c.off), Read); err != nil {
-			return err
-		}
-	} else if err := c.region.Commit(c.off+lo, hi-lo); err != nil {
+	if err := c.region.Commit(c.off+lo, hi-lo); err != nil {
+		fences.committed.Add(-1)
 		return err
 	}
 	c.lo, c.hi = lo, hi
 	return nil
 }
 
-// leave gives the cell back. If it cannot be made ready nobody gets it any more.
-func (c *cell) leave() error {
-	err := c.empty()
-	if err == nil {
-		fences.give(c)
-	}
-	return err
-}
-
-// empty makes the cell ready for another fence.
-func (c *cell) empty() error {
-	c.spot.Say(nil)
-	if c.protected {
-		if err := c.region.Protect(c.off+c.lo, c.hi-c.lo, ReadWrite); err != nil {
-			return err
-		}
-		c.protected = false
-	}
-	if c.class > pooledPages {
-		return c.decommit()
-	}
-	return nil
-}
-
-// decommit gives the memory back that a cell has.
+// decommit gives the memory back of a cell that is not pooled.
 func (c *cell) decommit() error {
 	if c.hi == 0 {
 		return nil
@@ -332,6 +511,32 @@ func (c *cell) decommit() error {
 	}
 	c.lo, c.hi = 0, 0
 	fences.committed.Add(-1)
+	return nil
+}
+
+// leave ends the fence. A batch that cannot be made inaccessible is used no more.
+func (c *cell) leave() error {
+	c.spot.Say(c.ended)
+	if len(c.batch.cells) > 1 && fences.ended.Add(1) <= hiddenAtOnce {
+		_ = c.region.Protect(c.off, c.room, None) // or it is done with the batch
+	}
+	b := c.batch
+	fences.mu.Lock()
+	c.live = false
+	b.left++
+	last := b.left == len(b.cells)
+	fences.mu.Unlock()
+	if !last {
+		return nil
+	}
+	if err := b.hide(); err != nil {
+		return err
+	}
+	fences.mu.Lock()
+	defer fences.mu.Unlock()
+	b.taken, b.left = 0, 0
+	s := fences.of(b.class, c.file != nil)
+	s.retired = append(s.retired, b)
 	return nil
 }
 

@@ -103,6 +103,29 @@
 // It does not keep Go pointers alive: the collector never looks into a region. It does not check
 // bounds inside committed memory. It cannot turn the kernel's out-of-memory kill into an error:
 // only the budget can, before.
+//
+// # What Go does not know about off-heap memory
+//
+//   - runtime.SetFinalizer ends the program: "pointer not in allocated block", with nil as the
+//     finalizer, too.
+//   - runtime.AddCleanup panics: "ptr not in allocated block".
+//   - weak.Make ends the program: "getWeakHandle on invalid pointer".
+//   - The collector does not keep a region for a pointer into it, made by reflect, unsafe.String or
+//     unsafe.Slice: keep the Region itself, and close it after the last use. Where only such pointers
+//     are left the region is reported as leaked, and stays.
+//   - Reads and writes of an os.File, and other system calls, return the error "bad address"
+//     (syscall.EFAULT) for closed or decommitted memory: there is no fault, and Catch returns nil.
+//   - A map keeps the key's string, not its bytes. Once the bytes change, the key is not found as it was,
+//     nor, in most maps, as it is. Once they are gone, a lookup that meets the key faults. An
+//     assignment that does leaves the map unusable, also inside Catch: the next one ends the program,
+//     as concurrent ones do. Make keys by strings.Clone.
+//   - strings.Clone and unique.Make copy the bytes to the Go heap, so their results outlive the
+//     region. A string that is cut from an off-heap one, or converted to any, does not.
+//   - Channels, println and panic end the program where they meet bytes that are gone: see Catch.
+//   - The race detector does not look at off-heap memory: it misses races there, and it takes what
+//     is synchronised by atomics there for races elsewhere.
+//   - Heap profiles, runtime.MemStats, runtime/metrics and GOMEMLIMIT do not count it: Usage and
+//     Regions do, and Budget.ShareGoLimit shares the limit.
 package guard
 
 import (

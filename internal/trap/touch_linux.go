@@ -11,28 +11,32 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// text is on the signal stack, by handler: the linker allows nosplit functions 800 bytes altogether.
+// text is where handler has a report composed: on the signal stack, so that it does not move.
 type text struct{ vm.Text }
 
-// touched is called by handler for a fault of Go code, on the signal stack: nothing in it may need a
-// larger one, so it and all that it calls is nosplit. What others change meanwhile are single words,
-// read and written once; package atomic is out of reach, because the race detector has its own.
+// touched notes a fault of Go code, and returns what is to be reported of it, or nil. What others
+// change meanwhile are single words, read and written once; package atomic is out of reach, because
+// the race detector has its own.
+//
+// handler calls touched, panics, addTouch, addPlace, addStacks and write on the signal stack.
+// Nothing in them may need a larger stack, so they and all that they call are nosplit, and nothing may
+// store pointers, because the write barrier is no signal handler's. The linker allows a chain of
+// nosplit functions some 800 bytes, whatever the stack, and frames are several times as large without
+// optimisation or with coverage counters. So handler calls each by address, which the linker takes
+// for the start of another chain. The largest takes 660 bytes, of which the system call is 400.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func touched(addr, pc uintptr, g unsafe.Pointer, t *text) {
+func touched(addr, pc uintptr) *Report {
 	for row := rows; row != nil; row = row.next {
 		if off := addr - row.lo; off < row.size {
 			s := (*Spot)(unsafe.Add(row.spots, off/row.stride*unsafe.Sizeof(Spot{})))
 			s.pc, s.addr = pc, addr
-			if r := s.report; r != nil && !panics(g) {
-				r.compose(addr, t)
-				t.Write()
-			}
-			return
+			return s.report
 		}
 	}
+	return nil
 }
 
 // panics tells whether a goroutine panics on faults (debug.SetPanicOnFault): then it goes on, and
@@ -79,36 +83,84 @@ func findPanicOnFault() {
 	panicOnFault = found
 }
 
-// compose makes the report of a touch of an address, in the words of guard.Fault.
+// words of reports. They are variables, because without optimisation each string constant that is
+// passed takes 16 bytes of a frame.
+var words = struct{ guard, region, address, first, last, comma, offset, of, line, allocated, freed string }{
+	guard: "guard: ", region: " in region ", address: ": address 0x",
+	first: " bytes before the first of ", last: " bytes beyond the last of ",
+	comma: ", ", offset: ", offset ", of: " of ",
+	line: "\n", allocated: "allocated at\n", freed: "\nfreed at\n",
+}
+
+// before tells whether an address is reported as one before the object.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+func (r *Report) before(addr uintptr) bool { return addr < r.Base }
+
+// beyond tells whether an address is reported as one beyond the object.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+func (r *Report) beyond(addr uintptr) bool { return addr-r.Base >= r.Size && r.Beyond != r.Inside }
+
+// addTouch begins the report of a touch of an address, in the words of guard.Fault.
 //
 //go:nosplit
 //go:norace
-func (r *Report) compose(addr uintptr, t *text) {
-	kind, where, far, of := r.Inside, ", offset ", addr-r.Base, " of "
-	switch {
-	case addr < r.Base:
-		kind, where, far, of = r.Before, ", ", r.Base-addr, " bytes before the first of "
-	case addr-r.Base >= r.Size && r.Beyond != r.Inside:
-		kind, where, far, of = r.Beyond, ", ", addr-r.Base-r.Size+1, " bytes beyond the last of "
+func addTouch(r *Report, addr uintptr, t *text) {
+	kind := &r.Inside
+	if r.before(addr) {
+		kind = &r.Before
+	} else if r.beyond(addr) {
+		kind = &r.Beyond
 	}
 	t.Clear()
-	t.Add("guard: ")
+	t.Add(&words.guard)
 	t.Add(kind)
-	t.Add(" in region ")
-	t.Add(r.Region)
-	t.Add(": address 0x")
+	t.Add(&words.region)
+	t.Add(&r.Region)
+	t.Add(&words.address)
 	t.AddNumber(addr, 16)
-	t.Add(where)
+}
+
+// addPlace adds where the address lies in the object, or how far from it.
+//
+//go:nosplit
+//go:norace
+func addPlace(r *Report, addr uintptr, t *text) {
+	how, far, of := &words.offset, addr-r.Base, &words.of
+	if r.before(addr) {
+		how, far, of = &words.comma, r.Base-addr, &words.first
+	} else if r.beyond(addr) {
+		how, far, of = &words.comma, addr-r.Base-r.Size+1, &words.last
+	}
+	t.Add(how)
 	t.AddNumber(far, 10)
 	t.Add(of)
 	t.AddNumber(r.Size, 10)
-	t.Add("\n")
-	if r.Allocated != "" {
-		t.Add("allocated at\n")
-		t.Add(r.Allocated)
+	t.Add(&words.line)
+}
+
+// addStacks adds who allocated the object and who freed it, as far as that is known.
+//
+//go:nosplit
+//go:norace
+func addStacks(r *Report, addr uintptr, t *text) {
+	if len(r.Allocated) > 0 {
+		t.Add(&words.allocated)
+		t.Add(&r.Allocated)
 	}
-	if r.Freed != "" {
-		t.Add("\nfreed at\n")
-		t.Add(r.Freed)
+	if len(r.Freed) > 0 {
+		t.Add(&words.freed)
+		t.Add(&r.Freed)
 	}
 }
+
+// write writes the report.
+//
+//go:nosplit
+//go:norace
+func write(r *Report, addr uintptr, t *text) { t.Write() }

@@ -88,6 +88,19 @@ TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-72
 DATA mxcsr<>+0(SB)/4, $0x1f80
 GLOBL mxcsr<>(SB), RODATA|NOPTR, $4
 
+// REPORT calls a func(r *Report, addr uintptr, t *text), in the frame that handler has for a touch. It
+// calls by address, so that the linker counts the stack of each function alone: see touched.
+#define REPORT(f) \
+	MOVQ 56(SP), AX; \
+	MOVQ AX, 0(SP); \
+	MOVQ 32(SP), AX; \
+	MOVQ info_addr(AX), AX; \
+	MOVQ AX, 8(SP); \
+	LEAQ 64(SP), AX; \
+	MOVQ AX, 16(SP); \
+	LEAQ f(SB), AX; \
+	CALL AX
+
 // handler is called by the kernel, on the thread's signal stack, with the signal in DI, siginfo in
 // SI, ucontext in DX. It may use all registers: the kernel gives the thread back those in ucontext.
 TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
@@ -185,22 +198,36 @@ goCode:
 	CMPL DI, $7 // SIGBUS
 	JNE  chain
 touch:
-	LEAQ -(56+text__size)(SP), SP
+	LEAQ -(64+text__size)(SP), SP // LEAQ, so that the linker does not count it
+	MOVQ DI, 24(SP)
+	MOVQ SI, 32(SP)
+	MOVQ DX, 40(SP)
+	MOVQ R8, 48(SP)
 	MOVQ info_addr(SI), AX
 	MOVQ AX, 0(SP)
 	MOVQ ctx_rip(DX), AX
 	MOVQ AX, 8(SP)
-	MOVQ R8, 16(SP)
-	LEAQ 56(SP), AX
-	MOVQ AX, 24(SP)
-	MOVQ DI, 32(SP)
-	MOVQ SI, 40(SP)
-	MOVQ DX, 48(SP)
-	CALL ·touched(SB)
-	MOVQ 32(SP), DI
-	MOVQ 40(SP), SI
-	MOVQ 48(SP), DX
-	LEAQ (56+text__size)(SP), SP
+	LEAQ ·touched(SB), AX
+	CALL AX // func(addr, pc uintptr) *Report
+	MOVQ 16(SP), AX
+	TESTQ AX, AX
+	JZ   noted
+	MOVQ AX, 56(SP)
+	MOVQ 48(SP), AX
+	MOVQ AX, 0(SP)
+	LEAQ ·panics(SB), AX
+	CALL AX // func(g unsafe.Pointer) bool
+	CMPB 8(SP), $0
+	JNE  noted
+	REPORT(·addTouch)
+	REPORT(·addPlace)
+	REPORT(·addStacks)
+	REPORT(·write)
+noted:
+	MOVQ 24(SP), DI
+	MOVQ 32(SP), SI
+	MOVQ 40(SP), DX
+	LEAQ (64+text__size)(SP), SP
 	JMP  chain
 
 // func getg() unsafe.Pointer
