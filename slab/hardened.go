@@ -133,6 +133,7 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 // So what is called on the way is as little as possible, and the common case of each loop is there
 // without the loop.
 func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
+	h.made("Alloc")
 	c, ok := uint8(0), false
 	if uint(size-1) < tabled-canarySize && align <= granule {
 		c = tabledClass(size + canarySize)
@@ -148,7 +149,7 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	}
 	k.stock.leave(f)
 	if !ok {
-		if k.stock.due(c) {
+		if h.usable("Alloc"); k.stock.due(c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
@@ -188,6 +189,7 @@ func (h *Heap) inspect(c uint8, slot []byte, clean bool) {
 
 // freeHardened is Free.
 func (h *Heap) freeHardened(p unsafe.Pointer) {
+	h.made("Free")
 	c, it, ok := h.retire(p)
 	if !ok {
 		if p != nil {

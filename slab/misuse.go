@@ -9,10 +9,23 @@ import (
 
 const otherSize = "object was asked for with another size"
 
+// usable panics unless the heap is open. Slow paths call it: fast ones miss if it is not.
 func (h *Heap) usable(op string) {
+	h.made(op)
 	if h.closed.Load() {
-		panic(&guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name})
+		panic(h.closedViolation(op))
 	}
+}
+
+// made panics if Open did not make the heap.
+func (h *Heap) made(op string) {
+	if h == nil || h.base == nil {
+		panic(&guard.Violation{Op: "slab." + op, What: "use of a zero Heap: slab.Open makes one"})
+	}
+}
+
+func (h *Heap) closedViolation(op string) *guard.Violation {
+	return &guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name}
 }
 
 // violation is misuse of what lies at p. The region that it lies in is named, if it is one, and the

@@ -56,7 +56,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 	if !ok {
 		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes do not fit into slots of %d", c.Name, size, largestSlot)
 	}
-	return reserve(c, func(c Config) (*Pool[T], error) { return openPool[T](c, size, class) })
+	return reserve(c, int(classes[class].pitch), func(c Config) (*Pool[T], error) { return openPool[T](c, size, class) })
 }
 
 func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
@@ -67,14 +67,16 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 	}
 	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, class: class, magic: k.magic}
-	places := h.config.Reserve/int(k.pitch) + 1
-	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4, PartOf: h.region})
+	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	p.generations = table{base: p.region.Base(), region: p.region}
 	return p, nil
 }
+
+// generationsSize returns how many bytes the generations take of all places where slots can start.
+func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 
 // Get returns a zeroed object: the one that was put back last on this processor, if there is one.
 // It panics with an error that wraps guard.ErrNoMemory where there is no memory.

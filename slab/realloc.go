@@ -16,12 +16,13 @@ func (h *Heap) AllocAligned(size, align int) []byte { return must(h.TryAllocAlig
 // TryAllocAligned is AllocAligned that returns its error.
 func (h *Heap) TryAllocAligned(size, align int) ([]byte, error) {
 	if align <= 0 || align&(align-1) != 0 || align > maxAlign {
+		h.made("Alloc")
 		return nil, fmt.Errorf("slab: alignment %d must be a power of two up to %d", align, maxAlign)
 	}
 	if size < 0 {
 		return h.TryAlloc(size) // which says so
 	}
-	if h.hard != nil {
+	if h == nil || h.hard != nil {
 		return zeroed(h.getHardened(size, align))
 	}
 	if c, ok := alignedClass(size, align); ok {
@@ -58,6 +59,7 @@ func (h *Heap) Size(b []byte) int {
 }
 
 func (h *Heap) size(op string, p unsafe.Pointer) int {
+	h.made(op)
 	if c, it, ok := h.lookup(p); ok {
 		if h.hard != nil {
 			return int(*h.hard.size(it.state())) - 1

@@ -114,7 +114,6 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/guarded"
-	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Config says how a heap is opened. The zero Config is the default.
@@ -123,10 +122,14 @@ type Config struct {
 	Name string
 
 	// Reserve is the bytes of addresses for objects of up to 1 MiB; larger ones have regions of
-	// their own. Default 64 GiB, which is the most (256 MiB on 32-bit systems), or a quarter of
-	// RLIMIT_AS; where the system refuses the default, it is halved, down to 64 MiB. It is rounded
-	// up to 2 MiB. Metadata take a sixteenth on top, a third in a hardened heap, and up to a
-	// quarter more in a Pool.
+	// their own. It is rounded up to 2 MiB. Metadata take a sixteenth on top, a third in a hardened
+	// heap, and up to a quarter more in a Pool.
+	//
+	// Default 64 GiB, which is the most (256 MiB on 32-bit systems). Where RLIMIT_AS leaves fewer
+	// addresses, the default is as much as takes, with all metadata, a quarter of what is free when
+	// the heap is opened, so that Go's heap and others have room to grow; if that quarter is less
+	// than 16 MiB, opening fails. Where the system refuses the default for another reason, it is
+	// halved, down to 16 MiB.
 	Reserve int
 
 	// Limit is the most bytes that slabs and large objects may take at a time. Default none. Slabs
@@ -138,7 +141,7 @@ type Config struct {
 }
 
 const (
-	leastReserve = 64 << 20
+	leastReserve = 16 << 20 // of what the default is halved to
 	maxAlign     = 1 << 20
 	reserveUnit  = 2 << 20
 
@@ -149,8 +152,16 @@ const (
 // mostProcessors bounds the processors that have a front. Those beyond go to the depots.
 const mostProcessors = 1024
 
-// Heap is an allocator for any size and any number of goroutines. Open makes one.
+// noCopy makes go vet report copies of the struct that it is a field of.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
+// Heap is an allocator for any size and any number of goroutines. Open makes one: the methods of a
+// zero Heap, and of a nil one, panic with a *guard.Violation.
 type Heap struct {
+	_       noCopy
 	base    unsafe.Pointer // of the units
 	entries unsafe.Pointer // see meta
 	states  unsafe.Pointer // see meta
@@ -182,12 +193,12 @@ func Open(c Config) (*Heap, error) {
 	if c.Name == "" {
 		c.Name = "heap"
 	}
-	return reserve(c, openHeap)
+	return reserve(c, 0, openHeap)
 }
 
-// reserve opens something with the Reserve that was asked for, or as much of the default as the
-// system gives for all that is opened with it.
-func reserve[H any](c Config, open func(Config) (H, error)) (opened H, err error) {
+// reserve opens a heap, or a pool of slots that are pitch bytes apart, with the Reserve that was asked
+// for, or as much of the default as the process can spare.
+func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H, err error) {
 	switch {
 	case c.Reserve < 0 || c.Limit < 0:
 		return opened, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
@@ -196,9 +207,10 @@ func reserve[H any](c Config, open func(Config) (H, error)) (opened H, err error
 	}
 	least := c.Reserve
 	if c.Reserve == 0 {
-		// With all metadata it is not more than half of what the process may have: Go needs the rest.
-		c.Reserve = int(min(most, max(vm.Probe().AddressSpace/4, leastReserve)))
-		least = leastReserve
+		if c.Reserve, err = defaultReserve(pitch, c.Hardened); err != nil {
+			return opened, fmt.Errorf("slab: open %q: %w", c.Name, err)
+		}
+		least = min(c.Reserve, leastReserve)
 	}
 	for {
 		if opened, err = open(c); err == nil {
@@ -210,6 +222,38 @@ func reserve[H any](c Config, open func(Config) (H, error)) (opened H, err error
 		c.Reserve = max(c.Reserve/2, least)
 	}
 }
+
+// defaultReserve returns the largest Reserve that takes, with all metadata, no more addresses than
+// guard.DefaultReserve grants.
+func defaultReserve(pitch int, hardened bool) (int, error) {
+	want := addressesFor(most, pitch, hardened)
+	granted, err := guard.DefaultReserve(want)
+	if err != nil {
+		return 0, err
+	}
+	// Nearly all of it is in proportion to the units.
+	size := int(float64(most) * (float64(granted) / float64(want)))
+	size = min(alignUp(size+1, reserveUnit), most)
+	for size > reserveUnit && addressesFor(size, pitch, hardened) > granted {
+		size -= reserveUnit
+	}
+	return size, nil
+}
+
+// addressesFor returns how many bytes of addresses a heap takes with its metadata and, if slots are
+// pitch bytes apart, the generations of its Pool.
+func addressesFor(reserve, pitch int, hardened bool) (bytes int) {
+	entries, records, states, sizes := metaSizes(reserve/unit, hardened)
+	bytes = reserve + entries + records + states + sizes + 2*mappingOverhead
+	if pitch > 0 {
+		bytes += generationsSize(reserve, pitch) + mappingOverhead
+	}
+	return bytes
+}
+
+// mappingOverhead is the addresses that a region takes beyond its size, at the most: guards, and what
+// its alignment costs.
+const mappingOverhead = 2*unit + reserveUnit
 
 func openHeap(c Config) (*Heap, error) {
 	c.Reserve = alignUp(c.Reserve, reserveUnit)
@@ -237,6 +281,7 @@ func openHeap(c Config) (*Heap, error) {
 // take all of it back, and another Close tries that again. No other goroutine may use the heap, or a
 // Local of it, meanwhile.
 func (h *Heap) Close() error {
+	h.made("Close")
 	if !h.closed.Swap(true) {
 		h.shut()
 	} else if h.gone {

@@ -48,6 +48,7 @@ type ClassStats struct {
 // HighWater. In guard.Budget.OnSoft it may wait for ever, for the heap that commits: guard.Usage and
 // guard.Regions do not.
 func (h *Heap) Stats() (s Stats) {
+	h.made("Stats")
 	s.HighWater = h.account.highWater()
 	if h.closed.Load() {
 		return s
