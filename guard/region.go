@@ -258,9 +258,13 @@ func (r *Region) Close() error {
 		return r.errorf("close", ErrClosed)
 	}
 	// Inaccessible first: this is the call that can fail, and nothing but secrets is lost if it does.
+	// What is to read zero is accessible all the time, for somebody may be reading it.
+	zeroes := rec.committed.inside(0, r.zeroes)
 	err := rec.wipe(0, rec.data)
-	if err == nil {
-		err = vm.Protect(rec.base, rec.data, vm.None)
+	for _, s := range zeroes.outside(0, rec.data) {
+		if err == nil {
+			err = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.None)
+		}
 	}
 	if err != nil {
 		_ = rec.restore(0, rec.data)
@@ -270,7 +274,6 @@ func (r *Region) Close() error {
 	rec.state = closed
 	discarded := rec.discardAll() == nil
 	used := rec.used
-	zeroes := rec.committed.inside(0, r.zeroes)
 	rec.committed, rec.guards, rec.files = nil, guards{}, nil
 	n := rec.charge.Swap(0)
 	rec.told = use{}
