@@ -136,7 +136,8 @@ func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 	fs.leave(f)
 	if stocked < n {
 		if bad := h.flush(c, processors, items[stocked:n]); bad != nil {
-			h.flush(c, processors, items[n:n+1]) // which nobody gets
+			h.giveBack(c, items[n:n+1])
+			h.usable("Alloc")
 			panic(bad)
 		}
 	}

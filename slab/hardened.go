@@ -219,6 +219,9 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	c, it = e.class, newItem(uint32(off/granule), state)
 	k := h.hard
 	slot, asked, canary := unsafe.Slice((*byte)(p), classes[c].size), int(*k.size(state))-1, k.canary(p)
+	if asked < 0 { // the heap was closed since
+		return 0, 0, false
+	}
 	if behind := slot[asked:]; !isShort(behind) || !isPainted(behind, canary) {
 		if i := changed(behind, canary); i >= 0 && *h.state(state) == stateLive {
 			panic(h.overrun(p, asked+i))
@@ -318,7 +321,7 @@ func (h *Heap) release(c uint8) (bad *guard.Violation) {
 	d, q := &h.depots[c], &h.hard.withheld[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if q.len() == 0 {
+	if q.len() == 0 || h.closed.Load() {
 		return nil
 	}
 	bad = cmp.Or(h.bringHome(c, d, q.items), h.bringHome(c, d, q.queue))

@@ -75,7 +75,10 @@ func metaSizes(units int, hardened bool) (entries, records, states, sizes int) {
 
 func openMeta(of *guard.Region, units int, hardened bool) (m *meta, err error) {
 	entries, records, states, sizes := metaSizes(units, hardened)
-	region, err := guard.Map(guard.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of})
+	region, err := guard.Map(guard.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of, DeferOnSoft: true})
+	if err == nil {
+		err = region.KeepZeroes(region.Size()) // so that who comes after Close finds no object
+	}
 	if err != nil {
 		return nil, err
 	}

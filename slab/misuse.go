@@ -31,6 +31,9 @@ func (h *Heap) closedViolation(op string) *guard.Violation {
 // violation is misuse of what lies at p. The region that it lies in is named, if it is one, and the
 // offset is that in it.
 func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
+	if h.closed.Load() {
+		return h.closedViolation(op) // whatever else it looks like: the books are gone
+	}
 	v := &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p)}
 	if f := guard.Locate(v.Addr); f != nil {
 		v.Region, v.Offset, v.Allocated, v.Freed = f.Region, f.Offset, f.Allocated, f.Freed

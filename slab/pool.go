@@ -67,9 +67,12 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 	}
 	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, class: class, magic: k.magic}
-	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region})
+	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
+	}
+	if err := p.region.KeepZeroes(p.region.Size()); err != nil {
+		return nil, errors.Join(err, h.Close(), p.region.Close())
 	}
 	p.generations = table{base: p.region.Base(), region: p.region}
 	return p, nil
@@ -117,8 +120,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 	}
 	place := p.place(uintptr(x) - uintptr(p.heap.base))
 	if place >= p.ready.Load() {
-		if err := p.reach(place); err != nil {
-			p.heap.Free(b)
+		if err := p.reach(place, b); err != nil {
 			return nil, err
 		}
 	}
@@ -143,12 +145,30 @@ func (p *Pool[T]) end(off uintptr) {
 	*generation = (*generation + 1) &^ 1
 }
 
-// reach commits the generations up to a place.
-func (p *Pool[T]) reach(place uint64) error {
+// reach commits the generations up to the place of b, which is freed if that fails.
+func (p *Pool[T]) reach(place uint64, b []byte) error {
+	err := p.tryReach(place)
+	done := false
+	defer func() {
+		if !done || err != nil { // OnSoft has panicked, or there is no memory
+			p.heap.Free(b)
+		}
+	}()
+	if guard.Reclaim() && err != nil {
+		err = p.tryReach(place)
+	}
+	done = true
+	if err != nil {
+		return fmt.Errorf("slab: %w", err)
+	}
+	return nil
+}
+
+func (p *Pool[T]) tryReach(place uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.generations.reach(int(place+1) * 4); err != nil {
-		return fmt.Errorf("slab: %w", err)
+		return err
 	}
 	p.ready.Store(uint64(p.generations.ready) / 4)
 	return nil
@@ -239,7 +259,7 @@ const sampledHandles uint32 = 1<<32 - sampling.MostSlots
 
 // sampledAt is At for sampled objects.
 func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
-	if x.at < sampledHandles {
+	if p.heap.usable("At"); x.at < sampledHandles {
 		return nil, false
 	}
 	at, ok := guarded.Named(p.heap.id(), x.at-sampledHandles, x.generation)
@@ -260,12 +280,14 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 			if !yield((*T)(object)) {
 				return
 			}
+			p.heap.usable("All")
 		}
 	}
 }
 
 // Len returns the number of objects.
 func (p *Pool[T]) Len() int {
+	p.heap.usable("Len")
 	n, _, _ := guarded.Live(p.heap.id())
 	for _, c := range p.heap.Stats().Classes {
 		n += c.Live
@@ -293,6 +315,8 @@ func (p *Pool[T]) Purge() error { return p.heap.Purge() }
 // Close is Heap.Close.
 func (p *Pool[T]) Close() error {
 	err := p.heap.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if errors.Is(err, guard.ErrClosed) && !p.gone {
 		err = nil
 	}

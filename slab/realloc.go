@@ -28,12 +28,8 @@ func (h *Heap) TryAllocAligned(size, align int) ([]byte, error) {
 	if c, ok := alignedClass(size, align); ok {
 		return zeroed(h.getSlot(c, size, align))
 	}
-	// Large objects of 2 MiB are aligned to that.
-	b, _, err := h.getLarge(nil, max(size, 2*maxAlign), align)
-	if err != nil {
-		return nil, err
-	}
-	return b[:size], nil
+	b, _, err := h.getLarge(nil, size, align)
+	return b, err
 }
 
 // alignedClass returns the class for an object that must be aligned; ok is false if it must be
@@ -61,10 +57,12 @@ func (h *Heap) Size(b []byte) int {
 func (h *Heap) size(op string, p unsafe.Pointer) int {
 	h.made(op)
 	if c, it, ok := h.lookup(p); ok {
-		if h.hard != nil {
-			return int(*h.hard.size(it.state())) - 1
+		if h.hard == nil {
+			return int(classes[c].size)
 		}
-		return int(classes[c].size)
+		if n := int(*h.hard.size(it.state())) - 1; n >= 0 { // or the heap was closed since
+			return n
+		}
 	}
 	h.usable(op)
 	if o, ok := h.largeAt(p); ok {
@@ -105,6 +103,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 		if size > len(b) {
 			clear(all[len(b):])
 		}
+		h.noteAsked(unsafe.Pointer(unsafe.SliceData(b)), size)
 		return all[:size], nil
 	case room > largestSlot && size > largestSlot && size < math.MaxInt/4:
 		return h.resizeLarge(b, size)
@@ -126,6 +125,13 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	h.Free(b)
 	freed = true
 	return out, nil
+}
+
+// noteAsked notes the new size of an object that stays where it is, if it is a large one.
+func (h *Heap) noteAsked(p unsafe.Pointer, size int) {
+	if (uintptr(p)-uintptr(h.base))>>unitBits >= uintptr(h.edge.Load()) {
+		h.large.ask(p, size)
+	}
 }
 
 // stays tells whether an object with some room is right for a size: if the size fits, and does not

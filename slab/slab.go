@@ -168,7 +168,6 @@ type Heap struct {
 	meta    *meta
 	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
 	closed  atomic.Bool
-	gone    bool          // and nothing of it is left
 	looked  atomic.Uint32 // when mayDecay looked last
 	emptied atomic.Uint32 // when reclaim emptied the processors last
 	hard    *hardened     // nil unless Config.Hardened
@@ -182,6 +181,13 @@ type Heap struct {
 	account account
 	region  *guard.Region
 	config  Config
+
+	inUse      [mostClasses / 64]atomic.Uint64 // a bit for each class that has slabs
+	returned   atomic.Uint32                   // see note
+	collecting sync.Mutex
+
+	closing sync.Mutex
+	gone    bool // nothing is left of the closed heap. Written under closing
 
 	mu     sync.Mutex // of what follows
 	locals map[*Local]struct{}
@@ -257,7 +263,7 @@ const mappingOverhead = 2*unit + reserveUnit
 
 func openHeap(c Config) (*Heap, error) {
 	c.Reserve = alignUp(c.Reserve, reserveUnit)
-	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve})
+	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
@@ -276,12 +282,18 @@ func openHeap(c Config) (*Heap, error) {
 	return h, nil
 }
 
-// Close gives everything back. Objects must not be used any more: they fault. A second Close is an
-// error that wraps guard.ErrClosed. After any other error the heap is closed, but the kernel did not
-// take all of it back, and another Close tries that again. No other goroutine may use the heap, or a
-// Local of it, meanwhile.
+// Close gives everything back. Objects must not be used any more: a touch faults. Other goroutines may
+// be using the heap, or a Local of it: their calls panic with a *guard.Violation, "use after Close", from
+// then on, or fault where they touch an object that the call is for, as Alloc does to clear it. That
+// holds as long as the heap's addresses are in quarantine (guard.SetQuarantine).
+//
+// A second Close is an error that wraps guard.ErrClosed. After any other error the heap is closed, but
+// the kernel did not take all of it back, and another Close tries that again. Close stops the world for
+// some microseconds.
 func (h *Heap) Close() error {
 	h.made("Close")
+	h.closing.Lock()
+	defer h.closing.Unlock()
 	if !h.closed.Swap(true) {
 		h.shut()
 	} else if h.gone {
@@ -300,18 +312,26 @@ func closeOnce(r *guard.Region) error {
 	return nil
 }
 
-// shut makes every fast path miss, and the slow ones say why.
+// shut makes every fast path miss, and the slow ones say why. When it returns no goroutine is on a
+// fast path of a processor, or in a depot, any more. Those that are elsewhere find the metadata zero.
 func (h *Heap) shut() {
 	h.edge.Store(0)
 	for _, fs := range h.allFronts() {
-		for i := range fs.of {
-			fs.of[i].Store(nil)
-		}
+		fs.shut.Store(true)
 	}
-	h.space.count(-h.space.seams)
+	for _, f := range takeFronts(h.allFronts()) {
+		f.lock.Lock() // for builds in which there is no pin
+		f.lock.Unlock()
+	}
+	for i := range h.depots {
+		d := &h.depots[i]
+		d.mu.Lock() // who comes later sees that the heap is closed
+		d.mu.Unlock()
+	}
+	h.edge.Store(0) // who was there may have raised it
 	h.mu.Lock()
 	for l := range h.locals {
-		l.shut()
+		l.forget()
 	}
 	clear(h.locals)
 	h.mu.Unlock()
