@@ -231,7 +231,9 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 		return Handle[T]{sampledHandles + slot, generation}
 	}
 	off := p.offset("Handle", x)
-	return Handle[T]{uint32(off / granule), *p.generation(p.place(off))}
+	generation := *p.generation(p.place(off))
+	p.heap.usable("Handle") // after what was read
+	return Handle[T]{uint32(off / granule), generation}
 }
 
 // At returns the object that a handle names; ok is false if it was put back, for the zero Handle,
@@ -247,6 +249,7 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 	object = (*T)(unsafe.Add(p.heap.base, off))
 	_, _, ok = p.heap.lookup(unsafe.Pointer(object)) // it is, but for handles of others
 	if !ok {
+		p.heap.usable("At")
 		return nil, false
 	}
 	p.heap.markRead(unsafe.Pointer(object))
@@ -282,16 +285,17 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 			}
 			p.heap.usable("All")
 		}
+		p.heap.usable("All")
 	}
 }
 
 // Len returns the number of objects.
 func (p *Pool[T]) Len() int {
-	p.heap.usable("Len")
 	n, _, _ := guarded.Live(p.heap.id())
 	for _, c := range p.heap.Stats().Classes {
 		n += c.Live
 	}
+	p.heap.usable("Len") // after what was read
 	return n
 }
 

@@ -56,15 +56,15 @@ func (h *Heap) Size(b []byte) int {
 
 func (h *Heap) size(op string, p unsafe.Pointer) int {
 	h.made(op)
-	if c, it, ok := h.lookup(p); ok {
-		if h.hard == nil {
-			return int(classes[c].size)
-		}
-		if n := int(*h.hard.size(it.state())) - 1; n >= 0 { // or the heap was closed since
-			return n
-		}
+	c, it, ok := h.lookup(p)
+	n := int(classes[c].size)
+	if ok && h.hard != nil {
+		n = int(*h.hard.size(it.state())) - 1
 	}
-	h.usable(op)
+	h.usable(op) // after what was read
+	if ok {
+		return n
+	}
 	if o, ok := h.largeAt(p); ok {
 		if h.hard != nil {
 			return o.size
