@@ -132,8 +132,14 @@ type Config struct {
 	// halved, down to 16 MiB.
 	Reserve int
 
-	// Limit is the most bytes that slabs and large objects may take at a time. Default none. Slabs
-	// count that have nothing but slots which other Locals keep for themselves.
+	// Limit is the most bytes that slabs and large objects may take at a time. Default none.
+	//
+	// It counts slabs, not objects: a slab serves one size class, counts as a whole, and makes room
+	// for other sizes only when all of its slots are free. So 2,000 objects of 128 bytes that are
+	// freed make no room for one of 640 as long as an object lives in each of their four slabs, or more,
+	// nor do slots that other Locals keep for themselves. Where sizes shift at the Limit, have objects
+	// that are freed together allocated together, or in a heap of their own; round sizes up to a few;
+	// and leave an eighth and a MiB free for slabs that are not full.
 	Limit int
 
 	// Hardened catches more misuse, and is slower: see the package comment.

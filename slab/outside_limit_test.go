@@ -1,0 +1,182 @@
+package slab
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// full returns a heap at its Limit, whose objects are of one size, and functions that ask it for one
+// more of a size.
+func full(tb testing.TB, c Config, local bool) (h *Heap, all [][]byte, try func(int) ([]byte, error)) {
+	c.Limit = 4 << 20
+	h = open(tb, c)
+	try = h.TryAlloc
+	if local {
+		try = h.Local().TryAlloc
+	}
+	for {
+		b, err := try(3000)
+		if err != nil {
+			return h, all, try
+		}
+		all = append(all, b)
+	}
+}
+
+func BenchmarkRefused(b *testing.B) {
+	for _, reserve := range []int{0, 1 << 30} {
+		for _, hardened := range []bool{false, true} {
+			for _, local := range []bool{false, true} {
+				for name, size := range map[string]int{"small": 100, "same": 3000, "slab": 900_000, "large": 2 << 20} {
+					b.Run(fmt.Sprintf("reserve=%d,hardened=%v,local=%v,%s", reserve>>20, hardened, local, name), func(b *testing.B) {
+						_, _, try := full(b, Config{Reserve: reserve, Hardened: hardened}, local)
+						for b.Loop() {
+							try(size) // what other processors held is served first
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestOutsideRefusalIsCheap times refusals: each makes its error and nothing else, and asks nobody.
+func TestOutsideRefusalIsCheap(t *testing.T) {
+	real, now := ticks, ticks()
+	ticks = func() uint32 { return now }
+	defer func() { ticks = real }()
+	for _, c := range []Config{{}, {Hardened: true}} {
+		for _, local := range []bool{false, true} {
+			_, _, try := full(t, c, local)
+			for _, size := range []int{100, 3000, 900_000, 2 << 20} {
+				for refused := 0; refused < 3; { // what is there to collect is collected
+					if _, err := try(size); err != nil {
+						refused++
+					}
+				}
+				if n := testing.AllocsPerRun(100, func() { try(size) }); n > 2 {
+					t.Errorf("hardened %v, local %v, %d bytes: a refusal makes %v allocations", c.Hardened, local, size, n)
+				}
+				if raceDetector {
+					continue
+				}
+				best := time.Hour
+				for range 10 {
+					const n = 300
+					from := time.Now()
+					for range n {
+						try(size)
+					}
+					best = min(best, time.Since(from)/n)
+				}
+				if best > 3*time.Microsecond { // it is some 150 ns, and was 27 µs
+					t.Errorf("hardened %v, local %v, %d bytes: a refusal takes %v", c.Hardened, local, size, best)
+				}
+			}
+		}
+	}
+}
+
+// TestOutsideRefusalHasFigures checks the error.
+func TestOutsideRefusalHasFigures(t *testing.T) {
+	for _, local := range []bool{false, true} {
+		_, _, try := full(t, Config{Name: "few"}, local)
+		for _, size := range []int{100, 2 << 20} {
+			_, err := try(size)
+			if !errors.Is(err, guard.ErrNoMemory) || !strings.HasPrefix(err.Error(), `slab: "few": `) ||
+				!strings.Contains(err.Error(), "exceed its Limit of 4194304: no memory") {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+}
+
+// TestOutsideLimitServesWhatIsFree fills a heap to its Limit and frees some of it: what an empty slab or a
+// large object took can be had for other sizes, at once through a Local, and through a heap when it is
+// time to take it from the processors.
+func TestOutsideLimitServesWhatIsFree(t *testing.T) {
+	real, now := ticks, ticks()
+	ticks = func() uint32 { return now }
+	defer func() { ticks = real }()
+	sizes := []int{100, 640, 3000, 20_000, 60_000, 300_000, 1 << 20, 2 << 20}
+	for _, c := range []Config{{}, {Hardened: true}} {
+		for _, local := range []bool{false, true} {
+			if local && c.Hardened {
+				continue // it keeps nothing
+			}
+			t.Run(fmt.Sprintf("hardened=%v,local=%v", c.Hardened, local), func(t *testing.T) {
+				const limit = 8 << 20
+				c.Limit = limit
+				h := open(t, c)
+				try, free := h.TryAlloc, h.Free
+				if local {
+					l := h.Local()
+					try, free = l.TryAlloc, l.Free
+				}
+				random := rand.New(rand.NewPCG(1, 2))
+				for round := range 60 {
+					size := sizes[random.IntN(len(sizes))]
+					var all [][]byte
+					refused := 0
+					for refused < 1+random.IntN(3) {
+						b, err := try(size)
+						if err != nil {
+							refused++
+							continue
+						}
+						all = append(all, b)
+					}
+					if s := h.Stats(); s.Live < limit-limit/8-3<<20 {
+						t.Fatalf("round %d: objects of %d bytes, the Limit is %d: %+v", round, size, limit, s)
+					}
+					random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+					for _, b := range all {
+						free(b)
+					}
+					if !local {
+						now += beat
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestOutsideLimitSharedByGoroutines has several goroutines allocate and free at the Limit, each some of
+// what there is: none is refused what all others have given back for good.
+func TestOutsideLimitSharedByGoroutines(t *testing.T) {
+	h := open(t, Config{Limit: 8 << 20})
+	failed := make(chan error, 4)
+	for g := range 4 {
+		go func() {
+			l := h.Local()
+			for round := range 100 {
+				size := []int{100, 1000, 5000, 60_000}[(round+g)%4]
+				var all [][]byte
+				for held := 0; held < 1<<20; held += size {
+					b, err := l.TryAlloc(size)
+					if err != nil {
+						failed <- fmt.Errorf("goroutine %d, round %d: %w", g, round, err)
+						return
+					}
+					all = append(all, b)
+				}
+				for _, b := range all {
+					l.Free(b)
+				}
+			}
+			failed <- l.Close()
+		}()
+	}
+	for range 4 {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+}
