@@ -11,17 +11,26 @@ const otherSize = "object was asked for with another size"
 
 // usable panics unless the heap is open. Slow paths call it: fast ones miss if it is not.
 func (h *Heap) usable(op string) {
-	h.made(op)
-	if h.closed.Load() {
-		panic(h.closedViolation(op))
+	if h == nil || h.base == nil || h.closed.Load() {
+		h.unusable(op)
 	}
 }
 
 // made panics if Open did not make the heap.
 func (h *Heap) made(op string) {
 	if h == nil || h.base == nil {
+		h.unusable(op)
+	}
+}
+
+// unusable panics for a heap that is zero or closed. It is not inlined where that is looked for.
+//
+//go:noinline
+func (h *Heap) unusable(op string) {
+	if h == nil || h.base == nil {
 		panic(&guard.Violation{Op: "slab." + op, What: "use of a zero Heap: slab.Open makes one"})
 	}
+	panic(h.closedViolation(op))
 }
 
 func (h *Heap) closedViolation(op string) *guard.Violation {
