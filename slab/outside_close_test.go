@@ -25,7 +25,7 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 		closeUnderLoad(t, mode)
 		return
 	}
-	for _, mode := range []string{"heap", "hardened", "pool", "hardened pool"} {
+	for _, mode := range []string{"heap", "hardened", "pool", "hardened pool", "sampled heap", "sampled pool"} {
 		t.Run(mode, func(t *testing.T) {
 			c := exec.Command(os.Args[0], "-test.run=^TestOutsideCloseUnderLoad$", "-test.timeout=5m")
 			c.Env = append(os.Environ(), mark+"="+mode)
@@ -42,6 +42,11 @@ func closeUnderLoad(t *testing.T, mode string) {
 	rounds := 200
 	if raceDetector || testing.Short() {
 		rounds = 40
+	}
+	kind := guard.UseAfterClose
+	if strings.Contains(mode, "sampled") {
+		guard.Sample(20)
+		kind = guard.UseAfterFree // or of what was not sampled
 	}
 	var violations, faults atomic.Int64
 	for round := range rounds {
@@ -85,7 +90,7 @@ func closeUnderLoad(t *testing.T, mode string) {
 						continue
 					}
 					var fault *guard.Fault
-					if !errors.As(err, &fault) || fault.Kind != guard.UseAfterClose || !strings.HasPrefix(fault.Region, c.Name) || strings.Contains(fault.Region, "metadata") {
+					if !errors.As(err, &fault) || fault.Kind != guard.UseAfterClose && fault.Kind != kind || !strings.HasPrefix(fault.Region, c.Name) || strings.Contains(fault.Region, "metadata") {
 						t.Errorf("%s: %v", c.Name, err)
 						panic(err)
 					}

@@ -321,7 +321,6 @@ func closeOnce(r *guard.Region) error {
 // shut makes every fast path miss, and the slow ones say why. When it returns no goroutine is on a
 // fast path of a processor, or in a depot, any more. Those that are elsewhere find the metadata zero.
 func (h *Heap) shut() {
-	h.edge.Store(0)
 	for _, fs := range h.allFronts() {
 		fs.shut.Store(true)
 	}
@@ -334,7 +333,7 @@ func (h *Heap) shut() {
 		d.mu.Lock() // who comes later sees that the heap is closed
 		d.mu.Unlock()
 	}
-	h.edge.Store(0) // who was there may have raised it
+	h.edge.Store(0) // nobody raises it any more
 	h.mu.Lock()
 	for l := range h.locals {
 		l.forget()
