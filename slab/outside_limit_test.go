@@ -11,22 +11,26 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// full returns a heap at its Limit, whose objects are of one size, and functions that ask it for one
-// more of a size.
-func full(tb testing.TB, c Config, local bool) (h *Heap, all [][]byte, try func(int) ([]byte, error)) {
-	c.Limit = 4 << 20
-	h = open(tb, c)
+// full returns a heap at its Limit, which has slabs of many classes or of one, and a function that asks
+// it for one object more.
+func full(tb testing.TB, c Config, local, many bool) (try func(int) ([]byte, error)) {
+	c.Limit = 8 << 20
+	h := open(tb, c)
 	try = h.TryAlloc
 	if local {
 		try = h.Local().TryAlloc
 	}
-	for {
-		b, err := try(3000)
-		if err != nil {
-			return h, all, try
+	for _, size := range sizesOfAllClasses() {
+		if many && size > 200 && size < 20_000 {
+			if _, err := try(size - 8); err != nil {
+				tb.Fatal(err)
+			}
 		}
-		all = append(all, b)
 	}
+	for err := error(nil); err == nil; {
+		_, err = try(3000)
+	}
+	return try
 }
 
 func BenchmarkRefused(b *testing.B) {
@@ -34,12 +38,14 @@ func BenchmarkRefused(b *testing.B) {
 		for _, hardened := range []bool{false, true} {
 			for _, local := range []bool{false, true} {
 				for name, size := range map[string]int{"small": 100, "same": 3000, "slab": 900_000, "large": 2 << 20} {
-					b.Run(fmt.Sprintf("reserve=%d,hardened=%v,local=%v,%s", reserve>>20, hardened, local, name), func(b *testing.B) {
-						_, _, try := full(b, Config{Reserve: reserve, Hardened: hardened}, local)
-						for b.Loop() {
-							try(size) // what other processors held is served first
-						}
-					})
+					for _, many := range []bool{false, true} {
+						b.Run(fmt.Sprintf("reserve=%d,hardened=%v,local=%v,many=%v,%s", reserve>>20, hardened, local, many, name), func(b *testing.B) {
+							try := full(b, Config{Reserve: reserve, Hardened: hardened}, local, many)
+							for b.Loop() {
+								try(size) // what other processors held is served first
+							}
+						})
+					}
 				}
 			}
 		}
@@ -53,7 +59,7 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 	defer func() { ticks = real }()
 	for _, c := range []Config{{}, {Hardened: true}} {
 		for _, local := range []bool{false, true} {
-			_, _, try := full(t, c, local)
+			try := full(t, c, local, true)
 			for _, size := range []int{100, 3000, 900_000, 2 << 20} {
 				for refused := 0; refused < 3; { // what is there to collect is collected
 					if _, err := try(size); err != nil {
@@ -86,11 +92,11 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 // TestOutsideRefusalHasFigures checks the error.
 func TestOutsideRefusalHasFigures(t *testing.T) {
 	for _, local := range []bool{false, true} {
-		_, _, try := full(t, Config{Name: "few"}, local)
+		try := full(t, Config{Name: "few"}, local, false)
 		for _, size := range []int{100, 2 << 20} {
 			_, err := try(size)
 			if !errors.Is(err, guard.ErrNoMemory) || !strings.HasPrefix(err.Error(), `slab: "few": `) ||
-				!strings.Contains(err.Error(), "exceed its Limit of 4194304: no memory") {
+				!strings.Contains(err.Error(), "exceed its Limit of 8388608: no memory") {
 				t.Errorf("%v", err)
 			}
 		}
