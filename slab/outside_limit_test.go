@@ -1,9 +1,11 @@
 package slab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +15,9 @@ import (
 
 // full returns a heap at its Limit, which has slabs of many classes or of one, and a function that asks
 // it for one object more.
-func full(tb testing.TB, c Config, local, many bool) (try func(int) ([]byte, error)) {
+func full(tb testing.TB, c Config, local, many bool) (h *Heap, try func(int) ([]byte, error)) {
 	c.Limit = 8 << 20
-	h := open(tb, c)
+	h = open(tb, c)
 	try = h.TryAlloc
 	if local {
 		try = h.Local().TryAlloc
@@ -30,7 +32,7 @@ func full(tb testing.TB, c Config, local, many bool) (try func(int) ([]byte, err
 	for err := error(nil); err == nil; {
 		_, err = try(3000)
 	}
-	return try
+	return h, try
 }
 
 func BenchmarkRefused(b *testing.B) {
@@ -40,7 +42,7 @@ func BenchmarkRefused(b *testing.B) {
 				for name, size := range map[string]int{"small": 100, "same": 3000, "slab": 900_000, "large": 2 << 20} {
 					for _, many := range []bool{false, true} {
 						b.Run(fmt.Sprintf("reserve=%d,hardened=%v,local=%v,many=%v,%s", reserve>>20, hardened, local, many, name), func(b *testing.B) {
-							try := full(b, Config{Reserve: reserve, Hardened: hardened}, local, many)
+							_, try := full(b, Config{Reserve: reserve, Hardened: hardened}, local, many)
 							for b.Loop() {
 								try(size) // what other processors held is served first
 							}
@@ -59,7 +61,7 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 	defer func() { ticks = real }()
 	for _, c := range []Config{{}, {Hardened: true}} {
 		for _, local := range []bool{false, true} {
-			try := full(t, c, local, true)
+			h, try := full(t, c, local, true)
 			for _, size := range []int{100, 3000, 900_000, 2 << 20} {
 				for refused := 0; refused < 3; { // what is there to collect is collected
 					if _, err := try(size); err != nil {
@@ -68,6 +70,24 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 				}
 				if n := testing.AllocsPerRun(100, func() { try(size) }); n > 2 {
 					t.Errorf("hardened %v, local %v, %d bytes: a refusal makes %v allocations", c.Hardened, local, size, n)
+				}
+				// It looks at no depot but its own, and at no unit: others may have all of them.
+				own := classOf(uint(size))
+				if c.Hardened {
+					own, _ = hardenedClass(size, granule)
+				}
+				for i := range h.depots {
+					if uint8(i) != own || size > largestSlot {
+						h.depots[i].mu.Lock()
+					}
+				}
+				h.space.mu.Lock()
+				ends(t, "a refusal", func() { try(size) })
+				h.space.mu.Unlock()
+				for i := range h.depots {
+					if uint8(i) != own || size > largestSlot {
+						h.depots[i].mu.Unlock()
+					}
 				}
 				if raceDetector {
 					continue
@@ -89,10 +109,44 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 	}
 }
 
+// TestOutsideLimitCollects frees what fills the Limit, so that all of it is in a depot, or in a Local: a
+// request for another size finds it, though the time to look at processors has not come.
+func TestOutsideLimitCollects(t *testing.T) {
+	real, now := ticks, ticks()
+	ticks = func() uint32 { return now }
+	defer func() { ticks = real }()
+	for name, slabs := range map[string]int{"depot": 3, "Local": 1} {
+		h := open(t, Config{Limit: slabs * unit})
+		try, free := h.TryAlloc, h.Free
+		if name == "Local" {
+			l := h.Local()
+			try, free = l.TryAlloc, l.Free
+		}
+		var all [][]byte
+		for refused := 0; refused < 3; {
+			if b, err := try(3000); err == nil {
+				all = append(all, b)
+			} else {
+				refused++
+			}
+		}
+		if h.returned.Load() != returnedNone {
+			t.Errorf("%s: what came home was not collected", name)
+		}
+		slices.SortFunc(all, func(a, b []byte) int { return cmp.Compare(addr(a), addr(b)) })
+		for _, b := range all {
+			free(b)
+		}
+		if _, err := try(640); err != nil {
+			t.Errorf("%s: all %d objects are free: %v", name, len(all), err)
+		}
+	}
+}
+
 // TestOutsideRefusalHasFigures checks the error.
 func TestOutsideRefusalHasFigures(t *testing.T) {
 	for _, local := range []bool{false, true} {
-		try := full(t, Config{Name: "few"}, local, false)
+		_, try := full(t, Config{Name: "few"}, local, false)
 		for _, size := range []int{100, 2 << 20} {
 			_, err := try(size)
 			if !errors.Is(err, guard.ErrNoMemory) || !strings.HasPrefix(err.Error(), `slab: "few": `) ||

@@ -161,7 +161,7 @@ func TestOutsideOnSoftMakesRoom(t *testing.T) {
 				h := open(t, c)
 				h.Free(h.Alloc(size)) // metadata are there
 				var kept [][]byte
-				calls := withBudget(t, 16<<20, 16<<20, func() {
+				calls := withBudget(t, 15<<20, 15<<20, func() {
 					for _, b := range kept {
 						h.Free(b)
 					}
