@@ -42,6 +42,8 @@
 //  2. A Local is for one goroutine at a time, and saves it the processor's pin.
 //  3. No lock is held while user memory is touched.
 //  4. The objects are the user's to synchronise.
+//  5. Close may come while others use the heap: their calls panic with a *guard.Violation then.
+//  6. guard.Budget.OnSoft may use the heap, Pool or Local whose allocation it is called for.
 //
 // # Misuse
 //
@@ -74,7 +76,7 @@
 //
 // The 64 KiB behind each slab of a hardened heap are charged to the budget, as what they guard is,
 // and are never in RAM. Where guards are not kernel markers (guard.LightGuards) each takes two
-// mappings instead: a slab is refused when heaps have half of those that the process may hold
+// mappings instead: a slab is refused when regions have half of those that the process may hold
 // (vm.max_map_count), after 1 GiB of slabs or more.
 //
 // # Race detector
