@@ -267,6 +267,7 @@ func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
 	}
 	at, ok := guarded.Named(p.heap.id(), x.at-sampledHandles, x.generation)
 	if !ok {
+		p.heap.usable("At") // after what was read
 		return nil, false
 	}
 	return (*T)(at), true
