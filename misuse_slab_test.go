@@ -12,6 +12,7 @@ import (
 
 const (
 	closedHeap  = `: use after Close ("heap")`
+	zeroHeap    = `use of a zero Heap: slab.Open makes one ("")`
 	closedLocal = `: use of a Local after its Close ("heap")`
 )
 
@@ -138,6 +139,9 @@ var slabMisuse = []misuse{
 	{"Local.Free after its Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(l.Close()); l.Free(h.Alloc(1)) }, everywhere("violation: slab.Free" + closedLocal)},
 	{"Close twice", func(w *world) { h := w.heap(); w.must(h.Close()); w.must(h.Close()) }, everywhere(`error: slab: close "heap": closed`)},
 	{"Local.Close twice", func(w *world) { l := w.heap().Local(); w.must(l.Close()); w.must(l.Close()) }, everywhere(`error: slab: close a Local of "heap": closed`)},
+	{"Alloc of a zero Heap", func(w *world) { new(slab.Heap).Alloc(1) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
+	{"Free to a zero Heap", func(w *world) { b := w.heap().Alloc(1); new(slab.Heap).Free(b) }, everywhere("violation: slab.Free: " + zeroHeap)},
+	{"Alloc of a nil Heap", func(w *world) { (*slab.Heap)(nil).AllocDirty(1) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
 	{"negative size", func(w *world) { w.heap().Alloc(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
 	{"negative size, Local", func(w *world) { w.heap().Local().AllocDirty(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
 	{"negative size, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
@@ -260,7 +264,9 @@ var poolMisuse = []misuse{
 		w.named(p.At(q.Handle(q.Get())))
 	}, everywhere(stale)},
 	{"At of no handle", func(w *world) { w.named(w.pool().At(slab.Handle[order]{})) }, everywhere(stale)},
-	{"At after Close", func(w *world) { p := w.pool(); h := p.Handle(p.Get()); w.must(p.Close()); w.named(p.At(h)) }, everywhere(stale)},
+	{"At after Close", func(w *world) { p := w.pool(); h := p.Handle(p.Get()); w.must(p.Close()); w.named(p.At(h)) },
+		everywhere(`violation: slab.At: use after Close ("pool")`)},
+	{"Len after Close", func(w *world) { p := w.pool(); p.Get(); w.must(p.Close()); p.Len() }, everywhere(`violation: slab.Len: use after Close ("pool")`)},
 	{"Get after Close", func(w *world) { p := w.pool(); w.must(p.Close()); p.Get() }, everywhere(`violation: slab.Alloc: use after Close ("pool")`)},
 	{"Put after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Put(x) }, everywhere(`violation: slab.Put: use after Close ("pool")`)},
 	{"Handle after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Handle(x) }, everywhere(`violation: slab.Handle: use after Close ("pool")`)},
@@ -268,6 +274,14 @@ var poolMisuse = []misuse{
 		p := w.pool()
 		w.must(p.Close())
 		for range p.All() {
+		}
+	}, everywhere(`violation: slab.All: use after Close ("pool")`)},
+	{"Close inside a loop over All", func(w *world) {
+		p := w.pool()
+		p.Get()
+		p.Get()
+		for range p.All() {
+			w.must(p.Close())
 		}
 	}, everywhere(`violation: slab.All: use after Close ("pool")`)},
 	{"Close twice", func(w *world) { p := w.pool(); w.must(p.Close()); w.must(p.Close()) }, everywhere(`error: slab: close "pool": closed`)},

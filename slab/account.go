@@ -15,15 +15,52 @@ type account struct {
 	name       string
 }
 
+// limitError is the error of a request that the Limit refuses. A heap at its Limit may make one all
+// the time, so it is formatted when somebody reads it.
+type limitError struct {
+	name              string
+	more, used, limit int // bytes
+}
+
+func (e *limitError) Error() string {
+	return fmt.Sprintf("slab: %q: %d bytes on top of the %d in slabs and large objects exceed its Limit of %d: %v",
+		e.name, e.more, e.used, e.limit, guard.ErrNoMemory)
+}
+
+func (e *limitError) Unwrap() error { return guard.ErrNoMemory }
+
+// prefixed returns an error as users see it.
+func prefixed(err error) error {
+	switch err.(type) {
+	case *limitError, *reserveError: // they say so when they are formatted
+		return err
+	}
+	return fmt.Errorf("slab: %w", err)
+}
+
 func (a *account) charge(n int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.limit > 0 && n > a.limit-a.used {
-		return fmt.Errorf("%q: %d bytes on top of the %d in slabs and large objects exceed its Limit of %d: %w",
-			a.name, n, a.used, a.limit, guard.ErrNoMemory)
+	if err := a.refusal(n); err != nil {
+		return err
 	}
 	a.used += n
 	a.peak = max(a.peak, a.used)
+	return nil
+}
+
+// fits returns the error that charge would return now.
+func (a *account) fits(n int) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refusal(n)
+}
+
+// refusal returns the error for n bytes that exceed the limit. Caller holds a.mu.
+func (a *account) refusal(n int) error {
+	if a.limit > 0 && n > a.limit-a.used {
+		return &limitError{a.name, n, a.used, a.limit}
+	}
 	return nil
 }
 

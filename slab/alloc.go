@@ -31,7 +31,7 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 // stores: they queue behind those that the user makes to objects that are not in the cache. So
 // little is kept across the calls that pin, and the capacity is found anew.
 func (h *Heap) AllocDirty(size int) []byte {
-	if uint(size) <= tabled && h.hard == nil {
+	if uint(size) <= tabled && h != nil && h.hard == nil {
 		f := h.fronts.enter()
 		if f != nil {
 			m := f.magazine(tabledClass(size))
@@ -75,7 +75,7 @@ func (h *Heap) capacity(it item) uint32 {
 
 // get takes a slot for an object of any size.
 func (h *Heap) get(size int) (b []byte, clean bool, err error) {
-	if h.hard != nil {
+	if h == nil || h.hard != nil {
 		return h.getHardened(size, granule)
 	}
 	if uint(size) > largestSlot {
@@ -88,7 +88,7 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err error) {
 	it, ok := h.fronts.pop(c)
 	if !ok {
-		if h.fronts.due(c) {
+		if h.usable("Alloc"); h.fronts.due(c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
@@ -136,7 +136,8 @@ func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 	fs.leave(f)
 	if stocked < n {
 		if bad := h.flush(c, processors, items[stocked:n]); bad != nil {
-			h.flush(c, processors, items[n:n+1]) // which nobody gets
+			h.giveBack(c, items[n:n+1])
+			h.usable("Alloc")
 			panic(bad)
 		}
 	}
@@ -157,7 +158,7 @@ func must[T any](v T, err error) T {
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
-	if h.hard != nil {
+	if h == nil || h.hard != nil {
 		h.freeHardened(unsafe.Pointer(unsafe.SliceData(b)))
 		return
 	}
@@ -210,7 +211,7 @@ func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
 
 // freeSlowly is Free where the magazine is full, or there is no object in a slab.
 func (h *Heap) freeSlowly(p unsafe.Pointer) {
-	if p == nil {
+	if h.made("Free"); p == nil {
 		return
 	}
 	c, it, ok := h.takeBack(p)

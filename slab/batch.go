@@ -17,6 +17,7 @@ func (h *Heap) AllocN(into [][]byte, size int) {
 
 // TryAllocN is AllocN that returns how many objects it made, and its error if these are not all.
 func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
+	h.made("Alloc")
 	if uint(size) > largestSlot || h.hard != nil {
 		for ; n < len(into); n++ {
 			if into[n], err = h.TryAlloc(size); err != nil {
@@ -59,6 +60,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 // FreeN frees many objects, as Free does each, but several for one pin. If one of them is no object
 // it panics as Free does: those before it are freed, those behind are not.
 func (h *Heap) FreeN(objects [][]byte) {
+	h.made("Free")
 	if h.hard != nil {
 		for _, b := range objects {
 			h.Free(b)

@@ -33,12 +33,20 @@ func (b bitmap) all(first, n int) bool {
 	return true
 }
 
-// find returns the first of n members in a row, from a number on; -1 if there are none.
-func (b bitmap) find(from, n int) int { return findEither(b, b, from, n) }
+// count returns how many of n numbers in a row are members.
+func (b bitmap) count(first, n int) (members int) {
+	for i := first; i < first+n; i++ {
+		members += int(b.words[i/64] >> (i % 64) & 1)
+	}
+	return members
+}
+
+// find returns the first of n members in a row, in [from, end); -1 if there are none.
+func (b bitmap) find(from, end, n int) int { return findEither(b, b, from, end, n) }
 
 // findEither is find in the union of two sets of one size.
-func findEither(a, b bitmap, from, n int) int {
-	for from+n <= a.n {
+func findEither(a, b bitmap, from, end, n int) int {
+	for from+n <= end {
 		w := (a.words[from/64] | b.words[from/64]) >> (from % 64)
 		if w == 0 {
 			from = (from/64 + 1) * 64
@@ -46,10 +54,10 @@ func findEither(a, b bitmap, from, n int) int {
 		}
 		from += bits.TrailingZeros64(w)
 		run := 1
-		for run < n && from+run < a.n && (a.has(from+run) || b.has(from+run)) {
+		for run < n && from+run < end && (a.has(from+run) || b.has(from+run)) {
 			run++
 		}
-		if run == n && from+n <= a.n {
+		if run == n && from+n <= end {
 			return from
 		}
 		from += run

@@ -87,27 +87,26 @@ func (h *Heap) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	holds(s.used == units, "%d units are in slabs, the space says %d", units, s.used)
-	committed, edges, before, last := 0, 0, false, false
+	committed, frees, discards, before := 0, 0, 0, false
 	for u := range s.free.n {
-		free, clean, cold := s.free.has(u), s.clean.has(u), s.cold.has(u)
+		free, clean, discarded, cold := s.free.has(u), s.clean.has(u), s.discarded.has(u), s.cold.has(u)
 		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).taken()
 		holds(!clean || free, "unit %d is clean, so it is free", u)
+		holds(!discarded || clean, "unit %d is discarded, so it is clean", u)
+		holds(cold || u < s.top, "unit %d is not cold, the top is %d", u, s.top)
+		frees += b2i(free)
+		discards += b2i(discarded)
 		if s.guards > 0 && u > 0 && !free && !cold && !taken {
-			holds(before, "unit %d is a guard, so there is something before", u)
+			holds(before, "unit %d is a guard, so there is a slab before", u)
 			before = false
 			committed += b2i(s.marked)
-			edges += b2i(s.marked != last)
-			last = s.marked
 			continue
 		}
-		before = free || taken
+		before = taken
 		holds(b2i(free)+b2i(cold)+b2i(taken) == 1, "unit %d is one of free, cold, taken: %v, %v, %v", u, free, cold, taken)
 		holds(taken || u >= s.hint, "unit %d is not taken, the hint is %d", u, s.hint)
 		committed += b2i(!cold)
-		edges += b2i(cold == last)
-		last = !cold
 	}
-	edges += b2i(last)
-	holds(edges == s.seams, "there are %d seams, the space says %d", edges, s.seams)
+	holds(frees == s.frees && discards == s.discards, "%d units are free and %d discarded, the space says %d and %d", frees, discards, s.frees, s.discards)
 	holds(int64(committed)*unit == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
 }

@@ -3,7 +3,6 @@ package slab
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 	"slices"
 	"sync"
@@ -74,24 +73,45 @@ func (d *depot) note(size int) {
 // a processor asks for. The first is to be handed out last.
 func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error) {
 	h.usable("Alloc")
-	raise(h.mayDecay(l))
+	now := ticks()
+	raise(h.decayAt(l, now))
 	owner := uint8(processors)
 	if l != nil {
 		owner = l.owner
 	}
-	if n, err = h.tryRefill(c, owner, size, out); err != nil && h.reclaim(l) {
+	n, err = h.tryRefill(c, owner, size, out)
+	if err != nil && h.reclaim(l, now, err) {
+		n, err = h.tryRefill(c, owner, size, out)
+	}
+	if err != nil && guard.Reclaim() {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil {
-		err = fmt.Errorf("slab: %w", err)
+		h.usable("Alloc")
+		return 0, prefixed(err)
 	}
-	return n, err
+	reclaimOr(func() { h.giveBack(c, out[:n]) })
+	return n, nil
+}
+
+// giveBack brings home slots that nobody will get.
+func (h *Heap) giveBack(c uint8, items []item) {
+	d := &h.depots[c]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !h.closed.Load() {
+		h.bringHome(c, d, items)
+	}
+	h.note()
 }
 
 func (h *Heap) tryRefill(c, owner uint8, size int, out []item) (n int, err error) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if h.closed.Load() {
+		return 0, guard.ErrClosed
+	}
 	defer h.checked(c, d)
 	d.note(size)
 	if n = d.take(c, owner, true, out); n > 0 {
@@ -224,11 +244,15 @@ func (d *depot) abandon() {
 	d.abandoned++
 }
 
-// flush takes slots out of a magazine.
+// flush takes slots that leave a magazine, or have no room in one.
 func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if h.closed.Load() {
+		return h.closedViolation("Free")
+	}
+	defer h.note()
 	half, most := int(classes[c].most/2), mostBatches
 	if h.hard != nil {
 		items, most = h.hard.withhold(c, items), mixedBatches(c)
@@ -328,7 +352,9 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		edge = h.edge.Load()
 	}
 	h.link(d, uint32(first), owner)
-	d.slabs++
+	if d.slabs++; d.slabs == 1 {
+		h.inUse[c/64].Or(1 << (c % 64))
+	}
 	d.free += int(k.slots)
 	return nil
 }
@@ -336,7 +362,9 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 // drop gives an empty slab's units back. It is in no list.
 func (h *Heap) drop(c uint8, d *depot, first uint32) {
 	k := &classes[c]
-	d.slabs--
+	if d.slabs--; d.slabs == 0 {
+		h.inUse[c/64].And(^(uint64(1) << (c % 64)))
+	}
 	d.free -= int(k.slots)
 	states := h.entry(uintptr(first)).states
 	for u := first; u < first+k.units; u++ {

@@ -52,7 +52,8 @@ func (f *front) open() *front {
 
 // fronts are those of the processors.
 type fronts struct {
-	of [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
+	of   [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
+	shut atomic.Bool                               // the heap is closed: there are no more fronts
 }
 
 // enterNew is enter that makes the front, if it can.
@@ -66,6 +67,9 @@ func (fs *fronts) enterNew() *front {
 	procpin.Unpin()
 	if pid < mostProcessors {
 		fs.of[pid].CompareAndSwap(nil, new(front).open())
+		if fs.shut.Load() {
+			fs.of[pid].Store(nil)
+		}
 	}
 	return fs.enter() // nil, if the goroutine has moved to another processor by now that has none
 }
@@ -162,9 +166,12 @@ func (h *Heap) empty(f *front) (bad *guard.Violation) {
 		}
 		d := &h.depots[c]
 		d.mu.Lock()
-		bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.items[:m.len()]))
+		if !h.closed.Load() {
+			bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.items[:m.len()]))
+		}
 		d.mu.Unlock()
 		m.n -= uint64(m.len())
+		h.note()
 	}
 	return bad
 }

@@ -133,6 +133,7 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 // So what is called on the way is as little as possible, and the common case of each loop is there
 // without the loop.
 func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
+	h.made("Alloc")
 	c, ok := uint8(0), false
 	if uint(size-1) < tabled-canarySize && align <= granule {
 		c = tabledClass(size + canarySize)
@@ -148,7 +149,7 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	}
 	k.stock.leave(f)
 	if !ok {
-		if k.stock.due(c) {
+		if h.usable("Alloc"); k.stock.due(c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
@@ -188,6 +189,7 @@ func (h *Heap) inspect(c uint8, slot []byte, clean bool) {
 
 // freeHardened is Free.
 func (h *Heap) freeHardened(p unsafe.Pointer) {
+	h.made("Free")
 	c, it, ok := h.retire(p)
 	if !ok {
 		if p != nil {
@@ -217,6 +219,9 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	c, it = e.class, newItem(uint32(off/granule), state)
 	k := h.hard
 	slot, asked, canary := unsafe.Slice((*byte)(p), classes[c].size), int(*k.size(state))-1, k.canary(p)
+	if asked < 0 { // the heap was closed since
+		return 0, 0, false
+	}
 	if behind := slot[asked:]; !isShort(behind) || !isPainted(behind, canary) {
 		if i := changed(behind, canary); i >= 0 && *h.state(state) == stateLive {
 			panic(h.overrun(p, asked+i))
@@ -316,7 +321,7 @@ func (h *Heap) release(c uint8) (bad *guard.Violation) {
 	d, q := &h.depots[c], &h.hard.withheld[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if q.len() == 0 {
+	if q.len() == 0 || h.closed.Load() {
 		return nil
 	}
 	bad = cmp.Or(h.bringHome(c, d, q.items), h.bringHome(c, d, q.queue))

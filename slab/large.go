@@ -18,7 +18,9 @@ type largeObjects struct {
 	mu      sync.Mutex
 	objects map[uintptr]largeObject // by their addresses
 	bytes   int                     // committed
+	asked   int                     // bytes that were asked for
 	left    []leftover              // what the kernel would not take back
+	shut    bool                    // the heap is closed: no more come
 }
 
 // leftover is a region that no object is in any more, and what of it is charged to the limit.
@@ -29,7 +31,7 @@ type leftover struct {
 
 type largeObject struct {
 	region *guard.Region
-	size   int // bytes asked for, when it was made
+	size   int // bytes asked for
 }
 
 // largeName is that of the regions of large objects.
@@ -38,6 +40,7 @@ func (h *Heap) largeName() string { return h.config.Name + ": large object" }
 func (l *largeObjects) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.shut = true
 	var errs []error
 	for p, o := range l.objects {
 		n := int(o.region.Committed())
@@ -47,6 +50,7 @@ func (l *largeObjects) close() error {
 		}
 		delete(l.objects, p)
 		l.bytes -= n
+		l.asked -= o.size
 	}
 	_, err := l.sweep()
 	return errors.Join(append(errs, err)...)
@@ -98,28 +102,42 @@ func (l *largeObjects) regions() (all []*guard.Region) {
 	return all
 }
 
-// getLarge makes a large object for a Local or, nil, a processor: aligned to 2 MiB if it is so long,
-// else to OS pages; in a hardened heap to align. It reads zero.
+// getLarge makes a large object for a Local or, nil, a processor. It is aligned to align; to 2 MiB if
+// it is so long, and to OS pages else. It reads zero.
 func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
 	if size < 0 {
 		return nil, true, fmt.Errorf("slab: %d bytes: the size must not be negative", size)
 	}
-	if b, err = h.tryLarge(size, align); err != nil && h.reclaim(l) {
+	b, err = h.tryLarge(size, align)
+	if err != nil && h.reclaim(l, ticks(), err) {
+		b, err = h.tryLarge(size, align)
+	}
+	if err != nil && guard.Reclaim() {
 		b, err = h.tryLarge(size, align)
 	}
 	if err != nil {
-		err = fmt.Errorf("slab: %w", err)
+		h.usable("Alloc")
+		return nil, true, prefixed(err)
 	}
-	return b, true, err
+	reclaimOr(func() { h.freeLarge(unsafe.Pointer(unsafe.SliceData(b))) })
+	return b, true, nil
 }
 
 func (h *Heap) tryLarge(size, align int) ([]byte, error) {
-	room := size
-	if h.hard != nil {
-		room = h.hard.roomFor(size, align)
+	if err := h.account.fits(alignUp(size, guard.PageSize())); err != nil { // before system calls
+		return nil, err
 	}
-	r, err := guard.Map(guard.Config{Name: h.largeName(), Size: room, PartOf: h.region})
+	bytes := max(size, 1)
+	room := bytes
+	switch {
+	case h.hard != nil:
+		bytes = size // objects of no bytes lie behind what is committed
+		room = h.hard.roomFor(size, align)
+	case align > guard.PageSize():
+		room = max(bytes, 2*maxAlign) // regions of 2 MiB are aligned to that
+	}
+	r, err := guard.Map(guard.Config{Name: h.largeName(), Size: room, PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +145,9 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if h.hard != nil {
 		at = h.hard.place(r, size, align)
 	}
-	from, to := onPages(at, size)
+	from, to := onPages(at, bytes)
 	if err := h.commitLarge(r, from, to); err != nil {
-		return nil, errors.Join(err, r.Close())
+		return nil, closeAfter(err, r)
 	}
 	p := unsafe.Add(r.Base(), at)
 	room = to - at
@@ -137,9 +155,20 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 		room = size
 		h.hard.surround(r, at, size)
 	}
-	h.large.add(p, largeObject{r, size})
-	h.large.resize(to - from)
+	if !h.large.add(p, largeObject{r, size}) {
+		h.account.refund(to - from)
+		return nil, closeAfter(guard.ErrClosed, r)
+	}
+	h.large.resize(to-from, size)
 	return unsafe.Slice((*byte)(p), room)[:size], nil // not of Bytes: what ends where it starts may lie at the end
+}
+
+// closeAfter closes a region that nothing came of because of an error, and returns that error.
+func closeAfter(err error, r *guard.Region) error {
+	if bad := r.Close(); bad != nil {
+		return errors.Join(err, bad)
+	}
+	return err
 }
 
 // commitLarge commits [from, to) of a region, charged to the heap's limit.
@@ -156,7 +185,11 @@ func (h *Heap) commitLarge(r *guard.Region, from, to int) error {
 
 // resizeLarge makes a large object of another that holds b.
 func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
-	o, _ := h.largeAt(unsafe.Pointer(unsafe.SliceData(b)))
+	p := unsafe.Pointer(unsafe.SliceData(b))
+	o, ok := h.largeAt(p)
+	if !ok {
+		panic(h.noObject("Realloc", p)) // freed meanwhile
+	}
 	r := o.region
 	had, want := int(r.Committed()), alignUp(size, guard.PageSize())
 	grow := func() (err error) {
@@ -168,13 +201,21 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 		if err = r.Decommit(want, had-want); err == nil {
 			h.account.refund(had - want)
 		}
-	} else if err = grow(); err != nil && h.reclaim(nil) {
+	} else {
 		err = grow()
+		if err != nil && h.reclaim(nil, ticks(), err) {
+			err = grow()
+		}
+		if err != nil && guard.Reclaim() {
+			err = grow()
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("slab: %w", err)
+		h.usable("Realloc")
+		return nil, prefixed(err)
 	}
-	h.large.resize(want - had)
+	h.large.resize(want-had, 0)
+	h.large.ask(r.Base(), size)
 	if len(b) < had {
 		clear(r.Bytes()[min(len(b), want):min(had, want)])
 	}
@@ -182,29 +223,49 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 }
 
 // growLarge commits more of the object's region, or of one twice as long to which it moves: so the
-// next times it need not. If there is an error the object is as it was.
+// next times it need not. If there is an error, or OnSoft panics, the object is as it was.
 func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) {
 	if want <= r.Size() {
-		return r, h.commitLarge(r, had, want)
+		err := h.commitLarge(r, had, want)
+		if err == nil {
+			reclaimOr(func() {
+				if r.Decommit(had, want-had) == nil {
+					h.account.refund(want - had)
+				}
+			})
+		}
+		return r, err
 	}
-	to, err := guard.Map(guard.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want, PartOf: r})
+	if err := h.account.fits(want - had); err != nil { // before system calls
+		return r, err
+	}
+	to, err := guard.Map(guard.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want, PartOf: r, DeferOnSoft: true})
 	if err != nil {
 		return r, err
 	}
 	if err := h.commitLarge(to, had, want); err != nil {
-		return r, errors.Join(err, to.Close())
+		return r, closeAfter(err, to)
 	}
-	if err := r.Move(to, had); err != nil {
+	undo := func() error {
 		h.account.refund(want - had)
-		return r, errors.Join(err, to.Close())
+		return to.Close()
+	}
+	reclaimOr(func() { _ = undo() })
+	if err := r.Move(to, had); err != nil {
+		return r, errors.Join(err, undo())
 	}
 	l := &h.large
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.shut {
+		return r, errors.Join(guard.ErrClosed, undo())
+	}
+	o := l.objects[uintptr(r.Base())]
 	delete(l.objects, uintptr(r.Base()))
-	l.objects[uintptr(to.Base())] = largeObject{to, want}
+	l.objects[uintptr(to.Base())] = largeObject{to, o.size}
 	if r.Close() != nil {
 		l.left = append(l.left, leftover{region: r})
+		h.note()
 	}
 	return to, nil
 }
@@ -218,8 +279,8 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 	}
 	freed := false
 	defer func() {
-		if !freed { // overrun, or a fault
-			h.large.add(p, o)
+		if !freed && !h.large.add(p, o) { // overrun, or a fault
+			h.closeLarge(o)
 		}
 	}()
 	if h.hard != nil {
@@ -228,18 +289,25 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 		}
 	}
 	freed = true
+	h.closeLarge(o)
+	return true
+}
+
+// closeLarge gives back the memory of an object that was taken out.
+func (h *Heap) closeLarge(o largeObject) {
 	n := int(o.region.Committed())
 	left := o.region.Close() != nil
 	l := &h.large
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bytes -= n
+	l.asked -= o.size
 	if left {
 		l.left = append(l.left, leftover{o.region, n})
+		h.note()
 	} else {
 		h.account.refund(n)
 	}
-	return true
 }
 
 // take takes the object at p out, so that nobody else frees it.
@@ -251,16 +319,34 @@ func (l *largeObjects) take(p unsafe.Pointer) (o largeObject, ok bool) {
 	return o, ok
 }
 
-func (l *largeObjects) add(p unsafe.Pointer, o largeObject) {
+// add puts an object in; false if the heap is closed.
+func (l *largeObjects) add(p unsafe.Pointer, o largeObject) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.shut {
+		return false
+	}
 	l.objects[uintptr(p)] = o
+	return true
 }
 
-func (l *largeObjects) resize(n int) {
+// resize counts bytes that are committed, and asked for, on top.
+func (l *largeObjects) resize(committed, asked int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bytes += n
+	l.bytes += committed
+	l.asked += asked
+}
+
+// ask notes how many bytes are asked for now of the object at p, if it is a large one.
+func (l *largeObjects) ask(p unsafe.Pointer, size int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o, ok := l.objects[uintptr(p)]; ok {
+		l.asked += size - o.size
+		o.size = size
+		l.objects[uintptr(p)] = o
+	}
 }
 
 // largeAt returns the large object at p.

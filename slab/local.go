@@ -46,7 +46,7 @@ func (l *Local) Close() error {
 func (l *Local) close() (bad *guard.Violation, err error) {
 	h := l.heap
 	h.mu.Lock()
-	was := l.closed
+	was := l.closed || h.closed.Load()
 	l.closed = true
 	h.mu.Unlock()
 	if was {
@@ -66,6 +66,17 @@ func (l *Local) close() (bad *guard.Violation, err error) {
 func (l *Local) shut() {
 	l.front = front{}
 	l.closed = true
+}
+
+// forget drops all slots. The heap's Close calls it, and then a goroutine may use the Local: of that
+// the race detector is not told. What such a use brings back is no slot of an open heap, and found to
+// be none.
+//
+//go:norace
+func (l *Local) forget() {
+	for c := range l.front.magazines {
+		l.front.magazines[c].n = 0
+	}
 }
 
 func (l *Local) usable(op string) {
@@ -132,12 +143,19 @@ func (l *Local) fetch(c uint8, size int) (item, error) {
 		return it, nil
 	}
 	var items batch
-	n, err := l.heap.refill(l, c, size, items[:max(classes[c].most/2, 1)])
+	h := l.heap
+	n, err := h.refill(l, c, size, items[:max(classes[c].most/2, 1)])
 	if err != nil {
 		return 0, err
 	}
 	n--
-	l.front.magazine(c).stock(items[:n])
+	if stocked := l.front.magazine(c).stock(items[:n]); stocked < n { // OnSoft has used the Local
+		if bad := h.flush(c, l.owner, items[stocked:n]); bad != nil {
+			h.giveBack(c, items[n:n+1])
+			h.usable("Alloc")
+			panic(bad)
+		}
+	}
 	return items[n], nil
 }
 

@@ -61,16 +61,24 @@ const (
 
 const mostStates = 1 << 31 // so that an item has a bit to spare
 
-func openMeta(of *guard.Region, units int, hardened bool) (m *meta, err error) {
+// metaSizes returns how many bytes of addresses each table takes for a number of units.
+func metaSizes(units int, hardened bool) (entries, records, states, sizes int) {
 	page := guard.PageSize()
-	entries := alignUp(units*int(unsafe.Sizeof(entry{})), page)
-	records := alignUp(units*int(unsafe.Sizeof(record{})), page)
-	states := alignUp(int(min(uint64(units)*(unit/granule+64), mostStates)), page)
-	sizes := 0
+	entries = alignUp(units*int(unsafe.Sizeof(entry{})), page)
+	records = alignUp(units*int(unsafe.Sizeof(record{})), page)
+	states = alignUp(int(min(uint64(units)*(unit/granule+64), mostStates)), page)
 	if hardened {
 		sizes = states * 4
 	}
-	region, err := guard.Map(guard.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of})
+	return entries, records, states, sizes
+}
+
+func openMeta(of *guard.Region, units int, hardened bool) (m *meta, err error) {
+	entries, records, states, sizes := metaSizes(units, hardened)
+	region, err := guard.Map(guard.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of, DeferOnSoft: true})
+	if err == nil {
+		err = region.KeepZeroes(region.Size()) // so that who comes after Close finds no object
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,15 +9,40 @@ import (
 
 const otherSize = "object was asked for with another size"
 
+// usable panics unless the heap is open. Slow paths call it: fast ones miss if it is not.
 func (h *Heap) usable(op string) {
-	if h.closed.Load() {
-		panic(&guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name})
+	if h == nil || h.base == nil || h.closed.Load() {
+		h.unusable(op)
 	}
+}
+
+// made panics if Open did not make the heap.
+func (h *Heap) made(op string) {
+	if h == nil || h.base == nil {
+		h.unusable(op)
+	}
+}
+
+// unusable panics for a heap that is zero or closed. It is not inlined where that is looked for.
+//
+//go:noinline
+func (h *Heap) unusable(op string) {
+	if h == nil || h.base == nil {
+		panic(&guard.Violation{Op: "slab." + op, What: "use of a zero Heap: slab.Open makes one"})
+	}
+	panic(h.closedViolation(op))
+}
+
+func (h *Heap) closedViolation(op string) *guard.Violation {
+	return &guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name}
 }
 
 // violation is misuse of what lies at p. The region that it lies in is named, if it is one, and the
 // offset is that in it.
 func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
+	if h.closed.Load() {
+		return h.closedViolation(op) // whatever else it looks like: the books are gone
+	}
 	v := &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p)}
 	if f := guard.Locate(v.Addr); f != nil {
 		v.Region, v.Offset, v.Allocated, v.Freed = f.Region, f.Offset, f.Allocated, f.Freed

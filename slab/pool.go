@@ -56,7 +56,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 	if !ok {
 		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes do not fit into slots of %d", c.Name, size, largestSlot)
 	}
-	return reserve(c, func(c Config) (*Pool[T], error) { return openPool[T](c, size, class) })
+	return reserve(c, int(classes[class].pitch), func(c Config) (*Pool[T], error) { return openPool[T](c, size, class) })
 }
 
 func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
@@ -67,14 +67,19 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 	}
 	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, class: class, magic: k.magic}
-	places := h.config.Reserve/int(k.pitch) + 1
-	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: places * 4, PartOf: h.region})
+	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
+	}
+	if err := p.region.KeepZeroes(p.region.Size()); err != nil {
+		return nil, errors.Join(err, h.Close(), p.region.Close())
 	}
 	p.generations = table{base: p.region.Base(), region: p.region}
 	return p, nil
 }
+
+// generationsSize returns how many bytes the generations take of all places where slots can start.
+func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 
 // Get returns a zeroed object: the one that was put back last on this processor, if there is one.
 // It panics with an error that wraps guard.ErrNoMemory where there is no memory.
@@ -115,8 +120,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 	}
 	place := p.place(uintptr(x) - uintptr(p.heap.base))
 	if place >= p.ready.Load() {
-		if err := p.reach(place); err != nil {
-			p.heap.Free(b)
+		if err := p.reach(place, b); err != nil {
 			return nil, err
 		}
 	}
@@ -141,12 +145,30 @@ func (p *Pool[T]) end(off uintptr) {
 	*generation = (*generation + 1) &^ 1
 }
 
-// reach commits the generations up to a place.
-func (p *Pool[T]) reach(place uint64) error {
+// reach commits the generations up to the place of b, which is freed if that fails.
+func (p *Pool[T]) reach(place uint64, b []byte) error {
+	err := p.tryReach(place)
+	done := false
+	defer func() {
+		if !done || err != nil { // OnSoft has panicked, or there is no memory
+			p.heap.Free(b)
+		}
+	}()
+	if guard.Reclaim() && err != nil {
+		err = p.tryReach(place)
+	}
+	done = true
+	if err != nil {
+		return fmt.Errorf("slab: %w", err)
+	}
+	return nil
+}
+
+func (p *Pool[T]) tryReach(place uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.generations.reach(int(place+1) * 4); err != nil {
-		return fmt.Errorf("slab: %w", err)
+		return err
 	}
 	p.ready.Store(uint64(p.generations.ready) / 4)
 	return nil
@@ -209,7 +231,9 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 		return Handle[T]{sampledHandles + slot, generation}
 	}
 	off := p.offset("Handle", x)
-	return Handle[T]{uint32(off / granule), *p.generation(p.place(off))}
+	generation := *p.generation(p.place(off))
+	p.heap.usable("Handle") // after what was read
+	return Handle[T]{uint32(off / granule), generation}
 }
 
 // At returns the object that a handle names; ok is false if it was put back, for the zero Handle,
@@ -225,6 +249,7 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 	object = (*T)(unsafe.Add(p.heap.base, off))
 	_, _, ok = p.heap.lookup(unsafe.Pointer(object)) // it is, but for handles of others
 	if !ok {
+		p.heap.usable("At")
 		return nil, false
 	}
 	p.heap.markRead(unsafe.Pointer(object))
@@ -237,11 +262,12 @@ const sampledHandles uint32 = 1<<32 - sampling.MostSlots
 
 // sampledAt is At for sampled objects.
 func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
-	if x.at < sampledHandles {
+	if p.heap.usable("At"); x.at < sampledHandles {
 		return nil, false
 	}
 	at, ok := guarded.Named(p.heap.id(), x.at-sampledHandles, x.generation)
 	if !ok {
+		p.heap.usable("At") // after what was read
 		return nil, false
 	}
 	return (*T)(at), true
@@ -258,7 +284,9 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 			if !yield((*T)(object)) {
 				return
 			}
+			p.heap.usable("All")
 		}
+		p.heap.usable("All")
 	}
 }
 
@@ -268,6 +296,7 @@ func (p *Pool[T]) Len() int {
 	for _, c := range p.heap.Stats().Classes {
 		n += c.Live
 	}
+	p.heap.usable("Len") // after what was read
 	return n
 }
 
@@ -291,6 +320,8 @@ func (p *Pool[T]) Purge() error { return p.heap.Purge() }
 // Close is Heap.Close.
 func (p *Pool[T]) Close() error {
 	err := p.heap.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if errors.Is(err, guard.ErrClosed) && !p.gone {
 		err = nil
 	}

@@ -3,6 +3,8 @@ package slab
 import (
 	"cmp"
 	"errors"
+	"iter"
+	"math/bits"
 	"runtime"
 	"slices"
 	"time"
@@ -23,8 +25,10 @@ const (
 
 // mayDecay is called on slow paths of an open heap, without locks held, by a Local or, nil, a
 // processor.
-func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) {
-	now, last := ticks(), h.looked.Load()
+func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) { return h.decayAt(l, ticks()) }
+
+func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
+	last := h.looked.Load()
 	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
 		return nil
 	}
@@ -39,11 +43,24 @@ func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) {
 			bad = cmp.Or(bad, h.emptyProcessors(h.stock())) // not what is in quarantine
 		}
 	}
-	for c := range h.depots {
-		bad = cmp.Or(bad, h.settle(uint8(c), idle))
+	for c := range h.classesInUse() {
+		bad = cmp.Or(bad, h.settle(c, idle))
 	}
 	_ = h.space.cool(age) // what the kernel does not take now stays free
 	return bad
+}
+
+// classesInUse iterates over the classes that have slabs: of others nothing is cached anywhere.
+func (h *Heap) classesInUse() iter.Seq[uint8] {
+	return func(yield func(uint8) bool) {
+		for i := range h.inUse {
+			for w := h.inUse[i].Load(); w != 0; w &= w - 1 {
+				if !yield(uint8(i*64 + bits.TrailingZeros64(w))) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // settle brings batches home that nobody took since the last time, or all.
@@ -51,6 +68,9 @@ func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if h.closed.Load() {
+		return nil
+	}
 	n := d.unasked
 	if all {
 		n = len(d.batches)
@@ -69,39 +89,98 @@ func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 
 // settleAll brings home all that depots have, withheld or not.
 func (h *Heap) settleAll() (bad *guard.Violation) {
-	for c := range h.depots {
-		bad = cmp.Or(bad, h.release(uint8(c)), h.settle(uint8(c), true))
+	for c := range h.classesInUse() {
+		bad = cmp.Or(bad, h.release(c), h.settle(c, true))
 	}
 	return bad
 }
 
-// reclaim is what is tried before a request for memory fails. It tells whether there was anything.
-// What the Local holds that asks, if it is one, is taken, and what processors hold once in a while,
-// because that stops the world.
-func (h *Heap) reclaim(l *Local) bool {
-	before, used := guard.Committed(), h.account.bytes()
+// reclaim is tried before a request for memory fails, because of cause. It tells whether there is more
+// to be had now. It takes what the Local holds that asks, if it is one, and what depots have; and what
+// processors hold once in a while, because that stops the world.
+//
+// A heap at its Limit refuses all the time, so it looks at depots only if slots went there since it
+// looked last.
+func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
+	committed, used := guard.Committed(), 0
+	limited, atLimit := cause.(*limitError)
+	if atLimit {
+		used = limited.used
+	} else {
+		used = h.account.bytes()
+	}
 	var bad *guard.Violation
-	if l != nil {
+	if l != nil && h.holdsAny(&l.front) {
 		bad = h.empty(&l.front)
 	}
-	now, last := ticks(), h.emptied.Load()
+	last := h.emptied.Load()
 	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
 		bad = cmp.Or(bad, h.emptyProcessors(h.allFronts()...))
 	}
-	bad = cmp.Or(bad, h.settleAll())
-	_ = errors.Join(h.space.cool(0), h.sweepLarge())
+	some := h.returned.Load() != returnedNone
+	if some {
+		bad = cmp.Or(bad, h.collect())
+	}
+	if !atLimit {
+		_ = h.space.cool(0)
+		some = true
+	}
 	raise(bad)
-	return guard.Committed() < before || h.account.bytes() < used
+	return some && (h.account.bytes() < used || guard.Committed() < committed)
+}
+
+// holdsAny tells whether there are slots in a front.
+func (h *Heap) holdsAny(f *front) bool {
+	for c := range h.classesInUse() {
+		if f.magazine(c).len() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// What Heap.returned says of slots and leftovers: that none came home since they were collected last,
+// some did, or some are being collected.
+const (
+	returnedNone = iota
+	returnedSome
+	returnedTaken
+)
+
+// note says that there is something to collect. It comes after what it says.
+func (h *Heap) note() {
+	if h.returned.Load() != returnedSome {
+		h.returned.Store(returnedSome)
+	}
+}
+
+// collect makes free units of all that came home, as far as slabs are empty.
+func (h *Heap) collect() (bad *guard.Violation) {
+	h.collecting.Lock()
+	defer h.collecting.Unlock()
+	if h.returned.Load() == returnedNone {
+		return nil // another goroutine did while this one waited
+	}
+	h.returned.Store(returnedTaken)
+	bad = h.settleAll()
+	_ = h.sweepLarge()
+	h.returned.CompareAndSwap(returnedTaken, returnedNone)
+	return bad
 }
 
 // Purge gives everything back to the system that is free now, but for what Locals hold. It stops
-// the world for some microseconds, to take the slots that processors hold. The error is the
-// kernel's; what it did not take stays free, and is tried again.
+// the world for some microseconds, to take the slots that processors hold. What lies between others
+// and would take more mappings than the process may hold (vm.max_map_count) goes out of RAM, but
+// stays charged: see Stats.Discarded. The error is the kernel's; what it did not take stays free,
+// and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
 	bad := cmp.Or(h.emptyProcessors(h.allFronts()...), h.settleAll())
 	err := errors.Join(h.space.cool(0), h.sweepLarge())
 	raise(bad)
+	if err != nil {
+		h.usable("Purge")
+	}
 	return err
 }
 
@@ -110,7 +189,7 @@ func (h *Heap) Purge() error {
 func (h *Heap) kept() (bytes int) {
 	var n [mostClasses]int
 	h.stock().count(&n)
-	for c := range h.depots {
+	for c := range h.classesInUse() {
 		d := &h.depots[c]
 		d.mu.Lock()
 		bytes += min(n[c], d.slabs) * int(classes[c].units) * unit
@@ -121,7 +200,14 @@ func (h *Heap) kept() (bytes int) {
 
 // emptyProcessors brings home what all processors hold in some sets of fronts.
 func (h *Heap) emptyProcessors(of ...*fronts) (bad *guard.Violation) {
-	var taken []*front
+	for _, f := range takeFronts(of) {
+		bad = cmp.Or(bad, h.empty(f))
+	}
+	return bad
+}
+
+// takeFronts takes the fronts away from all processors. Nobody uses them any more when it returns.
+func takeFronts(of []*fronts) (taken []*front) {
 	for _, fs := range of {
 		for i := range fs.of {
 			if f := fs.of[i].Swap(nil); f != nil {
@@ -129,17 +215,13 @@ func (h *Heap) emptyProcessors(of ...*fronts) (bad *guard.Violation) {
 			}
 		}
 	}
-	if len(taken) == 0 {
-		return nil
+	if len(taken) > 0 {
+		// A goroutine may have found its front just before. It is pinned while it uses it, and the
+		// world does not stop before it has let go.
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
 	}
-	// A goroutine may have found its front just before. It is pinned while it uses it, and the
-	// world does not stop before it has let go.
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	for _, f := range taken {
-		bad = cmp.Or(bad, h.empty(f))
-	}
-	return bad
+	return taken
 }
 
 // ticks is a clock of milliseconds that wraps after 49 days. Tests have their own.

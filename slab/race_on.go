@@ -57,6 +57,9 @@ func (h *Heap) markWrite(p unsafe.Pointer) {
 
 // markOf finds the mark of the slot that p lies in, an object's or not; nil if it lies in no slab.
 func (h *Heap) markOf(p unsafe.Pointer) unsafe.Pointer {
+	if h == nil {
+		return nil
+	}
 	off := uintptr(p) - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
 		return nil

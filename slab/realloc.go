@@ -16,23 +16,20 @@ func (h *Heap) AllocAligned(size, align int) []byte { return must(h.TryAllocAlig
 // TryAllocAligned is AllocAligned that returns its error.
 func (h *Heap) TryAllocAligned(size, align int) ([]byte, error) {
 	if align <= 0 || align&(align-1) != 0 || align > maxAlign {
+		h.made("Alloc")
 		return nil, fmt.Errorf("slab: alignment %d must be a power of two up to %d", align, maxAlign)
 	}
 	if size < 0 {
 		return h.TryAlloc(size) // which says so
 	}
-	if h.hard != nil {
+	if h == nil || h.hard != nil {
 		return zeroed(h.getHardened(size, align))
 	}
 	if c, ok := alignedClass(size, align); ok {
 		return zeroed(h.getSlot(c, size, align))
 	}
-	// Large objects of 2 MiB are aligned to that.
-	b, _, err := h.getLarge(nil, max(size, 2*maxAlign), align)
-	if err != nil {
-		return nil, err
-	}
-	return b[:size], nil
+	b, _, err := h.getLarge(nil, size, align)
+	return b, err
 }
 
 // alignedClass returns the class for an object that must be aligned; ok is false if it must be
@@ -58,13 +55,16 @@ func (h *Heap) Size(b []byte) int {
 }
 
 func (h *Heap) size(op string, p unsafe.Pointer) int {
-	if c, it, ok := h.lookup(p); ok {
-		if h.hard != nil {
-			return int(*h.hard.size(it.state())) - 1
-		}
-		return int(classes[c].size)
+	h.made(op)
+	c, it, ok := h.lookup(p)
+	n := int(classes[c].size)
+	if ok && h.hard != nil {
+		n = int(*h.hard.size(it.state())) - 1
 	}
-	h.usable(op)
+	h.usable(op) // after what was read
+	if ok {
+		return n
+	}
 	if o, ok := h.largeAt(p); ok {
 		if h.hard != nil {
 			return o.size
@@ -103,6 +103,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 		if size > len(b) {
 			clear(all[len(b):])
 		}
+		h.noteAsked(unsafe.Pointer(unsafe.SliceData(b)), size)
 		return all[:size], nil
 	case room > largestSlot && size > largestSlot && size < math.MaxInt/4:
 		return h.resizeLarge(b, size)
@@ -124,6 +125,13 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	h.Free(b)
 	freed = true
 	return out, nil
+}
+
+// noteAsked notes the new size of an object that stays where it is, if it is a large one.
+func (h *Heap) noteAsked(p unsafe.Pointer, size int) {
+	if (uintptr(p)-uintptr(h.base))>>unitBits >= uintptr(h.edge.Load()) {
+		h.large.ask(p, size)
+	}
 }
 
 // stays tells whether an object with some room is right for a size: if the size fits, and does not

@@ -52,6 +52,10 @@ func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 	if !ok {
 		return nil, false
 	}
+	if h.closed.Load() { // meanwhile
+		guarded.Close(h.id())
+		h.usable("Alloc")
+	}
 	return unsafe.Slice((*byte)(p), size), true
 }
 

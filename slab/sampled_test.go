@@ -231,8 +231,8 @@ func TestSampledPool(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := p.At(h); ok {
-		t.Error("a handle of a closed pool is good")
+	if v := violationOf(t, func() { p.At(h) }); v == nil || v.What != "use after Close" {
+		t.Errorf("a handle of a closed pool: %v", v)
 	}
 	var f *guard.Fault
 	if err := guard.Catch(func() { y.id = 1 }); !errors.As(err, &f) || f.Kind != guard.UseAfterFree || f.Region != "pool" || !names(f.Freed, "slab.(*Pool[...]).Close") {

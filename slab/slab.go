@@ -42,6 +42,8 @@
 //  2. A Local is for one goroutine at a time, and saves it the processor's pin.
 //  3. No lock is held while user memory is touched.
 //  4. The objects are the user's to synchronise.
+//  5. Close may come while others use the heap: their calls panic with a *guard.Violation then.
+//  6. guard.Budget.OnSoft may use the heap, Pool or Local whose allocation it is called for.
 //
 // # Misuse
 //
@@ -74,7 +76,7 @@
 //
 // The 64 KiB behind each slab of a hardened heap are charged to the budget, as what they guard is,
 // and are never in RAM. Where guards are not kernel markers (guard.LightGuards) each takes two
-// mappings instead: a slab is refused when heaps have half of those that the process may hold
+// mappings instead: a slab is refused when regions have half of those that the process may hold
 // (vm.max_map_count), after 1 GiB of slabs or more.
 //
 // # Race detector
@@ -114,7 +116,6 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/guarded"
-	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // Config says how a heap is opened. The zero Config is the default.
@@ -123,14 +124,24 @@ type Config struct {
 	Name string
 
 	// Reserve is the bytes of addresses for objects of up to 1 MiB; larger ones have regions of
-	// their own. Default 64 GiB, which is the most (256 MiB on 32-bit systems), or a quarter of
-	// RLIMIT_AS; where the system refuses the default, it is halved, down to 64 MiB. It is rounded
-	// up to 2 MiB. Metadata take a sixteenth on top, a third in a hardened heap, and up to a
-	// quarter more in a Pool.
+	// their own. It is rounded up to 2 MiB. Metadata take a sixteenth on top, a third in a hardened
+	// heap, and up to a quarter more in a Pool.
+	//
+	// Default 64 GiB, which is the most (256 MiB on 32-bit systems). Where RLIMIT_AS leaves fewer
+	// addresses, the default is as much as takes, with all metadata, a quarter of what is free when
+	// the heap is opened, so that Go's heap and others have room to grow; if that quarter is less
+	// than 16 MiB, opening fails. Where the system refuses the default for another reason, it is
+	// halved, down to 16 MiB.
 	Reserve int
 
-	// Limit is the most bytes that slabs and large objects may take at a time. Default none. Slabs
-	// count that have nothing but slots which other Locals keep for themselves.
+	// Limit is the most bytes that slabs and large objects may take at a time. Default none.
+	//
+	// It counts slabs, not objects: a slab serves one size class, counts as a whole, and makes room
+	// for other sizes only when all of its slots are free. So 2,000 objects of 128 bytes that are
+	// freed make no room for one of 640 as long as an object lives in each of their four slabs, or more,
+	// nor do slots that other Locals keep for themselves. Where sizes shift at the Limit, have objects
+	// that are freed together allocated together, or in a heap of their own; round sizes up to a few;
+	// and leave an eighth and a MiB free for slabs that are not full.
 	Limit int
 
 	// Hardened catches more misuse, and is slower: see the package comment.
@@ -138,7 +149,7 @@ type Config struct {
 }
 
 const (
-	leastReserve = 64 << 20
+	leastReserve = 16 << 20 // of what the default is halved to
 	maxAlign     = 1 << 20
 	reserveUnit  = 2 << 20
 
@@ -149,15 +160,22 @@ const (
 // mostProcessors bounds the processors that have a front. Those beyond go to the depots.
 const mostProcessors = 1024
 
-// Heap is an allocator for any size and any number of goroutines. Open makes one.
+// noCopy makes go vet report copies of the struct that it is a field of.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
+// Heap is an allocator for any size and any number of goroutines. Open makes one: the methods of a
+// zero Heap, and of a nil one, panic with a *guard.Violation.
 type Heap struct {
+	_       noCopy
 	base    unsafe.Pointer // of the units
 	entries unsafe.Pointer // see meta
 	states  unsafe.Pointer // see meta
 	meta    *meta
 	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
 	closed  atomic.Bool
-	gone    bool          // and nothing of it is left
 	looked  atomic.Uint32 // when mayDecay looked last
 	emptied atomic.Uint32 // when reclaim emptied the processors last
 	hard    *hardened     // nil unless Config.Hardened
@@ -172,6 +190,13 @@ type Heap struct {
 	region  *guard.Region
 	config  Config
 
+	inUse      [mostClasses / 64]atomic.Uint64 // a bit for each class that has slabs
+	returned   atomic.Uint32                   // see note
+	collecting sync.Mutex
+
+	closing sync.Mutex
+	gone    bool // nothing is left of the closed heap. Written under closing
+
 	mu     sync.Mutex // of what follows
 	locals map[*Local]struct{}
 	opened uint // locals, ever
@@ -182,12 +207,12 @@ func Open(c Config) (*Heap, error) {
 	if c.Name == "" {
 		c.Name = "heap"
 	}
-	return reserve(c, openHeap)
+	return reserve(c, 0, openHeap)
 }
 
-// reserve opens something with the Reserve that was asked for, or as much of the default as the
-// system gives for all that is opened with it.
-func reserve[H any](c Config, open func(Config) (H, error)) (opened H, err error) {
+// reserve opens a heap, or a pool of slots that are pitch bytes apart, with the Reserve that was asked
+// for, or as much of the default as the process can spare.
+func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H, err error) {
 	switch {
 	case c.Reserve < 0 || c.Limit < 0:
 		return opened, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
@@ -196,9 +221,10 @@ func reserve[H any](c Config, open func(Config) (H, error)) (opened H, err error
 	}
 	least := c.Reserve
 	if c.Reserve == 0 {
-		// With all metadata it is not more than half of what the process may have: Go needs the rest.
-		c.Reserve = int(min(most, max(vm.Probe().AddressSpace/4, leastReserve)))
-		least = leastReserve
+		if c.Reserve, err = defaultReserve(pitch, c.Hardened); err != nil {
+			return opened, fmt.Errorf("slab: open %q: %w", c.Name, err)
+		}
+		least = min(c.Reserve, leastReserve)
 	}
 	for {
 		if opened, err = open(c); err == nil {
@@ -211,9 +237,41 @@ func reserve[H any](c Config, open func(Config) (H, error)) (opened H, err error
 	}
 }
 
+// defaultReserve returns the largest Reserve that takes, with all metadata, no more addresses than
+// guard.DefaultReserve grants.
+func defaultReserve(pitch int, hardened bool) (int, error) {
+	want := addressesFor(most, pitch, hardened)
+	granted, err := guard.DefaultReserve(want)
+	if err != nil {
+		return 0, err
+	}
+	// Nearly all of it is in proportion to the units.
+	size := int(float64(most) * (float64(granted) / float64(want)))
+	size = min(alignUp(size+1, reserveUnit), most)
+	for size > reserveUnit && addressesFor(size, pitch, hardened) > granted {
+		size -= reserveUnit
+	}
+	return size, nil
+}
+
+// addressesFor returns how many bytes of addresses a heap takes with its metadata and, if slots are
+// pitch bytes apart, the generations of its Pool.
+func addressesFor(reserve, pitch int, hardened bool) (bytes int) {
+	entries, records, states, sizes := metaSizes(reserve/unit, hardened)
+	bytes = reserve + entries + records + states + sizes + 2*mappingOverhead
+	if pitch > 0 {
+		bytes += generationsSize(reserve, pitch) + mappingOverhead
+	}
+	return bytes
+}
+
+// mappingOverhead is the addresses that a region takes beyond its size, at the most: guards, and what
+// its alignment costs.
+const mappingOverhead = 2*unit + reserveUnit
+
 func openHeap(c Config) (*Heap, error) {
 	c.Reserve = alignUp(c.Reserve, reserveUnit)
-	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve})
+	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
@@ -232,11 +290,18 @@ func openHeap(c Config) (*Heap, error) {
 	return h, nil
 }
 
-// Close gives everything back. Objects must not be used any more: they fault. A second Close is an
-// error that wraps guard.ErrClosed. After any other error the heap is closed, but the kernel did not
-// take all of it back, and another Close tries that again. No other goroutine may use the heap, or a
-// Local of it, meanwhile.
+// Close gives everything back. Objects must not be used any more: a touch faults. Other goroutines may
+// be using the heap, or a Local of it: their calls panic with a *guard.Violation, "use after Close", from
+// then on, or fault where they touch an object that the call is for, as Alloc does to clear it. That
+// holds as long as the heap's addresses are in quarantine (guard.SetQuarantine).
+//
+// A second Close is an error that wraps guard.ErrClosed. After any other error the heap is closed, but
+// the kernel did not take all of it back, and another Close tries that again. Close stops the world for
+// some microseconds.
 func (h *Heap) Close() error {
+	h.made("Close")
+	h.closing.Lock()
+	defer h.closing.Unlock()
 	if !h.closed.Swap(true) {
 		h.shut()
 	} else if h.gone {
@@ -255,18 +320,25 @@ func closeOnce(r *guard.Region) error {
 	return nil
 }
 
-// shut makes every fast path miss, and the slow ones say why.
+// shut makes every fast path miss, and the slow ones say why. When it returns no goroutine is on a
+// fast path of a processor, or in a depot, any more. Those that are elsewhere find the metadata zero.
 func (h *Heap) shut() {
-	h.edge.Store(0)
 	for _, fs := range h.allFronts() {
-		for i := range fs.of {
-			fs.of[i].Store(nil)
-		}
+		fs.shut.Store(true)
 	}
-	h.space.count(-h.space.seams)
+	for _, f := range takeFronts(h.allFronts()) {
+		f.lock.Lock() // for builds in which there is no pin
+		f.lock.Unlock()
+	}
+	for i := range h.depots {
+		d := &h.depots[i]
+		d.mu.Lock() // who comes later sees that the heap is closed
+		d.mu.Unlock()
+	}
+	h.edge.Store(0) // nobody raises it any more
 	h.mu.Lock()
 	for l := range h.locals {
-		l.shut()
+		l.forget()
 	}
 	clear(h.locals)
 	h.mu.Unlock()

@@ -2,7 +2,9 @@ package slab
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"math/bits"
 	"sync"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -16,27 +18,39 @@ const (
 	most = 64 << 30 >> (shrink32 * 8) // bytes of a heap's region: so that the number of a granule has 32 bits
 )
 
-// space hands out units. Each is in a slab, free, or free and cold.
+// space hands out units. Each is in a slab, free, or cold.
 //
-//	       ┌──────┬──────┬──────┬──────┬──────┬──────┬─ ─ ─
-//	units  │ slab │ free │ slab . slab │ cold │ free │ cold…
-//	       └──────┴──────┴──────┴──────┴──────┴──────┴─ ─ ─
+//	       ┌──────┬──────┬──────┬──────┬───────────┬──────┬─ ─ ─
+//	units  │ slab │ free │ slab . slab │ discarded │ slab │ cold…
+//	       └──────┴──────┴──────┴──────┴───────────┴──────┴─ ─ ─
 //
 // A free unit is committed, and may have old contents unless it is clean. A cold one is not
 // committed. Low addresses go first, so that what is not needed gathers at high ones and is given
 // back after a while.
+//
+// Where free units lie between committed ones, to decommit them takes two mappings more, of those
+// that the process may hold (vm.max_map_count). When guard refuses these, the units are discarded:
+// their memory goes back in place, by a call that needs no mapping. They stay committed and charged,
+// are free and read zero, and become cold when mappings are to be had again.
+//
+// In a hardened heap a unit behind each slab is its guard, and faults. Where guards are markers it is
+// committed; it becomes free with the slab, and units that are discarded fault like guards. Else it
+// is not committed.
 type space struct {
-	mu     sync.Mutex
-	region *guard.Region
-	free   bitmap
-	clean  bitmap // of those that are free: never used since they were committed
-	cold   bitmap
-	freed  []uint32 // when each free unit became free, in ticks
-	hint   int      // no unit below is free or cold
-	used   int      // units in slabs
-	seams  int      // see seams
-	guards int      // units behind each slab that are kept from others
-	marked bool     // these are committed, behind markers; else they are not committed
+	mu        sync.Mutex
+	region    *guard.Region
+	free      bitmap
+	clean     bitmap // of those that are free: they read zero, and nothing of them is in RAM
+	discarded bitmap // of those that are clean: guard refused to decommit them
+	cold      bitmap
+	freed     []uint32 // when each free unit became free, in ticks
+	hint      int      // no unit below is free or cold
+	top       int      // every unit from here on is cold, and was never committed
+	used      int      // units in slabs
+	frees     int      // units that are free
+	discards  int      // units that are discarded
+	guards    int      // units behind each slab that are kept from others
+	marked    bool     // these are committed, behind markers
 }
 
 func (s *space) open(region *guard.Region, hardened bool) {
@@ -45,7 +59,7 @@ func (s *space) open(region *guard.Region, hardened bool) {
 	if hardened {
 		s.guards, s.marked = 1, guard.LightGuards()
 	}
-	s.free, s.clean, s.cold = newBitmap(n), newBitmap(n), newBitmap(n)
+	s.free, s.clean, s.discarded, s.cold = newBitmap(n), newBitmap(n), newBitmap(n), newBitmap(n)
 	s.cold.set(0, n)
 	s.freed = make([]uint32, n)
 }
@@ -57,15 +71,17 @@ func (s *space) take(n int) (first int, clean bool, err error) {
 	if s.guards > 0 {
 		return s.takeGuarded(n)
 	}
-	first = s.free.find(s.hint, n)
+	first = -1
+	if s.frees >= n {
+		first = s.free.find(s.hint, s.top, n)
+	}
 	if first < 0 {
 		if first, err = s.warm(n); err != nil {
 			return 0, false, err
 		}
 	}
 	clean = s.clean.all(first, n)
-	s.free.clear(first, n)
-	s.clean.clear(first, n)
+	s.unfree(first, n)
 	if first == s.hint {
 		s.hint += n
 	}
@@ -75,21 +91,24 @@ func (s *space) take(n int) (first int, clean bool, err error) {
 
 // takeGuarded is take that leaves a guard behind the slab.
 func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
-	first = s.cold.find(s.hint, n+s.guards)
+	switch {
+	case !s.marked || s.discards == 0: // where guards are not committed, only cold units can become guards
+		first = s.cold.find(s.hint, s.cold.n, n+s.guards)
+	default:
+		first = s.discarded.find(s.hint, s.top, n+s.guards) // which are charged already
+		if first < 0 {
+			first = findEither(s.cold, s.discarded, s.hint, s.cold.n, n+s.guards)
+		}
+	}
 	if first < 0 {
 		return 0, false, s.full(n + s.guards)
 	}
-	if !s.marked {
-		err = s.mayAdd(2)
-	}
-	if err == nil {
-		err = s.commitGuarded(first, n)
-	}
-	if err != nil {
+	if err = s.commitGuarded(first, n); err != nil {
 		return 0, false, err
 	}
-	s.count(s.added(first, s.extent(n)))
+	s.unfree(first, n+s.guards)
 	s.cold.clear(first, n+s.guards)
+	s.top = max(s.top, first+n+s.guards)
 	if first == s.hint {
 		s.hint += n + s.guards
 	}
@@ -102,18 +121,34 @@ func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 func (s *space) commitGuarded(first, n int) error {
 	err := s.region.Commit(first*unit, s.extent(n)*unit)
 	if err == nil {
-		err = s.region.Unguard(first*unit, n*unit) // what was a guard of other slabs, or objects of no bytes
+		err = s.region.Unguard(first*unit, n*unit) // what was a guard of other slabs, or discarded, or objects of no bytes
 	}
 	if err == nil && s.marked {
 		err = s.region.Guard((first+n)*unit, s.guards*unit)
 	}
 	if err != nil {
-		_ = s.region.Decommit(first*unit, s.extent(n)*unit) // or it is committed already the next time
+		s.uncommit(first, s.extent(n))
 	}
 	return err
 }
 
-// extent is what is committed for a slab of n units.
+// uncommit makes units as they were before commitGuarded, each of which was cold or discarded.
+func (s *space) uncommit(first, n int) {
+	for i, end := first, first+n; i < end; {
+		cold, run := s.cold.has(i), 1
+		for i+run < end && s.cold.has(i+run) == cold {
+			run++
+		}
+		if cold {
+			_ = s.region.Decommit(i*unit, run*unit) // or it is committed already the next time
+		} else {
+			_ = s.region.Guard(i*unit, run*unit)
+		}
+		i += run
+	}
+}
+
+// extent is how many units are committed for a slab of n units.
 func (s *space) extent(n int) int {
 	if s.marked {
 		return n + s.guards
@@ -124,7 +159,7 @@ func (s *space) extent(n int) int {
 // warm commits the first n units in a row that are free or cold, and some that follow if they are
 // cold: the more the larger the heap is, for fewer system calls.
 func (s *space) warm(n int) (first int, err error) {
-	first = findEither(s.free, s.cold, s.hint, n)
+	first = findEither(s.free, s.cold, s.hint, s.cold.n, n)
 	if first < 0 {
 		return 0, s.full(n)
 	}
@@ -145,13 +180,14 @@ func (s *space) commit(first, n int) error {
 	now := ticks()
 	for i := first; i < first+n; i++ {
 		if s.cold.has(i) {
-			s.count(s.added(i, 1))
 			s.cold.clear(i, 1)
 			s.free.set(i, 1)
 			s.clean.set(i, 1)
 			s.freed[i] = now
+			s.frees++
 		}
 	}
+	s.top = max(s.top, first+n)
 	return nil
 }
 
@@ -159,58 +195,207 @@ func (s *space) commit(first, n int) error {
 func (s *space) give(first, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hint = min(s.hint, first)
 	s.used -= n
+	s.hint = min(s.hint, first)
+	if s.guards > 0 && !s.marked {
+		s.cold.set(first+n, s.guards)
+	}
+	n = s.extent(n)
 	now := ticks()
 	s.free.set(first, n)
+	s.frees += n
 	for i := first; i < first+n; i++ {
 		s.freed[i] = now
 	}
 	if s.guards > 0 {
-		_ = s.decommit(first, n) // what the kernel does not take now stays free
+		pass := coolPass{now: now}
+		s.coolRun(&pass, first, n) // what the kernel does not take now stays free
 	}
 }
 
-// decommit makes free units cold, and the guard behind with them.
-func (s *space) decommit(first, n int) error {
-	more := -s.added(first, s.extent(n))
-	err := s.mayAdd(more)
-	if err == nil {
-		if err = s.region.Decommit(first*unit, s.extent(n)*unit); err != nil {
-			s.clean.clear(first, n) // the kernel may have taken some of it
-		}
-	}
-	if err != nil {
-		return err
-	}
-	s.count(more)
+// unfree takes units out of the sets of free ones, in which they may be.
+func (s *space) unfree(first, n int) {
+	s.frees -= s.free.count(first, n)
+	s.discards -= s.discarded.count(first, n)
 	s.free.clear(first, n)
 	s.clean.clear(first, n)
-	s.cold.set(first, n+s.guards)
-	return nil
+	s.discarded.clear(first, n)
 }
 
-// cool decommits what has been free for some ticks.
-func (s *space) cool(age uint32) (err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := ticks()
-	for i := s.free.find(s.hint, 1); i >= 0; i = s.free.find(i, 1) {
-		n := 0
-		for i+n < s.free.n && s.free.has(i+n) && now-s.freed[i+n] >= age {
-			n++
-		}
-		if n == 0 {
+// decommitUnits is Region.Decommit. Tests have their own.
+var decommitUnits = (*guard.Region).Decommit
+
+// release makes free units cold, or discards them if there are no mappings for that: then refused is
+// true.
+func (s *space) release(first, n int) (refused bool, err error) {
+	switch err = decommitUnits(s.region, first*unit, n*unit); {
+	case err == nil:
+		s.unfree(first, n)
+		s.cold.set(first, n)
+		return false, nil
+	case !errors.Is(err, guard.ErrNoMemory):
+		s.clean.clear(first, n) // the kernel may have taken some of it
+		s.discards -= s.discarded.count(first, n)
+		s.discarded.clear(first, n)
+		return false, err
+	}
+	return true, s.discard(first, n)
+}
+
+// discard gives the memory of free units back in place. What was discarded before is not looked at
+// again.
+func (s *space) discard(first, n int) error {
+	for i, end := first, first+n; i < end; {
+		if s.discarded.has(i) {
 			i++
 			continue
 		}
-		err = cmp.Or(s.decommit(i, n), err)
-		i += n
+		run := 1
+		for i+run < end && !s.discarded.has(i+run) {
+			run++
+		}
+		var err error
+		switch {
+		case s.marked:
+			err = s.region.Guard(i*unit, run*unit) // as it would fault if it were decommitted
+		case !s.clean.all(i, run):
+			err = s.region.Discard(i*unit, run*unit)
+		}
+		if err != nil {
+			s.postpone(i, end-i)
+			return err
+		}
+		s.clean.set(i, run)
+		s.discarded.set(i, run)
+		s.discards += run
+		i += run
 	}
-	return err
+	return nil
 }
 
-// full is the error for units that are not there.
+// postpone makes free units young, so that the kernel is not asked for them again at once.
+func (s *space) postpone(first, n int) {
+	now := ticks()
+	for i := first; i < first+n; i++ {
+		s.freed[i] = now
+	}
+}
+
+// cool gives the memory of units back that have been free for some ticks. It takes time for those
+// that have become free since the last time, and not for those that are discarded: of these it tries
+// one run, and goes on if that can be decommitted by now.
+func (s *space) cool(age uint32) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.frees == 0 {
+		return nil
+	}
+	pass := coolPass{now: ticks(), age: age}
+	for i := s.hint; s.frees > s.discards; {
+		if i = s.nextPending(i); i < 0 {
+			break
+		}
+		n := 0
+		for s.due(&pass, i+n) {
+			n++
+		}
+		if n > 0 {
+			s.coolRun(&pass, i, n)
+		}
+		i += max(n, 1)
+	}
+	for i := s.hint; s.discards > 0 && !pass.refused; {
+		if i = s.discarded.find(i, s.top, 1); i < 0 {
+			break
+		}
+		s.coolRun(&pass, i, 1)
+		for i < s.top && s.discarded.has(i) {
+			i++
+		}
+		i++
+	}
+	return pass.err
+}
+
+// coolPass is one pass over free units: those that have been free for age ticks are due.
+type coolPass struct {
+	now, age uint32
+	refused  bool  // mappings were
+	err      error // the first
+}
+
+// due tells whether a unit is free and due, or discarded.
+func (s *space) due(pass *coolPass, u int) bool {
+	return u < s.top && s.free.has(u) && (s.discarded.has(u) || pass.now-s.freed[u] >= pass.age)
+}
+
+// coolRun releases a run of free units, with those on either side that are discarded, because a
+// longer run may take no mapping. If another run was refused, one that takes mappings is discarded
+// without a try.
+func (s *space) coolRun(pass *coolPass, first, n int) {
+	for ; first > 0 && s.discarded.has(first-1); first-- {
+		n++
+	}
+	for first+n < s.top && s.discarded.has(first+n) {
+		n++
+	}
+	var err error
+	if pass.refused && s.mappingDelta(first, n) > 0 {
+		err = s.discard(first, n)
+	} else {
+		var refused bool
+		refused, err = s.release(first, n)
+		pass.refused = pass.refused || refused
+	}
+	pass.err = cmp.Or(pass.err, err)
+}
+
+// mappingDelta returns how many mappings decommitting a run of committed units adds: one where it
+// ends beside a committed unit, and one less where it ends beside another.
+func (s *space) mappingDelta(first, n int) int {
+	return 2*b2i(s.committed(first-1)) + 2*b2i(s.committed(first+n)) - 2
+}
+
+// committed tells whether a unit beside free ones is committed.
+func (s *space) committed(u int) bool { return u >= 0 && u < s.top && !s.cold.has(u) }
+
+// nextPending returns the first unit from a number on that is free and not discarded; -1 if there is
+// none.
+func (s *space) nextPending(from int) int {
+	for from < s.top {
+		if w := (s.free.words[from/64] &^ s.discarded.words[from/64]) >> (from % 64); w != 0 {
+			return from + bits.TrailingZeros64(w)
+		}
+		from = (from/64 + 1) * 64
+	}
+	return -1
+}
+
+// reserveError is the error for units that are not there. It is formatted when somebody reads it.
+type reserveError struct {
+	name          string
+	more, reserve int // bytes
+}
+
+func (e *reserveError) Error() string {
+	return fmt.Sprintf("slab: %q: %d bytes more exceed its Reserve of %d: %v", e.name, e.more, e.reserve, guard.ErrNoMemory)
+}
+
+func (e *reserveError) Unwrap() error { return guard.ErrNoMemory }
+
+func (s *space) discardedBytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(s.discards) * unit
+}
+
 func (s *space) full(n int) error {
-	return fmt.Errorf("%q: %d bytes more exceed its Reserve of %d: %w", s.region.Name(), n*unit, s.region.Size(), guard.ErrNoMemory)
+	return &reserveError{s.region.Name(), n * unit, s.region.Size()}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -15,14 +15,19 @@ type Stats struct {
 	Live      int64 // slots, large objects and sampled ones in use; the last count as resident as they are committed
 	HighWater int64 // the most that slabs and large objects took at a time
 
-	// Waste is what is live and was not asked for: the ends of slots. It is an estimate, from those
-	// allocations that found the magazine empty.
+	// Waste is what is live and was not asked for: the ends of slots, and of the last OS pages of
+	// large objects. Of slots it is an estimate, from those allocations that found the magazine empty.
 	Waste int64
 
 	// What is committed and not live is one of these, metadata, or free units.
 	Cached int64 // free slots that processors, Locals and depots hold
 	Free   int64 // free slots in slabs: what fragmentation costs
 	Tails  int64 // of slabs, where no slot fits
+
+	// Discarded are free units that stay charged to the budget and are not in RAM: they lie between
+	// others, and to decommit them would take more mappings than the process may hold
+	// (vm.max_map_count). They are used again before others, and decommitted when there are mappings.
+	Discarded int64
 
 	// Abandoned are slots that were written to while they were free: nobody gets them any more.
 	// Only a hardened heap notices.
@@ -45,9 +50,9 @@ type ClassStats struct {
 // Stats returns the heap's figures. Any goroutine may call it, while others allocate and free: a
 // slot that changes hands meanwhile may then be counted as live and as cached. It asks the kernel
 // what is resident: a system call for each 256 MiB committed. After Close all are zero but
-// HighWater. In guard.Budget.OnSoft it may wait for ever, for the heap that commits: guard.Usage and
-// guard.Regions do not.
+// HighWater. guard.Budget.OnSoft may call it, for the heap that commits, too.
 func (h *Heap) Stats() (s Stats) {
+	h.made("Stats")
 	s.HighWater = h.account.highWater()
 	if h.closed.Load() {
 		return s
@@ -79,10 +84,12 @@ func (h *Heap) Stats() (s Stats) {
 		s.Abandoned += int64(k.Abandoned) * int64(k.Size)
 		s.Tails += int64(slabs) * int64(c.units*unit-c.slots*c.size)
 	}
+	s.Discarded = h.space.discardedBytes()
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
 	_, sampled, committed := guarded.Live(h.id())
 	s.Live += int64(h.large.bytes + sampled)
+	s.Waste += int64(h.large.bytes - h.large.asked)
 	s.Reserved += int64(committed)
 	s.Committed += int64(committed)
 	s.Resident += int64(committed)
@@ -96,6 +103,9 @@ func (h *Heap) Stats() (s Stats) {
 			continue
 		}
 		s.Resident += n
+	}
+	if h.closed.Load() { // meanwhile
+		return Stats{HighWater: s.HighWater}
 	}
 	return s
 }
