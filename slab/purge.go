@@ -24,6 +24,9 @@ const (
 // mayDecay is called on slow paths of an open heap, without locks held, by a Local or, nil, a
 // processor.
 func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) {
+	if bad = h.dropped.violation(); bad != nil {
+		return bad
+	}
 	now, last := ticks(), h.looked.Load()
 	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
 		return nil
@@ -33,7 +36,7 @@ func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) {
 	if idle {
 		age = 0
 		if l != nil {
-			bad = h.empty(&l.front)
+			bad = h.empty(l.front)
 		}
 		if h.kept() >= keptEnough {
 			bad = cmp.Or(bad, h.emptyProcessors(h.stock())) // not what is in quarantine
@@ -82,7 +85,7 @@ func (h *Heap) reclaim(l *Local) bool {
 	before, used := guard.Committed(), h.account.bytes()
 	var bad *guard.Violation
 	if l != nil {
-		bad = h.empty(&l.front)
+		bad = h.empty(l.front)
 	}
 	now, last := ticks(), h.emptied.Load()
 	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
@@ -99,7 +102,7 @@ func (h *Heap) reclaim(l *Local) bool {
 // kernel's; what it did not take stays free, and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
-	bad := cmp.Or(h.emptyProcessors(h.allFronts()...), h.settleAll())
+	bad := cmp.Or(h.dropped.violation(), h.emptyProcessors(h.allFronts()...), h.settleAll())
 	err := errors.Join(h.space.cool(0), h.sweepLarge())
 	raise(bad)
 	return err

@@ -173,8 +173,10 @@ type Heap struct {
 	config  Config
 
 	mu     sync.Mutex // of what follows
-	locals map[*Local]struct{}
+	locals map[*localCache]struct{}
 	opened uint // locals, ever
+
+	dropped dropped // Locals, without Close
 }
 
 // Open reserves a heap. The error wraps guard.ErrNoMemory where addresses are refused.
@@ -221,7 +223,7 @@ func openHeap(c Config) (*Heap, error) {
 	if err != nil {
 		return nil, errors.Join(err, region.Close())
 	}
-	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
+	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*localCache]struct{}{}}
 	h.account.name, h.account.limit = c.Name, c.Limit
 	h.space.open(region, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
@@ -264,9 +266,11 @@ func (h *Heap) shut() {
 		}
 	}
 	h.space.count(-h.space.seams)
+	h.dropped.wait()
 	h.mu.Lock()
 	for l := range h.locals {
 		l.shut()
+		l.part.Close()
 	}
 	clear(h.locals)
 	h.mu.Unlock()

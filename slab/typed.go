@@ -24,7 +24,7 @@ func TryNew[T any](h *Heap) (*T, error) {
 // Free frees what New made, as Heap.Free does. Freeing nil does nothing. In a hardened heap it is a
 // *guard.Violation if another size was asked for than that of T.
 func Free[T any](h *Heap, p *T) {
-	if h.hard != nil {
+	if h != nil && h.hard != nil {
 		h.checkSize(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), 1, false)
 	}
 	h.Free(unsafe.Slice((*byte)(unsafe.Pointer(p)), 0))
@@ -59,7 +59,7 @@ func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 // less than the capacity.
 func FreeSlice[T any](h *Heap, s []T) {
 	p := unsafe.Pointer(unsafe.SliceData(s))
-	if h.hard != nil {
+	if h != nil && h.hard != nil {
 		h.checkSize(p, int(unsafe.Sizeof(*new(T))), cap(s), true)
 	}
 	h.Free(unsafe.Slice((*byte)(p), 0))
