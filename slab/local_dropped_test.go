@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -192,44 +191,35 @@ func TestOutsideDroppedLocalsAreForgotten(t *testing.T) {
 	h.check()
 }
 
-// TestOutsideDroppedLocalIsNotEarly has Locals that are reachable by their last call alone, while garbage
-// is collected all the time.
+// TestOutsideDroppedLocalIsNotEarly collects garbage in the middle of the last call of a Local, which alone
+// keeps it.
 func TestOutsideDroppedLocalIsNotEarly(t *testing.T) {
-	h := open(t, Config{})
-	reports := leaks(t)
-	stop := make(chan struct{})
-	var collector sync.WaitGroup
-	collector.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				runtime.GC()
+	for name, use := range map[string]func(h *Heap){
+		"Alloc":       func(h *Heap) { h.Local().Alloc(1000) },
+		"AllocDirty":  func(h *Heap) { h.Local().AllocDirty(1000) },
+		"large Alloc": func(h *Heap) { h.Local().Alloc(2 << 20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, Config{})
+			reports := leaks(t)
+			called := false
+			setBudget(t, guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) {
+				called = true
+				for range 3 {
+					runtime.GC()
+					time.Sleep(5 * time.Millisecond)
+				}
+				if len(reports) > 0 {
+					t.Error("the Local is taken for dropped while it allocates")
+				}
+			}})
+			use(h)
+			if !called {
+				t.Fatal("OnSoft was not called")
 			}
-		}
-	})
-	n := rounds(1000)
-	for i := range n {
-		h.Local().Free(h.Alloc(100))
-		h.Local().Alloc(100 + i%5000)
+			nextLeak(t, reports)
+		})
 	}
-	close(stop)
-	collector.Wait()
-	for range 2 * n {
-		nextLeak(t, reports)
-	}
-	if err := h.Purge(); err != nil {
-		t.Fatal(err)
-	}
-	objects := 0
-	for _, c := range h.Stats().Classes {
-		objects += c.Live
-	}
-	if objects != n {
-		t.Errorf("%d objects are live, want %d", objects, n)
-	}
-	h.check()
 }
 
 // TestOutsideDroppedLocalFreedTwice drops a Local with a slot that was freed twice at the same moment: the
@@ -372,18 +362,16 @@ func TestOutsideDroppedLocalIsNoRace(t *testing.T) {
 	h := open(t, Config{})
 	reports := leaks(t)
 	done := make(chan struct{})
-	unseen(func() {
-		go func() {
-			dropLocal(h, func(l *Local) {
-				for range 40 {
-					b := l.Alloc(100)
-					h.RaceWrite(b)
-					l.Free(b)
-				}
-			})
-			unseen(func() { close(done) })
-		}()
-	})
+	go func() {
+		dropLocal(h, func(l *Local) {
+			for range 40 {
+				b := l.Alloc(100)
+				h.RaceWrite(b)
+				l.Free(b)
+			}
+		})
+		unseen(func() { close(done) })
+	}()
 	unseen(func() { <-done; nextLeak(t, reports) })
 	for range 200 {
 		h.RaceWrite(h.Alloc(100))

@@ -139,7 +139,7 @@ func (p *Pool[T]) opened(op string) *Heap {
 }
 
 func zeroPool(op string) *guard.Violation {
-	return &guard.Violation{Op: "slab." + op, What: "use of a zero Pool: OpenPool makes one"}
+	return &guard.Violation{Op: "slab." + op, What: "use of a zero Pool: slab.OpenPool makes one"}
 }
 
 // place numbers the places where slots can start: slots are apart by their size at least.
