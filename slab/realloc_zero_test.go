@@ -35,6 +35,7 @@ func TestOutsideReallocShowsNothingOld(t *testing.T) {
 				{"a large one, the same size", large + 1, large + 1},
 				{"a large one grows", large + 100, large + 200},
 				{"a large one grows by OS pages", large + 100, large + 5*page},
+				{"a large one to less than half", 3 * large, large + 100},
 				{"a large one moves", large + 100, 3 * large},
 				{"from large to a slot", large, 1000},
 				{"from a slot to large", 1000, large + 100},
