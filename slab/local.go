@@ -155,8 +155,15 @@ func (d *dropped) wait() {
 // opened panics for a nil or a zero Local.
 func (l *Local) opened(op string) {
 	if l == nil || l.heap == nil {
-		panic(&guard.Violation{Op: "slab." + op, What: "use of a zero Local: Heap.Local makes one"})
+		panic(zeroUse(op, "use of a zero Local: Heap.Local makes one"))
 	}
+}
+
+// zeroUse is not inlined, so that the check in front of a fast path is a comparison and a jump.
+//
+//go:noinline
+func zeroUse(op, what string) *guard.Violation {
+	return &guard.Violation{Op: "slab." + op, What: what}
 }
 
 func (l *Local) usable(op string) {

@@ -133,13 +133,9 @@ func (p *Pool[T]) TryGet() (*T, error) {
 // opened returns the pool's heap, and panics for a nil or a zero Pool.
 func (p *Pool[T]) opened(op string) *Heap {
 	if p == nil || p.heap == nil {
-		panic(zeroPool(op))
+		panic(zeroUse(op, "use of a zero Pool: slab.OpenPool makes one"))
 	}
 	return p.heap
-}
-
-func zeroPool(op string) *guard.Violation {
-	return &guard.Violation{Op: "slab." + op, What: "use of a zero Pool: slab.OpenPool makes one"}
 }
 
 // place numbers the places where slots can start: slots are apart by their size at least.
@@ -238,7 +234,9 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 //
 // Nobody may put the object back while it is used: that is the user's to synchronise.
 func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
-	p.opened("At")
+	if p == nil {
+		return p.sampledAt(x) // which says so, and of a zero Pool, too
+	}
 	off := uintptr(x.at) * granule
 	place := p.place(off)
 	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation^p.salt {
@@ -259,10 +257,11 @@ const sampledHandles uint32 = 1<<32 - sampling.MostSlots
 
 // sampledAt is At for sampled objects.
 func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
+	h := p.opened("At")
 	if x.at < sampledHandles {
 		return nil, false
 	}
-	at, ok := guarded.Named(p.heap.id(), x.at-sampledHandles, x.generation^p.salt)
+	at, ok := guarded.Named(h.id(), x.at-sampledHandles, x.generation^p.salt)
 	if !ok {
 		return nil, false
 	}
