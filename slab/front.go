@@ -33,17 +33,17 @@ type front struct {
 	lock      procpin.Lock
 	_         [128]byte // its neighbours on the Go heap are others' to write
 	magazines [mostClasses]magazine
+	sample    [mostClasses / 64]uint64 // a bit a class: what is due is to be sampled, not only to be drawn anew
 	_         [128]byte
 }
 
 // magazine is a stack of cached slots of one class. The fast path loads n and items at once, from one
 // cache line, and then the slot: that items lie apart adds nothing to the time until it has the slot.
 type magazine struct {
-	n      uint64         // slots in it, and passing for each that may be popped until an allocation is due
-	items  unsafe.Pointer // room of them
-	size   uint32         // of the class
-	room   uint8
-	sample bool // what is due is to be sampled, not only to be drawn anew
+	n     uint64         // slots in it, and passing for each that may be popped until an allocation is due
+	items unsafe.Pointer // room of them
+	size  uint32         // of the class
+	room  uint32
 }
 
 // leastRoom is the slots that a Local's magazine has room for when the Local first uses the class.
@@ -60,9 +60,8 @@ const passing = 1 << 32
 // open makes a front ready that has room for nothing.
 func (f *front) open() *front {
 	for c := range f.magazines {
-		m := &f.magazines[c]
-		m.size = classes[c].size
-		m.draw()
+		f.magazines[c].size = classes[c].size
+		f.draw(uint8(c))
 	}
 	return f
 }
@@ -78,7 +77,7 @@ func openProcessor() *front {
 	n = spread
 	for c := range f.magazines {
 		m, most := &f.magazines[c], int(classes[c].most)
-		m.items, m.room = unsafe.Pointer(&items[n]), uint8(most)
+		m.items, m.room = unsafe.Pointer(&items[n]), uint32(most)
 		n += most + spread
 	}
 	return f
@@ -146,26 +145,32 @@ func (m *magazine) popDue() (it item, ok bool) {
 	return *m.at(m.len()), true
 }
 
-// due counts an allocation that top had no slot for, and tells whether it is to be sampled.
-func (m *magazine) due() bool {
-	if m.n >= passing {
+// due counts an allocation of a class that top had no slot for, and tells whether it is to be sampled.
+func (f *front) due(c uint8) bool {
+	if m := f.magazine(c); m.n >= passing {
 		m.n -= passing
 		return false
 	}
-	sample := m.sample
-	m.draw()
+	sample := f.sample[c%mostClasses/64]>>(c%64)&1 != 0
+	f.draw(c)
 	return sample
 }
 
-func (m *magazine) draw() {
+// draw says when the next allocation of a class is due.
+func (f *front) draw(c uint8) {
 	pass, sample := sampling.Draw()
-	m.n, m.sample = uint64(m.len())+uint64(pass)*passing, sample
+	m, word := f.magazine(c), &f.sample[c%mostClasses/64]
+	m.n = uint64(m.len()) + uint64(pass)*passing
+	*word &^= 1 << (c % 64)
+	if sample {
+		*word |= 1 << (c % 64)
+	}
 }
 
 // push puts a slot into a magazine, if it is not full.
 func (m *magazine) push(it item) bool {
 	n := m.len()
-	if n >= uint32(m.room) {
+	if n >= m.room {
 		return false
 	}
 	*m.at(n) = it
@@ -197,15 +202,15 @@ func (m *magazine) stock(items []item) (n int) {
 // grow makes room for four times as many slots, and at the most for those of a full magazine; false
 // if there is room for these already. So a Local that uses many classes a little takes little.
 func (m *magazine) grow(most uint32) bool {
-	room := min(max(4*uint32(m.room), leastRoom), most)
-	if room <= uint32(m.room) {
+	room := min(max(4*m.room, leastRoom), most)
+	if room <= m.room {
 		return false
 	}
 	items := make([]item, room)
 	copy(items, m.slots())
 	// In this order: who uses a Local while another does, which is misuse, shall not write beyond the items.
 	m.items = unsafe.Pointer(unsafe.SliceData(items))
-	m.room = uint8(room)
+	m.room = room
 	return true
 }
 

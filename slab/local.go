@@ -217,7 +217,7 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	c := classOf(uint(size))
 	it, ok := l.front.magazine(c).pop()
 	if !ok {
-		if l.usable("Alloc"); l.front.magazine(c).due() {
+		if l.usable("Alloc"); l.front.due(c) {
 			if b, ok = h.sample(size, granule); ok {
 				l.used()
 				return b, true, nil
@@ -261,8 +261,9 @@ func (l *Local) Free(b []byte) {
 			e, state, exact := h.find(off)
 			if s := h.state(state); exact && *s == stateLive && f.magazine(e.class).push(newItem(uint32(off/granule), state)) {
 				*s = stateCached
-				l.used()
-				return
+				if l.usedByFree() {
+					return
+				}
 			}
 		}
 	}

@@ -26,7 +26,7 @@ type Pool[T any] struct {
 	size int
 
 	salt        uint32 // of the generations in handles: even, so that what is odd stays odd
-	class       uint8 // of the slots
+	class       uint8  // of the slots
 	magic       uint64
 	generations table // of each place where a slot can start: odd while it is an object
 	ready       atomic.Uint64
