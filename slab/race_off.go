@@ -18,8 +18,8 @@ func (*Heap) markWrite(unsafe.Pointer) {}
 // run before. In builds for the race detector it does more: see race_on.go.
 func (l *Local) used() { runtime.KeepAlive(l) }
 
-// usedByFree is used for Free, and true: a load, where KeepAlive would have the compiler store l. Stores are what
-// counts on the fast path.
+// usedByFree is used for Free, and true: it is a load, where KeepAlive would have the compiler store l, and
+// stores are what counts there. With the store C1 took a tenth longer.
 func (l *Local) usedByFree() bool { return l.front != nil }
 
 func (*front) acquire() {}
