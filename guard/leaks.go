@@ -28,6 +28,7 @@ import (
 // a Local or a processor keeps free it says nothing.
 func CheckLeaks(t TB) {
 	t.Helper()
+	checkParts(t)
 	before, last := openNow(), owners.Load()
 	t.Cleanup(func() {
 		t.Helper()

@@ -127,21 +127,13 @@ func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 	if err != nil {
 		return 0, err
 	}
-	n--
 	stocked := 0
 	f := fs.enterNew()
 	if f != nil {
-		stocked = f.magazine(c).stock(items[:n])
+		stocked = f.magazine(c).stock(items[:n-1])
 	}
 	fs.leave(f)
-	if stocked < n {
-		if bad := h.flush(c, processors, items[stocked:n]); bad != nil {
-			h.giveBack(c, items[n:n+1])
-			h.usable("Alloc")
-			panic(bad)
-		}
-	}
-	return items[n], nil
+	return h.keep(c, processors, items[:n], stocked), nil
 }
 
 func must[T any](v T, err error) T {

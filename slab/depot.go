@@ -77,7 +77,7 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 	raise(h.decayAt(l, now))
 	owner := uint8(processors)
 	if l != nil {
-		owner = l.owner
+		owner = l.cache.owner
 	}
 	n, err = h.tryRefill(c, owner, size, out)
 	if err != nil && h.reclaim(l, now, err) {
@@ -171,7 +171,7 @@ const spareShare = 8
 
 // take takes a batch that the owner gave, or that anybody gave. n is 0 if there is none.
 func (d *depot) take(c, owner uint8, own bool, out []item) (n int) {
-	for i := len(d.batches) - 1; i >= 0 && len(out) > 1; i-- {
+	for i := len(d.batches) - 1; i >= 0 && len(out) > 1 && len(out) >= int(classes[c].most/2); i-- {
 		if own && d.gave[i] != owner {
 			continue
 		}

@@ -3,6 +3,7 @@ package slab
 import (
 	"cmp"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
@@ -17,35 +18,67 @@ const fullMagazine = 128
 const mostClasses = 128
 
 // front is what one processor, or one Local, allocates from and frees to without a lock.
+//
+//	magazines  ┌──────────────┬──────────────┬──────────────┬─ ─      24 bytes a class
+//	           │ n, room, …   │ n, room, …   │ n, room, …   │
+//	           └──────┬───────┴──────┬───────┴──────────────┴─ ─
+//	                  ▼              ▼
+//	items      ┌────┬────┬ ─ ┐ ┌────┬────┬ ─ ┐                        8 bytes a slot
+//	           │slot│slot│   │ │slot│    │   │
+//	           └────┴────┴ ─ ┘ └────┴────┴ ─ ┘
+//
+// A processor's has room for full magazines from the start, because nothing may be allocated while
+// the goroutine is pinned. A Local's has none at first: see grow.
 type front struct {
 	lock      procpin.Lock
 	_         [128]byte // its neighbours on the Go heap are others' to write
 	magazines [mostClasses]magazine
+	sample    [mostClasses / 64]uint64 // a bit a class: what is due is to be sampled, not only to be drawn anew
 	_         [128]byte
 }
 
-// magazine is a stack of cached slots of one class. It is not a multiple of 4096 bytes by far, so
-// that the tops of several lie in different sets of the cache.
+// magazine is a stack of cached slots of one class. The fast path loads n and items at once, from one
+// cache line, and then the slot: that items lie apart adds nothing to the time until it has the slot.
 type magazine struct {
-	n      uint64 // slots in it, and passing for each that may be popped until an allocation is due
-	most   uint32 // of the class
-	size   uint32 // of the class
-	sample bool   // what is due is to be sampled, not only to be drawn anew
-	_      [7]byte
-	items  [fullMagazine]item
-	_      [48]byte
+	n     uint64         // slots in it, and passing for each that may be popped until an allocation is due
+	items unsafe.Pointer // room of them
+	size  uint32         // of the class
+	room  uint32
 }
+
+// leastRoom is the slots that a Local's magazine has room for when the Local first uses the class.
+const leastRoom = 8
+
+// spread is the items between the magazines of a processor. They keep the distance from being a
+// multiple of 4096 bytes: so the tops of several lie in different sets of the cache.
+const spread = 9
 
 // passing is what is taken from magazine.n with each slot: the allocations that pass before one is
 // due are counted in the same word as the slots, so counting them costs nothing.
 const passing = 1 << 32
 
-// open makes a front ready.
+// open makes a front ready that has room for nothing.
 func (f *front) open() *front {
 	for c := range f.magazines {
-		m := &f.magazines[c]
-		m.most, m.size = classes[c].most, classes[c].size
-		m.draw()
+		f.magazines[c].size = classes[c].size
+		f.draw(uint8(c))
+	}
+	return f
+}
+
+// openProcessor makes a front with room for full magazines.
+func openProcessor() *front {
+	n := spread
+	for c := range mostClasses {
+		n += int(classes[c].most) + spread
+	}
+	items := make([]item, n)
+	f := new(front).open()
+	n = spread
+	for c := range f.magazines {
+		m, most := &f.magazines[c], int(classes[c].most)
+		m.items, m.room = unsafe.Pointer(&items[n]), uint32(most)
+		n += most + spread
 	}
 	return f
 }
@@ -66,7 +99,7 @@ func (fs *fronts) enterNew() *front {
 	pid := procpin.Pin()
 	procpin.Unpin()
 	if pid < mostProcessors {
-		fs.of[pid].CompareAndSwap(nil, new(front).open())
+		fs.of[pid].CompareAndSwap(nil, openProcessor())
 		if fs.shut.Load() {
 			fs.of[pid].Store(nil)
 		}
@@ -79,6 +112,14 @@ func (f *front) magazine(c uint8) *magazine { return &f.magazines[c%mostClasses]
 // len is how many slots are in it.
 func (m *magazine) len() uint32 { return uint32(m.n) }
 
+// at is where the slot of a number lies, which is below room.
+func (m *magazine) at(n uint32) *item {
+	return (*item)(unsafe.Add(m.items, uintptr(n)*unsafe.Sizeof(item(0))))
+}
+
+// slots are those in it.
+func (m *magazine) slots() []item { return unsafe.Slice((*item)(m.items), m.len()) }
+
 // top is the slot that goes next, and what m.n is without it. ok is false if there is none, or an
 // allocation is due.
 func (m *magazine) top() (it item, rest uint64, ok bool) {
@@ -87,7 +128,7 @@ func (m *magazine) top() (it item, rest uint64, ok bool) {
 	if n >= fullMagazine || int64(rest) < 0 { // there was none, or none may pass
 		return it, 0, false
 	}
-	return m.items[n], rest, true
+	return *m.at(n), rest, true
 }
 
 // pop takes the slot that goes next. ok is false if there is none, or an allocation is due.
@@ -105,44 +146,51 @@ func (m *magazine) popDue() (it item, ok bool) {
 		return it, false
 	}
 	m.n--
-	return m.items[m.len()%fullMagazine], true
+	return *m.at(m.len()), true
 }
 
-// due counts an allocation that top had no slot for, and tells whether it is to be sampled.
-func (m *magazine) due() bool {
-	if m.n >= passing {
+// due counts an allocation of a class that top had no slot for, and tells whether it is to be sampled.
+func (f *front) due(c uint8) bool {
+	if m := f.magazine(c); m.n >= passing {
 		m.n -= passing
 		return false
 	}
-	sample := m.sample
-	m.draw()
+	sample := f.sample[c%mostClasses/64]>>(c%64)&1 != 0
+	f.draw(c)
 	return sample
 }
 
-func (m *magazine) draw() {
+// draw says when the next allocation of a class is due.
+func (f *front) draw(c uint8) {
 	pass, sample := sampling.Draw()
-	m.n, m.sample = uint64(m.len())+uint64(pass)*passing, sample
+	m, word := f.magazine(c), &f.sample[c%mostClasses/64]
+	m.n = uint64(m.len()) + uint64(pass)*passing
+	*word &^= 1 << (c % 64)
+	if sample {
+		*word |= 1 << (c % 64)
+	}
 }
 
 // push puts a slot into a magazine, if it is not full.
 func (m *magazine) push(it item) bool {
 	n := m.len()
-	if n >= m.most {
+	if n >= m.room {
 		return false
 	}
-	m.items[n%fullMagazine] = it // most is no more
+	*m.at(n) = it
 	m.n++
 	return true
 }
 
 // exchange pushes a slot. If the magazine is full it moves the older half out first, and returns
-// how many that are.
+// how many that are. Its room is that of a full magazine.
 func (m *magazine) exchange(it item, out []item) (n int) {
 	if m.push(it) {
 		return 0
 	}
-	n = copy(out, m.items[:m.most/2])
-	copy(m.items[:], m.items[n:m.most])
+	slots := m.slots()
+	n = copy(out, slots[:len(slots)/2])
+	copy(slots, slots[n:])
 	m.n -= uint64(n)
 	m.push(it)
 	return n
@@ -150,9 +198,40 @@ func (m *magazine) exchange(it item, out []item) (n int) {
 
 // stock puts as many slots into a magazine as it takes, and returns how many these are.
 func (m *magazine) stock(items []item) (n int) {
-	n = copy(m.items[m.len():m.most], items)
+	n = copy(unsafe.Slice((*item)(m.items), m.room)[m.len():], items)
 	m.n += uint64(n)
 	return n
+}
+
+// grow makes room for four times as many slots, and at the most for those of a full magazine; false
+// if there is room for these already. So a Local that uses many classes a little takes little.
+func (m *magazine) grow(most uint32) bool {
+	room := min(max(4*m.room, leastRoom), most)
+	if room <= m.room {
+		return false
+	}
+	items := make([]item, room)
+	copy(items, m.slots())
+	// In this order: who uses a Local while another does, which is misuse, shall not write beyond the items.
+	m.items = unsafe.Pointer(unsafe.SliceData(items))
+	m.room = room
+	return true
+}
+
+// keep flushes those of a refill's slots that the magazine did not take, because it was filled
+// meanwhile: the user's OnSoft may free, and processors take turns. The last slot is the object to be.
+// Should one of the others have been freed twice at the same moment, keep panics, and nobody gets the
+// object.
+func (h *Heap) keep(c, owner uint8, items []item, stocked int) item {
+	last := len(items) - 1
+	if stocked < last {
+		if bad := h.flush(c, owner, items[stocked:last]); bad != nil {
+			h.giveBack(c, items[last:])
+			h.usable("Alloc")
+			panic(bad)
+		}
+	}
+	return items[last]
 }
 
 // empty brings home all that a front holds, which nobody uses any more.
@@ -167,7 +246,7 @@ func (h *Heap) empty(f *front) (bad *guard.Violation) {
 		d := &h.depots[c]
 		d.mu.Lock()
 		if !h.closed.Load() {
-			bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.items[:m.len()]))
+			bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.slots()))
 		}
 		d.mu.Unlock()
 		m.n -= uint64(m.len())

@@ -29,7 +29,8 @@ func TestLargeGrows(t *testing.T) {
 		if sliceData(b) != was {
 			moves++
 		}
-		if len(b) != size || cap(b) < size || h.Size(b) != cap(b) {
+		shrunk := size <= filled && sliceData(b) == was // then the capacity ends with it
+		if len(b) != size || cap(b) < size || h.Size(b) != cap(b) && !(shrunk && cap(b) == size) {
 			t.Fatalf("%d bytes, room for %d, Size %d; want %d", len(b), cap(b), h.Size(b), size)
 		}
 		for i := range min(filled, size) {
@@ -54,7 +55,7 @@ func TestLargeGrows(t *testing.T) {
 		}
 		fill(first)
 		filled = size
-		if s := h.Stats(); s.Live-before.Live != int64(cap(b)) || s.Committed < s.Live {
+		if s := h.Stats(); s.Live-before.Live != int64(h.Size(b)) || s.Committed < s.Live {
 			t.Fatalf("%d bytes: %+v", size, s)
 		}
 	}

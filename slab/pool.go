@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -17,11 +18,15 @@ import (
 // Pool hands out objects of one type. It is a Heap of its own, so what is said there of memory,
 // misuse and concurrency holds, and it can name its objects: a Handle has no pointer, may be stored
 // off-heap, and is refused when its object was put back, even if another has its place by now.
+//
+// OpenPool makes one; use of the zero Pool is a *guard.Violation.
 type Pool[T any] struct {
+	_    noCopy
 	heap *Heap
 	size int
 
-	class       uint8 // of the slots
+	salt        uint32 // of the generations in handles: even, so that what is odd stays odd
+	class       uint8  // of the slots
 	magic       uint64
 	generations table // of each place where a slot can start: odd while it is an object
 	ready       atomic.Uint64
@@ -31,10 +36,11 @@ type Pool[T any] struct {
 }
 
 // Handle names an object of a Pool. The zero Handle names none. After 2^31 objects in one place a
-// stale Handle may name the last of them.
+// stale Handle may name the last of them. A Handle of another pool is refused, with the probability that
+// Pool.At gives.
 type Handle[T any] struct {
 	at         uint32 // in granules
-	generation uint32
+	generation uint32 // of the object, XOR the pool's salt
 }
 
 // IsNil tells whether the handle is the zero Handle.
@@ -66,7 +72,7 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 		return nil, err
 	}
 	k := &classes[class]
-	p := &Pool[T]{heap: h, size: size, class: class, magic: k.magic}
+	p := &Pool[T]{heap: h, size: size, salt: rand.Uint32() &^ 1, class: class, magic: k.magic}
 	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -86,7 +92,7 @@ func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 //
 // Cost: the pin, a pop, a byte to compare and to write, a multiplication, a generation.
 func (p *Pool[T]) Get() *T {
-	h := p.heap
+	h := p.opened("Get")
 	f := h.fronts.enter()
 	if f != nil {
 		m := f.magazine(p.class)
@@ -110,7 +116,7 @@ func (p *Pool[T]) Get() *T {
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
-	b, err := p.heap.TryAlloc(p.size)
+	b, err := p.opened("Get").TryAlloc(p.size)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +132,14 @@ func (p *Pool[T]) TryGet() (*T, error) {
 	}
 	*p.generation(place)++
 	return (*T)(x), nil
+}
+
+// opened returns the pool's heap, and panics for a nil or a zero Pool.
+func (p *Pool[T]) opened(op string) *Heap {
+	if p == nil || p.heap == nil {
+		panic(zeroUse(op, "use of a zero Pool: slab.OpenPool makes one"))
+	}
+	return p.heap
 }
 
 // place numbers the places where slots can start: slots are apart by their size at least.
@@ -189,7 +203,7 @@ func (p *Pool[T]) Put(x *T) {
 	if x == nil {
 		return
 	}
-	h := p.heap
+	h := p.opened("Put")
 	h.markWrite(unsafe.Pointer(x))
 	f := h.fronts.enter()
 	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
@@ -226,24 +240,30 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 	if x == nil {
 		return Handle[T]{}
 	}
-	p.heap.markRead(unsafe.Pointer(x))
+	p.opened("Handle").markRead(unsafe.Pointer(x))
 	if slot, generation, ok := guarded.Name(p.heap.id(), unsafe.Pointer(x)); ok {
-		return Handle[T]{sampledHandles + slot, generation}
+		return Handle[T]{sampledHandles + slot, generation ^ p.salt}
 	}
 	off := p.offset("Handle", x)
 	generation := *p.generation(p.place(off))
 	p.heap.usable("Handle") // after what was read
-	return Handle[T]{uint32(off / granule), generation}
+	return Handle[T]{uint32(off / granule), generation ^ p.salt}
 }
 
-// At returns the object that a handle names; ok is false if it was put back, for the zero Handle,
-// and for nearly every Handle of another pool.
+// At returns the object that a handle names; ok is false if it was put back, and for the zero Handle.
+//
+// At takes a Handle of another pool with a probability of 2^-31, because each pool mixes a random number of
+// that many bits into its handles. Of two pools that were filled alike each takes all handles of the
+// other, with that probability, or none.
 //
 // Nobody may put the object back while it is used: that is the user's to synchronise.
 func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
+	if p == nil {
+		return p.sampledAt(x) // which says so, and of a zero Pool, too
+	}
 	off := uintptr(x.at) * granule
 	place := p.place(off)
-	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation {
+	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation^p.salt {
 		return p.sampledAt(x)
 	}
 	object = (*T)(unsafe.Add(p.heap.base, off))
@@ -262,10 +282,11 @@ const sampledHandles uint32 = 1<<32 - sampling.MostSlots
 
 // sampledAt is At for sampled objects.
 func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
-	if p.heap.usable("At"); x.at < sampledHandles {
+	h := p.opened("At")
+	if h.usable("At"); x.at < sampledHandles {
 		return nil, false
 	}
-	at, ok := guarded.Named(p.heap.id(), x.at-sampledHandles, x.generation)
+	at, ok := guarded.Named(h.id(), x.at-sampledHandles, x.generation^p.salt)
 	if !ok {
 		p.heap.usable("At") // after what was read
 		return nil, false
@@ -279,8 +300,9 @@ func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
 // user's to see to.
 func (p *Pool[T]) All() iter.Seq[*T] {
 	return func(yield func(*T) bool) {
-		p.heap.usable("All")
-		for object := range p.heap.objects() {
+		h := p.opened("All")
+		h.usable("All")
+		for object := range h.objects() {
 			if !yield((*T)(object)) {
 				return
 			}
@@ -292,8 +314,9 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 
 // Len returns the number of objects.
 func (p *Pool[T]) Len() int {
-	n, _, _ := guarded.Live(p.heap.id())
-	for _, c := range p.heap.Stats().Classes {
+	h := p.opened("Len")
+	n, _, _ := guarded.Live(h.id())
+	for _, c := range h.Stats().Classes {
 		n += c.Live
 	}
 	p.heap.usable("Len") // after what was read
@@ -302,7 +325,7 @@ func (p *Pool[T]) Len() int {
 
 // Stats returns the figures of the pool's heap, the generations with them.
 func (p *Pool[T]) Stats() Stats {
-	s := p.heap.Stats()
+	s := p.opened("Stats").Stats()
 	if s.Reserved == 0 {
 		return s
 	}
@@ -315,11 +338,11 @@ func (p *Pool[T]) Stats() Stats {
 }
 
 // Purge is Heap.Purge. Handles that are stale stay so.
-func (p *Pool[T]) Purge() error { return p.heap.Purge() }
+func (p *Pool[T]) Purge() error { return p.opened("Purge").Purge() }
 
 // Close is Heap.Close.
 func (p *Pool[T]) Close() error {
-	err := p.heap.Close()
+	err := p.opened("Close").Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if errors.Is(err, guard.ErrClosed) && !p.gone {

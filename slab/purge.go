@@ -28,6 +28,9 @@ const (
 func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) { return h.decayAt(l, ticks()) }
 
 func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
+	if bad = h.dropped.violation(); bad != nil {
+		return bad
+	}
 	last := h.looked.Load()
 	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
 		return nil
@@ -37,7 +40,7 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	if idle {
 		age = 0
 		if l != nil {
-			bad = h.empty(&l.front)
+			bad = h.empty(l.front)
 		}
 		if h.kept() >= keptEnough {
 			bad = cmp.Or(bad, h.emptyProcessors(h.stock())) // not what is in quarantine
@@ -110,8 +113,8 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		used = h.account.bytes()
 	}
 	var bad *guard.Violation
-	if l != nil && h.holdsAny(&l.front) {
-		bad = h.empty(&l.front)
+	if l != nil && h.holdsAny(l.front) {
+		bad = h.empty(l.front)
 	}
 	last := h.emptied.Load()
 	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
@@ -175,7 +178,7 @@ func (h *Heap) collect() (bad *guard.Violation) {
 // and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
-	bad := cmp.Or(h.emptyProcessors(h.allFronts()...), h.settleAll())
+	bad := cmp.Or(h.dropped.violation(), h.emptyProcessors(h.allFronts()...), h.settleAll())
 	err := errors.Join(h.space.cool(0), h.sweepLarge())
 	raise(bad)
 	if err != nil {

@@ -8,4 +8,4 @@ import "unsafe"
 func (h *Heap) RaceWrite(b []byte) { h.markWrite(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // RaceWrite is Heap.RaceWrite.
-func (p *Pool[T]) RaceWrite(x *T) { p.heap.markWrite(unsafe.Pointer(x)) }
+func (p *Pool[T]) RaceWrite(x *T) { p.opened("RaceWrite").markWrite(unsafe.Pointer(x)) }

@@ -78,8 +78,13 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 }
 
 // Realloc returns an object of the new size that begins with what b holds; b is freed unless it is
-// the same object. What is new reads zero. Realloc of nil allocates. It panics as Alloc and Free
-// do, and for a b that is longer than Size; if there is no memory, b is as it was.
+// the same object. What is new reads zero, up to the capacity. Realloc of nil allocates. It panics as
+// Alloc and Free do, and for a b that is longer than Size; if there is no memory, b is as it was.
+//
+// The capacity is that of the slot, as Alloc's is, if the object is longer than b or in another place.
+// An object that stays where it is and does not become longer has its size as capacity: behind its end
+// there may be what b held, or what append wrote into b's capacity. So append copies it to the Go heap
+// when it must grow; Realloc gives the room back, and zeroes it.
 //
 // An object of more than 1 MiB that becomes another such grows where it is, if it has grown before,
 // or moves without being copied (guard.Region.Move). In a hardened heap every object is copied to
@@ -104,9 +109,10 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 			clear(all[len(b):])
 		}
 		h.noteAsked(unsafe.Pointer(unsafe.SliceData(b)), size)
-		return all[:size], nil
+		return upToZeroes(all[:size], len(b)), nil
 	case room > largestSlot && size > largestSlot && size < math.MaxInt/4:
-		return h.resizeLarge(b, size)
+		out, err := h.resizeLarge(b, size)
+		return upToZeroes(out, len(b)), err
 	}
 	out, clean, err := h.get(size)
 	if err != nil {
@@ -132,6 +138,15 @@ func (h *Heap) noteAsked(p unsafe.Pointer, size int) {
 	if (uintptr(p)-uintptr(h.base))>>unitBits >= uintptr(h.edge.Load()) {
 		h.large.ask(p, size)
 	}
+}
+
+// upToZeroes ends the capacity of an object that was reallocated where it is: behind its end are zeroes
+// only if it has become longer.
+func upToZeroes(b []byte, was int) []byte {
+	if len(b) > was {
+		return b
+	}
+	return b[:len(b):len(b)]
 }
 
 // stays tells whether an object with some room is right for a size: if the size fits, and does not

@@ -16,7 +16,7 @@ func (h *Heap) id() uintptr { return uintptr(h.base) }
 // due counts an allocation of a class on the processor, and tells whether it is to be sampled.
 func (fs *fronts) due(c uint8) bool {
 	f := fs.enterNew()
-	due := f != nil && f.magazine(c).due()
+	due := f != nil && f.due(c)
 	fs.leave(f)
 	if f == nil { // it cannot be counted
 		pass, sample := sampling.Draw()

@@ -198,8 +198,10 @@ type Heap struct {
 	gone    bool // nothing is left of the closed heap. Written under closing
 
 	mu     sync.Mutex // of what follows
-	locals map[*Local]struct{}
+	locals map[*localCache]struct{}
 	opened uint // locals, ever
+
+	dropped dropped // Locals, without Close
 }
 
 // Open reserves a heap. The error wraps guard.ErrNoMemory where addresses are refused.
@@ -279,7 +281,7 @@ func openHeap(c Config) (*Heap, error) {
 	if err != nil {
 		return nil, errors.Join(err, region.Close())
 	}
-	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*Local]struct{}{}}
+	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*localCache]struct{}{}}
 	h.account.name, h.account.limit = c.Name, c.Limit
 	h.space.open(region, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
@@ -326,6 +328,7 @@ func (h *Heap) shut() {
 	for _, fs := range h.allFronts() {
 		fs.shut.Store(true)
 	}
+	h.dropped.wait()
 	for _, f := range takeFronts(h.allFronts()) {
 		f.lock.Lock() // for builds in which there is no pin
 		f.lock.Unlock()
@@ -337,8 +340,9 @@ func (h *Heap) shut() {
 	}
 	h.edge.Store(0) // nobody raises it any more
 	h.mu.Lock()
-	for l := range h.locals {
-		l.forget()
+	for c := range h.locals {
+		c.forget()
+		c.part.Close()
 	}
 	clear(h.locals)
 	h.mu.Unlock()

@@ -1,0 +1,72 @@
+package slab
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/guarded"
+)
+
+// TestOutsideHandlesOfAnotherPool fills two pools alike, and gives each the handles of the other.
+func TestOutsideHandlesOfAnotherPool(t *testing.T) {
+	for _, c := range []Config{{}, {Hardened: true}} {
+		one, other := openPlainPool(t, c), openPlainPool(t, c)
+		for range 3 { // of generations
+			var handles, others []Handle[order]
+			for i := range uint64(10_000) {
+				x, y := one.Get(), other.Get()
+				x.id, y.id = i, i
+				handles, others = append(handles, one.Handle(x)), append(others, other.Handle(y))
+			}
+			for name, c := range map[string]struct {
+				of, by  []Handle[order]
+				in, its *Pool[order]
+			}{"one": {handles, others, one, other}, "other": {others, handles, other, one}} {
+				for i, x := range c.of {
+					if object, ok := c.in.At(x); !ok || object.id != uint64(i) {
+						t.Fatalf("%s refuses its own handle %d", name, i)
+					}
+					if x.IsNil() || x.generation%2 == 0 {
+						t.Fatalf("%s: handle %d is %+v", name, i, x)
+					}
+					if _, ok := c.its.At(x); ok {
+						t.Fatalf("handle %d of %s is taken by the other pool", i, name)
+					}
+				}
+			}
+			for i := range handles {
+				x, _ := one.At(handles[i])
+				y, _ := other.At(others[i])
+				one.Put(x)
+				other.Put(y)
+				if _, ok := one.At(handles[i]); ok {
+					t.Fatal("a stale handle is taken")
+				}
+			}
+		}
+	}
+}
+
+// TestOutsideSampledHandles does so where each object is sampled: in their handles, too, generations are
+// salted.
+func TestOutsideSampledHandles(t *testing.T) {
+	sampleOneIn(t, 1)
+	one, other := openPlainPool(t, Config{}), openPlainPool(t, Config{})
+	x, y := one.Get(), other.Get()
+	name := one.Handle(x)
+	if at, ok := one.At(name); !ok || at != x || name.at < sampledHandles {
+		t.Fatalf("%+v names %p, want %p", name, at, x)
+	}
+	if _, ok := other.At(name); ok {
+		t.Error("the handle is taken by the other pool")
+	}
+	_, generation, _ := guarded.Name(one.heap.id(), unsafe.Pointer(x))
+	if _, ok := one.At(Handle[order]{name.at, generation}); ok {
+		t.Error("a handle without the salt is taken")
+	}
+	one.Put(x)
+	if _, ok := one.At(name); ok {
+		t.Error("a stale handle is taken")
+	}
+	other.Put(y)
+}
