@@ -119,6 +119,7 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 // TestOutsideConcurrentStringOfClosed: a string that faults is told as what it is, and Close does not
 // wait for it.
 func TestOutsideConcurrentStringOfClosed(t *testing.T) {
+	nothingLeft(t)
 	k, err := OpenConcurrent(Config{Name: "k"}) // without a Cleanup: it would wait as well
 	if err != nil {
 		t.Fatal(err)
