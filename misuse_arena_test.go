@@ -93,7 +93,10 @@ const (
 	afterPut   = "use after Put"
 	staleMark  = "stale mark: the arena was reset, or rewound to an earlier one"
 	inCallback = "called by an OnReset callback"
+	zeroArena  = "use of a zero Arena: arena.Open makes one"
 	outside    = "reference outside what is handed out"
+
+	zeroConcurrent = "use of a zero Concurrent: arena.OpenConcurrent makes one"
 )
 
 var arenaMisuse = []misuse{
@@ -222,6 +225,41 @@ var arenaMisuse = []misuse{
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).DerefIn(w.concurrent("k"))
 	}, plainly(`violation: arena.Concurrent.DerefIn: reference outside what is handed out ("k", offset 64)`)},
+	{"Purge after Close", func(w *world) { a, _ := w.closed(); w.must(a.Purge()) }, inArena("Purge", afterClose, "shut")},
+	{"RefOf after Close", func(w *world) { a, _ := w.closed(); arena.RefOf(a, new(uint64)) }, inArena("RefOf", afterClose, "shut")},
+	{"Purge after Put", func(w *world) { _, a, _ := w.put(); w.must(a.Purge()) }, inArena("Purge", afterPut, "pool")},
+	{"zero Arena", func(w *world) { arena.New[uint64](new(arena.Arena)) }, inArena("New", zeroArena, "")},
+	{"Close of a nil Arena", func(w *world) { var a *arena.Arena; w.must(a.Close()) }, inArena("Close", zeroArena, "")},
+	{"zero Pool", func(w *world) { new(arena.Pool).Get() }, inArena("Pool.Get", "use of a zero Pool: arena.OpenPool makes one", "")},
+	{"zero Concurrent", func(w *world) { arena.NewIn[uint64](new(arena.Concurrent)) }, inArena("Concurrent.New", zeroConcurrent, "")},
+	{"nil Concurrent", func(w *world) { arena.NewIn[uint64](nil) }, inArena("Concurrent.New", zeroConcurrent, "")},
+	{"Put of nil", func(w *world) { w.arenas().Put(nil) }, plainly(fine)},
+	{"Concurrent: String after Close", func(w *world) { arena.StringIn(w.closedConcurrent(), "text") }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: Ref after Close", func(w *world) { arena.RefIn(w.closedConcurrent(), new(uint64)) }, inArena("Concurrent.RefIn", afterClose, "shut")},
+	{"Concurrent: Deref after Close", func(w *world) {
+		k := w.concurrent("shut")
+		ref := arena.RefIn(k, arena.NewIn[uint64](k))
+		w.must(k.Close())
+		ref.DerefIn(k)
+	}, inArena("Concurrent.DerefIn", afterClose, "shut")},
+	{"Concurrent: Purge after Close", func(w *world) { w.must(w.closedConcurrent().Purge()) }, inArena("Concurrent.Purge", afterClose, "shut")},
+	{"Concurrent: touch after Close", func(w *world) {
+		k := w.concurrent("shut")
+		x := arena.NewIn[uint64](k)
+		w.must(k.Close())
+		*x++
+	}, plainly(`fault: guard: use after close in region "shut": address 0xADDR, offset 64 of 68719476736`)},
+	{"registration in a callback", func(w *world) {
+		a := w.arena("a")
+		n := 0
+		var again func()
+		again = func() { n++; a.OnReset(again) }
+		a.OnReset(again)
+		a.Reset()
+		a.Reset()
+		w.must(a.Close())
+		w.holds(n == 3, "it ran once each time")
+	}, plainly(fine)},
 	{"type with pointers", func(w *world) { arena.New[struct{ Name string }](w.arena("a")) },
 		plainly(pointers("arena", "struct { Name string }", "struct { Name string }.Name is a string"))},
 	{"negative size", func(w *world) { w.arena("a").Alloc(-1, 8) },
@@ -315,6 +353,20 @@ var mapMisuse = []misuse{
 		p.Put(a)
 		m.Get(1)
 	}, inArena("Map", afterPut, "pool")},
+	{"zero Map", func(w *world) { new(arena.Map[int, int]).Get(1) }, inArena("Map", "use of a zero Map: arena.NewMap makes one", "")},
+	{"zero StringMap", func(w *world) { new(arena.StringMap[int]).Get("") }, inArena("StringMap", "use of a zero StringMap: arena.NewStringMap makes one", "")},
+	{"Get after growth in a callback of Rewind", func(w *world) {
+		a := w.arena("a")
+		m := arena.NewMap[int, int](a, 0)
+		mark := a.Mark()
+		a.OnReset(func() {
+			for i := range 1000 {
+				m.Put(i, i)
+			}
+		})
+		a.Rewind(mark)
+		m.Get(1)
+	}, inArena("Map", goneMap, "a")},
 	{"NewMap after Close", func(w *world) { a, _ := w.closed(); arena.NewMap[int, int](a, 0) }, inArena("NewMap", afterClose, "shut")},
 	{"strings as keys", func(w *world) { arena.NewMap[string, int](w.arena("a"), 0) },
 		plainly(pointers("arena", "string", "string is a string"))},

@@ -68,11 +68,16 @@ func (a *Arena) TryAlloc(size, align int) ([]byte, error) {
 	return sliceAt[byte](p, size, size), err
 }
 
+// checkAlloc refuses sizes and alignments that cannot be.
 func checkAlloc(size, align int) error {
 	if size < 0 || align <= 0 || align&(align-1) != 0 || align > maxAlign {
-		return fmt.Errorf("arena: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", size, align, maxAlign)
+		return cannotBe(size, align)
 	}
 	return nil
+}
+
+func cannotBe(size, align int) error {
+	return fmt.Errorf("arena: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", size, align, maxAlign)
 }
 
 // String returns a copy of s that lives in the arena. The string is valid until the arena is

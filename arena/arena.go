@@ -18,12 +18,14 @@
 //
 // # Life
 //
-//  1. Open reserves addresses, 64 GiB by default. They cost nothing.
+//  1. Open reserves addresses, 64 GiB by default, or a quarter of what RLIMIT_AS leaves free. They
+//     cost nothing.
 //  2. New, MakeSlice and the others hand out memory aligned to 8 bytes, zeroed but for what they
 //     copy into it. It is valid until Reset, Rewind to an earlier Mark, or Close.
 //  3. Mark remembers a place; Rewind frees what was allocated since.
 //  4. Reset frees everything and keeps memory for the next round: up to twice what recent rounds
 //     used, or Config.Retain if that is more. After a spike, the memory goes back over some rounds.
+//     Purge gives all back that is not handed out, at once.
 //  5. Close gives everything back. Pointers into a closed arena fault while its addresses are in
 //     quarantine (guard.SetQuarantine).
 //
@@ -60,7 +62,8 @@
 //
 //  1. An Arena is for one goroutine at a time.
 //  2. Pool hands arenas out to any number of goroutines.
-//  3. Concurrent is an arena that many goroutines allocate from at once.
+//  3. Concurrent is an arena that many goroutines allocate from at once. Any of them may purge and
+//     close it; Reset is for one alone.
 //  4. The objects are the user's to synchronise.
 //  5. In builds with -race two goroutines that use one Arena are reported, and Reset of a Concurrent
 //     while others allocate. Loads and stores of what lies in an arena are not: the detector knows
@@ -70,7 +73,7 @@
 //
 // New and its kin panic with an error that wraps guard.ErrNoMemory when the arena is full
 // (Config.Limit, Config.Reserve, the process's budget, the kernel); TryNew and its kin return it.
-// Misuse (a closed arena, a stale Mark, a Ref beyond what is handed out) panics with a
+// Misuse (a closed arena, a zero one, a stale Mark, a Ref beyond what is handed out) panics with a
 // *guard.Violation; sizes and alignments that cannot be, with a plain error.
 //
 // # Cost
@@ -85,6 +88,7 @@
 package arena
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -97,16 +101,19 @@ type Config struct {
 	// Name is shown in errors, faults and /proc/PID/maps. Default "arena".
 	Name string
 
-	// Reserve is the bytes of addresses, the most that the arena can ever hold. Default 64 GiB
-	// (1 GiB in a Pool; 256 and 64 MiB on 32-bit systems); where the system refuses the default
-	// (RLIMIT_AS), it is halved, down to 64 MiB. It is rounded up to 2 MiB.
+	// Reserve is the bytes of addresses, the most that the arena can ever hold, rounded up to 2 MiB.
+	// Default 64 GiB (1 GiB in a Pool; 256 and 64 MiB on 32-bit systems), or Limit if that is more.
+	// Under RLIMIT_AS the default is at most a quarter of the addresses that are still free, so that
+	// Go's heap has room to grow. Where that is less than 16 MiB, or less than Limit, opening is an
+	// error. What the system refuses for other reasons is halved, down to 16 MiB.
 	Reserve int
 
 	// Limit is the most bytes that may be in use together. Default Reserve.
 	Limit int
 
-	// Retain is the bytes that Reset keeps at least, if they were used. Default 1 MiB; with 1, what
-	// recent rounds used decides alone.
+	// Retain is the bytes that Reset keeps at least, if they were used, and that an idle arena of a
+	// Pool keeps until it is closed. Default 1 MiB; with 1, Reset goes by what recent rounds used.
+	// Purge keeps nothing.
 	Retain int
 
 	// HugePages asks for huge pages, and commits in multiples of them: fewer and cheaper
@@ -120,7 +127,7 @@ type Config struct {
 const (
 	defaultReserve = 64 << 30 >> (shrink32 * 8)
 	poolReserve    = 1 << 30 >> (shrink32 * 4)
-	leastReserve   = 64 << 20
+	leastReserve   = 16 << 20
 	defaultRetain  = 1 << 20
 
 	// shrink32 is 1 where addresses have 32 bits.
@@ -137,9 +144,12 @@ const (
 	maxAlign = 2 << 20
 )
 
-// Arena is a stretch of memory that is freed at once. It is for one goroutine at a time. The zero
-// Arena is not usable: see Open.
+// Arena is a stretch of memory that is freed at once. It is for one goroutine at a time, and must
+// not be copied: both copies would hand out the same memory. Open makes one; using the zero Arena is
+// a *guard.Violation, and using a nil *Arena is one or, in New, Go's own nil pointer panic.
 type Arena struct {
+	_ noCopy
+
 	// Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤ committed, once
 	// something is; committed ≤ ceiling rounded up to what is committed at a time; the bytes of
 	// [top, ready) and of [max(top, dirty), committed) are zero; limit is ready, or 0 to send every
@@ -157,23 +167,33 @@ type Arena struct {
 	high      uintptr // the most that top was before the last reset
 	recent    uintptr // what recent rounds used, decaying: see trim
 
-	state   state
-	reset   bool // Reset, Rewind or Close is running callbacks
-	epoch   uint64
-	rewinds rewinds
-	onReset []func()
+	state    state
+	reset    bool   // Reset, Rewind or Close is running callbacks
+	gets     uint32 // how often the pool handed the arena out
+	epoch    uint64
+	rewinds  rewinds
+	onReset  []func()
+	uncalled int // of onReset, while callbacks run: the first ones, whose turn is still to come
+
+	idle idleness // kept by the pool
 
 	pool   *Pool
 	region *guard.Region
 	config Config
 }
 
+// noCopy makes go vet report copies.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
+
 type state uint8
 
 const (
-	closed state = iota
-	idle         // in its pool
-	open
+	stateClosed state = iota // or never opened
+	stateIdle                // in its pool
+	stateOpen
 )
 
 // Open reserves an arena. The error wraps guard.ErrNoMemory where addresses are refused.
@@ -181,13 +201,13 @@ func Open(c Config) (*Arena, error) { return openArena(c, defaultReserve, nil) }
 
 // openArena opens an arena of something that has a region already or, nil, for itself.
 func openArena(c Config, reserve int, of *guard.Region) (*Arena, error) {
-	region, c, err := mapRegion(c, reserve, of)
+	region, c, err := mapRegion(c, reserve, guard.Config{PartOf: of})
 	if err != nil {
 		return nil, err
 	}
 	a := &Arena{
 		base: region.Base(), top: first, ready: first, dirty: first, peak: first, high: first,
-		ceiling: ceiling(region, c), state: open, region: region, config: c,
+		ceiling: ceiling(region, c), state: stateOpen, region: region, config: c,
 	}
 	region.CountLive(a.count)
 	return a, nil
@@ -198,7 +218,7 @@ func openArena(c Config, reserve int, of *guard.Region) (*Arena, error) {
 //
 //go:norace
 func (a *Arena) count() (objects int, bytes int64, ok bool) {
-	if a.pool != nil && a.state == open {
+	if a.pool != nil && a.state == stateOpen {
 		objects = 1
 	}
 	return objects, int64(a.top - first), true
@@ -209,8 +229,9 @@ func ceiling(region *guard.Region, c Config) uintptr {
 	return min(uintptr(region.Size()), alignUp(uintptr(c.Limit)+first, granule))
 }
 
-// mapRegion checks a Config, fills in its defaults and reserves the addresses.
-func mapRegion(c Config, reserve int, of *guard.Region) (*guard.Region, Config, error) {
+// mapRegion checks a Config, fills in its defaults and reserves the addresses. g has what the region
+// should know beside what the Config says.
+func mapRegion(c Config, reserve int, g guard.Config) (*guard.Region, Config, error) {
 	if c.Name == "" {
 		c.Name = "arena"
 	}
@@ -220,22 +241,32 @@ func mapRegion(c Config, reserve int, of *guard.Region) (*guard.Region, Config, 
 	case c.Reserve > 0 && c.Limit > c.Reserve:
 		return nil, c, fmt.Errorf("arena: open %q: Limit %d is above Reserve %d", c.Name, c.Limit, c.Reserve)
 	}
-	least := c.Reserve
-	if c.Reserve == 0 {
-		c.Reserve = max(reserve, c.Limit)
-		least = min(max(leastReserve, c.Limit), c.Reserve)
+	size, least := c.Reserve, c.Reserve
+	if size == 0 {
+		size = max(reserve, c.Limit)
 	}
-	if c.Reserve > 1<<(62-31*shrink32)-maxAlign {
-		return nil, c, fmt.Errorf("arena: open %q: Reserve %d is more than addresses can hold: %w", c.Name, c.Reserve, guard.ErrNoMemory)
+	if size > 1<<(62-31*shrink32)-maxAlign {
+		return nil, c, fmt.Errorf("arena: open %q: Reserve %d is more than addresses can hold: %w", c.Name, size, guard.ErrNoMemory)
+	}
+	size = int(alignUp(uintptr(size), maxAlign))
+	if c.Reserve == 0 {
+		fits, err := guard.DefaultReserve(size)
+		if err != nil {
+			return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)
+		}
+		size = fits &^ (maxAlign - 1)
+		if c.Limit > size {
+			return nil, c, fmt.Errorf("arena: open %q: Limit %d does not fit into a default reservation, which is %d bytes, a quarter of the addresses that are free (RLIMIT_AS): %w",
+				c.Name, c.Limit, size, guard.ErrNoMemory)
+		}
+		least = max(leastReserve, c.Limit)
 	}
 	if c.Retain == 0 {
 		c.Retain = defaultRetain
 	}
-	c.Reserve = int(alignUp(uintptr(c.Reserve), maxAlign))
-	region, err := guard.Map(guard.Config{
-		Name: c.Name, Size: c.Reserve, MinSize: min(int(alignUp(uintptr(least), maxAlign)), c.Reserve),
-		HugePages: c.HugePages, Prefault: c.Prefault, PartOf: of,
-	})
+	g.Name, g.Size, g.MinSize = c.Name, size, min(int(alignUp(uintptr(least), maxAlign)), size)
+	g.HugePages, g.Prefault = c.HugePages, c.Prefault
+	region, err := guard.Map(g)
 	if err != nil {
 		return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)
 	}
@@ -246,7 +277,7 @@ func mapRegion(c Config, reserve int, of *guard.Region) (*guard.Region, Config, 
 	return region, c, nil
 }
 
-// unit is what is committed and decommitted in multiples of.
+// unit returns the granularity of commit and decommit: an OS page, or 2 MiB with HugePages.
 func (c *Config) unit() uintptr {
 	if c.HugePages {
 		return maxAlign
@@ -278,6 +309,9 @@ func (a *Arena) setReady(to uintptr) {
 // another error, where the kernel refused, Close may be called again. An arena of a Pool is closed
 // by the pool: closing it is an error.
 func (a *Arena) Close() error {
+	if a == nil || a.region == nil {
+		panic(a.unusable("Close"))
+	}
 	if a.pool != nil {
 		return fmt.Errorf("arena: close %q: it belongs to a pool", a.config.Name)
 	}
@@ -285,7 +319,7 @@ func (a *Arena) Close() error {
 }
 
 func (a *Arena) close() (err error) {
-	if a.state == closed {
+	if a.state == stateClosed {
 		return fmt.Errorf("arena: close %q: %w", a.config.Name, guard.ErrClosed)
 	}
 	a.unwind("Close", 0, func() { err = a.release() })
@@ -297,18 +331,36 @@ func (a *Arena) release() error {
 		return fmt.Errorf("arena: close: %w", err)
 	}
 	a.high = max(a.high, a.peak, a.top)
-	a.state, a.top, a.limit, a.ready, a.dirty, a.committed = closed, first, 0, 0, 0, 0
+	a.state, a.top, a.limit, a.ready, a.dirty, a.committed = stateClosed, first, 0, 0, 0, 0
+	a.onReset = nil
 	return nil
 }
 
 // usable panics where the arena must not be used.
-func (a *Arena) usable(op string) {
-	switch {
-	case a.state == closed:
-		panic(a.violation(op, "use after Close"))
-	case a.state == idle:
-		panic(a.violation(op, "use after Put"))
+func (a *Arena) usable(op string) { usable(a, op, (*Arena).unusable) }
+
+// usable has what makes the violation as a parameter for the reason that bump has: so Mark is inlined.
+func usable(a *Arena, op string, unusable func(a *Arena, op string) *guard.Violation) {
+	if a == nil || a.state != stateOpen {
+		panic(unusable(a, op))
 	}
+}
+
+// unusable returns the violation of using an arena that is not open. It does not panic itself: the
+// compiler would keep registers for what comes after the call, which costs a nanosecond.
+func (a *Arena) unusable(op string) *guard.Violation {
+	switch {
+	case a == nil || a.region == nil:
+		return zeroValue(op, "Arena", "arena.Open")
+	case a.state == stateIdle:
+		return a.violation(op, "use after Put")
+	}
+	return a.violation(op, "use after Close")
+}
+
+// zeroValue returns the violation of using the zero value of a type, or nil.
+func zeroValue(op, typ, maker string) *guard.Violation {
+	return &guard.Violation{Op: "arena." + op, What: "use of a zero " + typ + ": " + maker + " makes one"}
 }
 
 func (a *Arena) violation(op, what string) *guard.Violation {
@@ -325,20 +377,25 @@ type Stats struct {
 }
 
 // Stats returns the arena's figures. It asks the kernel what is resident: a
-// system call for each 256 MiB committed. After Close all are zero but HighWater.
+// system call for each 256 MiB committed. After Close all are zero but HighWater; those of the zero
+// Arena are all zero.
 func (a *Arena) Stats() Stats {
-	s := regionStats(a.region, a.state == closed)
+	if a == nil || a.region == nil {
+		return Stats{}
+	}
+	s := regionStats(a.region)
 	s.Live = int64(a.top - first)
 	s.HighWater = int64(max(a.high, a.peak, a.top) - first)
 	return s
 }
 
-func regionStats(r *guard.Region, closed bool) Stats {
-	if closed {
-		return Stats{}
-	}
+// regionStats returns what the region knows, nothing after its Close.
+func regionStats(r *guard.Region) Stats {
 	resident, err := r.Resident()
-	if err != nil {
+	switch {
+	case errors.Is(err, guard.ErrClosed):
+		return Stats{}
+	case err != nil:
 		resident = -1
 	}
 	return Stats{Reserved: r.Reserved(), Committed: r.Committed(), Resident: resident}

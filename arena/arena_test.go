@@ -135,7 +135,8 @@ func TestNewIsInlined(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"inlining call to arena.New[", "inlining call to arena.bump[", "inlining call to arena.Ref[main.pair].Deref", "inlining call to arena.deref["} {
+	for _, want := range []string{"inlining call to arena.New[", "inlining call to arena.bump[", "inlining call to arena.Ref[main.pair].Deref", "inlining call to arena.deref[",
+		"inlining call to arena.RefOf[", "inlining call to arena.(*Map[go.shape.uint64,go.shape.uint64]).Get", "inlining call to arena.(*Map[go.shape.uint64,go.shape.uint64]).Lookup"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the compiler does not say %q:\n%s", want, out)
 		}

@@ -2,6 +2,8 @@ package arena
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -11,6 +13,8 @@ import (
 
 // Concurrent is an arena that any number of goroutines allocate from at once. NewIn, MakeSliceIn,
 // StringIn, Alloc and their Try forms allocate, RefIn and Ref.DerefIn make and follow references.
+// OpenConcurrent makes one: using the zero Concurrent, or nil, is a *guard.Violation. It must not be
+// copied.
 //
 //	        next ──────────────▶
 //	┌──────┬──────┬──────┬──────┬─────────────────────────────
@@ -21,32 +25,48 @@ import (
 // no lock and shares no cache line. A new chunk is carved off by moving next; large
 // objects are carved off alone. What is left of a chunk when it is replaced is lost until Reset.
 //
-// Reset and Close take memory away from everybody: call them when no other goroutine uses the
-// arena. Within an OS page of the budget's hard limit an allocation may be refused for the moment
-// in which another goroutine commits the same page.
+// Call Reset when no other goroutine uses the arena. Purge and Close may be called at any time: a
+// call that comes after Close is a *guard.Violation. But memory of a closed arena faults, so nobody
+// may touch it any more. Within an OS page of the budget's hard limit an allocation may be refused
+// for the moment in which another goroutine commits the same page.
 type Concurrent struct {
-	base   unsafe.Pointer
-	chunks []chunk // one for each processor, and an empty one at the end for those beyond
-	chunk  uintptr // bytes that a processor carves off at a time
+	_     noCopy
+	base  unsafe.Pointer
+	most  uintptr                                   // bytes of the largest object that lies in a chunk
+	of    [mostProcessors + 1]atomic.Pointer[chunk] // of the processors, made on demand; the last is nil: see enter
+	chunk uintptr                                   // bytes that a processor carves off at a time
 
 	_       [128]byte // next is written by all, and alone
 	next    atomic.Uintptr
 	_       [128]byte
-	dirty   uintptr // bytes below it were handed out before the last Reset. Written by Reset only
 	ceiling uintptr
 	high    atomic.Uintptr
 	region  *guard.Region
 	config  Config
-	closed  bool
+	round   uint // counts Resets. Not under mu: where Reset runs beside allocations the race detector says so
+
+	// mu is held for reading where memory is carved off, cleared or filled with a string that no chunk
+	// has room for, and for writing where memory goes back. No user code runs meanwhile: Budget.OnSoft
+	// waits until it is released.
+	mu     sync.RWMutex
+	closed atomic.Bool // written under mu
+	dirty  uintptr     // bytes below it were handed out before the last Reset
+	recent uintptr     // what recent rounds used, decaying, as Arena.recent
 }
 
 // chunk is where a processor allocates: the bytes of [top, limit) are zero. It is alone on
 // its cache lines.
 type chunk struct {
+	chunkState
+	_ [128 - unsafe.Sizeof(chunkState{})]byte
+}
+
+type chunkState struct {
 	top, limit uintptr
+	copies     uintptr        // calls of StringIn that began here; those from copied on are not done
+	copied     atomic.Uintptr // calls of StringIn that are done
 	//lint:ignore U1000 builds for the race detector use it
 	lock procpin.Lock
-	_    [128 - 2*unsafe.Sizeof(uintptr(0)) - unsafe.Sizeof(procpin.Lock{})]byte
 }
 
 // chunkSize is what a processor carves off at a time, unless Limit is small: committing
@@ -56,20 +76,20 @@ const chunkSize = 256 << 10
 // alone tells whether an object is carved off alone: one of more than an eighth of a chunk, so that
 // less than that is lost when the next object does not fit; one aligned to more than 4 KiB; and one
 // of no size, which would fit into a chunk that is not there.
-func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.chunk/8 || align > 4096 }
+func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.most || align > 4096 }
 
-// OpenConcurrent reserves an arena for many goroutines. Config.Retain is not used: Reset keeps
-// what is committed.
+// OpenConcurrent reserves an arena for many goroutines. The error wraps guard.ErrNoMemory where
+// addresses are refused.
 func OpenConcurrent(c Config) (*Concurrent, error) {
-	region, c, err := mapRegion(c, defaultReserve, nil)
+	region, c, err := mapRegion(c, defaultReserve, guard.Config{DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
 	k := &Concurrent{
-		base: region.Base(), chunks: make([]chunk, processors()+1), region: region, config: c,
-		ceiling: ceiling(region, c),
-		chunk:   min(chunkSize, max(4096, uintptr(c.Limit)/64)),
+		base: region.Base(), region: region, config: c, ceiling: ceiling(region, c),
+		chunk: min(chunkSize, max(4096, uintptr(c.Limit)/64)),
 	}
+	k.most = k.chunk / 8
 	k.next.Store(first)
 	region.CountLive(k.count)
 	return k, nil
@@ -120,89 +140,170 @@ func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
 
 // StringIn returns a copy of s that lives in the arena, as String does, from any goroutine.
 func StringIn(k *Concurrent, s string) string {
+	size := uintptr(len(s))
+	if k != nil && !k.alone(size, 1) {
+		if c := k.enter(); c != nil {
+			off := c.top
+			if end := alignUp(off+size, granule); end <= c.limit {
+				c.top = end
+				c.copies++
+				k.leave(c)
+				// A fault of s is its owner's, and goes on; Close must not wait for ever.
+				defer c.copied.Add(1)
+				return copyString(unsafe.Add(k.base, off), s)
+			}
+			k.leave(c)
+		} else {
+			k.leave(c)
+		}
+	}
+	return k.stringSlowly(s)
+}
+
+// stringSlowly is StringIn where the processor's chunk has no room.
+//
+//go:noinline
+func (k *Concurrent) stringSlowly(s string) string {
 	if s == "" {
+		k.usable("StringIn")
 		return ""
 	}
-	p := (*byte)(must(k.take(uintptr(len(s)), granule)))
+	p := (*byte)(must(k.refill(uintptr(len(s)), granule, s)))
+	return unsafe.String(p, len(s))
+}
+
+func copyString(to unsafe.Pointer, s string) string {
+	p := (*byte)(to)
 	copy(unsafe.Slice(p, len(s)), s)
 	return unsafe.String(p, len(s))
 }
 
 // RefIn returns a Ref to p, which must lie in k, as RefOf does.
 func RefIn[T any](k *Concurrent, p *T) Ref[T] {
-	return Ref[T]{offsetOf(k.base, k.next.Load(), unsafe.Pointer(p), unsafe.Sizeof(*p), "RefIn", k.config.Name)}
+	return Ref[T]{offsetIn(k, unsafe.Pointer(p), unsafe.Sizeof(*p), noOffsetIn)}
+}
+
+// offsetIn is offsetOf for a Concurrent.
+func offsetIn(k *Concurrent, p unsafe.Pointer, size uintptr, noOffset func(k *Concurrent, p unsafe.Pointer) uint64) uint64 {
+	off, top := uintptr(p)-uintptr(k.base), k.next.Load()
+	if off-first > top-first || off+size > top {
+		return noOffset(k, p)
+	}
+	return uint64(off)
+}
+
+func noOffsetIn(k *Concurrent, p unsafe.Pointer) uint64 {
+	k.usable("RefIn")
+	if p != nil {
+		panic(elsewhere(k.violation("RefIn", ""), k.base, p))
+	}
+	return 0
 }
 
 // DerefIn returns the object that r refers to in k, as Deref does.
 func (r Ref[T]) DerefIn(k *Concurrent) *T {
-	if top := uint64(k.next.Load()); r.off-first > top-first || uint64(unsafe.Sizeof(*new(T))) > top-r.off {
-		if r.off == 0 {
-			return nil
-		}
-		k.usable("DerefIn")
-		panic(beyond(k.violation("DerefIn", ""), r.off))
+	if k == nil {
+		panic(k.unusable("DerefIn"))
+	}
+	if top := uint64(k.next.Load()); r.off-first > top-first || r.off+uint64(unsafe.Sizeof(*new(T))) > top {
+		return (*T)(k.outside(r.off))
 	}
 	return (*T)(unsafe.Add(k.base, r.off))
+}
+
+func (k *Concurrent) outside(off uint64) unsafe.Pointer {
+	if off == 0 {
+		return nil
+	}
+	k.usable("DerefIn")
+	panic(beyond(k.violation("DerefIn", ""), off))
 }
 
 // take hands out size zeroed bytes. align is a power of two from granule to maxAlign.
 //
 // Cost: the pin, one addition, one comparison.
 func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
-	if !k.alone(size, align) {
+	if k != nil && !k.alone(size, align) {
 		c := k.enter()
-		off := alignUp(c.top, align)
-		if end := alignUp(off+size, granule); end <= c.limit {
-			c.top = end
-			k.leave(c)
-			return unsafe.Add(k.base, off), nil
+		if c != nil {
+			off := alignUp(c.top, align)
+			if end := alignUp(off+size, granule); end <= c.limit {
+				c.top = end
+				k.leave(c)
+				return unsafe.Add(k.base, off), nil
+			}
 		}
 		k.leave(c)
 	}
-	return k.refill(size, align)
+	return k.refill(size, align, "")
 }
 
-// refill carves off a new chunk for this processor and serves the request from
-// it, or carves off just the object.
-func (k *Concurrent) refill(size, align uintptr) (unsafe.Pointer, error) {
+// refill hands out what the processor's chunk has no room for, with a copy of s in it. Budget.OnSoft
+// is called with no lock held, and what failed is tried once more after it.
+func (k *Concurrent) refill(size, align uintptr, s string) (unsafe.Pointer, error) {
+	p, err := k.supply(size, align, s)
+	if guard.Reclaim() && err != nil {
+		p, err = k.supply(size, align, s)
+	}
+	return p, err
+}
+
+// supply carves off a new chunk for this processor and serves the request from it, or carves off just
+// the object.
+func (k *Concurrent) supply(size, align uintptr, s string) (unsafe.Pointer, error) {
 	k.usable("New")
-	if k.alone(size, align) || k.beyond() {
-		off, _, err := k.carve(size, size, align)
-		if err != nil {
-			return nil, err
-		}
-		return unsafe.Add(k.base, off), nil
+	round := k.round
+	k.mu.RLock()
+	defer k.mu.RUnlock() // a fault of s, which is the user's, does not leave it locked
+	k.usable("New")
+	if k.alone(size, align) || !k.makeHere() {
+		return k.carveAlone(size, align, s)
 	}
 	off, limit, err := k.carve(k.chunk, size, max(align, 64))
 	if err != nil { // there may be room for the object yet
-		if off, _, err = k.carve(size, size, align); err != nil {
-			return nil, err
-		}
-		return unsafe.Add(k.base, off), nil
+		return k.carveAlone(size, align, s)
 	}
 	rest := alignUp(off+size, granule)
 	c := k.enter()
 	// Another goroutine may have refilled this processor meanwhile, and this one may have moved to
 	// another: the chunk with more in it stays.
-	if c != k.empty() && limit-rest > c.limit-c.top {
+	if c != nil && limit-rest > c.limit-c.top && round == k.round {
 		c.top, c.limit = rest, limit
 	}
 	k.leave(c)
+	copyString(unsafe.Add(k.base, off), s)
 	return unsafe.Add(k.base, off), nil
 }
 
-// empty is the chunk of processors that were added after OpenConcurrent. Nothing is ever put into
-// it, because they would share it without a lock.
-func (k *Concurrent) empty() *chunk { return &k.chunks[len(k.chunks)-1] }
-
-func (k *Concurrent) beyond() bool {
-	c := k.enter()
-	k.leave(c)
-	return c == k.empty()
+// carveAlone carves off just an object. Caller holds k.mu for reading.
+func (k *Concurrent) carveAlone(size, align uintptr, s string) (unsafe.Pointer, error) {
+	off, _, err := k.carve(size, size, align)
+	if err != nil {
+		return nil, err
+	}
+	copyString(unsafe.Add(k.base, off), s)
+	return unsafe.Add(k.base, off), nil
 }
 
+// makeHere makes the chunk of this processor, without memory, if it has none. It is false where there
+// can be none.
+func (k *Concurrent) makeHere() bool {
+	pid := procpin.Pin()
+	procpin.Unpin()
+	if uint(pid) >= chunkedProcessors {
+		return false
+	}
+	if at := &k.of[pid]; at.Load() == nil {
+		at.CompareAndSwap(nil, new(chunk))
+	}
+	return true
+}
+
+// chunkedProcessors is how many processors can have chunks. Tests change it.
+var chunkedProcessors uint = mostProcessors
+
 // carve takes the next want bytes, or only least where no more are left, commits them and makes
-// them zero.
+// them zero. Caller holds k.mu for reading.
 func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err error) {
 	for {
 		from := k.next.Load()
@@ -235,56 +336,150 @@ func (k *Concurrent) ready(off, end uintptr) error {
 }
 
 // commit makes [off, end) usable. Two that share an OS page are both charged for it until the second
-// finds it committed. A lock would avoid that, and be held while Budget.OnSoft runs.
+// finds it committed: a lock would keep all others waiting for the kernel.
 func (k *Concurrent) commit(off, end uintptr) error {
 	unit := k.config.unit()
 	lo, hi := off&^(unit-1), min(alignUp(end, unit), uintptr(k.region.Size()))
 	return k.region.Commit(int(lo), int(hi-lo))
 }
 
+// usable panics where the arena must not be used.
 func (k *Concurrent) usable(op string) {
-	if k.closed {
-		panic(k.violation(op, "use after Close"))
+	if k == nil || k.region == nil || k.closed.Load() {
+		panic(k.unusable(op))
 	}
+}
+
+// unusable returns the violation of using an arena that is not open.
+//
+//go:noinline
+func (k *Concurrent) unusable(op string) *guard.Violation {
+	if k == nil || k.region == nil {
+		return zeroValue("Concurrent."+op, "Concurrent", "arena.OpenConcurrent")
+	}
+	return k.violation(op, "use after Close")
 }
 
 func (k *Concurrent) violation(op, what string) *guard.Violation {
 	return &guard.Violation{Op: "arena.Concurrent." + op, What: what, Region: k.config.Name}
 }
 
-// Reset frees everything that was handed out. No other goroutine may use the arena meanwhile.
+// Reset frees everything that was handed out. Memory that recent rounds did not need goes back to the
+// system, as Arena.Reset does it. No other goroutine may use the arena meanwhile, but for Purge, Close
+// and Stats.
 func (k *Concurrent) Reset() {
 	k.usable("Reset")
-	k.restart()
+	k.round++
+	for i := range k.of {
+		if c := k.of[i].Load(); c != nil {
+			c.top, c.limit = 0, 0
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	used := k.restart()
+	k.recent = max(used, k.recent-k.recent/8)
+	keep := max(uintptr(k.config.Retain), k.recent)
+	if uintptr(k.region.Committed()) > 2*keep {
+		_ = k.shrink(keep) // what the kernel does not take stays, and is cleared when it is used
+	}
 }
 
-func (k *Concurrent) restart() {
-	top := k.next.Load()
-	k.high.Store(max(k.high.Load(), top))
-	k.dirty = max(k.dirty, top)
-	for i := range k.chunks {
-		k.chunks[i].top, k.chunks[i].limit = 0, 0
-	}
+// restart frees everything and returns how many bytes were used. Caller holds k.mu.
+func (k *Concurrent) restart() (used uintptr) {
+	used = k.next.Load()
+	k.high.Store(max(k.high.Load(), used))
+	k.dirty = max(k.dirty, used)
 	k.next.Store(first)
+	return used
 }
 
-// Close gives everything back. A second Close is an error that wraps
-// guard.ErrClosed. No other goroutine may use the arena meanwhile.
-func (k *Concurrent) Close() error {
-	if k.closed {
-		return fmt.Errorf("arena: close %q: %w", k.config.Name, guard.ErrClosed)
+// Purge gives all memory back to the system but the chunks and objects that were carved off, and the
+// rest of the last OS page (of the last 2 MiB with HugePages): all memory, if it follows Reset. Any
+// goroutine may call it at any time; those that need a new chunk meanwhile wait. The error is the
+// kernel's; the arena then keeps what it had.
+func (k *Concurrent) Purge() error {
+	k.usable("Purge")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.usable("Purge")
+	if err := k.shrink(0); err != nil {
+		return fmt.Errorf("arena: purge: %w", err)
 	}
-	if err := k.region.Close(); err != nil {
-		return fmt.Errorf("arena: close: %w", err)
-	}
-	k.restart()
-	k.closed = true
 	return nil
 }
 
-// Stats returns the arena's figures; Live counts chunks as a whole. Any goroutine may call it.
+// shrink decommits what lies beyond the first keep bytes and was not carved off. Caller holds k.mu.
+func (k *Concurrent) shrink(keep uintptr) error {
+	if top := k.next.Load(); top > first {
+		keep = max(keep, top)
+	}
+	size := uintptr(k.region.Size())
+	keep = min(alignUp(keep, k.config.unit()), size)
+	if err := k.region.Decommit(int(keep), int(size-keep)); err != nil {
+		return err
+	}
+	k.dirty = min(k.dirty, keep)
+	return nil
+}
+
+// Close gives everything back. A second Close is an error that wraps guard.ErrClosed; after another
+// error, where the kernel refused, Close may be called again. Other goroutines may call the arena
+// meanwhile: they get memory before, and a *guard.Violation after. Memory of the arena must not be
+// touched any more: it faults. Close stops the world for some microseconds, to take the chunks that
+// processors have.
+func (k *Concurrent) Close() error {
+	if k == nil || k.region == nil {
+		panic(k.unusable("Close"))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed.Load() {
+		return fmt.Errorf("arena: close %q: %w", k.config.Name, guard.ErrClosed)
+	}
+	k.closed.Store(true)
+	k.takeChunks()
+	if err := k.region.Close(); err != nil {
+		k.closed.Store(false)
+		return fmt.Errorf("arena: close: %w", err)
+	}
+	k.restart()
+	return nil
+}
+
+// takeChunks takes the chunks away from the processors, and waits until nobody uses them. Caller
+// holds k.mu.
+func (k *Concurrent) takeChunks() {
+	var taken []*chunk
+	for i := range k.of {
+		if c := k.of[i].Swap(nil); c != nil {
+			taken = append(taken, c)
+		}
+	}
+	if len(taken) == 0 {
+		return
+	}
+	// A goroutine may have found its chunk just before. It is pinned while it uses it, and the
+	// world does not stop before it has let go.
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	for _, c := range taken {
+		c.lock.Lock()
+		copies := c.copies
+		c.lock.Unlock()
+		for c.copied.Load() != copies {
+			runtime.Gosched()
+		}
+	}
+}
+
+// Stats returns the arena's figures; Live counts chunks as a whole. After Close all are zero but
+// HighWater; those of the zero Concurrent are all zero. Any goroutine may call it.
 func (k *Concurrent) Stats() Stats {
-	s := regionStats(k.region, k.closed)
+	if k == nil || k.region == nil {
+		return Stats{}
+	}
+	s := regionStats(k.region)
 	top := k.next.Load()
 	s.Live = int64(top - first)
 	s.HighWater = int64(max(k.high.Load(), top) - first)

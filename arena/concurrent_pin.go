@@ -4,11 +4,10 @@ package arena
 
 import "github.com/seed-9a6c551e/offheap/internal/procpin"
 
-// enter pins the goroutine and returns its processor's chunk. Until leave nothing
-// may block, allocate or touch user memory.
+// enter pins the goroutine and returns its processor's chunk; nil where it has none yet. Until leave
+// nothing may block, allocate or touch user memory.
 func (k *Concurrent) enter() *chunk {
-	pid := procpin.Pin()
-	return &k.chunks[min(pid, len(k.chunks)-1)]
+	return k.of[min(uint(procpin.Pin()), mostProcessors)].Load()
 }
 
 func (k *Concurrent) leave(*chunk) { procpin.Unpin() }

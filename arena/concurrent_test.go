@@ -180,7 +180,7 @@ func TestConcurrentRefs(t *testing.T) {
 	}
 }
 
-// TestConcurrentOnMoreProcessors: those that were added after OpenConcurrent have no chunk.
+// TestConcurrentOnMoreProcessors: those that were added after OpenConcurrent get chunks, too.
 func TestConcurrentOnMoreProcessors(t *testing.T) {
 	k := concurrent(t, Config{})
 	moreProcessors(t)
@@ -200,17 +200,16 @@ func TestConcurrentOnMoreProcessors(t *testing.T) {
 				}
 			}
 		})
-		if e := k.empty(); e.top != 0 || e.limit != 0 {
-			t.Fatal("the chunk that processors share should stay empty")
-		}
 		k.Reset()
 	}
 }
 
-// TestConcurrentWithoutChunks is such a processor alone: every object is carved off by itself.
+// TestConcurrentWithoutChunks is a processor beyond those that can have chunks: every object is carved
+// off by itself.
 func TestConcurrentWithoutChunks(t *testing.T) {
 	k := concurrent(t, Config{})
-	k.chunks = k.chunks[:1]
+	chunkedProcessors = 0
+	defer func() { chunkedProcessors = mostProcessors }()
 	for range 100 {
 		*NewIn[[3]uint64](k) = [3]uint64{1, 2, 3}
 	}

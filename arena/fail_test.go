@@ -91,7 +91,7 @@ func (s *scenario) single() {
 		}
 		s.intact(s.piece(a, 100<<10))
 		s.close(a.Close)
-		if a.state != closed {
+		if a.state != stateClosed {
 			s.t.Errorf("%s: the arena is open after Close", s.what)
 		}
 	}
@@ -167,7 +167,7 @@ func (s *scenario) concurrent() {
 		k.Reset()
 	}
 	s.close(k.Close)
-	if !k.closed {
+	if !k.closed.Load() {
 		s.t.Errorf("%s: the arena is open after Close", s.what)
 	}
 }

@@ -8,7 +8,7 @@ import (
 // check panics where an invariant of the arena does not hold. It is called after changes in builds
 // with -tags invariants.
 func (a *Arena) check() {
-	if a.state != open {
+	if a.state != stateOpen {
 		return
 	}
 	holds := func(ok bool, what string) {

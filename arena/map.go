@@ -3,6 +3,8 @@ package arena
 import (
 	"iter"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // Map is a hash table in an arena, for large maps that the garbage collector should not scan. Keys
@@ -16,8 +18,8 @@ import (
 // the time of growing, which is most of that of inserting.
 //
 // The map belongs to its arena: using it after Reset, Close, or a Rewind that takes memory of it
-// back, is a *guard.Violation; callbacks of OnReset may still use it. It must not be copied, and
-// the zero Map is not usable. It is for one goroutine at a time; several may search and iterate at
+// back, is a *guard.Violation, and so is using the zero Map or nil (in
+// Get and Lookup nil is Go's own panic); callbacks of OnReset may still use it. It must not be copied. It is for one goroutine at a time; several may search and iterate at
 // once while none changes it.
 //
 // It does not shrink. It hashes with a secret of its own, so nobody can prepare keys that collide;
@@ -35,15 +37,28 @@ func NewMap[K comparable, V any](a *Arena, hint int) *Map[K, V] {
 	return m
 }
 
+// made panics where no NewMap made the map.
+func (m *Map[K, V]) made() {
+	if m == nil || m.find == nil {
+		panic(zeroMap("Map"))
+	}
+}
+
+// zeroMap returns the violation of using a zero Map or StringMap.
+//
+//go:noinline
+func zeroMap(typ string) *guard.Violation { return zeroValue(typ, typ, "arena.New"+typ) }
+
 // Len returns the number of entries.
 func (m *Map[K, V]) Len() int {
+	m.made()
 	m.alive()
 	return int(m.head.count)
 }
 
 // Get returns the value of k, and whether it is there.
 func (m *Map[K, V]) Get(k K) (v V, ok bool) {
-	if s := m.find(&m.table, k); s != nil {
+	if s := search(m, k, m.find, zeroMap); s != nil {
 		return s.value, true
 	}
 	return v, false
@@ -52,10 +67,19 @@ func (m *Map[K, V]) Get(k K) (v V, ok bool) {
 // Lookup returns a pointer to the value of k, nil if it is not there. The pointer is valid until
 // the next deletion or insertion, one that fails included.
 func (m *Map[K, V]) Lookup(k K) *V {
-	if s := m.find(&m.table, k); s != nil {
+	if s := search(m, k, m.find, zeroMap); s != nil {
 		return &s.value
 	}
 	return nil
+}
+
+// search calls find, which is m.find, unless the map is a zero Map. It has what it calls as parameters
+// for the reason that bump has, so that Get and Lookup are inlined.
+func search[K comparable, V any](m *Map[K, V], k K, find func(t *table[K, V], key K) *slot[K, V], zeroMap func(typ string) *guard.Violation) *slot[K, V] {
+	if find == nil {
+		panic(zeroMap("Map"))
+	}
+	return find(&m.table, k)
 }
 
 // Put sets the value of k. It panics with an error that wraps guard.ErrNoMemory if the table must
@@ -68,7 +92,10 @@ func (m *Map[K, V]) Put(k K, v V) {
 
 // TryPut is Put that returns its error. The map then has the entries that it had.
 func (m *Map[K, V]) TryPut(k K, v V) error {
-	s := m.find(&m.table, k)
+	if m == nil {
+		panic(zeroMap("Map"))
+	}
+	s := search(m, k, m.find, zeroMap)
 	if s != nil {
 		s.value = v
 		return nil
@@ -86,6 +113,7 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 // value. The pointer is valid until the next deletion or insertion, one that fails included. It
 // panics as Put does.
 func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
+	m.made()
 	s := m.find(&m.table, k)
 	if s != nil {
 		return &s.value, false
@@ -98,6 +126,7 @@ func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
 
 // Delete removes k and tells whether it was there.
 func (m *Map[K, V]) Delete(k K) bool {
+	m.made()
 	s := m.find(&m.table, k)
 	if s == nil {
 		return false
@@ -112,6 +141,7 @@ func (m *Map[K, V]) Delete(k K) bool {
 // and none is yielded twice.
 func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
+		m.made()
 		m.alive()
 		m.each(func(s *slot[K, V]) bool { return yield(s.key, s.value) })
 	}

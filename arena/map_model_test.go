@@ -131,7 +131,7 @@ func openTest(t testing.TB, c Config) *Arena {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := a.close(); err != nil && a.state != closed {
+		if err := a.close(); err != nil && a.state != stateClosed {
 			t.Error(err)
 		}
 	})

@@ -12,7 +12,7 @@ import (
 // ground is what a table stands on, whatever its keys and values are: the memory in the arena, and
 // how hashes are laid over it. It is on the Go heap; all that it points to is in the arena.
 type ground struct {
-	_        noCopy
+	_        noCopy         // a copy would not hear of the arena's Reset
 	base     unsafe.Pointer // of the arena
 	head     *mapHeader
 	arena    *Arena
@@ -23,12 +23,6 @@ type ground struct {
 	epoch  uint64 // of the arena, when that began
 	doom   func() // tells the table
 }
-
-// noCopy makes go vet report copies: one would not hear of the arena's Reset.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
 
 // mapHeader is a table's root. It is in the arena, without pointers.
 type mapHeader struct {
@@ -117,14 +111,24 @@ func (g *ground) segment(s *scale, i uint64) *segment {
 	return (*segment)(g.at(s.dir + i*uint64(unsafe.Sizeof(segment{}))))
 }
 
-// open makes the memory of an empty table with room for hint entries.
-func (g *ground) open(a *Arena, hint int, h hasher, slotSize uintptr) error {
+// open makes the memory of an empty table with room for hint entries. If it fails the arena has what
+// it had before.
+func (g *ground) open(a *Arena, hint int, h hasher, slotSize uintptr) (err error) {
+	top, tail, callbacks := a.top, a.tail, len(a.onReset)
+	defer func() {
+		if err != nil {
+			clear(a.onReset[callbacks:])
+			a.onReset = a.onReset[:callbacks]
+			a.free(top)
+			a.tail = tail
+		}
+	}()
 	head, err := TryNew[mapHeader](a)
 	if err != nil {
 		return err
 	}
 	g.base, g.head, g.arena, g.slotSize, g.hasher = a.base, head, a, slotSize, h
-	a.OnReset(g.doom)
+	a.onFree(g.doom)
 	head.seed = newSeed()
 	old := head.old()
 	if err := g.layOut(old, homesFor(uint64(hint))); err != nil {
@@ -163,7 +167,7 @@ func (g *ground) take(n uint64, size, align uintptr) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	g.arena.OnReset(g.doom)
+	g.arena.onFree(g.doom)
 	return uint64(uintptr(p) - uintptr(g.base)), nil
 }
 

@@ -24,7 +24,7 @@ func (a *Arena) Rewind(m Mark) {
 	switch {
 	case m.arena != a:
 		panic(a.violation("Rewind", "mark of another arena"))
-	case a.rewinds.stale(m):
+	case m.epoch != a.epoch && a.rewinds.stale(m):
 		panic(a.violation("Rewind", "stale mark: the arena was reset, or rewound to an earlier one"))
 	}
 	if len(a.onReset) > m.callbacks || a.reset {

@@ -92,8 +92,10 @@ func (a *Arena) takeDirty(size uintptr) (unsafe.Pointer, error) {
 		return nil, a.full(size)
 	}
 	end := alignUp(off+size, granule)
-	if err := a.commit(end); err != nil {
-		return nil, err
+	if end > a.committed {
+		if err := a.commit(end); err != nil {
+			return nil, err
+		}
 	}
 	a.top, a.tail = end, off+size
 	if end > a.ready {

@@ -3,24 +3,33 @@ package arena
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
 )
 
 // Pool keeps arenas for reuse, one for each request, say. Its methods may be called by any number
-// of goroutines; the arenas are for one goroutine at a time.
+// of goroutines; the arenas are for one goroutine at a time. OpenPool makes one: using the zero Pool,
+// or nil, is a *guard.Violation. It must not be copied.
 //
 // Every processor has a place for one idle arena, so that Get and Put mostly meet no
 // other goroutine; further idle arenas lie in a locked stack. There are hardly more
-// arenas than were in use at the same time, and Purge closes those that are idle.
+// arenas than were in use at the same time.
+//
+// An arena that was idle for half a second gives back what it has above Config.Retain, and one that
+// was idle for a second is closed. Get and Put see to that, every now and then, without a goroutine
+// of the pool's own: while nobody calls them nothing goes back, but by Purge, which closes all arenas
+// that are idle.
 type Pool struct {
-	places []place
+	_      noCopy
+	of     [mostProcessors + 1]atomic.Pointer[place] // made on demand; the last is nil: see here
 	config Config
 	first  *guard.Region // closed or not: the others are part of it
+
+	looked atomic.Uint32 // ticks when mayDecay looked last
 
 	mu     sync.Mutex
 	idle   []*Arena
@@ -28,7 +37,11 @@ type Pool struct {
 	closed bool
 }
 
-// place is alone on its cache line and on the next, which processors fetch in pairs.
+// mostProcessors is how many processors can have state of their own: those beyond share what all do.
+const mostProcessors = 1024
+
+// place is where one processor keeps an idle arena. It is alone on its cache line and on the next,
+// which processors fetch in pairs.
 type place struct {
 	arena atomic.Pointer[Arena]
 	_     [120]byte
@@ -42,27 +55,37 @@ func OpenPool(c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Name = trial.config.Name
-	p := &Pool{places: make([]place, processors()), config: c, first: trial.region}
+	c.Name, c.Retain = trial.config.Name, trial.config.Retain
+	p := &Pool{config: c, first: trial.region}
+	p.looked.Store(ticks())
 	p.opened, trial.pool = 1, p
 	p.Put(trial)
 	return p, nil
 }
 
-// processors is how many places per-processor state has: GOMAXPROCS may be raised later,
-// rarely beyond the processors that there are.
-func processors() int { return max(runtime.GOMAXPROCS(0), runtime.NumCPU()) }
-
 // gone marks the places of a closed pool, so that a late Put does not leave its arena there.
 var gone Arena
 
+// here returns the processor's place; nil if it has none yet.
 func (p *Pool) here() *place {
 	pid := procpin.Pin()
 	procpin.Unpin()
-	if pid >= len(p.places) {
-		pid = 0
+	return p.of[min(uint(pid), mostProcessors)].Load()
+}
+
+// makeHere is here that makes the place, if it can. p.mu is held, and the pool is open.
+func (p *Pool) makeHere() *place {
+	pid := procpin.Pin()
+	procpin.Unpin()
+	if uint(pid) >= mostProcessors {
+		return nil
 	}
-	return &p.places[pid]
+	at := p.of[pid].Load()
+	if at == nil {
+		at = new(place)
+		p.of[pid].Store(at)
+	}
+	return at
 }
 
 // take empties the place; nil if there was nothing to take.
@@ -77,21 +100,35 @@ func (at *place) take() *Arena {
 // Get returns an empty arena, an idle one if there is one. The error wraps guard.ErrNoMemory
 // where a new one cannot be opened, and guard.ErrClosed after Close.
 func (p *Pool) Get() (*Arena, error) {
-	a := p.here().take()
+	var a *Arena
+	if p != nil {
+		pid := procpin.Pin() // here, written out: a call less
+		procpin.Unpin()
+		if at := p.of[min(uint(pid), mostProcessors)].Load(); at != nil {
+			a = at.take()
+		}
+	}
 	if a == nil {
 		var err error
 		if a, err = p.find(); err != nil {
 			return nil, err
 		}
 	}
-	a.state = open
-	a.setReady(a.ready)
+	a.state = stateOpen
+	if pointerfree.Trusted {
+		a.limit = a.ready
+	}
+	a.gets++
+	if a.gets%lookEvery == 0 {
+		p.mayDecay()
+	}
 	return a, nil
 }
 
 // find looks for an idle arena in the stack and at the other processors, and
 // opens one if there is none.
 func (p *Pool) find() (*Arena, error) {
+	p.usable("Get")
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -102,6 +139,7 @@ func (p *Pool) find() (*Arena, error) {
 		p.opened++
 	}
 	p.mu.Unlock()
+	p.mayDecay()
 	if a != nil {
 		return a, nil
 	}
@@ -124,27 +162,26 @@ func (p *Pool) pop() *Arena {
 		p.idle = p.idle[:n-1]
 		return a
 	}
-	for i := range p.places {
-		if a := p.places[i].take(); a != nil {
-			return a
+	for i := range p.of {
+		if at := p.of[i].Load(); at != nil {
+			if a := at.take(); a != nil {
+				return a
+			}
 		}
 	}
 	return nil
 }
 
-// Put resets the arena and keeps it for the next Get. Putting an arena twice, or one of another
-// pool, is a *guard.Violation, and so is its use afterwards, until Get hands it out again. After
-// Close of the pool it closes the arena. If an OnReset callback panics, the arena is kept all the
-// same.
+// Put resets the arena and keeps it for the next Get; nil it ignores. Putting an arena twice, or one
+// of another pool, is a *guard.Violation, and so is its use afterwards, until Get hands it out again.
+// After Close of the pool it closes the arena. If an OnReset callback panics, the arena is kept all
+// the same.
 func (p *Pool) Put(a *Arena) {
-	if a.pool != p {
-		panic(a.violation("Put", "arena of another pool"))
+	if a == nil {
+		return
 	}
-	if a.state != open {
-		panic(a.violation("Put", "put twice"))
-	}
-	if a.reset {
-		panic(a.violation("Put", "called by an OnReset callback"))
+	if a.pool != p || p == nil || a.state != stateOpen || a.reset {
+		panic(p.refusal(a))
 	}
 	if len(a.onReset) > 0 {
 		defer p.keep(a) // a callback may panic
@@ -155,27 +192,57 @@ func (p *Pool) Put(a *Arena) {
 	p.keep(a)
 }
 
+// refusal returns what is wrong about a Put.
+//
+//go:noinline
+func (p *Pool) refusal(a *Arena) *guard.Violation {
+	p.usable("Put")
+	switch {
+	case a.region == nil:
+		return a.unusable("Put")
+	case a.pool != p:
+		return a.violation("Put", "arena of another pool")
+	case a.state != stateOpen:
+		return a.violation("Put", "put twice")
+	}
+	return a.violation("Put", "called by an OnReset callback")
+}
+
 func (p *Pool) keep(a *Arena) {
-	a.state, a.limit = idle, 0
-	if !p.here().arena.CompareAndSwap(nil, a) {
+	a.state, a.limit = stateIdle, 0
+	if at := p.here(); at == nil || !at.arena.CompareAndSwap(nil, a) {
 		p.stack(a)
 	}
 }
 
+// stack keeps an arena that the processor has no room for, or no place yet.
 func (p *Pool) stack(a *Arena) {
+	a.rest(ticks())
 	p.mu.Lock()
 	late := p.closed
 	if !late {
-		p.idle = append(p.idle, a)
+		if at := p.makeHere(); at == nil || !at.arena.CompareAndSwap(nil, a) {
+			p.idle = append(p.idle, a)
+		}
 	}
 	p.mu.Unlock()
 	if late {
 		_ = p.discard([]*Arena{a})
+		return
+	}
+	p.mayDecay()
+}
+
+// usable panics where there is no pool.
+func (p *Pool) usable(op string) {
+	if p == nil || p.first == nil {
+		panic(zeroValue("Pool."+op, "Pool", "arena.OpenPool"))
 	}
 }
 
 // Purge closes the arenas that are idle now.
 func (p *Pool) Purge() error {
+	p.usable("Purge")
 	p.mu.Lock()
 	var out []*Arena
 	for a := p.pop(); a != nil; a = p.pop() {
@@ -189,6 +256,7 @@ func (p *Pool) Purge() error {
 // error that wraps guard.ErrClosed, unless there are arenas that the kernel refused to close: then
 // it tries them again.
 func (p *Pool) Close() error {
+	p.usable("Close")
 	p.mu.Lock()
 	if p.closed && len(p.idle) == 0 {
 		p.mu.Unlock()
@@ -197,29 +265,37 @@ func (p *Pool) Close() error {
 	p.closed = true
 	out := p.idle
 	p.idle = nil
-	p.mu.Unlock()
-	for i := range p.places {
-		if a := p.places[i].arena.Swap(&gone); a != nil && a != &gone {
-			out = append(out, a)
+	for i := range p.of {
+		if at := p.of[i].Load(); at != nil {
+			if a := at.arena.Swap(&gone); a != nil && a != &gone {
+				out = append(out, a)
+			}
 		}
 	}
+	p.mu.Unlock()
 	return p.discard(out)
 }
 
-// discard closes idle arenas. One that the kernel refuses to close stays idle.
+// discard closes idle arenas. One that the kernel refuses to close stays idle, and so do those that
+// are left when a callback panics.
 func (p *Pool) discard(arenas []*Arena) error {
-	var errs []error
-	for _, a := range arenas {
-		errs = append(errs, a.close())
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, a := range arenas {
-		if a.state == closed {
-			p.opened--
-		} else {
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, a := range arenas {
+			if a.state == stateClosed {
+				p.opened--
+				continue
+			}
+			a.state, a.limit = stateIdle, 0
 			p.idle = append(p.idle, a)
 		}
+	}()
+	var errs []error
+	for _, a := range arenas {
+		a.state = stateOpen // for callbacks that others registered
+		a.setReady(a.ready)
+		errs = append(errs, a.close())
 	}
 	return errors.Join(errs...)
 }
@@ -230,14 +306,19 @@ type PoolStats struct {
 	Idle int // waiting for Get
 }
 
-// Stats counts the pool's arenas.
+// Stats counts the pool's arenas; the zero Pool has none.
 func (p *Pool) Stats() PoolStats {
+	if p == nil {
+		return PoolStats{}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := PoolStats{Open: p.opened, Idle: len(p.idle)}
-	for i := range p.places {
-		if a := p.places[i].arena.Load(); a != nil && a != &gone {
-			s.Idle++
+	for i := range p.of {
+		if at := p.of[i].Load(); at != nil {
+			if a := at.arena.Load(); a != nil && a != &gone {
+				s.Idle++
+			}
 		}
 	}
 	return s

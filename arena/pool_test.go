@@ -172,9 +172,9 @@ func TestPoolTrims(t *testing.T) {
 	}
 }
 
-// moreProcessors raises GOMAXPROCS beyond what allocators have places for.
+// moreProcessors raises GOMAXPROCS beyond what there was when allocators were opened.
 func moreProcessors(t *testing.T) {
-	old := runtime.GOMAXPROCS(processors() + 3)
+	old := runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()) + 3)
 	t.Cleanup(func() { runtime.GOMAXPROCS(old) })
 }
 

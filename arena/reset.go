@@ -1,6 +1,7 @@
 package arena
 
 import (
+	"fmt"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
@@ -52,39 +53,84 @@ func (a *Arena) free(to uintptr) {
 func (a *Arena) trim(used uintptr) {
 	a.recent = max(used, a.recent-a.recent/8)
 	keep := max(uintptr(a.config.Retain), a.recent)
-	if a.committed <= 2*keep {
-		return
-	}
-	keep = alignUp(keep, a.config.unit())
-	if keep >= a.committed || a.region.Decommit(int(keep), int(a.committed-keep)) != nil {
-		return // what the kernel does not take stays ours, as it was
-	}
-	a.committed = keep
-	a.dirty = min(a.dirty, keep)
-	a.setReady(min(a.ready, keep))
-	if invariant.Enabled {
-		a.check()
+	if a.committed > 2*keep {
+		_ = a.shrink(keep) // what the kernel does not take stays ours, as it was
 	}
 }
 
+// Purge gives all memory back to the system but what is handed out, and the rest of its last OS page
+// (of its last 2 MiB with HugePages). What was allocated stays valid. It is a system call if there is
+// something to give back, and nothing otherwise. The error is the kernel's; the arena then keeps what
+// it had.
+//
+// An arena that is not used for a while keeps what recent rounds used: Purge it, or put it into a
+// Pool, which does.
+func (a *Arena) Purge() error {
+	a.usable("Purge")
+	if err := a.shrink(0); err != nil {
+		return fmt.Errorf("arena: purge: %w", err)
+	}
+	return nil
+}
+
+// shrink decommits what lies beyond the first keep bytes and is not handed out.
+func (a *Arena) shrink(keep uintptr) error {
+	if a.top > first {
+		keep = max(keep, a.top)
+	}
+	keep = alignUp(keep, a.config.unit())
+	if keep >= a.committed {
+		return nil
+	}
+	if err := a.region.Decommit(int(keep), int(a.committed-keep)); err != nil {
+		return err
+	}
+	a.committed = keep
+	a.dirty = max(min(a.dirty, keep), first)
+	a.ready = max(min(a.ready, keep), first)
+	if a.limit != 0 { // the fast path is in use
+		a.limit = a.ready
+	}
+	if invariant.Enabled {
+		a.check()
+	}
+	return nil
+}
+
 // OnReset registers f to be called when what is allocated after this call is freed: by Reset,
-// Close, or Rewind to a Mark taken before. The last registered is called first, each once, all
-// before the memory goes, and all of them even if one panics. f may use the arena, but not reset,
-// rewind or close it.
+// Close, Pool.Put, or Rewind to a Mark taken before. The last registered is called first, each once,
+// all before the memory goes, and all of them even if one panics. f may use the arena, but not reset,
+// rewind or close it. What f registers, itself for example, is called by the next Reset, Put or such
+// Rewind; what it registers during Close is never called, unless Close fails.
 func (a *Arena) OnReset(f func()) {
 	a.usable("OnReset")
 	a.onReset = append(a.onReset, f)
 }
 
-// unwind runs the callbacks above keep, then done.
+// onFree calls f when what is allocated after this call is freed, before any callback registered
+// earlier. While callbacks run that is soon, so f is called at once. f must not call back.
+func (a *Arena) onFree(f func()) {
+	if a.reset {
+		f()
+		return
+	}
+	a.onReset = append(a.onReset, f)
+}
+
+// unwind runs the callbacks above keep, then done. Those that are registered meanwhile stay for the
+// next time.
 func (a *Arena) unwind(op string, keep int, done func()) {
 	if a.reset {
 		panic(a.violation(op, "called by an OnReset callback"))
 	}
-	if len(a.onReset) > keep {
-		a.reset = true
+	n := len(a.onReset)
+	if n > keep {
+		a.reset, a.uncalled = true, n
 		defer func() {
 			a.reset = false
+			kept := keep + copy(a.onReset[keep:], a.onReset[n:])
+			clear(a.onReset[kept:])
+			a.onReset = a.onReset[:kept]
 			done()
 		}()
 		a.callDown(keep)
@@ -93,12 +139,11 @@ func (a *Arena) unwind(op string, keep int, done func()) {
 	done()
 }
 
+// callDown runs the callbacks from the last uncalled one down to keep.
 func (a *Arena) callDown(keep int) {
-	for len(a.onReset) > keep {
-		last := len(a.onReset) - 1
-		f := a.onReset[last]
-		a.onReset[last] = nil
-		a.onReset = a.onReset[:last]
+	for a.uncalled > keep {
+		a.uncalled--
+		f := a.onReset[a.uncalled]
 		func() {
 			panicked := true
 			defer func() {

@@ -255,13 +255,14 @@ func TestOnResetMarksWithoutMemory(t *testing.T) {
 	}
 }
 
-// TestOnResetSeesItsMemory: memory goes after the callbacks, and they may allocate and register.
+// TestOnResetSeesItsMemory: memory goes after the callbacks, and they may allocate and register others
+// for the next time.
 func TestOnResetSeesItsMemory(t *testing.T) {
 	a := opened(t, Config{})
-	for range 3 {
+	var order []string
+	for round := range 3 {
 		p := New[uint64](a)
 		*p = 7
-		var order []string
 		a.OnReset(func() {
 			if *p != 7 {
 				t.Error("the memory went before the callback")
@@ -270,8 +271,9 @@ func TestOnResetSeesItsMemory(t *testing.T) {
 			order = append(order, "outer")
 			a.OnReset(func() { order = append(order, "inner") })
 		})
+		order = nil
 		a.Reset()
-		if !slices.Equal(order, []string{"outer", "inner"}) {
+		if want := []string{"outer", "inner"}[:min(round+1, 2)]; !slices.Equal(order, want) {
 			t.Fatal(order)
 		}
 		if a.Stats().Live != 0 {

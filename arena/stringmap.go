@@ -34,8 +34,16 @@ func NewStringMap[V any](a *Arena, hint int) *StringMap[V] {
 	return m
 }
 
+// made panics where no NewStringMap made the map.
+func (m *StringMap[V]) made() {
+	if m == nil || m.head == nil {
+		panic(zeroMap("StringMap"))
+	}
+}
+
 // Len returns the number of entries.
 func (m *StringMap[V]) Len() int {
+	m.made()
 	m.alive()
 	return int(m.head.count)
 }
@@ -99,6 +107,7 @@ func (m *StringMap[V]) Delete(key string) bool {
 // All iterates over the entries, as Map.All does. The strings lie in the arena and die with it.
 func (m *StringMap[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
+		m.made()
 		m.alive()
 		m.each(func(s *slot[text, V]) bool { return yield(m.string(&s.key), s.value) })
 	}
@@ -114,6 +123,7 @@ func (m *StringMap[V]) string(k *text) string {
 
 // look returns the slot of a key, nil if it is not there, and its hash.
 func (m *StringMap[V]) look(key string) (*slot[text, V], uint64) {
+	m.made()
 	m.alive()
 	h := m.head
 	half := uint32(h.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)

@@ -39,11 +39,11 @@ var parts struct {
 //
 // The cost is that of a stack trace.
 func (r *Region) OpenPart(name string) Part {
-	stack := stacktrace.Callers(2)
+	rec, stack := r.books("OpenPart"), stacktrace.Callers(2)
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(stack))), len(stack)*int(unsafe.Sizeof(uintptr(0))))
 	parts.mu.Lock()
 	defer parts.mu.Unlock()
-	key := partKey{r.rec, name, string(bytes)}
+	key := partKey{rec, name, string(bytes)}
 	s := parts.sites[key]
 	if s == nil {
 		sweepParts()
@@ -88,16 +88,32 @@ func (p Part) Leak() {
 	p.site.open--
 	p.site.leaked++
 	parts.mu.Unlock()
-	in := Info{Name: p.site.key.name, Kind: "part", Leaked: true, Opened: stacktrace.Text(p.site.stack)}
+	tellLeak(Info{Name: p.site.key.name, Kind: "part", Leaked: true, Opened: stacktrace.Text(p.site.stack)})
+}
+
+// tellLeak calls OnLeak's function, on a goroutine of its own: one that the function ends
+// (runtime.Goexit, testing's FailNow) reports no more. Caller holds no lock.
+func tellLeak(in Info) {
 	registry.mu.RLock()
 	f := registry.onLeak
 	registry.mu.RUnlock()
 	if f == nil {
-		f = func(in Info) {
-			fmt.Fprintf(os.Stderr, "offheap: %q was never closed; opened at\n%s", in.Name, in.Opened)
-		}
+		f = writeLeak
 	}
-	f(in)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(in)
+	}()
+	<-done
+}
+
+func writeLeak(in Info) {
+	what := fmt.Sprintf("region %q (%d bytes committed)", in.Name, in.Committed)
+	if in.Kind == "part" {
+		what = fmt.Sprintf("%q", in.Name)
+	}
+	fmt.Fprintf(os.Stderr, "offheap: %s was never closed; opened at\n%s", what, in.Opened)
 }
 
 // partsNow counts the parts that are not closed, by site.

@@ -1,9 +1,7 @@
 package guard
 
 import (
-	"fmt"
 	"iter"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -219,7 +217,7 @@ func release(out []*record) {
 // Info describes a region at one moment. The figures are bytes.
 type Info struct {
 	Name      string
-	Kind      string // "private": no other process sees it
+	Kind      string // "private": no other process sees it; "part": of a region, a slab.Local, told of to OnLeak
 	Base      uintptr
 	Size      int
 	Reserved  int64 // addresses claimed, guards included
@@ -297,7 +295,7 @@ func Usage() Totals {
 	return t
 }
 
-// OnLeak sets what is called for a region that became unreachable without
+// OnLeak sets what is called for a region, or a slab.Local, that became unreachable without
 // Close. The region stays mapped. By default a line is written to standard
 // error; nil brings that back. Each call has a goroutine of its own, and may end it.
 func OnLeak(f func(Info)) {
@@ -314,19 +312,5 @@ func leak(r *record) {
 	}
 	r.leaked.Store(true)
 	in.Leaked = true
-	registry.mu.RLock()
-	f := registry.onLeak
-	registry.mu.RUnlock()
-	if f == nil {
-		f = func(in Info) {
-			fmt.Fprintf(os.Stderr, "offheap: region %q (%d bytes committed) was never closed; opened at\n%s", in.Name, in.Committed, in.Opened)
-		}
-	}
-	// On a goroutine of its own: one that f ends (runtime.Goexit, testing's FailNow) reports no more.
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f(in)
-	}()
-	<-done
+	tellLeak(in)
 }

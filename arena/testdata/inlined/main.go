@@ -13,4 +13,7 @@ func main() {
 	p := arena.New[pair](a)
 	p.a = 1
 	println(arena.RefOf(a, p).Deref(a).a)
+	m := arena.NewMap[uint64, uint64](a, 0)
+	println(m.Get(1))
+	println(m.Lookup(1))
 }

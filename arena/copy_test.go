@@ -1,0 +1,113 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// TestOutsideCopies: go vet reports copies of what would hand the same memory out twice. (What has a
+// mutex or an atomic is reported by that alone.)
+func TestOutsideCopies(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("there is no go command to ask")
+	}
+	out, err := exec.Command("go", "vet", "-copylocks", "./testdata/copied").CombinedOutput()
+	if err == nil {
+		t.Errorf("go vet is silent")
+	}
+	for i, name := range []string{"Arena", "Concurrent", "Pool", "Map", "StringMap"} {
+		want := fmt.Sprintf(`assignment copies lock value to copied%d: \S*/arena\.%s\b`, i+1, name)
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("a copied %s is not reported:\n%s", name, out)
+		}
+	}
+}
+
+// TestOutsideZeroValues: what nobody opened says how it is opened, nil too.
+func TestOutsideZeroValues(t *testing.T) {
+	nothingLeft(t)
+	real, err := Open(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	var x uint64
+	arenas := func(a *Arena) map[string]func() {
+		return map[string]func(){
+			"TryNew": func() { TryNew[int](a) }, "MakeSlice": func() { MakeSlice[int](a, 1, 1) }, "Alloc": func() { a.Alloc(1, 1) },
+			"String": func() { String(a, "x") }, "Clone": func() { Clone(a, []int{1}) }, "Append": func() { Append(a, nil, 1) },
+			"Mark": func() { a.Mark() }, "Rewind": func() { a.Rewind(Mark{}) }, "Reset": func() { a.Reset() }, "Purge": func() { a.Purge() },
+			"OnReset": func() { a.OnReset(func() {}) }, "Close": func() { a.Close() }, "NewMap": func() { NewMap[int, int](a, 0) },
+			"NewStringMap": func() { NewStringMap[int](a, 0) }, "Slice": func() { Ref[int]{first}.Slice(a, 1) },
+		}
+	}
+	concurrents := func(k *Concurrent) map[string]func() {
+		return map[string]func(){
+			"NewIn": func() { NewIn[int](k) }, "NewIn of nothing": func() { NewIn[struct{}](k) }, "TryNewIn": func() { TryNewIn[int](k) },
+			"MakeSliceIn": func() { MakeSliceIn[int](k, 1, 1) }, "Alloc": func() { k.Alloc(1, 1) }, "StringIn": func() { StringIn(k, "x") },
+			"StringIn of nothing": func() { StringIn(k, "") }, "DerefIn": func() { Ref[int]{first}.DerefIn(k) },
+			"Reset": func() { k.Reset() }, "Purge": func() { k.Purge() }, "Close": func() { k.Close() },
+		}
+	}
+	pools := func(p *Pool) map[string]func() {
+		return map[string]func(){
+			"Get": func() { p.Get() }, "Put": func() { p.Put(real) }, "Purge": func() { p.Purge() }, "Close": func() { p.Close() },
+		}
+	}
+	maps := func(m *Map[int, int]) map[string]func() {
+		return map[string]func(){
+			"Len": func() { m.Len() }, "Get": func() { m.Get(1) }, "Lookup": func() { m.Lookup(1) }, "Put": func() { m.Put(1, 1) },
+			"TryPut": func() { m.TryPut(1, 1) }, "Entry": func() { m.Entry(1) }, "Delete": func() { m.Delete(1) },
+			"All": func() { m.All()(func(int, int) bool { return true }) },
+		}
+	}
+	stringMaps := func(m *StringMap[int]) map[string]func() {
+		return map[string]func(){
+			"Len": func() { m.Len() }, "Get": func() { m.Get("") }, "Lookup": func() { m.Lookup(nil) }, "Put": func() { m.Put("", 1) },
+			"TryPut": func() { m.TryPut("", 1) }, "Entry": func() { m.Entry(nil) }, "Delete": func() { m.Delete("") },
+			"All": func() { m.All()(func(string, int) bool { return true }) },
+		}
+	}
+	check := func(typ, maker string, zero, null map[string]func()) {
+		for what, calls := range map[string]map[string]func(){"zero ": zero, "nil ": null} {
+			for name, call := range calls {
+				var v *guard.Violation
+				want := "use of a zero " + typ + ": arena." + maker + " makes one"
+				if err := panicOf(call); !errors.As(err, &v) || v.What != want || !strings.HasPrefix(v.Op, "arena.") {
+					t.Errorf("%s of a %s%s: %v, want %s", name, what, typ, err, want)
+				}
+			}
+		}
+	}
+	check("Arena", "Open", arenas(new(Arena)), arenas(nil))
+	check("Concurrent", "OpenConcurrent", concurrents(new(Concurrent)), concurrents(nil))
+	check("Pool", "OpenPool", pools(new(Pool)), pools(nil))
+	null := maps(nil)
+	delete(null, "Get") // Go's own panic: it is inlined
+	delete(null, "Lookup")
+	check("Map", "NewMap", maps(new(Map[int, int])), null)
+	check("StringMap", "NewStringMap", stringMaps(new(StringMap[int])), stringMaps(nil))
+	// These are inlined, and nil is Go's own panic.
+	check("Arena", "Open", map[string]func(){
+		"New": func() { New[int](new(Arena)) }, "Deref": func() { Ref[int]{first}.Deref(new(Arena)) }, "RefOf": func() { RefOf(new(Arena), &x) },
+	}, nil)
+	check("Concurrent", "OpenConcurrent", map[string]func(){"RefIn": func() { RefIn(new(Concurrent), &x) }}, nil)
+
+	p := pooled(t, Config{})
+	p.Put(nil)
+	check("Arena", "Open", map[string]func(){"Put": func() { p.Put(new(Arena)) }}, nil)
+	if s := p.Stats(); s != (PoolStats{Open: 1, Idle: 1}) {
+		t.Errorf("after Put(nil): %+v", s)
+	}
+	if new(Arena).Stats() != (Stats{}) || (*Arena)(nil).Stats() != (Stats{}) ||
+		new(Concurrent).Stats() != (Stats{}) || (*Concurrent)(nil).Stats() != (Stats{}) ||
+		new(Pool).Stats() != (PoolStats{}) || (*Pool)(nil).Stats() != (PoolStats{}) {
+		t.Error("Stats of what was not opened should be zero")
+	}
+}
