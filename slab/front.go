@@ -34,6 +34,7 @@ type front struct {
 	_         [128]byte // its neighbours on the Go heap are others' to write
 	magazines [mostClasses]magazine
 	sample    [mostClasses / 64]uint64 // a bit a class: what is due is to be sampled, not only to be drawn anew
+	grown     [mostClasses / 64]uint64 // a bit a class: a Local's magazine has room
 	_         [128]byte
 }
 
@@ -203,13 +204,16 @@ func (m *magazine) stock(items []item) (n int) {
 	return n
 }
 
-// grow makes room for four times as many slots, and at the most for those of a full magazine; false
-// if there is room for these already. So a Local that uses many classes a little takes little.
-func (m *magazine) grow(most uint32) bool {
-	room := min(max(4*m.room, leastRoom), most)
+// grow makes room for four times as many slots of a class, and at the most for those of a full
+// magazine; false if there is room for these already. So a Local that uses many classes a little takes
+// little.
+func (f *front) grow(c uint8) bool {
+	m := f.magazine(c)
+	room := min(max(4*m.room, leastRoom), classes[c].most)
 	if room <= m.room {
 		return false
 	}
+	f.grown[c%mostClasses/64] |= 1 << (c % 64)
 	items := make([]item, room)
 	copy(items, m.slots())
 	// In this order: who uses a Local while another does, which is misuse, shall not write beyond the items.

@@ -253,7 +253,7 @@ func (l *Local) fetch(c uint8, size int) (item, error) {
 		return it, nil
 	}
 	m := l.front.magazine(c)
-	m.grow(classes[c].most)
+	l.front.grow(c)
 	var items batch
 	h := l.heap
 	n, err := h.refill(l, c, size, items[:max(m.room/2, 1)])
@@ -302,7 +302,7 @@ func (l *Local) freeSlowly(p unsafe.Pointer) {
 		return
 	}
 	m := l.front.magazine(c)
-	if m.grow(classes[c].most) {
+	if l.front.grow(c) {
 		m.push(it)
 		return
 	}

@@ -113,7 +113,7 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		used = h.account.bytes()
 	}
 	var bad *guard.Violation
-	if l != nil && h.holdsAny(l.front) {
+	if l != nil && l.front.holdsAny() {
 		bad = h.empty(l.front)
 	}
 	last := h.emptied.Load()
@@ -132,11 +132,13 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	return some && (h.account.bytes() < used || guard.Committed() < committed)
 }
 
-// holdsAny tells whether there are slots in a front.
-func (h *Heap) holdsAny(f *front) bool {
-	for c := range h.classesInUse() {
-		if f.magazine(c).len() > 0 {
-			return true
+// holdsAny tells whether there are slots in the front of a Local.
+func (f *front) holdsAny() bool {
+	for i, w := range f.grown {
+		for ; w != 0; w &= w - 1 {
+			if f.magazine(uint8(i*64+bits.TrailingZeros64(w))).len() > 0 {
+				return true
+			}
 		}
 	}
 	return false
