@@ -77,7 +77,7 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 	raise(h.decayAt(l, now))
 	owner := uint8(processors)
 	if l != nil {
-		owner = l.cache.owner
+		owner = l.owner
 	}
 	n, err = h.tryRefill(c, owner, size, out)
 	if err != nil && h.reclaim(l, now, err) {

@@ -174,13 +174,18 @@ func (f *front) draw(c uint8) {
 
 // push puts a slot into a magazine, if it is not full.
 func (m *magazine) push(it item) bool {
-	n := m.len()
-	if n >= m.room {
+	n := m.n
+	if uint32(n) >= m.room {
 		return false
 	}
-	*m.at(n) = it
-	m.n++
+	m.add(n, it)
 	return true
+}
+
+// add is push where n is m.n, and there is room.
+func (m *magazine) add(n uint64, it item) {
+	*m.at(uint32(n)) = it
+	m.n = n + 1
 }
 
 // exchange pushes a slot. If the magazine is full it moves the older half out first, and returns

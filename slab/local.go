@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -25,39 +26,31 @@ import (
 // freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free
 // that takes the slow path: nobody could recover it where the runtime runs cleanups.
 type Local struct {
-	_       noCopy
-	heap    *Heap
-	front   *front
-	cache   *localCache
-	cleanup runtime.Cleanup
-}
-
-// localCache is what outlives a Local that is dropped without Close, so that its slots can be brought
-// home. The front lies in memory of its own for that. To load its address is hidden behind the other
-// loads: C1 with a Local took 0.97 to 1.02 of the time before, when the front was part of the Local, pairs
-// 0.90 and objects in order 1.03. So a cleanup serves, and no finalizer is needed.
-type localCache struct {
+	_      noCopy
 	heap   *Heap
-	front  *front
 	owner  uint8 // its group
 	closed bool
 	part   guard.Part
+	self   weak.Pointer[Local]
+	front  front // by value: apart, its address is a load more, and objects in order took a tenth longer
 }
 
 // Local makes a Local of the heap. Close hands back what it holds.
 func (h *Heap) Local() *Local {
 	h.usable("Local")
-	c := &localCache{heap: h, front: new(front), part: h.region.OpenPart(h.config.Name + ": Local")}
+	l := &Local{heap: h, part: h.region.OpenPart(h.config.Name + ": Local")}
 	if h.hard == nil {
-		c.front.open()
+		l.front.open()
 	}
+	l.self = weak.Make(l)
 	h.mu.Lock()
-	c.owner = uint8(1 + h.opened%(owners-1))
+	l.owner = uint8(1 + h.opened%(owners-1))
 	h.opened++
-	h.locals[c] = struct{}{}
+	h.locals[l.self] = struct{}{}
 	h.mu.Unlock()
-	l := &Local{heap: h, front: c.front, cache: c}
-	l.cleanup = runtime.AddCleanup(l, (*localCache).drop, c)
+	// A cleanup cannot see the front, which is in l. If it does not run nothing breaks: free slots stay
+	// where they are.
+	runtime.SetFinalizer(l, (*Local).drop)
 	return l
 }
 
@@ -73,74 +66,78 @@ func (l *Local) Close() error {
 
 func (l *Local) close() (bad *guard.Violation, err error) {
 	defer l.used()
-	c := l.cache
-	if !c.end() {
-		return nil, fmt.Errorf("slab: close a Local of %q: %w", c.heap.config.Name, guard.ErrClosed)
+	if !l.end() {
+		return nil, fmt.Errorf("slab: close a Local of %q: %w", l.heap.config.Name, guard.ErrClosed)
 	}
-	l.cleanup.Stop()
-	bad = c.release()
-	c.part.Close()
+	runtime.SetFinalizer(l, nil)
+	bad = l.release()
+	l.part.Close()
 	return bad, nil
 }
 
-// end marks the cache as closed; false if it, or the heap, was.
-func (c *localCache) end() bool {
-	c.heap.mu.Lock()
-	defer c.heap.mu.Unlock()
-	was := c.closed || c.heap.closed.Load()
-	c.closed = true
+// end marks the Local as closed; false if it, or the heap, was.
+func (l *Local) end() bool {
+	l.heap.mu.Lock()
+	defer l.heap.mu.Unlock()
+	was := l.closed || l.heap.closed.Load()
+	l.closed = true
 	return !was
 }
 
-// release brings home what the cache holds, and has the heap forget it. Caller has called end.
-func (c *localCache) release() (bad *guard.Violation) {
-	h := c.heap
+// release brings home what the Local holds, and has the heap forget it. Caller has called end.
+func (l *Local) release() (bad *guard.Violation) {
+	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
-	// committed; before the heap forgets the cache, so that Stats sees the slots here or in their slabs.
-	bad = h.empty(c.front)
+	// committed; before the heap forgets the Local, so that Stats sees the slots here or in their slabs.
+	bad = h.empty(&l.front)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.locals, c)
-	c.shut()
+	delete(h.locals, l.self)
+	l.front = front{} // every fast path misses, and the slow ones say why
 	return bad
 }
 
-// shut makes every fast path miss, and the slow ones say why.
-func (c *localCache) shut() {
-	*c.front = front{}
-	c.closed = true
+// openLocals returns the heap's Locals that are neither closed nor dropped. Caller holds h.mu.
+func (h *Heap) openLocals() (all []*Local) {
+	for p := range h.locals {
+		if l := p.Value(); l != nil {
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
-// dropped guards a heap against the cleanups of Locals that became unreachable without Close: these run at
-// any time, on goroutines of the runtime.
+// dropped guards a heap against the recovery of Locals that became unreachable without Close, which
+// comes at any time, on a goroutine of the runtime.
 type dropped struct {
-	mu  sync.Mutex // of a cleanup. The heap's other locks are taken after it
+	mu  sync.Mutex // of a recovery. The heap's other locks are taken after it
 	bad atomic.Pointer[guard.Violation]
 }
 
-// drop is the cleanup of a Local that nobody closed. Nothing is done if the heap was closed.
-func (c *localCache) drop() {
-	c.front.acquire()
-	if c.recoverSlots() {
-		c.part.Leak() // without locks, for it calls the user's function
+// drop is called by the runtime for a Local that nobody closed and nobody can reach. Nothing is done if
+// the heap was closed.
+func (l *Local) drop() {
+	l.front.acquire()
+	if l.recoverSlots() {
+		l.part.Leak() // without locks, for it calls the user's function
 	}
 }
 
-// recoverSlots brings home what the cache holds; false if it, or the heap, was closed.
-func (c *localCache) recoverSlots() bool {
-	d := &c.heap.dropped
+// recoverSlots brings home what the Local holds; false if it, or the heap, was closed.
+func (l *Local) recoverSlots() bool {
+	d := &l.heap.dropped
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !c.end() {
+	if !l.end() {
 		return false
 	}
-	if bad := c.release(); bad != nil {
+	if bad := l.release(); bad != nil {
 		d.bad.CompareAndSwap(nil, bad) // of several the first: one is enough to end the program
 	}
 	return true
 }
 
-// violation returns what cleanups found, once. It costs one load where there is nothing.
+// violation returns what recoveries found, once. It costs one load where there is nothing.
 func (d *dropped) violation() *guard.Violation {
 	if d.bad.Load() == nil {
 		return nil
@@ -148,7 +145,7 @@ func (d *dropped) violation() *guard.Violation {
 	return d.bad.Swap(nil)
 }
 
-// wait returns when no cleanup uses the heap, which is marked as closed already.
+// wait returns when no recovery uses the heap, which is marked as closed already.
 func (d *dropped) wait() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -173,15 +170,15 @@ func zeroUse(op, what string) *guard.Violation {
 // be none.
 //
 //go:norace
-func (c *localCache) forget() {
-	for i := range c.front.magazines {
-		c.front.magazines[i].n = 0
+func (l *Local) forget() {
+	for i := range l.front.magazines {
+		l.front.magazines[i].n = 0
 	}
 }
 
 func (l *Local) usable(op string) {
 	l.opened(op)
-	if l.cache.closed {
+	if l.closed {
 		l.heap.usable(op)
 		panic(&guard.Violation{Op: "slab." + op, What: "use of a Local after its Close", Region: l.heap.config.Name})
 	}
@@ -199,13 +196,13 @@ func (l *Local) TryAlloc(size int) ([]byte, error) {
 //
 // Cost: the class, a pop, a byte to compare and to write.
 func (l *Local) AllocDirty(size int) []byte {
-	if uint(size) <= tabled && l != nil && l.front != nil {
-		m := l.front.magazine(tabledClass(size))
-		if it, rest, ok := m.top(); ok && l.heap.claim(it) {
+	if uint(size) <= tabled && l != nil {
+		h, m := l.heap, l.front.magazine(tabledClass(size))
+		if it, rest, ok := m.top(); ok && h.claim(it) {
 			capacity := m.size
 			m.n = rest
-			l.used() // here l is in a register: at the end it would be stored for this
-			return l.heap.bytes(it, size, capacity)
+			l.used()
+			return h.bytes(it, size, capacity)
 		}
 	}
 	return must(l.TryAllocDirty(size))
@@ -224,6 +221,7 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	if uint(size) > largestSlot || h.hard != nil {
 		l.usable("Alloc")
 		b, clean, err = h.getFor(l, size)
+		runtime.KeepAlive(l) // what OnSoft does meanwhile comes from a Local in use
 		l.used()
 		return b, clean, err
 	}
@@ -260,24 +258,26 @@ func (l *Local) fetch(c uint8, size int) (item, error) {
 	if err != nil {
 		return 0, err
 	}
-	return h.keep(c, l.cache.owner, items[:n], m.stock(items[:n-1])), nil
+	return h.keep(c, l.owner, items[:n], m.stock(items[:n-1])), nil
 }
 
 // Free is Heap.Free.
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, a push.
 func (l *Local) Free(b []byte) {
-	if l != nil && l.front != nil {
-		h, f := l.heap, l.front
+	if l != nil && l.heap != nil {
+		h := l.heap
 		h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 		off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 		if off>>unitBits < uintptr(h.edge.Load()) {
 			e, state, exact := h.find(off)
-			if s := h.state(state); exact && *s == stateLive && f.magazine(e.class).push(newItem(uint32(off/granule), state)) {
+			m := l.front.magazine(e.class)
+			if s, n := h.state(state), m.n; exact && *s == stateLive && uint32(n) < m.room {
+				// In this order: the Local may become unreachable with the last store into it.
 				*s = stateCached
-				if l.usedByFree() {
-					return
-				}
+				m.add(n, newItem(uint32(off/granule), state))
+				l.used()
+				return
 			}
 		}
 	}
@@ -311,6 +311,6 @@ func (l *Local) freeSlowly(p unsafe.Pointer) {
 	if classes[c].most > 0 {
 		n = m.exchange(it, items[:])
 	}
-	bad := h.flush(c, l.cache.owner, items[:n])
+	bad := h.flush(c, l.owner, items[:n])
 	raise(cmp.Or(bad, h.mayDecay(l)))
 }

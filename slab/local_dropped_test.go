@@ -265,7 +265,7 @@ func TestOutsideDroppedLocalOfAClosedHeap(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Fatal(err)
 	}
-	if l.cache.drop(); len(reports) > 0 {
+	if l.drop(); len(reports) > 0 {
 		t.Errorf("a Local of a closed heap is a leak: %+v", <-reports)
 	}
 	for range rounds(100) {

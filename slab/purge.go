@@ -40,7 +40,7 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	if idle {
 		age = 0
 		if l != nil {
-			bad = h.empty(l.front)
+			bad = h.empty(&l.front)
 		}
 		if h.kept() >= keptEnough {
 			bad = cmp.Or(bad, h.emptyProcessors(h.stock())) // not what is in quarantine
@@ -114,7 +114,7 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	}
 	var bad *guard.Violation
 	if l != nil && l.front.holdsAny() {
-		bad = h.empty(l.front)
+		bad = h.empty(&l.front)
 	}
 	last := h.emptied.Load()
 	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {

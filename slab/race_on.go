@@ -71,15 +71,12 @@ func (h *Heap) markOf(p unsafe.Pointer) unsafe.Pointer {
 	return h.marks.at(state)
 }
 
-// used keeps the Local reachable up to here, and shows the detector that what was done comes before
-// what the cleanup does, if the Local is dropped: see acquire. It does not order two goroutines that use
+// used shows the detector that what was done comes before what the recovery does, if the Local is
+// dropped: see acquire. It does not order two goroutines that use
 // one Local, for these only release.
 func (l *Local) used() {
 	runtime.RaceReleaseMerge(unsafe.Pointer(&l.front.magazines))
-	runtime.KeepAlive(l)
 }
 
-func (l *Local) usedByFree() bool { l.used(); return true }
-
-// acquire is called by the cleanup of a Local before it looks at the front.
+// acquire is called by the recovery of a Local before it looks at the front.
 func (f *front) acquire() { runtime.RaceAcquire(unsafe.Pointer(&f.magazines)) }

@@ -113,6 +113,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/guarded"
@@ -198,7 +199,7 @@ type Heap struct {
 	gone    bool // nothing is left of the closed heap. Written under closing
 
 	mu     sync.Mutex // of what follows
-	locals map[*localCache]struct{}
+	locals map[weak.Pointer[Local]]struct{} // those that are not closed
 	opened uint // locals, ever
 
 	dropped dropped // Locals, without Close
@@ -281,7 +282,7 @@ func openHeap(c Config) (*Heap, error) {
 	if err != nil {
 		return nil, errors.Join(err, region.Close())
 	}
-	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[*localCache]struct{}{}}
+	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
 	h.account.name, h.account.limit = c.Name, c.Limit
 	h.space.open(region, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
@@ -340,9 +341,9 @@ func (h *Heap) shut() {
 	}
 	h.edge.Store(0) // nobody raises it any more
 	h.mu.Lock()
-	for c := range h.locals {
-		c.forget()
-		c.part.Close()
+	for _, l := range h.openLocals() {
+		l.forget()
+		l.part.Close()
 	}
 	clear(h.locals)
 	h.mu.Unlock()

@@ -148,7 +148,7 @@ func (h *Heap) held() (n [mostClasses]int) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for l := range h.locals {
+	for _, l := range h.openLocals() {
 		l.front.count(&n)
 	}
 	return n

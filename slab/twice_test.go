@@ -131,8 +131,8 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	for name, leave := range map[string]func(h *Heap, l *Local){
 		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200) },
 		"Close":  func(h *Heap, l *Local) { l.Close() },
-		"Purge":  func(h *Heap, l *Local) { h.fronts.of[0].Store(l.front); defer h.fronts.of[0].Store(nil); h.Purge() },
-		"AllocN": func(h *Heap, l *Local) { h.fronts.of[0].Store(l.front); h.AllocN(make([][]byte, 1), 200) },
+		"Purge":  func(h *Heap, l *Local) { h.fronts.of[0].Store(&l.front); defer h.fronts.of[0].Store(nil); h.Purge() },
+		"AllocN": func(h *Heap, l *Local) { h.fronts.of[0].Store(&l.front); h.AllocN(make([][]byte, 1), 200) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
