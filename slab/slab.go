@@ -198,9 +198,9 @@ type Heap struct {
 	closing sync.Mutex
 	gone    bool // nothing is left of the closed heap. Written under closing
 
-	mu     sync.Mutex // of what follows
+	mu     sync.Mutex                       // of what follows
 	locals map[weak.Pointer[Local]]struct{} // those that are not closed
-	opened uint // locals, ever
+	opened uint                             // locals, ever
 
 	dropped dropped // Locals, without Close
 }
