@@ -206,7 +206,7 @@ func TestOutsideMappingsAreBounded(t *testing.T) {
 
 // TestOutsideQuarantineGivesWay opens regions with no more mappings than what closed ones have.
 func TestOutsideQuarantineGivesWay(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 40))
+	defer SetQuarantine(SetQuarantine(1 << 30))
 	bounded(t, 10)
 	for range 100 {
 		r, err := Map(Config{Size: 1})
@@ -224,7 +224,7 @@ func TestOutsideQuarantineGivesWay(t *testing.T) {
 
 // TestOutsideCommitRetries has the kernel refuse memory: the quarantine gives way, and Commit works.
 func TestOutsideCommitRetries(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 40))
+	defer SetQuarantine(SetQuarantine(1 << 30))
 	old := mustMap(t, Config{Size: 1})
 	if err := old.Close(); err != nil {
 		t.Fatal(err)

@@ -331,13 +331,10 @@ func (h *Heap) shut() {
 	}
 	h.dropped.wait()
 	for _, f := range takeFronts(h.allFronts()) {
-		f.lock.Lock() // for builds in which there is no pin
-		f.lock.Unlock()
+		waitFor(&f.lock) // in builds in which there is no pin
 	}
 	for i := range h.depots {
-		d := &h.depots[i]
-		d.mu.Lock() // who comes later sees that the heap is closed
-		d.mu.Unlock()
+		waitFor(&h.depots[i].mu) // a goroutine that comes later sees that the heap is closed
 	}
 	h.edge.Store(0) // nobody raises it any more
 	h.mu.Lock()
@@ -348,6 +345,12 @@ func (h *Heap) shut() {
 	clear(h.locals)
 	h.mu.Unlock()
 	guarded.Close(h.id())
+}
+
+// waitFor returns when the goroutine that holds a lock has let go of it.
+func waitFor(l sync.Locker) {
+	l.Lock()
+	defer l.Unlock()
 }
 
 // stock is the fronts that slots are taken from, and returns those that they are freed to: in a
