@@ -34,6 +34,9 @@ var floors = map[string]int{
 	"slab":               4,
 	"stack":              4,
 	"internal/alloctest": 4,
+	"internal/leaks":     4,
+	"internal/limits":    4,
+	"internal/misuse":    4,
 	"internal/guarded":   3,
 	"guard":              2,
 	"internal/trap":      1,
@@ -52,13 +55,14 @@ var guests = map[string]string{
 // within tells whether a package lies in a folder.
 func within(pkg, folder string) bool { return pkg == folder || strings.HasPrefix(pkg, folder+"/") }
 
+// room returns the innermost folder that a package lies in, and its floor.
 func room(pkg string) (folder string, floor int, found bool) {
-	for folder, floor := range floors {
-		if within(pkg, folder) {
-			return folder, floor, true
+	for f, n := range floors {
+		if within(pkg, f) && len(f) >= len(folder) {
+			folder, floor, found = f, n, true
 		}
 	}
-	return "", 0, false
+	return folder, floor, found
 }
 
 // forbidden says why a package must not import another; "" if it may.

@@ -1,4 +1,4 @@
-package offheap_test
+package misuse
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 // TestReadmeMatrix wants README.md to show what the table of cases promises.
 func TestReadmeMatrix(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package offheap_test
+package limits
 
 import (
 	"errors"
@@ -22,7 +22,7 @@ func TestOutsideBuildFlags(t *testing.T) {
 	}
 	dir := t.TempDir()
 	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
-	const cover = "-coverpkg=" + module + "/..."
+	const cover = "-coverpkg=github.com/seed-9a6c551e/offheap/..."
 	for _, flags := range [][]string{
 		{"-gcflags=all=-N"},
 		{"-gcflags=all=-N -l"},

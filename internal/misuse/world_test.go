@@ -1,4 +1,4 @@
-package offheap_test
+package misuse
 
 import (
 	"errors"

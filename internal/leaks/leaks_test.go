@@ -1,43 +1,29 @@
-package offheap_test
+package leaks
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
 )
 
-// leakTB is a test that CheckLeaks may fail.
-type leakTB struct {
-	testing.TB
-	cleanups []func()
-	errors   []string
-}
-
-func (t *leakTB) Cleanup(f func())             { t.cleanups = append(t.cleanups, f) }
-func (t *leakTB) Errorf(f string, args ...any) { t.errors = append(t.errors, fmt.Sprintf(f, args...)) }
-
-// end ends the test, and returns what it failed with.
-func (t *leakTB) end() []string {
-	for i := len(t.cleanups) - 1; i >= 0; i-- {
-		t.cleanups[i]()
-	}
-	return t.errors
-}
+type self struct{}
 
 // leaksOf returns what CheckLeaks says of a test.
 func leaksOf(t *testing.T, test func()) []string {
-	in := &leakTB{TB: t}
+	in := &alloctest.LeakTB{TB: t}
 	guard.CheckLeaks(in)
 	test()
-	return in.end()
+	return in.End()
 }
 
 // expectLeak wants one report that begins so, and whose stack begins in a line of this file.
@@ -49,7 +35,7 @@ func expectLeak(t *testing.T, got []string, want string, line int) {
 	}
 	_, stack, _ := strings.Cut(got[0], "opened at\n")
 	first := strings.SplitN(stack, "\n", 3)
-	if !strings.HasPrefix(first[0], module+"_test.") || !strings.HasSuffix(first[1], fmt.Sprintf("leaks_test.go:%d", line)) {
+	if !strings.HasPrefix(first[0], reflect.TypeFor[self]().PkgPath()+".") || !strings.HasSuffix(first[1], fmt.Sprintf("leaks_test.go:%d", line)) {
 		t.Errorf("the stack does not begin in line %d:\n%s", line, got[0])
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !race
 
-package offheap_test
+package limits
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package offheap_test
+package misuse
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
@@ -134,14 +135,14 @@ var isoalloc = []misuse{
 	}, overrun(overflow("heap", "1", "256"))},
 	{"heap_underflow", func(w *world) { writeBefore(w, 256, 0) }, overrun(foundBefore("-1"))},
 	{"leaks_test", func(w *world) {
-		h, t := w.heap(), &leakTB{TB: new(testing.T)}
+		h, t := w.heap(), &alloctest.LeakTB{TB: new(testing.T)}
 		guard.CheckLeaks(t)
 		for i := range 16 {
 			if b := h.Alloc(16); i == 1 {
 				h.Free(b)
 			}
 		}
-		for _, leak := range t.end() {
+		for _, leak := range t.End() {
 			w.must(errors.New(leak))
 		}
 	}, everywhere(`error: guard: "heap" has more in use than when this test began: 15 objects, were 0; # bytes, were 0; opened at`)},

@@ -1,0 +1,27 @@
+package alloctest
+
+import (
+	"fmt"
+	"testing"
+)
+
+// LeakTB is a test that guard.CheckLeaks may fail: its errors are kept, and its cleanups wait for End.
+type LeakTB struct {
+	testing.TB
+	cleanups []func()
+	errors   []string
+}
+
+// Cleanup keeps f for End.
+func (t *LeakTB) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+
+// Errorf keeps an error for End.
+func (t *LeakTB) Errorf(f string, args ...any) { t.errors = append(t.errors, fmt.Sprintf(f, args...)) }
+
+// End calls the cleanups, the last first, and returns the errors.
+func (t *LeakTB) End() []string {
+	for i := len(t.cleanups) - 1; i >= 0; i-- {
+		t.cleanups[i]()
+	}
+	return t.errors
+}
