@@ -27,6 +27,7 @@ const module = "github.com/seed-9a6c551e/offheap"
 // floors are the folders of the house from the roof down: a package imports from lower floors only.
 // Packages below a folder live on its floor, and may import each other.
 var floors = map[string]int{
+	".":                  7, // package offheap, which has no code
 	"cmd":                6,
 	"internal/workload":  5,
 	"ring":               5,
