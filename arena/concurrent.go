@@ -242,8 +242,10 @@ func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 // is called with no lock held, and what failed is tried once more after it.
 func (k *Concurrent) refill(size, align uintptr, s string) (unsafe.Pointer, error) {
 	p, err := k.supply(size, align, s)
-	if guard.Reclaim() && err != nil {
-		p, err = k.supply(size, align, s)
+	if guard.Reclaim() {
+		if k.usable("New"); err != nil { // OnSoft may have closed the arena
+			p, err = k.supply(size, align, s)
+		}
 	}
 	return p, err
 }

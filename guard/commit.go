@@ -108,22 +108,25 @@ func (r *Region) missing(lo, hi uintptr) uintptr {
 
 // commit makes what is missing in [lo, hi) usable, all of it or nothing.
 func (rec *record) commit(lo, hi uintptr, prefault bool) error {
-	gaps := rec.committed.outside(lo, hi)
+	gaps := rec.gapsIn(lo, hi)
+	first := make([]bool, len(gaps)) // of their kin
 	back := func() {
 		for _, gap := range gaps {
 			rec.committed = rec.committed.remove(gap.off, gap.end)
 		}
 	}
 	err := rec.rebook(lo, hi, func() {
-		for _, gap := range gaps {
-			rec.committed = rec.committed.set(span{gap.off, gap.end, vm.ReadWrite, rec.kinFor(gap)})
+		for i, gap := range gaps {
+			gap.prot = vm.ReadWrite
+			gap.tag, first[i] = rec.kinFor(gap)
+			rec.committed = rec.committed.set(gap)
 		}
 	}, back)
 	if err != nil {
 		return err
 	}
 	for i, gap := range gaps {
-		if err := rec.open(gap, prefault); err != nil {
+		if err := rec.open(gap, first[i], prefault); err != nil {
 			rec.unbook(lo, hi, back)
 			for _, done := range gaps[:i+1] {
 				_ = rec.hide(done.off, done.end)
@@ -136,10 +139,13 @@ func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 }
 
 // open makes a gap usable. Where the kernel has no memory, the quarantine gives way.
-func (rec *record) open(gap span, prefault bool) error {
+func (rec *record) open(gap span, first, prefault bool) error {
 	err := rec.protect(gap.off, gap.end, vm.ReadWrite)
 	for vm.IsOutOfMemory(err) && releaseOldest() {
 		err = rec.protect(gap.off, gap.end, vm.ReadWrite)
+	}
+	if err == nil && first {
+		err = rec.begin(gap)
 	}
 	if err == nil {
 		err = rec.markMissing(gap.off, gap.end)
@@ -223,12 +229,18 @@ func (rec *record) hide(lo, hi uintptr) error {
 func (r *Region) Decommit(off, n int) error {
 	var freed uintptr
 	err := r.change("decommit", off, n, func(rec *record, lo, hi uintptr) error {
-		for _, s := range rec.committed.inside(lo, hi) {
-			if err := rec.decommit(s); err != nil {
+		for parts := rec.committed.inside(lo, hi); len(parts) > 0; {
+			n := 1
+			for n < len(parts) && parts[n].off == parts[n-1].end {
+				n++
+			}
+			size := parts[n-1].end - parts[0].off
+			if err := rec.decommit(parts[:n]); err != nil {
 				return err
 			}
-			rec.charge.Add(-int64(s.end - s.off))
-			freed += s.end - s.off
+			rec.charge.Add(-int64(size))
+			freed += size
+			parts = parts[n:]
 		}
 		return nil
 	})
@@ -236,24 +248,29 @@ func (r *Region) Decommit(off, n int) error {
 	return err
 }
 
-// decommit gives back what is committed as one part. If it fails, nothing has changed but secrets,
+// decommit gives back parts that touch, in one call: a part alone the kernel might join with what is
+// protected from every access, and not with what it was. If it fails, nothing has changed but secrets,
 // which are overwritten, and were made writable for that.
-func (rec *record) decommit(s span) error {
-	back := func() { rec.committed = rec.committed.set(s) }
-	if err := rec.wipe(s.off, s.end); err != nil {
-		_ = rec.restore(s.off, s.end)
-		return err
+func (rec *record) decommit(parts spans) error {
+	off, end := parts[0].off, parts[len(parts)-1].end
+	back := func() {
+		for _, s := range parts {
+			rec.committed = rec.committed.set(s)
+		}
 	}
-	if err := rec.rebook(s.off, s.end, func() { rec.committed = rec.committed.remove(s.off, s.end) }, back); err != nil {
-		_ = rec.restore(s.off, s.end)
-		return err
+	err := rec.wipe(off, end)
+	if err == nil {
+		err = rec.rebook(off, end, func() { rec.committed = rec.committed.remove(off, end) }, back)
 	}
-	if err := rec.hide(s.off, s.end); err != nil {
-		rec.unbook(s.off, s.end, back)
-		_ = rec.restore(s.off, s.end)
-		return err
+	if err == nil {
+		if err = rec.hide(off, end); err != nil {
+			rec.unbook(off, end, back)
+		}
 	}
-	return nil
+	if err != nil {
+		_ = rec.restore(off, end)
+	}
+	return err
 }
 
 // Discard gives the memory of [off, off+n) back without decommitting it: all of it must be

@@ -135,7 +135,18 @@ func (p *fencePool) of(class int, shows bool) *shelf {
 var errNoFile = errors.New("no file for it")
 
 // newCell makes a fence. A read-only one for which there is no file is made without, which takes longer.
+//
+// Budget.OnSoft is called between two tries, when no cell is in hand that would be lost if it panics.
 func newCell(data []byte, align int, how placement) (*cell, error) {
+	Reclaim()
+	c, err := anyCell(data, align, how)
+	if errors.Is(err, ErrNoMemory) && Reclaim() {
+		c, err = anyCell(data, align, how)
+	}
+	return c, err
+}
+
+func anyCell(data []byte, align int, how placement) (*cell, error) {
 	class, _ := cellClass(len(data))
 	c, err := tryCell(data, align, how, how == readOnly && class <= pooledPages)
 	if errors.Is(err, errNoFile) {
@@ -164,7 +175,7 @@ func (p *fencePool) take(n int, shows bool) (*cell, error) {
 		if c != nil || err != nil {
 			return c, err
 		}
-		err = closed.open() // without the lock, because Budget.OnSoft may make fences
+		err = closed.open()
 		p.mu.Lock()
 		if err == nil {
 			s.open = append(s.open, closed)
@@ -356,7 +367,7 @@ func (p *fencePool) makeRoom() bool {
 func (p *fencePool) grow(class, room int, shows bool) ([]*batch, error) {
 	stride := room + 2*aside
 	most := min(max(chunkSize/stride, fewCells), chunkCells)
-	region, err := Map(Config{Name: "fence", Size: most * stride, MinSize: stride})
+	region, err := Map(Config{Name: "fence", Size: most * stride, MinSize: stride, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@
 //  2. The memory is the user's to synchronise: Decommit, Protect, Guard and
 //     Close take it away from whoever is using it.
 //  3. Callbacks (Budget.OnSoft, OnLeak) are called without any lock held, on the
-//     goroutine that caused them; OnLeak on goroutines of the runtime, possibly several at once.
+//     goroutine that caused them; OnLeak one call after the other, on a goroutine of its own.
 //
 // # Cost (Linux 6.18, x86-64)
 //

@@ -91,21 +91,55 @@ func (p Part) Leak() {
 	tellLeak(Info{Name: p.site.key.name, Kind: "part", Leaked: true, Opened: stacktrace.Text(p.site.stack)})
 }
 
-// tellLeak calls OnLeak's function, on a goroutine of its own: one that the function ends
-// (runtime.Goexit, testing's FailNow) reports no more. Caller holds no lock.
+// leaks are the reports that wait for OnLeak's function.
+var leaks struct {
+	mu    sync.Mutex
+	queue []Info
+	told  bool // by a goroutine, which runs
+}
+
+// tellLeak has OnLeak's function called, on a goroutine for all reports: finalizers and cleanups must not
+// wait for it.
 func tellLeak(in Info) {
-	registry.mu.RLock()
-	f := registry.onLeak
-	registry.mu.RUnlock()
-	if f == nil {
-		f = writeLeak
+	leaks.mu.Lock()
+	defer leaks.mu.Unlock()
+	leaks.queue = append(leaks.queue, in)
+	if !leaks.told {
+		leaks.told = true
+		go tellLeaks()
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f(in)
+}
+
+// tellLeaks calls OnLeak's function for what waits. If that ends the goroutine (runtime.Goexit, testing's
+// FailNow), another goes on.
+func tellLeaks() {
+	defer func() {
+		leaks.mu.Lock()
+		defer leaks.mu.Unlock()
+		if leaks.told = len(leaks.queue) > 0; leaks.told {
+			go tellLeaks()
+		}
 	}()
-	<-done
+	for in, ok := nextLeak(); ok; in, ok = nextLeak() {
+		registry.mu.RLock()
+		f := registry.onLeak
+		registry.mu.RUnlock()
+		if f == nil {
+			f = writeLeak
+		}
+		f(in)
+	}
+}
+
+func nextLeak() (in Info, ok bool) {
+	leaks.mu.Lock()
+	defer leaks.mu.Unlock()
+	if len(leaks.queue) == 0 {
+		return in, false
+	}
+	in = leaks.queue[0]
+	leaks.queue = leaks.queue[1:]
+	return in, true
 }
 
 func writeLeak(in Info) {

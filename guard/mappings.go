@@ -18,8 +18,9 @@ import (
 //	└───────┴───────────┴─────────────┴───────────┴─────────────────────┘
 //
 // A region is one mapping and one more for each seam: an offset where the two OS pages beside it
-// look different to the kernel. They are counted from the books, not asked for, and never too few:
-// the kernel may have joined more.
+// look different to the kernel. They are counted from the books, not asked for. Mostly the kernel has
+// joined more than the books say. It has a few more mappings than that where hints, locks, and what is
+// protected from every access have changed often: the other half has room for them.
 var mappings atomic.Int64
 
 // mostMappings is what all regions together may have. Tests have less.
@@ -146,16 +147,58 @@ func (rec *record) unbook(lo, hi uintptr, change func()) {
 	rec.mappings += n
 }
 
-// kinFor returns the kin of memory that is to be committed in a gap. The kernel joins two touched
-// mappings only if they are parts of what once was one, or if one grew out of the other: kin.
-func (rec *record) kinFor(gap span) uint32 {
-	for _, at := range [...][2]uintptr{{gap.off - 1, gap.off}, {gap.end, gap.end - 1}} {
-		beside := rec.lookAt(at[0])
-		if beside.kin != 0 && !beside.file && beside.locked == rec.secret && beside.hints == rec.lookAt(at[1]).hints {
-			return beside.kin
+// gapsIn returns the stretches of [lo, hi) that are not committed, each of which is one mapping.
+func (rec *record) gapsIn(lo, hi uintptr) (gaps spans) {
+	for _, gap := range rec.committed.outside(lo, hi) {
+		ends := append(rec.seamPoints(gap.off+1, gap.end-1, nil), gap.end)
+		if !rec.light {
+			for _, g := range rec.guards.in(gap.off, gap.end) {
+				ends = append(ends, g.off, g.end)
+			}
+			slices.Sort(ends)
+		}
+		off := gap.off
+		for _, end := range ends {
+			if end > off {
+				gaps = append(gaps, span{off: off, end: end})
+				off = end
+			}
 		}
 	}
-	return rec.newKin()
+	return gaps
+}
+
+// kinFor returns the kin of memory that is to be committed in a gap, and whether it is the first of its
+// kin. The kernel joins two touched mappings only if they are parts of what once was one, or if one
+// grew out of the other: kin. It must have been touched when it was one: see begin.
+func (rec *record) kinFor(gap span) (kin uint32, first bool) {
+	for _, at := range [...][2]uintptr{{gap.off - 1, gap.off}, {gap.end, gap.end - 1}} {
+		beside := rec.lookAt(at[0])
+		if beside.kin != 0 && beside.prot == vm.ReadWrite && !beside.file && !beside.locked && !rec.secret && beside.hints == rec.lookAt(at[1]).hints {
+			return beside.kin, false
+		}
+	}
+	return rec.newKin(), true
+}
+
+// begin makes the kernel take a fresh mapping for one that was touched, without bringing anything into
+// RAM. Else the parts that it is split into before it is touched would never be joined again.
+func (rec *record) begin(gap span) error {
+	if !rec.light && rec.guards.at(gap.off) {
+		return nil // all of it is a guard, and nothing is accessible
+	}
+	p, n := unsafe.Add(rec.base, gap.off), uintptr(PageSize())
+	if lightGuards {
+		err := vm.Guard(p, n)
+		if err == nil {
+			return vm.Unguard(p, n)
+		}
+		if !vm.IsLocked(err) {
+			return err
+		}
+	}
+	*(*byte)(p) = 0
+	return vm.Empty(p, n)
 }
 
 func (rec *record) newKin() uint32 {
@@ -163,16 +206,18 @@ func (rec *record) newKin() uint32 {
 	return rec.kin
 }
 
-// part gives each mapping of [lo, hi) a kin of its own, before it comes to look different: what is
-// touched meanwhile stays apart when it looks the same again.
-func (rec *record) part(lo, hi uintptr) {
-	for _, end := range append(rec.seamPoints(lo+1, hi-1, nil), hi) {
-		kin := rec.newKin()
-		for _, s := range rec.committed.inside(lo, end) {
-			s.tag = kin
-			rec.committed = rec.committed.set(s)
+// partFiles gives each mapping of a file in [lo, hi) a kin of its own, before it comes to look
+// different: what is written to meanwhile stays apart when it looks the same again.
+func (rec *record) partFiles(lo, hi uintptr) {
+	for _, f := range rec.files.inside(lo, hi) {
+		for _, end := range append(rec.seamPoints(f.off+1, f.end-1, nil), f.end) {
+			kin := rec.newKin()
+			for _, s := range rec.committed.inside(f.off, end) {
+				s.tag = kin
+				rec.committed = rec.committed.set(s)
+			}
+			f.off = end
 		}
-		lo = end
 	}
 }
 

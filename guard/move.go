@@ -74,16 +74,15 @@ func (rec *record) move(to *record, n uintptr) error {
 		}
 		from = end
 	}
+	to.adviseAgain(0, n) // what was moved has the hints of where it was
 	to.used = max(to.used, n)
 	to.charge.Add(int64(n))
-	for _, s := range rec.committed.inside(0, n) {
-		if rec.decommit(s) == nil {
-			rec.charge.Add(-int64(s.end - s.off))
-			continue
-		}
-		// The memory has moved, so this is no error: here it stays committed, with any contents.
-		ledger.committed.Add(int64(s.end - s.off))
+	if rec.decommit(rec.committed.inside(0, n)) == nil {
+		rec.charge.Add(-int64(n))
+		return nil
 	}
+	// The memory has moved, so this is no error: here it stays committed, with any contents.
+	ledger.committed.Add(int64(n))
 	return nil
 }
 

@@ -193,3 +193,35 @@ func TestOutsideZeroRegion(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// TestOutsideFenceOnSoftPanics has OnSoft panic while fences are made: none of their memory is lost.
+func TestOutsideFenceOnSoftPanics(t *testing.T) {
+	committed := fences.committed.Load()
+	for range 50 {
+		budget(t, Budget{Soft: Committed() + 1, OnSoft: func(int64) { panic("soft") }})
+		var fake fakeT
+		func() {
+			defer func() { _ = recover() }()
+			Fence(&fake, make([]byte, 200<<10)) // is committed anew each time
+			Fence(&fake, make([]byte, 200<<10))
+		}()
+		fake.end()
+		if err := SetBudget(Budget{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := fences.committed.Load(); now > committed+2 {
+		t.Errorf("%d cells are committed, %d were", now, committed)
+	}
+}
+
+// TestOutsidePartOfZero names a zero Region as the one that another is part of.
+func TestOutsidePartOfZero(t *testing.T) {
+	before := mappings.Load()
+	defer func() {
+		if _, ok := recover().(*Violation); !ok || mappings.Load() != before {
+			t.Errorf("no violation, or %d mappings where %d were", mappings.Load(), before)
+		}
+	}()
+	Map(Config{Size: 1, PartOf: new(Region)})
+}

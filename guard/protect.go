@@ -29,11 +29,15 @@ func (r *Region) Protect(off, n int, prot Prot) error {
 			rec.seams = seams
 		}
 		err := rec.rebook(lo, hi, func() {
-			for _, s := range parts {
+			rec.partFiles(lo, hi)
+			for _, s := range rec.committed.inside(lo, hi) {
 				rec.committed = rec.committed.set(span{s.off, s.end, prot, s.tag})
 			}
-			if prot == vm.None {
-				rec.addSeams(lo, hi) // the kernel joins it with what is not committed, for which it is kin then
+			// The kernel joins it with what is not committed beside it, which is of its kin then.
+			for _, at := range [...][2]uintptr{{lo - 1, lo}, {hi, hi}} {
+				if _, committed := rec.committed.at(at[0]); prot == vm.None && !committed {
+					rec.addSeams(at[1])
+				}
 			}
 		}, back)
 		if err != nil {
@@ -148,13 +152,16 @@ func (r *Region) Lock(off, n int) error {
 
 func (rec *record) lock(lo, hi uintptr) error {
 	unlocked, before := rec.locked.outside(lo, hi), rec.committed.inside(lo, hi)
+	seams := slices.Clone(rec.seams)
 	change := func() {
-		if !rec.secret { // else it is locked before it is touched
-			rec.part(lo, hi)
+		rec.partFiles(lo, hi)
+		if !rec.secret {
+			rec.addSeams(lo, hi) // the kernel may not join it again
 		}
 		rec.locked = rec.locked.set(span{off: lo, end: hi})
 	}
 	back := func() {
+		rec.seams = seams
 		for _, s := range unlocked {
 			rec.locked = rec.locked.remove(s.off, s.end)
 		}
@@ -187,9 +194,11 @@ func (r *Region) Unlock(off, n int) error {
 		if err := rec.rebook(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) }, back); err != nil {
 			return err
 		}
-		if err := vm.Unlock(unsafe.Add(rec.base, lo), hi-lo); err != nil {
-			rec.unbook(lo, hi, back)
-			return err
+		for _, s := range locked { // and not what the process has locked itself
+			if err := vm.Unlock(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
+				rec.unbook(lo, hi, back)
+				return err
+			}
 		}
 		return nil
 	})
@@ -226,8 +235,10 @@ func hintsWith(hints uint32, a Advice) uint32 {
 
 // advise passes on a hint that mappings keep.
 func (rec *record) advise(lo, hi uintptr, a Advice) error {
+	seams := slices.Clone(rec.seams)
 	had, without, before := rec.hints.inside(lo, hi), rec.hints.outside(lo, hi), rec.committed.inside(lo, hi)
 	back := func() {
+		rec.seams = seams
 		rec.hints = rec.hints.remove(lo, hi)
 		for _, s := range had {
 			rec.hints = rec.hints.set(s)
@@ -237,7 +248,8 @@ func (rec *record) advise(lo, hi uintptr, a Advice) error {
 		}
 	}
 	err := rec.rebook(lo, hi, func() {
-		rec.part(lo, hi)
+		rec.partFiles(lo, hi)
+		rec.addSeams(lo, hi) // the kernel may not join it again
 		rec.hints = rec.hints.remove(lo, hi)
 		for _, s := range append(without, had...) {
 			if s.tag = hintsWith(s.tag, a); s.tag != 0 {

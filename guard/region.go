@@ -83,6 +83,9 @@ func Map(c Config) (*Region, error) {
 	if c.Name == "" {
 		c.Name = "region"
 	}
+	if c.PartOf != nil {
+		c.PartOf.books("Map")
+	}
 	if c.MinSize == 0 {
 		c.MinSize = c.Size
 	}
@@ -264,7 +267,8 @@ func (r *Region) FirstResident(off, n int) (first int, err error) {
 }
 
 // KeepZeroes keeps what is committed of the first n bytes, which must be whole OS pages, usable after
-// Close: it reads zero for as long as the addresses are in quarantine. Allocators keep there what
+// Close, if it is readable and writable then, and neither guarded, locked, secret nor a file: it reads
+// zero for as long as the addresses are in quarantine. Allocators keep there what
 // their users' handles point to and what their fast paths look at, so that a call that comes
 // late finds nothing, and can say why. What such a call writes is not charged.
 func (r *Region) KeepZeroes(n int) error {
@@ -276,7 +280,8 @@ func (r *Region) KeepZeroes(n int) error {
 
 // Close takes the memory back and puts the addresses into quarantine. A second
 // Close is an error that wraps ErrClosed. After any other error the region is open as it was, but
-// for secrets, and for what KeepZeroes keeps apart, which may be gone in part: Close may be called again.
+// for secrets, which may be gone, and may be closed again. With KeepZeroes, some of what lies beside the
+// kept part may be gone then, too.
 func (r *Region) Close() error {
 	rec := r.books("Close")
 	rec.mu.Lock()
@@ -285,7 +290,7 @@ func (r *Region) Close() error {
 		return r.errorf("close", ErrClosed)
 	}
 	// What is to read zero is accessible all the time, for another goroutine may be reading it.
-	zeroes := rec.committed.inside(0, r.zeroes)
+	zeroes := rec.plain(r.zeroes)
 	err := rec.wipe(0, rec.data)
 	for _, s := range zeroes.outside(0, rec.data) {
 		if err == nil {
@@ -319,6 +324,24 @@ func (r *Region) Close() error {
 	setName(rec.reservation, rec.size, "offheap: closed")
 	quarantine(rec, uintptr(rec.base)-uintptr(rec.reservation)+used+alignUp(guardSize, uintptr(PageSize())))
 	return nil
+}
+
+// plain returns what of the first n bytes is committed, readable and writable, and nothing else.
+func (rec *record) plain(n uintptr) (parts spans) {
+	if rec.secret {
+		return nil
+	}
+	for _, s := range rec.committed.inside(0, n) {
+		if s.prot == vm.ReadWrite {
+			parts = parts.set(span{off: s.off, end: s.end})
+		}
+	}
+	for _, other := range []spans{rec.files.inside(0, n), rec.locked.inside(0, n), rec.guards.in(0, n)} {
+		for _, s := range other {
+			parts = parts.remove(s.off, s.end)
+		}
+	}
+	return parts
 }
 
 func (r *Region) errorf(op string, err error) error {

@@ -185,7 +185,7 @@ func unregister(r *record) {
 }
 
 // releaseOldest gives the addresses of the oldest quarantined region back; false where there is
-// none.
+// none, or the kernel refuses.
 func releaseOldest() bool {
 	registry.mu.Lock()
 	var out []*record
@@ -194,13 +194,12 @@ func releaseOldest() bool {
 		out = takeOldest(1)
 	}
 	registry.mu.Unlock()
-	release(out)
-	return len(out) > 0
+	return release(out) > 0
 }
 
-// release unmaps. A record that the kernel would not unmap goes back to the
+// release unmaps, and returns how many. A record that the kernel would not unmap goes back to the
 // end of the queue: its addresses are still ours.
-func release(out []*record) {
+func release(out []*record) (released int) {
 	for _, r := range out {
 		if vm.Release(r.reservation, r.size) != nil {
 			register(r)
@@ -211,7 +210,9 @@ func release(out []*record) {
 			continue
 		}
 		mappings.Add(-int64(r.mappings))
+		released++
 	}
+	return released
 }
 
 // Info describes a region at one moment. The figures are bytes.
@@ -295,9 +296,9 @@ func Usage() Totals {
 	return t
 }
 
-// OnLeak sets what is called for a region, or a slab.Local, that became unreachable without
-// Close. The region stays mapped. By default a line is written to standard
-// error; nil brings that back. Each call has a goroutine of its own, and may end it.
+// OnLeak sets what is called for a region, or a slab.Local, that became unreachable without Close. A
+// region stays mapped. The calls come one after the other, on a goroutine of their own, which f may end.
+// By default a line is written to standard error; nil brings that back.
 func OnLeak(f func(Info)) {
 	registry.mu.Lock()
 	registry.onLeak = f

@@ -45,8 +45,14 @@ func (a *account) charge(n int) error {
 		return err
 	}
 	a.used += n
-	a.peak = max(a.peak, a.used)
 	return nil
+}
+
+// reach notes how much is used, when what was charged is there.
+func (a *account) reach() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.peak = max(a.peak, a.used)
 }
 
 // fits returns the error that charge would return now.

@@ -91,6 +91,7 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 		return 0, prefixed(err)
 	}
 	reclaimOr(func() { h.giveBack(c, out[:n]) })
+	h.usable("Alloc") // OnSoft may have closed the heap
 	return n, nil
 }
 
@@ -352,6 +353,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		edge = h.edge.Load()
 	}
 	h.link(d, uint32(first), owner)
+	h.account.reach()
 	if d.slabs++; d.slabs == 1 {
 		h.inUse[c/64].Or(1 << (c % 64))
 	}

@@ -121,6 +121,7 @@ func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err er
 		return nil, true, prefixed(err)
 	}
 	reclaimOr(func() { h.freeLarge(unsafe.Pointer(unsafe.SliceData(b))) })
+	h.usable("Alloc") // OnSoft may have closed the heap
 	return b, true, nil
 }
 
@@ -180,6 +181,7 @@ func (h *Heap) commitLarge(r *guard.Region, from, to int) error {
 		h.account.refund(to - from)
 		return err
 	}
+	h.account.reach()
 	return nil
 }
 

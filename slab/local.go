@@ -24,7 +24,8 @@ import (
 // of the heap and ": Local", and where the Local was opened, and guard.CheckLeaks counts the Local as
 // open. Its free slots go back to the heap; the objects that it allocated stay. A slot that is found
 // freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free
-// that takes the slow path: nobody could recover it where the runtime runs cleanups.
+// that takes the slow path: nobody could recover it where the runtime runs finalizers. The Local has a
+// finalizer of its own for that, so runtime.SetFinalizer on it ends the program.
 type Local struct {
 	_      noCopy
 	heap   *Heap

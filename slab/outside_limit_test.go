@@ -240,3 +240,19 @@ func TestOutsideLimitSharedByGoroutines(t *testing.T) {
 		}
 	}
 }
+
+// TestOutsideHighWaterOfRefused asks for more than the budget has: what was refused is no high-water mark.
+func TestOutsideHighWaterOfRefused(t *testing.T) {
+	h := open(t, Config{})
+	setBudget(t, guard.Budget{Hard: guard.Committed() + 1<<20})
+	if _, err := h.TryAlloc(64 << 20); err == nil {
+		t.Fatal("the budget does not hold")
+	}
+	if got := h.Stats().HighWater; got != 0 {
+		t.Errorf("HighWater is %d", got)
+	}
+	h.Free(h.Alloc(100))
+	if got := h.Stats().HighWater; got != unit {
+		t.Errorf("HighWater is %d, want %d", got, unit)
+	}
+}

@@ -56,6 +56,8 @@ func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 		guarded.Close(h.id())
 		h.usable("Alloc")
 	}
+	reclaimOr(func() { h.freeSampled(p) })
+	h.usable("Alloc") // OnSoft may have closed the heap
 	return unsafe.Slice((*byte)(p), size), true
 }
 

@@ -98,7 +98,7 @@ func open() (*slots, error) {
 	if err != nil {
 		return nil, err
 	}
-	region, err := guard.Map(guard.Config{Name: "sampled", Size: size, MinSize: int(stride)})
+	region, err := guard.Map(guard.Config{Name: "sampled", Size: size, MinSize: int(stride), DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
