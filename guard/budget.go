@@ -13,8 +13,8 @@ import (
 // The zero Budget bounds nothing.
 type Budget struct {
 	// Soft is the level in bytes at which OnSoft is called; 0 for none. It is
-	// called again after the total fell a sixteenth below Soft and rose again, and not at all while
-	// the total is above Soft already when the budget is set.
+	// called again after the total fell a sixteenth below Soft and rose again. If the total is above
+	// Soft already when the budget is set, it must fall so far first, too.
 	Soft int64
 
 	// Hard is the most in bytes that may be committed; 0 for no bound. What would exceed it

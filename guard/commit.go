@@ -55,8 +55,9 @@ func noMemory(err error) error {
 
 // Commit makes [off, off+n) usable: readable, writable, zeroed, charged to the budget. What
 // is committed already stays as it is, and is charged once. The error wraps
-// ErrNoMemory where the budget or the kernel refuses; then nothing has changed. Nothing of what is
-// not committed may be guarded in a Secret region.
+// ErrNoMemory where the budget or the kernel refuses; then nothing has changed. Two goroutines that
+// commit the same memory at the same moment are both charged for it until one is done. Nothing of what
+// is not committed may be guarded in a Secret region.
 func (r *Region) Commit(off, n int) error {
 	lo, hi, err := r.span("commit", off, n)
 	if err != nil {

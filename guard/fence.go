@@ -24,11 +24,12 @@ import (
 // test ends, so benchmarks make it before theirs. No more of them can be there at a time than a quarter
 // of vm.max_map_count (16382 by default).
 //
-// A touch after the test faults (UseAfterFree) and reaches no later fence, as long as the memory is not
-// used again, which goes by age: at least two fences later, and for small ones 64. The first 1024
-// fences of a process, and those of more than 16 OS pages, become inaccessible as they end, others
-// together with up to 15 more. Such a fault fails no test. It ends the program, after a line that says
-// what was touched, unless the goroutine panics on faults: then it is a panic as any.
+// A touch after the test faults (UseAfterFree). It never reaches a later fence: memory is used again
+// oldest first, when 64 other small fences, or two large ones, have ended since. The first 1024 fences of
+// a process, and those of more than 16 OS pages, become inaccessible when they end. Later ones become so
+// in groups of up to 16, when all of a group have ended: until then a late touch does not fault. Such a
+// fault fails no test. It ends the program, after a line that says what was touched, unless the goroutine
+// panics on faults: then it is a panic as any.
 //
 // A fault ends the test's function, its deferred calls run, and the tests that follow are run: for
 // that, Fence has the goroutine that called it panic on faults (debug.SetPanicOnFault) until the test

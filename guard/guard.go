@@ -24,7 +24,8 @@
 //  4. Close makes the whole region inaccessible and puts its addresses into
 //     quarantine: a stale pointer faults (use after close) instead of reading
 //     what the kernel put there next. The oldest leave the quarantine when it
-//     holds more than its limit (SetQuarantine).
+//     holds more than its limit (SetQuarantine) or 4096 regions, and when addresses, mappings or
+//     memory are refused that they may be the reason for.
 //
 // A region that becomes unreachable without Close is reported (OnLeak), with
 // where it was opened, and stays mapped: nothing depends on finalizers. CheckLeaks
@@ -63,12 +64,12 @@
 //
 // # Limits of the system
 //
-//  1. Mappings (vm.max_map_count, 65,530 by default): a region takes one, three once something is
-//     committed, two more for each further stretch that is committed apart, and for huge pages,
-//     Secret, and each MapFile. The Go runtime ends the program when it gets none, so all
+//  1. Mappings (vm.max_map_count, 65,530 by default): a region takes one, and two more for each stretch
+//     that is committed apart from others, for each MapFile, for HugePages and for Secret. The Go runtime ends the program when it gets none, so all
 //     regions together take at most half (Totals.Mappings): beyond that, Map and Commit return
-//     an error that wraps ErrNoMemory and names the limit. Decommit in the middle of
-//     what is committed needs mappings, too; Discard gives the memory back without.
+//     an error that wraps ErrNoMemory and names the limit; what is in quarantine is released first.
+//     Decommit in the middle of what is committed takes two as well; Discard gives the memory back
+//     without.
 //  2. Locked memory (mlockall): what is committed is locked with all else, and goes back as from other
 //     programs. Guards take two mappings each.
 //  3. Strict accounting (vm.overcommit_memory=2): addresses are not charged, what is committed is, and

@@ -15,7 +15,8 @@ import (
 //
 // All of it must be committed, readable and writable, and neither guarded nor locked nor mapped from
 // a file, and no region Secret; in the other region none of it may be committed or guarded. Afterwards it is committed
-// there, and here no more; the budget sees no difference. After an error nothing has changed. Nobody
+// there, and here no more; the budget sees no difference. After an error nothing has changed. Where the kernel
+// does not take the old place back, it stays committed, and charged beyond any budget. Nobody
 // may use the memory meanwhile.
 func (r *Region) Move(to *Region, n int) error {
 	if to == nil || to == r {

@@ -36,7 +36,8 @@ type Config struct {
 	PartOf *Region
 
 	// DeferOnSoft has Commit leave Budget.OnSoft to a later call of Reclaim. It is for allocators, which
-	// commit while they hold locks that OnSoft may need.
+	// commit while they hold locks that OnSoft may need. A Commit beyond Budget.Hard then fails at
+	// once: the allocator calls Reclaim without its locks, and tries again if that is true.
 	DeferOnSoft bool
 
 	// Secret is for keys and the like: what is committed is locked into RAM, left out of core dumps,

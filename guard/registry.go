@@ -218,7 +218,7 @@ func release(out []*record) (released int) {
 // Info describes a region at one moment. The figures are bytes.
 type Info struct {
 	Name      string
-	Kind      string // "private": no other process sees it; "part": of a region, a slab.Local, told of to OnLeak
+	Kind      string // "private": a region that no other process sees; "part": a slab.Local, for OnLeak only
 	Base      uintptr
 	Size      int
 	Reserved  int64 // addresses claimed, guards included
@@ -271,7 +271,7 @@ type Totals struct {
 	Resident    int64 // in RAM; -1 where the system does not tell
 	Live        int64 // handed out by the owners
 	Quarantined int64 // addresses of closed regions that are still reserved
-	Mappings    int   // of the process's (vm.max_map_count) at most, in quarantine too; half is the most that there can be
+	Mappings    int   // that regions take, in quarantine too, as counted by offheap; at most half of vm.max_map_count
 }
 
 // Usage adds up the open regions. It takes the time to count resident pages.

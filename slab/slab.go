@@ -33,8 +33,8 @@
 //	    units of others become free, for slabs of any class.
 //	 5. Units that stay free for half a second go back to the system, on the slow path of whoever
 //	    comes next, and that call takes so much longer: there is no goroutine for it. After a pause so
-//	    long, what processors hold comes home first, if it could keep a MiB or more: that stops the
-//	    world for some microseconds. Purge does it at once.
+//	    long, the slots that processors cache are brought home first, if they may keep slabs of a MiB
+//	    or more from going back: that stops the world for some microseconds. Purge does it at once.
 //
 // # Concurrency
 //
@@ -55,10 +55,10 @@
 //
 // Two goroutines that free one object at the same moment may both get through. Then the second of
 // them that leaves a magazine is the violation, raised by the call that takes it out, which may be
-// anybody's Alloc, Free, Purge or Local.Close; the heap is whole afterwards. That goes unnoticed if
-// both leave at the same moment, too; and if AllocDirty or Pool.Get takes the second out after all
-// of its slab was freed and the slab's states are other objects': to notice takes a tenth more
-// time.
+// anybody's Alloc, Free, Purge or Local.Close; the heap is whole afterwards. It goes unnoticed in two
+// cases: if both leave their magazines at the same moment, too; and if AllocDirty or Pool.Get takes the
+// second one out after the slab was given back and its memory is a slab of another size. To notice the
+// last case takes a tenth more time for each allocation.
 //
 // With Config.Hardened, one of two that free an object at the same moment is the violation, at
 // once. A write to any byte between the end of an object and that of its slot is found when the
@@ -139,8 +139,8 @@ type Config struct {
 	//
 	// It counts slabs, not objects: a slab serves one size class, counts as a whole, and makes room
 	// for other sizes only when all of its slots are free. So 2,000 objects of 128 bytes that are
-	// freed make no room for one of 640 as long as an object lives in each of their four slabs, or more,
-	// nor do slots that other Locals keep for themselves. Where sizes shift at the Limit, have objects
+	// freed make no room for one of 640 as long as an object lives in each of their four slabs, or more.
+	// Slots that other Locals keep for themselves make no room either. Where sizes shift at the Limit, have objects
 	// that are freed together allocated together, or in a heap of their own; round sizes up to a few;
 	// and leave an eighth and a MiB free for slabs that are not full.
 	Limit int
