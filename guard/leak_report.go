@@ -135,9 +135,10 @@ func nextLeak() (in Info, ok bool) {
 	leaks.mu.Lock()
 	defer leaks.mu.Unlock()
 	if len(leaks.queue) == 0 {
+		leaks.queue = nil
 		return in, false
 	}
-	in = leaks.queue[0]
+	in, leaks.queue[0] = leaks.queue[0], in // so that its text can be collected
 	leaks.queue = leaks.queue[1:]
 	return in, true
 }

@@ -179,7 +179,15 @@ func TestOutsideDroppedLocalsAreForgotten(t *testing.T) {
 	if n := openLocals(h); n != 0 {
 		t.Errorf("the heap knows %d Locals", n)
 	}
-	if left := int(goHeap()) - int(before); left > n*100 {
+	left := int(goHeap()) - int(before)
+	for range 100 { // what was finalized goes with a later collection
+		if left <= n*100 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+		left = int(goHeap()) - int(before)
+	}
+	if left > n*100 {
 		t.Errorf("%d dropped Locals keep %d bytes of the Go heap", n, left)
 	}
 	if err := h.Purge(); err != nil {
