@@ -36,7 +36,7 @@ func TestWritesAfterFreeAreFound(t *testing.T) {
 			h.Free(b)
 			poke(b, at, 0x80)
 			found := false
-			for range 200_000 {
+			for range 2_000_000 {
 				v := violationOf(t, func() { h.Free(h.AllocDirty(size)) })
 				if v == nil {
 					continue
