@@ -92,6 +92,7 @@ func TestOutsideUseAroundClose(t *testing.T) {
 		p.Put(s)
 		var stop atomic.Bool
 		var wg sync.WaitGroup
+		var closing sync.RWMutex
 		for name, use := range map[string]func(){
 			"Push": func() { s.Push() }, "Pop": func() { s.Pop(f) }, "New": func() { New[int](s) },
 			"Alloc": func() { s.Alloc(1, 1) }, "Used": func() { s.Used() }, "Call": func() { s.Call(fn) },
@@ -99,13 +100,21 @@ func TestOutsideUseAroundClose(t *testing.T) {
 		} {
 			wg.Go(func() {
 				for !stop.Load() {
+					if name == "New" { // it looks at two words, one of which may be from before Close
+						closing.RLock()
+					}
 					mustViolate(t, name, use, putAlready, afterClose, "put twice", "stack of another pool", "stack of another pool, or this one is closed")
+					if name == "New" {
+						closing.RUnlock()
+					}
 					time.Sleep(time.Microsecond)
 				}
 			})
 		}
 		time.Sleep(50 * time.Microsecond)
+		closing.Lock()
 		err = p.Close()
+		closing.Unlock()
 		mustDo(t, err)
 		time.Sleep(50 * time.Microsecond)
 		stop.Store(true)
