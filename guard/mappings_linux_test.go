@@ -52,6 +52,9 @@ func holdsCount(t *testing.T, r *Region, after string) {
 
 // TestOutsideMappingsAreCounted does anything with a region, and compares the count with the kernel's.
 func TestOutsideMappingsAreCounted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads /proc/self/maps ten thousand times")
+	}
 	for _, c := range []Config{{}, {Secret: true, MaySwap: true}, {HugePages: true}} {
 		for _, light := range []bool{LightGuards(), false} {
 			t.Run(fmt.Sprintf("%+v light %v", c, light), func(t *testing.T) { countMappings(t, c, light) })
@@ -119,6 +122,9 @@ func countMappings(t *testing.T, c Config, light bool) {
 // TestOutsideMappingsOfParts splits what was committed before it is touched, and makes it whole again: the
 // kernel joins it, or else a process that does so often has more mappings than are counted.
 func TestOutsideMappingsOfParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 20,000 system calls, and an emulator has other mappings")
+	}
 	defer func(old bool) { lightGuards = old }(lightGuards)
 	page := PageSize()
 	for _, light := range []bool{lightGuards, false} {
