@@ -111,11 +111,7 @@ func (r *Region) missing(lo, hi uintptr) uintptr {
 func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	gaps := rec.gapsIn(lo, hi)
 	first := make([]bool, len(gaps)) // of their kin
-	back := func() {
-		for _, gap := range gaps {
-			rec.committed = rec.committed.remove(gap.off, gap.end)
-		}
-	}
+	back := func() { rec.committed = rec.committed.removeAll(gaps) }
 	err := rec.rebook(lo, hi, func() {
 		for i, gap := range gaps {
 			gap.prot = vm.ReadWrite
@@ -254,11 +250,7 @@ func (r *Region) Decommit(off, n int) error {
 // which are overwritten, and were made writable for that.
 func (rec *record) decommit(parts spans) error {
 	off, end := parts[0].off, parts[len(parts)-1].end
-	back := func() {
-		for _, s := range parts {
-			rec.committed = rec.committed.set(s)
-		}
-	}
+	back := func() { rec.committed = rec.committed.setAll(parts) }
 	err := rec.wipe(off, end)
 	if err == nil {
 		err = rec.rebook(off, end, func() { rec.committed = rec.committed.remove(off, end) }, back)

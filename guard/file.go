@@ -59,9 +59,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
 		seams, hints := slices.Clone(rec.seams), rec.hints.inside(lo, hi)
 		back := func() {
 			rec.committed, rec.files, rec.seams = rec.committed.remove(lo, hi), rec.files.remove(lo, hi), seams
-			for _, s := range hints {
-				rec.hints = rec.hints.set(s)
-			}
+			rec.hints = rec.hints.setAll(hints)
 		}
 		err := rec.rebook(lo, hi, func() {
 			rec.committed = rec.committed.set(span{lo, hi, prot, rec.newKin()})

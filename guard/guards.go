@@ -79,13 +79,6 @@ func (g *guards) addRow(r row) {
 	}
 }
 
-// removeSingle takes parts out that are in no row.
-func (g *guards) removeSingle(parts spans) {
-	for _, s := range parts {
-		g.single = g.single.remove(s.off, s.end)
-	}
-}
-
 // remove takes a range out. A row that it touches is a row no more.
 func (g *guards) remove(off, end uintptr) {
 	if len(g.row.inside(off, end)) > 0 {
@@ -127,7 +120,7 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 				rec.guards.row = row // it was made longer
 				return
 			}
-			rec.guards.removeSingle(missing)
+			rec.guards.single = rec.guards.single.removeAll(missing)
 		}
 		if err := rec.rebook(lo, hi, func() { rec.guards.addRow(to) }, back); err != nil {
 			_ = rec.restore(lo, hi)

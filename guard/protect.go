@@ -23,9 +23,7 @@ func (r *Region) Protect(off, n int, prot Prot) error {
 		}
 		parts, seams := rec.committed.inside(lo, hi), slices.Clone(rec.seams)
 		back := func() {
-			for _, s := range parts {
-				rec.committed = rec.committed.set(s)
-			}
+			rec.committed = rec.committed.setAll(parts)
 			rec.seams = seams
 		}
 		err := rec.rebook(lo, hi, func() {
@@ -77,7 +75,7 @@ func (r *Region) Guard(off, n int) error {
 			return err
 		}
 		missing := rec.guards.outside(lo, hi)
-		back := func() { rec.guards.removeSingle(missing) }
+		back := func() { rec.guards.single = rec.guards.single.removeAll(missing) }
 		if err := rec.rebook(lo, hi, func() { rec.guards.set(lo, hi) }, back); err != nil {
 			_ = rec.restore(lo, hi)
 			return err
@@ -162,12 +160,8 @@ func (rec *record) lock(lo, hi uintptr) error {
 	}
 	back := func() {
 		rec.seams = seams
-		for _, s := range unlocked {
-			rec.locked = rec.locked.remove(s.off, s.end)
-		}
-		for _, s := range before {
-			rec.committed = rec.committed.set(s)
-		}
+		rec.locked = rec.locked.removeAll(unlocked)
+		rec.committed = rec.committed.setAll(before)
 	}
 	if err := rec.rebook(lo, hi, change, back); err != nil {
 		return err
@@ -186,11 +180,7 @@ func (r *Region) Unlock(off, n int) error {
 			return errSecret
 		}
 		locked := rec.locked.inside(lo, hi)
-		back := func() {
-			for _, s := range locked {
-				rec.locked = rec.locked.set(s)
-			}
-		}
+		back := func() { rec.locked = rec.locked.setAll(locked) }
 		if err := rec.rebook(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) }, back); err != nil {
 			return err
 		}
@@ -240,12 +230,8 @@ func (rec *record) advise(lo, hi uintptr, a Advice) error {
 	back := func() {
 		rec.seams = seams
 		rec.hints = rec.hints.remove(lo, hi)
-		for _, s := range had {
-			rec.hints = rec.hints.set(s)
-		}
-		for _, s := range before {
-			rec.committed = rec.committed.set(s)
-		}
+		rec.hints = rec.hints.setAll(had)
+		rec.committed = rec.committed.setAll(before)
 	}
 	err := rec.rebook(lo, hi, func() {
 		rec.partFiles(lo, hi)

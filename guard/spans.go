@@ -39,6 +39,22 @@ func (s spans) set(x span) spans {
 	return out
 }
 
+// setAll makes stretches part of the set.
+func (s spans) setAll(parts spans) spans {
+	for _, x := range parts {
+		s = s.set(x)
+	}
+	return s
+}
+
+// removeAll takes stretches out of the set.
+func (s spans) removeAll(parts spans) spans {
+	for _, x := range parts {
+		s = s.remove(x.off, x.end)
+	}
+	return s
+}
+
 // remove takes [off, end) out of the set.
 func (s spans) remove(off, end uintptr) spans {
 	_, out := s.cut(off, end)

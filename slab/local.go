@@ -146,12 +146,6 @@ func (d *dropped) violation() *guard.Violation {
 	return d.bad.Swap(nil)
 }
 
-// wait returns when no recovery uses the heap, which is marked as closed already.
-func (d *dropped) wait() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-}
-
 // opened panics for a nil or a zero Local.
 func (l *Local) opened(op string) {
 	if l == nil || l.heap == nil {

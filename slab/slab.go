@@ -329,7 +329,7 @@ func (h *Heap) shut() {
 	for _, fs := range h.allFronts() {
 		fs.shut.Store(true)
 	}
-	h.dropped.wait()
+	waitFor(&h.dropped.mu) // a recovery that comes later finds the heap closed
 	for _, f := range takeFronts(h.allFronts()) {
 		waitFor(&f.lock) // in builds in which there is no pin
 	}
