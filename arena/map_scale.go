@@ -7,12 +7,13 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
 
 // ground is what a table stands on, whatever its keys and values are: the memory in the arena, and
 // how hashes are laid over it. It is on the Go heap; all that it points to is in the arena.
 type ground struct {
-	_        noCopy         // a copy would not hear of the arena's Reset
+	_        nocopy.NoCopy  // a copy would not hear of the arena's Reset
 	base     unsafe.Pointer // of the arena
 	head     *mapHeader
 	arena    *Arena

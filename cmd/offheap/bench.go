@@ -8,8 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 const benchAbout = `Runs a benchmark of an allocator and prints nanoseconds for each operation.
@@ -53,7 +53,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	goHeap := f.Bool("goheap", false, "time the Go heap")
 	zero := f.Bool("zero", false, "time a slab.Heap that hands out zeroed memory")
 	hardened := f.Bool("hardened", false, "time a slab.Heap with Config.Hardened")
-	sample := f.Int("sample", 0, "sample one allocation in `N` (guard.Sample)")
+	sample := f.Int("sample", 0, "sample one allocation in `N` (slab.SetSampling)")
 	sizes := f.String("sizes", "", "for fleet: the `folder` of the tables")
 	if status, ok := f.parse(args, 1); !ok {
 		return status
@@ -89,7 +89,8 @@ func bench(args []string, stdout, stderr io.Writer) int {
 			return f.refuse("%v", err)
 		}
 	}
-	defer guard.Sample(guard.Sample(*sample))
+	old, _ := slab.SetSampling(slab.Sampling{Every: *sample})
+	defer slab.SetSampling(old)
 	show, done := newProgress(stderr, "")
 	var all []result
 	err := measure(kind, show, func(r result) {
