@@ -8,8 +8,10 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocbench"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
 const benchAbout = `Runs a benchmark of an allocator and prints nanoseconds for each operation.
@@ -58,8 +60,8 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	if status, ok := f.parse(args, 1); !ok {
 		return status
 	}
-	kind, chosen := "heap", 0
-	for name, set := range map[string]bool{"local": *local, "go": *goHeap, "zero": *zero, "hardened": *hardened} {
+	kind, chosen := allocators.Heap, 0
+	for name, set := range map[allocators.Kind]bool{allocators.Local: *local, allocators.Go: *goHeap, allocators.Zero: *zero, allocators.Hardened: *hardened} {
 		if set {
 			kind = name
 			chosen++
@@ -117,8 +119,8 @@ func bench(args []string, stdout, stderr io.Writer) int {
 
 // benches are the benchmarks by label. Each reports its rows as they are done. sizes is the folder
 // of tables for the one that needs it; what is left out is said on stderr.
-func benches(sizes string, stderr io.Writer) map[string]func(kind string, show workload.Progress, report func(result)) error {
-	return map[string]func(string, workload.Progress, func(result)) error{
+func benches(sizes string, stderr io.Writer) map[string]func(kind allocators.Kind, show measure.Progress, report func(result)) error {
+	return map[string]func(allocators.Kind, measure.Progress, func(result)) error{
 		"C1t1":   churn(1),
 		"C1t2":   churn(2),
 		"C2uni":  cross(false),
@@ -134,42 +136,42 @@ func benches(sizes string, stderr io.Writer) map[string]func(kind string, show w
 	}
 }
 
-func churn(goroutines int) func(string, workload.Progress, func(result)) error {
-	return func(kind string, _ workload.Progress, report func(result)) error {
-		c, err := workload.MeasureChurn(kind, goroutines)
-		report(result{kind, []figure{
+func churn(goroutines int) func(allocators.Kind, measure.Progress, func(result)) error {
+	return func(kind allocators.Kind, _ measure.Progress, report func(result)) error {
+		c, err := allocbench.MeasureChurn(kind, goroutines)
+		report(result{string(kind), []figure{
 			{"ns_op", c.NsOp}, {"peak_ratio", c.PeakRatio}, {"live_MB", c.LiveMB}, {"peak_MB", c.PeakMB},
 		}, fmt.Sprintf("state=%016x", c.State), c})
 		return err
 	}
 }
 
-func cross(both bool) func(string, workload.Progress, func(result)) error {
-	return func(kind string, _ workload.Progress, report func(result)) error {
-		c, err := workload.MeasureCross(kind, both)
-		report(result{kind, []figure{{"ns_pair", c.NsPair}, {"peak_MB", c.PeakMB}}, fmt.Sprintf("sum=%d", c.Sum), c})
+func cross(both bool) func(allocators.Kind, measure.Progress, func(result)) error {
+	return func(kind allocators.Kind, _ measure.Progress, report func(result)) error {
+		c, err := allocbench.MeasureHandOver(kind, both)
+		report(result{string(kind), []figure{{"ns_pair", c.NsPair}, {"peak_MB", c.PeakMB}}, fmt.Sprintf("sum=%d", c.Sum), c})
 		return err
 	}
 }
 
-func phased(kind string, _ workload.Progress, report func(result)) error {
-	p, err := workload.MeasurePhased(kind)
-	report(result{kind, []figure{{"ns_alloc", p.NsAlloc}, {"ns_rfree", p.NsFree}, {"peak_MB", p.PeakMB}}, fmt.Sprintf("sum=%d", p.Sum), p})
+func phased(kind allocators.Kind, _ measure.Progress, report func(result)) error {
+	p, err := allocbench.MeasureTurns(kind)
+	report(result{string(kind), []figure{{"ns_alloc", p.NsAlloc}, {"ns_rfree", p.NsFree}, {"peak_MB", p.PeakMB}}, fmt.Sprintf("sum=%d", p.Sum), p})
 	return err
 }
 
-func fixed(kind string, _ workload.Progress, report func(result)) error {
-	x, err := workload.MeasureFixed(kind)
-	report(result{kind, []figure{
-		{"lifo_pair", x.Pair}, {"alloc_fresh", x.Fresh}, {"free_inorder", x.FreeInOrder}, {"alloc_after_inorder", x.AllocInOrder},
+func fixed(kind allocators.Kind, _ measure.Progress, report func(result)) error {
+	x, err := allocbench.MeasurePair(kind)
+	report(result{string(kind), []figure{
+		{"lifo_pair", x.LIFO}, {"alloc_fresh", x.Fresh}, {"free_inorder", x.FreeInOrder}, {"alloc_after_inorder", x.AllocInOrder},
 		{"free_shuffled", x.FreeShuffled}, {"alloc_after_shuffled", x.AllocShuffled},
 	}, "", x})
 	return err
 }
 
-func phases(clustered bool) func(string, workload.Progress, func(result)) error {
-	return func(kind string, _ workload.Progress, report func(result)) error {
-		p, err := workload.MeasurePhases(kind, clustered)
+func phases(clustered bool) func(allocators.Kind, measure.Progress, func(result)) error {
+	return func(kind allocators.Kind, _ measure.Progress, report func(result)) error {
+		p, err := allocbench.MeasurePhase(kind, clustered)
 		var all []figure
 		for i, mb := range p.MB {
 			all = append(all, figure{fmt.Sprintf("P%d_MB", i+1), mb})
@@ -178,22 +180,22 @@ func phases(clustered bool) func(string, workload.Progress, func(result)) error 
 			all = append(all, figure{fmt.Sprintf("L%d", i+1), mb})
 		}
 		all = append(all, figure{"ratio3", p.Ratio}, figure{"nsP1", p.AllocNs}, figure{"nsP2", p.FreeNs}, figure{"nsP3", p.LargerNs})
-		report(result{kind, all, "", p})
+		report(result{string(kind), all, "", p})
 		return err
 	}
 }
 
-func bumps(_ string, show workload.Progress, report func(result)) error {
-	return workload.MeasureBump(show, func(b workload.Bump) {
+func bumps(_ allocators.Kind, show measure.Progress, report func(result)) error {
+	return allocbench.MeasureBump(show, func(b allocbench.Bump) {
 		report(result{fmt.Sprintf("size=%d", b.Size), []figure{
 			{"hot", b.Hot}, {"fresh256M", b.Fresh}, {"reset256M", b.Reset}, {"thp256M", b.Huge},
 		}, "", b})
 	})
 }
 
-func fleet(sizes string) func(string, workload.Progress, func(result)) error {
-	return func(kind string, show workload.Progress, report func(result)) error {
-		return workload.MeasureFleet(kind, sizes, show, func(x workload.Fleet) {
+func fleet(sizes string) func(allocators.Kind, measure.Progress, func(result)) error {
+	return func(kind allocators.Kind, show measure.Progress, report func(result)) error {
+		return allocbench.MeasureFleet(kind, sizes, show, func(x allocbench.Fleet) {
 			report(result{fmt.Sprintf("table=%s", x.Table), []figure{
 				{"ns_fill", x.NsFill}, {"ns_op", x.NsOp}, {"live_MB", x.LiveMB}, {"peak_MB", x.PeakMB}, {"peak_ratio", x.PeakRatio},
 			}, fmt.Sprintf("state=%016x sum=%d", x.State, x.Sum), x})
@@ -201,17 +203,17 @@ func fleet(sizes string) func(string, workload.Progress, func(result)) error {
 	}
 }
 
-func growth(stderr io.Writer) func(string, workload.Progress, func(result)) error {
-	return func(kind string, show workload.Progress, report func(result)) error {
-		return workload.MeasureGrowth(kind, show, func(g workload.Growth) {
+func growth(stderr io.Writer) func(allocators.Kind, measure.Progress, func(result)) error {
+	return func(kind allocators.Kind, show measure.Progress, report func(result)) error {
+		return allocbench.MeasureGrowth(kind, show, func(g allocbench.Growth) {
 			report(result{fmt.Sprintf("live=%d", g.Live), []figure{{"ns_op", g.NsOp}, {"peak_ratio", g.PeakRatio}},
 				fmt.Sprintf("state=%016x", g.State), g})
 		}, func(why error) { fmt.Fprintf(stderr, "offheap bench: %v\n", why) })
 	}
 }
 
-func collections(kind string, show workload.Progress, report func(result)) error {
-	return workload.MeasureGC(kind, show, func(g workload.GC) {
+func collections(kind allocators.Kind, show measure.Progress, report func(result)) error {
+	return allocbench.MeasureGC(kind, show, func(g allocbench.GC) {
 		name := "row=empty"
 		if g.Objects > 0 {
 			name = "row=objects"

@@ -11,7 +11,7 @@ import (
 
 // TestMain lets commands start the test binary as they start offheap.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{sideCommand, replaySide, stacksSide}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{compareSideCommand, replaySideCommand, stacksSideCommand}, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())
