@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"slab":               4,
 	"stack":              4,
 	"internal/alloctest": 4,
+	"internal/fastpath":  4,
 	"internal/leaks":     4,
 	"internal/limits":    4,
 	"internal/misuse":    4,
