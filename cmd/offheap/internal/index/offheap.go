@@ -6,19 +6,20 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
 // offHeap is the index outside the Go heap: the collector sees a few objects, whatever the number
 // of words.
 //
-//	words: StringMap ── word ──▶ offWord ── Ref ──▶ block: bytes of postings
+//	words: Strings ─── word ──▶ offWord ── Ref ──▶ block: bytes of postings
 //	documents ── number ──▶ offDocument ── Ref ──▶ name
 //
 // An arena frees nothing singly, so a block that postings have outgrown is kept for
 // others: there is a list of free blocks for each block size.
 type offHeap struct {
 	memory    *arena.Arena
-	words     *arena.StringMap[offWord]
+	words     *table.Strings[offWord]
 	free      [2 * 32]arena.Ref[freeBlock]
 	documents []offDocument // alone in its arena, where it grows in place
 	table     *arena.Arena
@@ -45,11 +46,11 @@ func newOffHeap() (*offHeap, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := arena.Open(arena.Config{Name: "documents"})
+	documents, err := arena.Open(arena.Config{Name: "documents"})
 	if err != nil {
 		return nil, errors.Join(err, memory.Close())
 	}
-	return &offHeap{memory: memory, table: table, words: arena.NewStringMap[offWord](memory, 0)}, nil
+	return &offHeap{memory: memory, table: documents, words: table.NewStrings[offWord](memory, 0)}, nil
 }
 
 func (x *offHeap) Add(name, text []byte) {

@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"math/bits"
@@ -58,7 +58,7 @@ func (t *table[K, V]) move() error {
 			return err
 		}
 	}
-	header, slots := groupAt(t.base, from.dir, from.first+h.moved, unsafe.Sizeof(slot[K, V]{}))
+	header, slots := groupAt(t.base(), from.dir, from.first+h.moved, unsafe.Sizeof(slot[K, V]{}))
 	boundary := from.last(h.moved)
 	last, _ := bits.Mul64(boundary, to.homes)
 	if err := t.makeRoom(to.first+last, used(words(header)).count()); err != nil {
@@ -91,7 +91,7 @@ func (t *table[K, V]) moveEntries(header, slots unsafe.Pointer, near uint64) {
 		free          slotSet
 	}
 	for i := range at {
-		at[i].header, at[i].slots = groupAt(t.base, to.dir, near+uint64(i), size)
+		at[i].header, at[i].slots = groupAt(t.base(), to.dir, near+uint64(i), size)
 		at[i].free = unused(words(at[i].header))
 	}
 	homes, first := to.homes, to.first-near
@@ -122,7 +122,7 @@ func (t *table[K, V]) place(hash uint64) *slot[K, V] {
 	address, _ := bits.Mul64(hash, to.homes)
 	tag := tagOf(hash)
 	for address += to.first; ; address++ {
-		header, slots := groupAt(t.base, to.dir, address, unsafe.Sizeof(slot[K, V]{}))
+		header, slots := groupAt(t.base(), to.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		if free := unused(words(header)); free != 0 {
 			setTag(header, free.first(), tag)
 			return slotAt[K, V](slots, free.first())

@@ -1,13 +1,18 @@
-package arena
+package table
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// FuzzMap drives a Map and a StringMap through the same operations as Go's maps. Each
+// FuzzMap drives a Map and a Strings through the same operations as Go's maps. Each
 // operation is three bytes: what, and a key of which few values occur, so that keys meet again.
 func FuzzMap(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 0, 1, 3, 1, 1, 2, 2, 1, 2, 3, 0, 0})
@@ -26,8 +31,8 @@ func FuzzMap(f *testing.F) {
 	f.Add(churn)
 	f.Add(append(grow[:1500:1500], 4, 9, 0, 4, 255, 3, 0, 7, 0, 4, 0, 0))
 	f.Fuzz(func(t *testing.T, ops []byte) {
-		a := openTest(t, Config{})
-		m, sm := NewMap[uint16, uint64](a, 0), NewStringMap[uint64](a, 0)
+		a := openTest(t, arena.Config{})
+		m, sm := NewMap[uint16, uint64](a, 0), NewStrings[uint64](a, 0)
 		model := map[uint16]uint64{}
 		name := func(k uint16) string { return fmt.Sprintf("%0*d", int(k%40), k) }
 		for i := 0; i+2 < len(ops); i += 3 {
@@ -54,7 +59,7 @@ func FuzzMap(f *testing.F) {
 				}
 				delete(model, k)
 			case 3:
-				New[[3]uint64](a) // the table must not need contiguous memory
+				arena.New[[3]uint64](a) // the table must not need contiguous memory
 			case 4: // what is deleted and inserted meanwhile
 				seen := map[uint16]bool{}
 				for at, v := range m.All() {
@@ -124,16 +129,39 @@ func FuzzMap(f *testing.F) {
 	})
 }
 
-func openTest(t testing.TB, c Config) *Arena {
+// openTest opens an arena and closes it when the test ends.
+func openTest(t testing.TB, c arena.Config) *arena.Arena {
 	t.Helper()
-	a, err := Open(c)
+	a, err := arena.Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := a.close(); err != nil && a.state != stateClosed {
+		if err := a.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
 			t.Error(err)
 		}
 	})
 	return a
+}
+
+// top returns the address of the next object.
+func top(a *arena.Arena) uintptr { return uintptr(unsafe.Pointer(arena.New[struct{}](a))) }
+
+// fill takes all memory that the arena may hand out.
+func fill(a *arena.Arena) {
+	for size := 1 << 30; size >= 8; size /= 2 {
+		for err := error(nil); err == nil; _, err = a.TryAlloc(size, 8) {
+		}
+	}
+}
+
+// panicOf returns the error that f panics with; nil if it returns.
+func panicOf(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = p.(error)
+		}
+	}()
+	f()
+	return nil
 }

@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"math/rand/v2"

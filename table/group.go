@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"encoding/binary"

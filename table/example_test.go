@@ -1,9 +1,10 @@
-package arena_test
+package table_test
 
 import (
 	"fmt"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
 func ExampleMap() {
@@ -14,7 +15,7 @@ func ExampleMap() {
 	defer a.Close()
 
 	type point struct{ x, y int32 }
-	visits := arena.NewMap[point, int](a, 0)
+	visits := table.NewMap[point, int](a, 0)
 	visits.Put(point{1, 2}, 5)
 	n, _ := visits.Entry(point{1, 2}) // inserts if it is not there
 	*n++
@@ -32,14 +33,14 @@ func ExampleMap() {
 	// 0
 }
 
-func ExampleStringMap() {
+func ExampleStrings() {
 	a, err := arena.Open(arena.Config{Name: "words"})
 	if err != nil {
 		panic(err)
 	}
 	defer a.Close()
 
-	counts := arena.NewStringMap[int](a, 0)
+	counts := table.NewStrings[int](a, 0)
 	for _, word := range [][]byte{[]byte("to"), []byte("be"), []byte("or"), []byte("not"), []byte("to"), []byte("be")} {
 		n, _ := counts.Entry(word) // the word is copied when it is new
 		*n++

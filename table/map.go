@@ -1,15 +1,19 @@
-package arena
+package table
 
 import (
+	"fmt"
 	"iter"
+	"reflect"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 )
 
 // Map is a hash table in an arena, for large maps that the garbage collector should not scan. Keys
 // and values are without pointers; keys are equal as Go's == says, so NaN is never found. See
-// StringMap for strings.
+// Strings for strings.
 //
 // From 100,000 entries on, a map takes at most 1.3 times the entries themselves if these have 16
 // bytes or more, also while it grows; up to 1.5 times from 20,000 on, 1.7 from 10,000 on, 3.5 from
@@ -29,7 +33,7 @@ type Map[K comparable, V any] struct{ table[K, V] }
 // NewMap makes an empty map that does not grow before it has hint entries. It panics if K or V
 // contains pointers, naming the field, if hint is negative, and with an error that wraps
 // guard.ErrNoMemory if the arena is full.
-func NewMap[K comparable, V any](a *Arena, hint int) *Map[K, V] {
+func NewMap[K comparable, V any](a *arena.Arena, hint int) *Map[K, V] {
 	m := new(Map[K, V])
 	if err := m.open(a, "NewMap", hint); err != nil {
 		panic(err)
@@ -44,10 +48,35 @@ func (m *Map[K, V]) made() {
 	}
 }
 
-// zeroMap returns the violation of using a zero Map or StringMap.
+// zeroMap returns the violation of using a zero Map or Strings.
 //
 //go:noinline
-func zeroMap(typ string) *guard.Violation { return zeroValue(typ, typ, "arena.New"+typ) }
+func zeroMap(typ string) *guard.Violation {
+	return &guard.Violation{Op: "table." + typ, What: "use of a zero " + typ + ": table.New" + typ + " makes one"}
+}
+
+// mustBeOpen panics where the arena must not be used.
+func mustBeOpen(a *arena.Arena, op string) {
+	if err := a.Err(); err != nil {
+		v := err.(*guard.Violation)
+		v.Op = "table." + op
+		panic(v)
+	}
+}
+
+// mustBePointerFree panics if a type contains pointers.
+func mustBePointerFree(t reflect.Type) {
+	if err := pointerfree.Check(t); err != nil {
+		panic(fmt.Errorf("table: %w", err))
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
 
 // Len returns the number of entries.
 func (m *Map[K, V]) Len() int {

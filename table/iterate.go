@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"math"
@@ -55,7 +55,7 @@ func (t *table[K, V]) each(visit func(s *slot[K, V]) bool) {
 // meet.
 func (t *table[K, V]) collect(batch []found[K, V], s *scale, address, from, last uint64) []found[K, V] {
 	for {
-		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
+		header, slots := groupAt(t.base(), s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		even, odd := words(header)
 		for m := used(even, odd); m != 0; m &= m - 1 {
 			e := (*slot[K, V])(unsafe.Add(slots, m.first()*unsafe.Sizeof(slot[K, V]{})))

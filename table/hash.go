@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"encoding/binary"
@@ -92,6 +92,14 @@ const (
 	byParts             // the parts
 	known               // the key is a text, which has its hash inside
 )
+
+// typ returns the name of the type of tables whose keys are hashed so.
+func (h *hasher) typ() string {
+	if h.kind == known {
+		return "Strings"
+	}
+	return "Map"
+}
 
 // part is a stretch of a key that counts when keys are compared. Padding and blank fields
 // do not; floats are compared by value, so that 0 and -0 must hash alike.

@@ -1,15 +1,18 @@
-package arena
+package table
 
 import (
 	"math/rand/v2"
 	"testing"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/arena"
 )
 
 // TestMapMemory holds the map to 1.3 times its payload at every size from 100,000 to 2,000,000, and
 // below to what its comment says.
 func TestMapMemory(t *testing.T) {
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
+	start := top(a)
 	m := NewMap[uint64, uint64](a, 0)
 	if live := a.Stats().Live; live > 600 {
 		t.Errorf("an empty map takes %d bytes", live)
@@ -31,7 +34,7 @@ func TestMapMemory(t *testing.T) {
 				class = least
 			}
 		}
-		if ratio := float64(a.top-first) / float64(16*n); ratio > worst[class] {
+		if ratio := float64(top(a)-start) / float64(16*n); ratio > worst[class] {
 			worst[class], at[class] = ratio, n
 		}
 	}
@@ -42,21 +45,22 @@ func TestMapMemory(t *testing.T) {
 		}
 	}
 	for _, n := range []int{100_000, 333_333, 1_000_000} {
-		a := openTest(t, Config{})
+		a := openTest(t, arena.Config{})
+		start := top(a)
 		m := NewMap[uint64, uint64](a, n)
-		made := a.top
+		made := top(a)
 		for k := range n {
 			m.Put(uint64(k), 1)
 		}
-		if ratio := float64(a.top-first) / float64(16*n); ratio > 1.3 || a.top > made+64<<10 {
-			t.Errorf("a map for %d entries takes %.3f times their bytes, and %d bytes more to fill it", n, ratio, a.top-made)
+		if ratio := float64(top(a)-start) / float64(16*n); ratio > 1.3 || top(a) > made+64<<10 {
+			t.Errorf("a map for %d entries takes %.3f times their bytes, and %d bytes more to fill it", n, ratio, top(a)-made)
 		}
 	}
 }
 
 // TestMapGrowsByOneGroup holds every insertion to moving one group.
 func TestMapGrowsByOneGroup(t *testing.T) {
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	m := NewMap[uint64, uint64](a, 0)
 	moves, homes := uint64(0), m.head.old().homes
 	for n := range uint64(500_000) {
@@ -93,7 +97,7 @@ func displacement(m *Map[uint64, uint64]) (all, most uint64) {
 			from += h.moved
 		}
 		for address := from; address < s.segments*segmentGroups; address++ {
-			header, slots := groupAt(m.base, s.dir, address, m.slotSize)
+			header, slots := groupAt(m.base(), s.dir, address, m.slotSize)
 			for used := used(words(header)); used != 0; used &= used - 1 {
 				e := slotAt[uint64, uint64](slots, used.first())
 				its, home := h.seek(m.hash(unsafe.Pointer(e), 8))
@@ -111,7 +115,7 @@ func displacement(m *Map[uint64, uint64]) (all, most uint64) {
 // TestMapChurn deletes and inserts at constant size: neither memory nor searches get longer.
 func TestMapChurn(t *testing.T) {
 	const n = 50_000
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	m := NewMap[uint64, uint64](a, n)
 	keys := make([]uint64, n)
 	for i := range keys {
@@ -150,7 +154,7 @@ func TestMapChurn(t *testing.T) {
 
 // TestMapManyOfOneHash puts more entries into one home than its group can count.
 func TestMapManyOfOneHash(t *testing.T) {
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	m := NewMap[uint64, uint64](a, 0)
 	// Keys that meet: found by trying, for the map's seed is its own. All are in 1/16 of the
 	// hashes' range.

@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
@@ -13,16 +14,16 @@ import (
 // ground is what a table stands on, whatever its keys and values are: the memory in the arena, and
 // how hashes are laid over it. It is on the Go heap; all that it points to is in the arena.
 type ground struct {
-	_        nocopy.NoCopy  // a copy would not hear of the arena's Reset
-	base     unsafe.Pointer // of the arena
-	head     *mapHeader
-	arena    *Arena
+	_        nocopy.NoCopy // a copy would not hear of the arena's Reset
+	head     *mapHeader    // the table's first object in the arena: all offsets count from it
+	arena    *arena.Arena
 	slotSize uintptr
 	hasher   hasher
 
 	doomed bool   // the arena takes memory of the table back, or has done so
 	epoch  uint64 // of the arena, when that began
 	doom   func() // tells the table
+	cancel func() // takes the last registration of doom back; nil if there was none
 }
 
 // mapHeader is a table's root. It is in the arena, without pointers.
@@ -96,16 +97,18 @@ func groupAt(base unsafe.Pointer, dir, address uint64, slotSize uintptr) (header
 }
 
 func (g *ground) header(s *scale, address uint64) unsafe.Pointer {
-	header, _ := groupAt(g.base, s.dir, address, g.slotSize)
+	header, _ := groupAt(g.base(), s.dir, address, g.slotSize)
 	return header
 }
 
 func (g *ground) slots(s *scale, address uint64) unsafe.Pointer {
-	_, slots := groupAt(g.base, s.dir, address, g.slotSize)
+	_, slots := groupAt(g.base(), s.dir, address, g.slotSize)
 	return slots
 }
 
-func (g *ground) at(off uint64) unsafe.Pointer { return unsafe.Add(g.base, uintptr(off)) }
+func (g *ground) base() unsafe.Pointer { return unsafe.Pointer(g.head) }
+
+func (g *ground) at(off uint64) unsafe.Pointer { return unsafe.Add(g.base(), uintptr(off)) }
 
 // segment returns a segment's entry in the directory.
 func (g *ground) segment(s *scale, i uint64) *segment {
@@ -114,22 +117,19 @@ func (g *ground) segment(s *scale, i uint64) *segment {
 
 // open makes the memory of an empty table with room for hint entries. If it fails the arena has what
 // it had before.
-func (g *ground) open(a *Arena, hint int, h hasher, slotSize uintptr) (err error) {
-	top, tail, callbacks := a.top, a.tail, len(a.onReset)
+func (g *ground) open(a *arena.Arena, hint int, h hasher, slotSize uintptr) (err error) {
+	mark := a.Mark()
 	defer func() {
-		if err != nil {
-			clear(a.onReset[callbacks:])
-			a.onReset = a.onReset[:callbacks]
-			a.free(top)
-			a.tail = tail
+		if _, ending := a.Epoch(); err != nil && !ending { // callbacks must not rewind, and the memory goes after them
+			a.Rewind(mark)
 		}
 	}()
-	head, err := TryNew[mapHeader](a)
+	head, err := arena.TryNew[mapHeader](a)
 	if err != nil {
-		return err
+		return fmt.Errorf("table: %w", err)
 	}
-	g.base, g.head, g.arena, g.slotSize, g.hasher = a.base, head, a, slotSize, h
-	a.onFree(g.doom)
+	g.head, g.arena, g.slotSize, g.hasher = head, a, slotSize, h
+	g.watch()
 	head.seed = newSeed()
 	old := head.old()
 	if err := g.layOut(old, homesFor(uint64(hint))); err != nil {
@@ -152,24 +152,37 @@ func (g *ground) alive() {
 
 // stillAlive lets callbacks of OnReset use the table: its memory goes after them.
 func (g *ground) stillAlive() {
-	g.arena.usable("Map")
-	if !g.arena.reset || g.arena.epoch != g.epoch {
-		panic(g.arena.violation("Map", "use after Reset, or after Rewind to a mark older than the map's last growth"))
+	mustBeOpen(g.arena, g.hasher.typ())
+	if epoch, ending := g.arena.Epoch(); !ending || epoch != g.epoch {
+		panic(&guard.Violation{Op: "table." + g.hasher.typ(), What: "use after Reset, or after Rewind to a mark older than the table's last growth", Region: g.arena.Name()})
 	}
+}
+
+// watch makes sure that doom is called before what the table allocated until now is freed, and before
+// any callback that was registered earlier. While callbacks run that is soon, so it is called at once.
+func (g *ground) watch() {
+	if _, ending := g.arena.Epoch(); ending {
+		g.doom()
+		return
+	}
+	if g.cancel != nil {
+		g.cancel() // whatever frees older memory of the table frees the newest, too
+	}
+	g.cancel = g.arena.OnReset(g.doom)
 }
 
 // take allocates n times size bytes. Whatever takes them back will call doom first.
 func (g *ground) take(n uint64, size, align uintptr) (uint64, error) {
 	hi, bytes := bits.Mul64(n, uint64(size))
-	if hi != 0 || bytes > uint64(g.arena.ceiling) {
-		return 0, fmt.Errorf("arena: a map's %d times %d bytes do not fit into %q: %w", n, size, g.arena.config.Name, guard.ErrNoMemory)
+	if hi != 0 || bytes > math.MaxInt {
+		return 0, fmt.Errorf("table: %q: %d times %d bytes are more than addresses can hold: %w", g.arena.Name(), n, size, guard.ErrNoMemory)
 	}
-	p, err := g.arena.take(uintptr(bytes), align)
+	b, err := g.arena.TryAlloc(int(bytes), int(align))
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("table: %w", err)
 	}
-	g.arena.onFree(g.doom)
-	return uint64(uintptr(p) - uintptr(g.base)), nil
+	g.watch()
+	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(g.base())), nil
 }
 
 // hash hashes a key.
@@ -195,7 +208,7 @@ func hashInline(g *ground, key unsafe.Pointer, size uintptr, rest func(*ground, 
 // layOut makes a scale without groups.
 func (g *ground) layOut(s *scale, homes uint64) (err error) {
 	dirCap := homes/segmentGroups + 2
-	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), granule)
+	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), 8)
 	if err != nil {
 		return err
 	}
@@ -284,7 +297,7 @@ func (g *ground) growDirectory(s *scale, n uint64) error {
 		return nil
 	}
 	dirCap := 2 * (s.segments + n)
-	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), granule)
+	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), 8)
 	if err != nil {
 		return err
 	}

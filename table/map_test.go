@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"errors"
@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // tryKeys puts, finds and deletes n keys.
 func tryKeys[K comparable](t *testing.T, what string, n int, key func(i int) K) {
 	t.Helper()
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	m := NewMap[K, int](a, 0)
 	for i := range n {
 		m.Put(key(i), i)
@@ -68,7 +69,7 @@ func TestMapKeys(t *testing.T) {
 }
 
 func TestMapFloatKeys(t *testing.T) {
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	m := NewMap[float64, int](a, 0)
 	minus := math.Copysign(0, -1)
 	m.Put(0, 1)
@@ -94,7 +95,7 @@ func TestMapFloatKeys(t *testing.T) {
 }
 
 func TestMapValues(t *testing.T) {
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	none := NewMap[uint64, struct{}](a, 0)
 	large := NewMap[uint64, [300]uint64](a, 0)
 	for i := range uint64(2000) {
@@ -114,9 +115,9 @@ func TestMapValues(t *testing.T) {
 	}
 }
 
-func TestStringMapKeys(t *testing.T) {
-	a := openTest(t, Config{})
-	m := NewStringMap[int](a, 0)
+func TestStringsKeys(t *testing.T) {
+	a := openTest(t, arena.Config{})
+	m := NewStrings[int](a, 0)
 	keys := []string{"", "\x00", "\x00\x00", "a", "b", "ab", strings.Repeat("x", 1<<20), strings.Repeat("x", 1<<20-1) + "y"}
 	for i := range 2000 {
 		keys = append(keys, fmt.Sprint("key ", i), strings.Repeat("k", i+2))
@@ -148,7 +149,7 @@ func TestStringMapKeys(t *testing.T) {
 // While entries come and go during an iteration, none is yielded twice, none that was deleted, and
 // all that stay.
 func TestMapChangesDuringAll(t *testing.T) {
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	m := NewMap[int, int](a, 0)
 	const n = 3000
 	for i := range n {
@@ -183,7 +184,7 @@ func TestMapChangesDuringAll(t *testing.T) {
 
 // A map that finds no memory says so, and is as it was.
 func TestMapNoMemory(t *testing.T) {
-	a := openTest(t, Config{Limit: 200 << 10})
+	a := openTest(t, arena.Config{Limit: 200 << 10})
 	m := NewMap[uint64, uint64](a, 0)
 	n := uint64(0)
 	var err error
@@ -195,14 +196,14 @@ func TestMapNoMemory(t *testing.T) {
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Fatalf("%d entries, then %v", n, err)
 	}
-	used := a.top
+	used := top(a)
 	for range 300 {
 		if err := m.TryPut(n, 0); !errors.Is(err, guard.ErrNoMemory) {
 			t.Fatal(err)
 		}
 	}
-	if a.top != used {
-		t.Errorf("%d bytes are lost by calls that fail", a.top-used)
+	if top(a) != used {
+		t.Errorf("%d bytes are lost by calls that fail", top(a)-used)
 	}
 	m.check()
 	if uint64(m.Len()) != n {
@@ -224,19 +225,19 @@ func TestMapNoMemory(t *testing.T) {
 		t.Fatalf("after half was deleted: %v", err)
 	}
 
-	b := openTest(t, Config{Limit: 100 << 10})
-	sm := NewStringMap[byte](b, 0)
+	b := openTest(t, arena.Config{Limit: 100 << 10})
+	sm := NewStrings[byte](b, 0)
 	for n, err = 0, nil; err == nil; n++ {
 		err = sm.TryPut(fmt.Sprint(n), byte(n))
 	}
-	used = b.top
+	used = top(b)
 	for range 300 {
 		if err := sm.TryPut(strings.Repeat("x", 99<<10), 1); !errors.Is(err, guard.ErrNoMemory) {
 			t.Fatal(err)
 		}
 	}
-	if b.top != used || sm.Len() != int(n-1) {
-		t.Errorf("%d bytes are lost by calls that fail, %d entries of %d", b.top-used, sm.Len(), n-1)
+	if top(b) != used || sm.Len() != int(n-1) {
+		t.Errorf("%d bytes are lost by calls that fail, %d entries of %d", top(b)-used, sm.Len(), n-1)
 	}
 	sm.check()
 	for k := range n - 1 {

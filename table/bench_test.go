@@ -1,10 +1,12 @@
-package arena
+package table
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/arena"
 )
 
 func randomKeys(n int) []uint64 {
@@ -25,7 +27,7 @@ func BenchmarkMap(b *testing.B) {
 		asked := append([]uint64(nil), keys...)
 		rand.Shuffle(n, func(i, j int) { asked[i], asked[j] = asked[j], asked[i] })
 		ours := func(b *testing.B) *Map[uint64, uint64] {
-			m := NewMap[uint64, uint64](openTest(b, Config{HugePages: true}), 0)
+			m := NewMap[uint64, uint64](openTest(b, arena.Config{HugePages: true}), 0)
 			for _, k := range keys {
 				m.Put(k, k)
 			}
@@ -93,7 +95,7 @@ func BenchmarkMap(b *testing.B) {
 			}
 		})
 		run("fill", func(b *testing.B) {
-			a := openTest(b, Config{HugePages: true, Retain: 1 << 30})
+			a := openTest(b, arena.Config{HugePages: true, Retain: 1 << 30})
 			for done := 0; done < b.N; done += n {
 				a.Reset()
 				m := NewMap[uint64, uint64](a, 0)
@@ -107,7 +109,7 @@ func BenchmarkMap(b *testing.B) {
 			}
 		})
 		run("fill, with a hint", func(b *testing.B) {
-			a := openTest(b, Config{HugePages: true, Retain: 1 << 30})
+			a := openTest(b, arena.Config{HugePages: true, Retain: 1 << 30})
 			for done := 0; done < b.N; done += n {
 				a.Reset()
 				m := NewMap[uint64, uint64](a, n)
@@ -139,7 +141,7 @@ func BenchmarkMapStruct(b *testing.B) {
 		keys[i] = key{rand.Uint32N(100), rand.Uint32N(10), rand.Uint64()}
 	}
 	b.Run("arena", func(b *testing.B) {
-		a := openTest(b, Config{HugePages: true})
+		a := openTest(b, arena.Config{HugePages: true})
 		m := NewMap[key, value](a, n)
 		for _, k := range keys {
 			m.Put(k, value{})
@@ -169,22 +171,22 @@ func BenchmarkMapStruct(b *testing.B) {
 	})
 }
 
-// BenchmarkStringMap times a StringMap and Go's map with a million strings of 8 to 24 bytes:
+// BenchmarkStrings times a Strings and Go's map with a million strings of 8 to 24 bytes:
 // searches for bytes, and filling a map from nothing with bytes of which most come again.
-func BenchmarkStringMap(b *testing.B) {
+func BenchmarkStrings(b *testing.B) {
 	const n = 1_000_000
 	keys := make([][]byte, n)
 	for i := range keys {
 		keys[i] = fmt.Appendf(nil, "%0*d", 8+i%17, rand.Uint32())
 	}
-	fill := func(m *StringMap[uint32]) {
+	fill := func(m *Strings[uint32]) {
 		for _, k := range keys {
 			v, _ := m.Entry(k)
 			*v++
 		}
 	}
 	b.Run("get/arena", func(b *testing.B) {
-		m := NewStringMap[uint32](openTest(b, Config{HugePages: true}), 0)
+		m := NewStrings[uint32](openTest(b, arena.Config{HugePages: true}), 0)
 		fill(m)
 		rand.Shuffle(n, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 		b.ResetTimer()
@@ -204,10 +206,10 @@ func BenchmarkStringMap(b *testing.B) {
 		}
 	})
 	b.Run("fill/arena", func(b *testing.B) {
-		a := openTest(b, Config{HugePages: true, Retain: 1 << 30})
+		a := openTest(b, arena.Config{HugePages: true, Retain: 1 << 30})
 		for done := 0; done < b.N; done += n {
 			a.Reset()
-			fill(NewStringMap[uint32](a, 0))
+			fill(NewStrings[uint32](a, 0))
 		}
 	})
 	b.Run("fill/go", func(b *testing.B) {
@@ -233,7 +235,7 @@ func BenchmarkMapCollect(b *testing.B) {
 	b.Run("empty", collect)
 	b.Run("arena/n=20000000", func(b *testing.B) {
 		const n = 20_000_000
-		m := NewMap[uint64, uint64](openTest(b, Config{HugePages: true}), n)
+		m := NewMap[uint64, uint64](openTest(b, arena.Config{HugePages: true}), n)
 		for k := range uint64(n) {
 			m.Put(k, k)
 		}

@@ -1,18 +1,20 @@
-package arena
+package table
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // TestMapIterationWithChanges holds All to its word while the map is changed.
 func TestMapIterationWithChanges(t *testing.T) {
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	for round := range 60 {
 		m := NewMap[int, int](a, 0)
 		n := 1 + rand.IntN(3000)
@@ -56,7 +58,7 @@ func TestMapIterationWithChanges(t *testing.T) {
 		}
 	}
 	// Deleting what comes empties a map, and ends.
-	m := NewStringMap[int](a, 0)
+	m := NewStrings[int](a, 0)
 	for i := range 10000 {
 		m.Put(fmt.Sprint(i), i)
 	}
@@ -78,7 +80,7 @@ func TestMapUseAfterFree(t *testing.T) {
 		}()
 		f()
 	}
-	uses := func(what string, m *Map[int, int], sm *StringMap[int]) {
+	uses := func(what string, m *Map[int, int], sm *Strings[int]) {
 		t.Helper()
 		violates(what+": Get", func() { m.Get(1) })
 		violates(what+": Lookup", func() { m.Lookup(1) })
@@ -94,8 +96,8 @@ func TestMapUseAfterFree(t *testing.T) {
 		violates(what+": Entry", func() { sm.Entry([]byte("1")) })
 		violates(what+": Len", func() { sm.Len() })
 	}
-	fill := func(a *Arena) (*Map[int, int], *StringMap[int]) {
-		m, sm := NewMap[int, int](a, 0), NewStringMap[int](a, 0)
+	fill := func(a *arena.Arena) (*Map[int, int], *Strings[int]) {
+		m, sm := NewMap[int, int](a, 0), NewStrings[int](a, 0)
 		for i := range 100 {
 			m.Put(i, i)
 			sm.Put(fmt.Sprint(i), i)
@@ -103,7 +105,7 @@ func TestMapUseAfterFree(t *testing.T) {
 		return m, sm
 	}
 
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{})
 	m, sm := fill(a)
 	a.Reset()
 	uses("Reset", m, sm)
@@ -121,7 +123,7 @@ func TestMapUseAfterFree(t *testing.T) {
 	m, sm = fill(a)
 	mark = a.Mark()
 	for range 100 {
-		New[[4]int](a)
+		arena.New[[4]int](a)
 		m.Put(1, 2)
 		a.Rewind(mark)
 		if v, ok := m.Get(1); v != 2 || !ok || sm.Len() != 100 {
@@ -167,7 +169,7 @@ func TestMapUseAfterFree(t *testing.T) {
 	}
 	uses("Close", m, sm)
 
-	p, err := OpenPool(Config{})
+	p, err := arena.OpenPool(arena.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +195,7 @@ func TestMapFailedPutDuringAll(t *testing.T) {
 	for range 6 {
 		inverse *= 2 - finish*inverse
 	}
-	a := openTest(t, Config{})
+	a := openTest(t, arena.Config{Limit: 1 << 20})
 	m := NewMap[uint64, int](a, 500)
 	if homes := m.head.old().homes; homes != 64 {
 		t.Fatalf("%d homes", homes)
@@ -219,9 +221,7 @@ func TestMapFailedPutDuringAll(t *testing.T) {
 	for m.head.count<<paceBits < m.head.due {
 		m.Put(key(6), 0)
 	}
-	ceiling := a.ceiling
-	a.ceiling, a.ready, a.limit = a.top, a.top, a.top // the arena is full
-	defer func() { a.ceiling = ceiling }()
+	fill(a)
 	failed := false
 	for k, v := range m.All() {
 		if got, _ := m.Get(k); got != v {
@@ -240,4 +240,70 @@ func TestMapFailedPutDuringAll(t *testing.T) {
 	if !failed {
 		t.Error("the group was not met")
 	}
+}
+
+// TestOutsideMapGrownByCallback: memory that a map takes while callbacks run goes at the end, and the
+// map says so, although OnReset would wait for the next time.
+func TestOutsideMapGrownByCallback(t *testing.T) {
+	a := openTest(t, arena.Config{})
+	m := NewMap[int, int](a, 0)
+	mark := a.Mark()
+	a.OnReset(func() {
+		for i := range 1000 {
+			m.Put(i, i)
+		}
+		if v, ok := m.Get(999); !ok || v != 999 {
+			t.Error("the map should work while callbacks run")
+		}
+	})
+	a.Rewind(mark)
+	var v *guard.Violation
+	if err := panicOf(func() { m.Get(1) }); !errors.As(err, &v) {
+		t.Fatalf("a map whose memory went: %v", err)
+	}
+}
+
+// TestOutsideFailedNewMap: a map that does not fit keeps nothing of the arena.
+func TestOutsideFailedNewMap(t *testing.T) {
+	a := openTest(t, arena.Config{Limit: 100_000})
+	arena.New[[5]uint64](a)
+	s := arena.Append(a, nil, byte(1), 2, 3)
+	before, mark := a.Stats().Live, a.Mark()
+	m, strings := new(Map[int, int]), new(Strings[int])
+	for name, f := range map[string]struct {
+		call, open func() error
+		watching   func() bool
+	}{
+		"NewMap": {
+			func() error { return panicOf(func() { NewMap[int, int](a, 6000) }) },
+			func() error { return m.open(a, "NewMap", 6000) },
+			func() bool { return !m.doomed },
+		},
+		"NewStrings": {
+			func() error { return panicOf(func() { NewStrings[int](a, 4000) }) },
+			func() error { return strings.open(a, "NewStrings", 4000) },
+			func() bool { return !strings.doomed },
+		},
+	} {
+		for _, call := range []func() error{f.call, f.open} {
+			if err := call(); !errors.Is(err, guard.ErrNoMemory) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if live := a.Stats().Live; live != before {
+				t.Errorf("%s: %d bytes live after a failure, %d before", name, live, before)
+			}
+		}
+		if f.watching() { // a callback that has been called is not registered any more
+			t.Errorf("%s: a callback is left after a failure", name)
+		}
+	}
+	if grown := arena.Append(a, s, make([]byte, 40)...); &grown[0] != &s[0] {
+		t.Error("the last allocation does not grow in place any more")
+	}
+	for i, b := range a.Alloc(50_000, 8) {
+		if b != 0 {
+			t.Fatalf("after failures byte %d is %d", i, b)
+		}
+	}
+	a.Rewind(mark)
 }

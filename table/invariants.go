@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ func (t *table[K, V]) checked() {
 func (t *table[K, V]) check() {
 	holds := func(ok bool, what string, about ...any) {
 		if !ok {
-			panic("arena: invariant of a map broken: " + fmt.Sprintf(what, about...))
+			panic("table: invariant of a map broken: " + fmt.Sprintf(what, about...))
 		}
 	}
 	h := t.head
@@ -34,7 +34,7 @@ func (t *table[K, V]) check() {
 			from += h.moved
 		}
 		for address := from; address < s.segments*segmentGroups; address++ {
-			header, slots := groupAt(t.base, s.dir, address, t.slotSize)
+			header, slots := groupAt(t.base(), s.dir, address, t.slotSize)
 			for m := used(words(header)); m != 0; m &= m - 1 {
 				e := slotAt[K, V](slots, m.first())
 				hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))

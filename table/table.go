@@ -1,4 +1,4 @@
-package arena
+package table
 
 import (
 	"fmt"
@@ -6,10 +6,11 @@ import (
 	"reflect"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// table is what Map and StringMap have in common: everything but how a key is looked for.
+// table is what Map and Strings have in common: everything but how a key is looked for.
 type table[K comparable, V any] struct {
 	find func(t *table[K, V], key K) *slot[K, V] // returns the slot of a key, nil if it is not there
 	ground
@@ -22,15 +23,15 @@ type slot[K comparable, V any] struct {
 }
 
 // open makes an empty table with room for hint entries.
-func (t *table[K, V]) open(a *Arena, op string, hint int) error {
-	a.usable(op)
-	mustBePointerFree((*K)(nil))
-	mustBePointerFree((*V)(nil))
+func (t *table[K, V]) open(a *arena.Arena, op string, hint int) error {
+	mustBeOpen(a, op)
+	mustBePointerFree(reflect.TypeFor[K]())
+	mustBePointerFree(reflect.TypeFor[V]())
 	if hint < 0 {
-		return fmt.Errorf("arena: %s: the hint %d is negative", op, hint)
+		return fmt.Errorf("table: %s: the hint %d is negative", op, hint)
 	}
 	if size := unsafe.Sizeof(slot[K, V]{}); uint64(size) > math.MaxInt/(segmentGroups*groupSlots) {
-		return fmt.Errorf("arena: %s: entries of %d bytes: a map of them does not fit into addresses: %w", op, size, guard.ErrNoMemory)
+		return fmt.Errorf("table: %s: entries of %d bytes: a map of them does not fit into addresses: %w", op, size, guard.ErrNoMemory)
 	}
 	h := hasher{parts: partsOf(reflect.TypeFor[K]())}
 	if _, ok := any(*new(K)).(text); ok {
@@ -42,7 +43,8 @@ func (t *table[K, V]) open(a *Arena, op string, hint int) error {
 		t.find = t.quickly()
 	}
 	t.doom = func() {
-		t.doomed, t.epoch, t.find = true, a.epoch, t.carefully()
+		t.doomed, t.find = true, t.carefully()
+		t.epoch, _ = a.Epoch()
 	}
 	return t.ground.open(a, hint, h, unsafe.Sizeof(slot[K, V]{}))
 }
@@ -77,7 +79,7 @@ func (t *table[K, V]) quickly() func(t *table[K, V], key K) *slot[K, V] {
 		s, address := h.seek(hash)
 		tags := uint64(tagOf(hash)) * lows
 		for {
-			header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
+			header, slots := groupAt(unsafe.Pointer(h), s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 			even, odd := words(header)
 			for m := matching(even, odd, tags); m != 0; m &= m - 1 {
 				if e := (*slot[K, V])(unsafe.Add(slots, m.first()*unsafe.Sizeof(slot[K, V]{}))); e.key == key {
@@ -118,7 +120,7 @@ func (t *table[K, V]) carefully() func(t *table[K, V], key K) *slot[K, V] {
 // findFrom looks for a key in the groups from an address on.
 func (t *table[K, V]) findFrom(s *scale, address uint64, key K, tags uint64) *slot[K, V] {
 	for {
-		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
+		header, slots := groupAt(t.base(), s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		even, odd := words(header)
 		for m := matching(even, odd, tags); m != 0; m &= m - 1 {
 			if e := slotAt[K, V](slots, m.first()); e.key == key {
@@ -144,14 +146,14 @@ func (t *table[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	}
 	s, home := h.seek(hash)
 	address := home
-	header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
+	header, slots := groupAt(t.base(), s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 	free := unused(words(header))
 	for free == 0 {
 		address++
 		if err := t.reach(s, address); err != nil {
 			return nil, err
 		}
-		header, slots = groupAt(t.base, s.dir, address, unsafe.Sizeof(slot[K, V]{}))
+		header, slots = groupAt(t.base(), s.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		free = unused(words(header))
 	}
 	i, tag := free.first(), tagOf(hash)
@@ -193,10 +195,10 @@ const pullMost = 2
 // was, and so on. Without it entries would lie farther from their homes the longer the map lives.
 func (t *table[K, V]) pull(s *scale, to uint64) {
 	h := t.head
-	header, slots := groupAt(t.base, s.dir, to, unsafe.Sizeof(slot[K, V]{}))
+	header, slots := groupAt(t.base(), s.dir, to, unsafe.Sizeof(slot[K, V]{}))
 	for from, look := to, 0; past(t.header(s, from)) != 0 && look < pullMost; look++ {
 		from++
-		fromHeader, fromSlots := groupAt(t.base, s.dir, from, unsafe.Sizeof(slot[K, V]{}))
+		fromHeader, fromSlots := groupAt(t.base(), s.dir, from, unsafe.Sizeof(slot[K, V]{}))
 		for m := strays(words(fromHeader)); m != 0; m &= m - 1 {
 			i := m.first()
 			e := slotAt[K, V](fromSlots, i)
@@ -226,7 +228,7 @@ func (t *table[K, V]) pull(s *scale, to uint64) {
 // cannot be there.
 func (t *table[K, V]) owner(s *scale, address uint64, of *slot[K, V]) (unsafe.Pointer, uint64) {
 	for {
-		header, slots := groupAt(t.base, s.dir, address, unsafe.Sizeof(*of))
+		header, slots := groupAt(t.base(), s.dir, address, unsafe.Sizeof(*of))
 		if uintptr(unsafe.Pointer(of))-uintptr(slots) < max(groupSlots*unsafe.Sizeof(*of), 1) {
 			return header, address
 		}
