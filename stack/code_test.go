@@ -38,6 +38,14 @@ func nothingLeft(t testing.TB) {
 }
 
 // mustDo ends a test at an error.
+// mustSetBudget replaces the budget.
+func mustSetBudget(t testing.TB, b guard.Budget) {
+	t.Helper()
+	if _, err := guard.SetBudget(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func mustDo(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -127,9 +135,9 @@ func mustPanic(t testing.TB, c *Code, off int) {
 func TestLoadCodeBeyondBudget(t *testing.T) {
 	needNative(t)
 	nothingLeft(t)
-	mustDo(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + 1}))
+	mustSetBudget(t, guard.Budget{Hard: guard.Committed() + 1})
 	_, err := LoadCode([]byte{1, 2, 3, 4})
-	mustDo(t, guard.SetBudget(guard.Budget{}))
+	mustSetBudget(t, guard.Budget{})
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Error(err)
 	}

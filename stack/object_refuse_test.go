@@ -229,9 +229,9 @@ func TestObjectsThatAreNone(t *testing.T) {
 func TestLoadObjectBeyondBudget(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
-	mustDo(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + int64(2*guard.PageSize())}))
+	mustSetBudget(t, guard.Budget{Hard: guard.Committed() + int64(2*guard.PageSize())})
 	_, err := LoadObject(path)
-	mustDo(t, guard.SetBudget(guard.Budget{}))
+	mustSetBudget(t, guard.Budget{})
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Error(err)
 	}

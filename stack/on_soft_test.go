@@ -15,7 +15,7 @@ import (
 func budget(t *testing.T, b guard.Budget) {
 	t.Helper()
 	t.Cleanup(func() { guard.SetBudget(guard.Budget{}) })
-	mustDo(t, guard.SetBudget(b))
+	mustSetBudget(t, b)
 }
 
 // OnSoft may use the pool that commits, at the soft limit.
@@ -54,7 +54,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		if calls == 0 {
 			t.Errorf("%s: OnSoft was not called", name)
 		}
-		mustDo(t, guard.SetBudget(guard.Budget{}))
+		mustSetBudget(t, guard.Budget{})
 		for s := range p.inUse() {
 			p.Put(s)
 		}
@@ -124,7 +124,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 			t.Errorf("OnSoft was called %d times", calls)
 		}
 	})
-	mustDo(t, guard.SetBudget(guard.Budget{}))
+	mustSetBudget(t, guard.Budget{})
 	taken := map[*Stack]bool{}
 	for s := range p.inUse() {
 		taken[s] = true
@@ -161,7 +161,7 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 					taken[s] = true
 				}
 			})
-			mustDo(t, guard.SetBudget(guard.Budget{}))
+			mustSetBudget(t, guard.Budget{})
 			if !called {
 				t.Errorf("%s, hard %v: OnSoft was not called", name, hard)
 			}
@@ -198,6 +198,6 @@ func TestOutsideOnSoftPanicsWhileLoading(t *testing.T) {
 		if err := panicOf(load); err == nil || err.Error() != "no" {
 			t.Errorf("%s: %v", name, err)
 		}
-		mustDo(t, guard.SetBudget(guard.Budget{}))
+		mustSetBudget(t, guard.Budget{})
 	}
 }
