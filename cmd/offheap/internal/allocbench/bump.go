@@ -99,7 +99,7 @@ func MeasureBump(progress measure.Progress, report func(Bump)) (err error) {
 // warmUp touches n bytes and gives them back: on a virtual machine the first touch ever may have to
 // fetch memory from the host, and the host is not measured.
 func warmUp(n int) error {
-	r, err := guard.Map(guard.Config{Name: "warm-up", Size: n, Prefault: true})
+	r, err := guard.Reserve(guard.Config{Name: "warm-up", Size: n, Prefault: true})
 	if err != nil {
 		return err
 	}

@@ -6,18 +6,19 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
 // offHeap is the index outside the Go heap: the collector sees a few objects for any number of words.
 //
-//	words: StringMap ── word ──▶ offWord ── Ref ──▶ block: bytes of postings
+//	words: Strings ─── word ──▶ offWord ── Ref ──▶ block: bytes of postings
 //	documents ── number ──▶ offDocument ── Ref ──▶ name
 //
 // An arena does not free single objects. A block that postings have outgrown goes to the list of free
 // blocks of its size, and serves other postings.
 type offHeap struct {
 	memory    *arena.Arena
-	words     *arena.StringMap[offWord]
+	words     *table.Strings[offWord]
 	free      [2 * 32]arena.Ref[freeBlock]
 	documents []offDocument // alone in the arena table, so that it grows in place
 	table     *arena.Arena
@@ -44,11 +45,11 @@ func newOffHeap() (*offHeap, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := arena.Open(arena.Config{Name: "documents"})
+	documents, err := arena.Open(arena.Config{Name: "documents"})
 	if err != nil {
 		return nil, errors.Join(err, memory.Close())
 	}
-	return &offHeap{memory: memory, table: table, words: arena.NewStringMap[offWord](memory, 0)}, nil
+	return &offHeap{memory: memory, table: documents, words: table.NewStrings[offWord](memory, 0)}, nil
 }
 
 func (x *offHeap) Add(name, text []byte) {
