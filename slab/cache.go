@@ -6,7 +6,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
-	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // fullMagazine is the most slots that a magazine holds; those of large slots hold fewer, see
@@ -138,7 +138,7 @@ func (pc *cache) due(c uint8) bool {
 
 // draw says when the next allocation of a class is due.
 func (pc *cache) draw(c uint8) {
-	pass, sample := sampling.Draw()
+	pass, sample := sampled.Draw()
 	m, word := pc.magazine(c), &pc.sample[c%mostClasses/64]
 	m.n = uint64(m.len()) + uint64(pass)*passing
 	*word &^= 1 << (c % 64)
