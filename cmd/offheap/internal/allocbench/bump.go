@@ -101,7 +101,7 @@ func MeasureBump(progress measure.Progress, report func(Bump)) (err error) {
 // warmUp takes memory and gives it back: on a virtual machine the first touch ever may have to
 // fetch it from the host, which is not what is measured.
 func warmUp(n int) error {
-	r, err := guard.Map(guard.Config{Name: "warm-up", Size: n, Prefault: true})
+	r, err := guard.Reserve(guard.Config{Name: "warm-up", Size: n, Prefault: true})
 	if err != nil {
 		return err
 	}
