@@ -17,9 +17,8 @@ func TestShuffled(t *testing.T) {
 	}
 }
 
-// TestAllocatorBenchmarks runs short forms of the benchmarks: what they compute is the same for
-// every allocator.
-func TestAllocatorBenchmarks(t *testing.T) {
+// TestCheckValues runs short forms of the benchmarks: the check values are the same for every allocator.
+func TestCheckValues(t *testing.T) {
 	const n = 200_000
 	var first []uint64
 	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero, allocators.Hardened} {
@@ -57,7 +56,7 @@ func TestAllocatorBenchmarks(t *testing.T) {
 }
 
 // TestGrowth runs short forms of the churn with few and with many objects: all allocators do the
-// same, and every object that is asked for is live.
+// same work, and have live objects of the mean size that is drawn.
 func TestGrowth(t *testing.T) {
 	var first []float64
 	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero} {
