@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // Processors that come after Open have a front as the others do, and Purge and Close take what is in it.
@@ -58,7 +59,7 @@ func TestOutsideLaterProcessors(t *testing.T) {
 		t.Errorf("%d of %d later processors never have a front", later-fronts, later)
 	}
 	p.check(nil)
-	mustDo(t, p.Purge())
+	stacktest.NoError(t, p.Purge())
 	if s := p.Stats(); s.Stacks != 0 || s.InUse != 0 {
 		t.Errorf("after Purge: %+v", s)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 // StackFigures are what many stacks cost that are held at the same time, each touched in one OS
@@ -180,7 +181,7 @@ var (
 // measureCalls times a call of an empty function, and how long the first touch beyond the stack
 // takes to become an error.
 func (t *StackTimes) measureCalls(s *stack.Stack) (err error) {
-	empty, err := stack.LoadCode(returns[runtime.GOARCH])
+	empty, err := native.LoadCode(returns[runtime.GOARCH])
 	if err != nil {
 		if errors.Is(err, errors.ErrUnsupported) {
 			return nil
@@ -188,7 +189,7 @@ func (t *StackTimes) measureCalls(s *stack.Stack) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, empty.Close()) }()
-	beyond, err := stack.LoadCode(writes[runtime.GOARCH])
+	beyond, err := native.LoadCode(writes[runtime.GOARCH])
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (t *StackTimes) measureCalls(s *stack.Stack) (err error) {
 	fn := empty.Func(0)
 	t.Call = Nanoseconds(func(n int) {
 		for range n {
-			if _, failed := s.Call(fn); failed != nil {
+			if _, failed := native.Call(s, fn); failed != nil {
 				err = failed
 			}
 		}
@@ -209,7 +210,7 @@ func (t *StackTimes) measureCalls(s *stack.Stack) (err error) {
 	t.Overflow = Nanoseconds(func(n int) {
 		for range n {
 			var fault *guard.Fault
-			if _, failed := s.Call(fn, floor-8); !errors.As(failed, &fault) || fault.Kind != guard.StackOverflow {
+			if _, failed := native.Call(s, fn, floor-8); !errors.As(failed, &fault) || fault.Kind != guard.StackOverflow {
 				err = fmt.Errorf("an overflow gave %v", failed)
 			}
 		}
