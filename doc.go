@@ -10,7 +10,7 @@
 //	column, an index that is built once                  Reset frees all of them
 //	the same, from many goroutines at once               arena.Concurrent
 //	an arena for each request, used again                arena.Pool
-//	a large hash table that the collector must not scan  arena.Map, arena.StringMap
+//	a large hash table that the collector must not scan  table.Map, table.Strings
 //	objects of any size, freed one by one                slab.Heap: Alloc, Free
 //	the same on one goroutine, in a hot loop             slab.Local
 //	objects of one type, named by handles                slab.Pool

@@ -36,28 +36,6 @@
 // channel, function or pointer panics and names the field. Link objects with Ref, which
 // has no pointer inside.
 //
-// # Maps
-//
-// A Map is a hash table. Entries lie in groups of 15 slots. A group has a header of 16 bytes, apart
-// from the slots: for each a tag, 7 bits of the hash and whether the entry is a stray from a group
-// before; and a count of the entries that went past the group because it was full. A search
-// compares all tags at once, and goes on to the next group only if that count is not zero; so a
-// deletion leaves nothing behind. It fills the slot that it empties with a stray, so a table
-// through which entries come and go does not degrade.
-//
-//	headers   ┌──────┬──────┬──────┬──────┬ ─ ─        hash ──▶ home = hash · homes / 2^64
-//	          │ 15+1 │ 15+1 │ 15+1 │ 15+1 │
-//	slots     ├──────┼──────┼──────┼──────┼ ─ ─        groups are in the order of hashes
-//	          │ k v… │ k v… │ k v… │ k v… │
-//	          └──────┴──────┴──────┴──────┴ ─ ─
-//
-// A table grows by an eighth at a time (small ones by more). Because groups are in the order of
-// hashes, it is stretched from the front: each insertion moves at most one group from the old scale
-// to the new one, and the segments that the old scale leaves are used for the new. A boundary in
-// the hashes says which scale an entry is on. So the load of a large table stays near 86 % while it
-// grows, whatever the number of entries, and no insertion waits for a whole table to be copied. All
-// of it is in the arena and without pointers.
-//
 // # Concurrency
 //
 //  1. An Arena is for one goroutine at a time.
@@ -167,13 +145,12 @@ type Arena struct {
 	high      uintptr // the most that top was before the last reset
 	recent    uintptr // what recent rounds used, decaying: see trim
 
-	state    state
-	reset    bool   // Reset, Rewind or Close is running callbacks
-	gets     uint32 // how often the pool handed the arena out
-	epoch    uint64
-	rewinds  rewinds
-	onReset  []func()
-	uncalled int // of onReset, while callbacks run: the first ones, whose turn is still to come
+	state   state
+	reset   bool   // Reset, Rewind or Close is running callbacks
+	gets    uint32 // how often the pool handed the arena out
+	epoch   uint64
+	rewinds rewinds
+	callbacks
 
 	idle idleness // kept by the pool
 
@@ -332,8 +309,37 @@ func (a *Arena) release() error {
 	}
 	a.high = max(a.high, a.peak, a.top)
 	a.state, a.top, a.limit, a.ready, a.dirty, a.committed = stateClosed, first, 0, 0, 0, 0
-	a.onReset = nil
+	a.onReset, a.cancelled = nil, 0
+	a.epoch++
 	return nil
+}
+
+// Name returns the Name of the arena's Config; "" for a zero Arena.
+func (a *Arena) Name() string {
+	if a == nil {
+		return ""
+	}
+	return a.config.Name
+}
+
+// Err returns nil while the arena may be used, and then the *guard.Violation that its methods panic
+// with: it was closed, put into its pool, or is a zero Arena.
+func (a *Arena) Err() error {
+	if a == nil || a.state != stateOpen {
+		return a.unusable("Err")
+	}
+	return nil
+}
+
+// Epoch returns a number that changes with every Reset, Rewind, Close and Pool.Put: a pointer that was
+// stored with the epoch in which its memory was allocated is valid as long as the epoch is the same.
+// ending tells whether OnReset callbacks are running that end the epoch: then what is allocated now
+// is freed as soon as they are done. A zero Arena is in epoch 0.
+func (a *Arena) Epoch() (n uint64, ending bool) {
+	if a == nil {
+		return 0, false
+	}
+	return a.epoch, a.reset
 }
 
 // usable panics where the arena must not be used.

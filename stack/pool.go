@@ -172,8 +172,15 @@ func (p *Pool) reclaim(i uint32) {
 // usable panics unless Open made the pool. It may be closed.
 func (p *Pool) usable(op string) {
 	if p == nil || p.region == nil {
-		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"})
+		panicZeroPool(op)
 	}
+}
+
+// panicZeroPool is not inlined, so that Get and Put stay short.
+//
+//go:noinline
+func panicZeroPool(op string) {
+	panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"})
 }
 
 // take takes some stacks that nobody has, at least one.

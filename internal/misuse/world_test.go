@@ -17,7 +17,7 @@ var suites = []suite{
 	{"slab", true, slabMisuse},
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
-	{"arena.Map", false, mapMisuse},
+	{"table", false, tableMisuse},
 	{"stack", false, stackMisuse},
 	{"guard", false, regionMisuse},
 }
