@@ -71,7 +71,9 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Config says how an arena is opened. The zero Config is the default.
@@ -126,7 +128,7 @@ const (
 // not be copied: both copies would hand out the same memory. Open makes one; using the zero Arena is
 // a *guard.Violation, and using a nil *Arena is one or, in New, Go's own nil pointer panic.
 type Arena struct {
-	_ noCopy
+	_ nocopy.NoCopy
 
 	// Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤ committed, once
 	// something is; committed ≤ ceiling rounded up to what is committed at a time; the bytes of
@@ -155,15 +157,9 @@ type Arena struct {
 	idle idleness // kept by the pool
 
 	pool   *Pool
-	region *guard.Region
+	region *region.Region
 	config Config
 }
-
-// noCopy makes go vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
 
 type state uint8
 
@@ -177,16 +173,16 @@ const (
 func Open(c Config) (*Arena, error) { return openArena(c, defaultReserve, nil) }
 
 // openArena opens an arena of something that has a region already or, nil, for itself.
-func openArena(c Config, reserve int, of *guard.Region) (*Arena, error) {
-	region, c, err := mapRegion(c, reserve, guard.Config{PartOf: of})
+func openArena(c Config, reserve int, of *region.Region) (*Arena, error) {
+	r, c, err := mapRegion(c, reserve, region.Config{PartOf: of})
 	if err != nil {
 		return nil, err
 	}
 	a := &Arena{
-		base: region.Base(), top: first, ready: first, dirty: first, peak: first, high: first,
-		ceiling: ceiling(region, c), state: stateOpen, region: region, config: c,
+		base: r.Base(), top: first, ready: first, dirty: first, peak: first, high: first,
+		ceiling: ceiling(r, c), state: stateOpen, region: r, config: c,
 	}
-	region.CountLive(a.count)
+	r.CountLive(a.count)
 	return a, nil
 }
 
@@ -202,13 +198,13 @@ func (a *Arena) count() (objects int, bytes int64, ok bool) {
 }
 
 // ceiling is the most that may be handed out, as an offset.
-func ceiling(region *guard.Region, c Config) uintptr {
-	return min(uintptr(region.Size()), alignUp(uintptr(c.Limit)+first, granule))
+func ceiling(r *region.Region, c Config) uintptr {
+	return min(uintptr(r.Size()), alignUp(uintptr(c.Limit)+first, granule))
 }
 
 // mapRegion checks a Config, fills in its defaults and reserves the addresses. g has what the region
 // should know beside what the Config says.
-func mapRegion(c Config, reserve int, g guard.Config) (*guard.Region, Config, error) {
+func mapRegion(c Config, reserve int, g region.Config) (*region.Region, Config, error) {
 	if c.Name == "" {
 		c.Name = "arena"
 	}
@@ -227,7 +223,7 @@ func mapRegion(c Config, reserve int, g guard.Config) (*guard.Region, Config, er
 	}
 	size = int(alignUp(uintptr(size), maxAlign))
 	if c.Reserve == 0 {
-		fits, err := guard.DefaultReserve(size)
+		fits, err := region.DefaultReserve(size)
 		if err != nil {
 			return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)
 		}
@@ -243,15 +239,15 @@ func mapRegion(c Config, reserve int, g guard.Config) (*guard.Region, Config, er
 	}
 	g.Name, g.Size, g.MinSize = c.Name, size, min(int(alignUp(uintptr(least), maxAlign)), size)
 	g.HugePages, g.Prefault = c.HugePages, c.Prefault
-	region, err := guard.Map(g)
+	r, err := region.Reserve(g)
 	if err != nil {
 		return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)
 	}
-	c.Reserve = region.Size()
+	c.Reserve = r.Size()
 	if c.Limit == 0 {
 		c.Limit = c.Reserve
 	}
-	return region, c, nil
+	return r, c, nil
 }
 
 // unit returns the granularity of commit and decommit: an OS page, or 2 MiB with HugePages.
@@ -396,7 +392,7 @@ func (a *Arena) Stats() Stats {
 }
 
 // regionStats returns what the region knows, nothing after its Close.
-func regionStats(r *guard.Region) Stats {
+func regionStats(r *region.Region) Stats {
 	resident, err := r.Resident()
 	switch {
 	case errors.Is(err, guard.ErrClosed):

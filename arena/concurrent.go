@@ -8,7 +8,9 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Concurrent is an arena that any number of goroutines allocate from at once. NewIn, MakeSliceIn,
@@ -30,7 +32,7 @@ import (
 // may touch it any more. Within an OS page of the budget's hard limit an allocation may be refused
 // for the moment in which another goroutine commits the same page.
 type Concurrent struct {
-	_     noCopy
+	_     nocopy.NoCopy
 	base  unsafe.Pointer
 	most  uintptr                                   // bytes of the largest object that lies in a chunk
 	of    [mostProcessors + 1]atomic.Pointer[chunk] // of the processors, made on demand; the last is nil: see enter
@@ -41,7 +43,7 @@ type Concurrent struct {
 	_       [128]byte
 	ceiling uintptr
 	high    atomic.Uintptr
-	region  *guard.Region
+	region  *region.Region
 	config  Config
 	round   uint // counts Resets. Not under mu: where Reset runs beside allocations the race detector says so
 
@@ -81,17 +83,17 @@ func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.most |
 // OpenConcurrent reserves an arena for many goroutines. The error wraps guard.ErrNoMemory where
 // addresses are refused.
 func OpenConcurrent(c Config) (*Concurrent, error) {
-	region, c, err := mapRegion(c, defaultReserve, guard.Config{DeferOnSoft: true})
+	r, c, err := mapRegion(c, defaultReserve, region.Config{DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
 	k := &Concurrent{
-		base: region.Base(), region: region, config: c, ceiling: ceiling(region, c),
+		base: r.Base(), region: r, config: c, ceiling: ceiling(r, c),
 		chunk: min(chunkSize, max(4096, uintptr(c.Limit)/64)),
 	}
 	k.most = k.chunk / 8
 	k.next.Store(first)
-	region.CountLive(k.count)
+	r.CountLive(k.count)
 	return k, nil
 }
 
@@ -242,7 +244,7 @@ func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 // is called with no lock held, and what failed is tried once more after it.
 func (k *Concurrent) refill(size, align uintptr, s string) (unsafe.Pointer, error) {
 	p, err := k.supply(size, align, s)
-	if guard.Reclaim() {
+	if region.Reclaim() {
 		if k.usable("New"); err != nil { // OnSoft may have closed the arena
 			p, err = k.supply(size, align, s)
 		}

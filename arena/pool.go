@@ -7,8 +7,10 @@ import (
 	"sync/atomic"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Pool keeps arenas for reuse, one for each request, say. Its methods may be called by any number
@@ -24,10 +26,10 @@ import (
 // of the pool's own: while nobody calls them nothing goes back, but by Purge, which closes all arenas
 // that are idle.
 type Pool struct {
-	_      noCopy
+	_      nocopy.NoCopy
 	of     [mostProcessors + 1]atomic.Pointer[place] // made on demand; the last is nil: see here
 	config Config
-	first  *guard.Region // closed or not: the others are part of it
+	first  *region.Region // closed or not: the others are part of it
 
 	looked atomic.Uint32 // ticks when mayDecay looked last
 

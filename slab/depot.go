@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // item is a slot on its way: where it is, in granules from the base, and below that where its state
@@ -83,14 +84,14 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 	if err != nil && h.reclaim(l, now, err) {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
-	if err != nil && guard.Reclaim() {
+	if err != nil && region.Reclaim() {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil {
 		h.usable("Alloc")
 		return 0, prefixed(err)
 	}
-	reclaimOr(func() { h.giveBack(c, out[:n]) })
+	region.ReclaimOr(func() { h.giveBack(c, out[:n]) })
 	h.usable("Alloc") // OnSoft may have closed the heap
 	return n, nil
 }

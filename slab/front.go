@@ -7,7 +7,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/procpin"
-	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // fullMagazine is the most slots that a magazine holds; those of large slots hold fewer, see
@@ -163,7 +163,7 @@ func (f *front) due(c uint8) bool {
 
 // draw says when the next allocation of a class is due.
 func (f *front) draw(c uint8) {
-	pass, sample := sampling.Draw()
+	pass, sample := sampled.Draw()
 	m, word := f.magazine(c), &f.sample[c%mostClasses/64]
 	m.n = uint64(m.len()) + uint64(pass)*passing
 	*word &^= 1 << (c % 64)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/filler"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // hardened is what a heap of Config.Hardened has on top. Its processors have two fronts each, one of
@@ -267,13 +268,13 @@ func (k *hardened) roomFor(size, align int) int {
 	return max(size, 1)
 }
 
-func (k *hardened) place(r *guard.Region, size, align int) int {
+func (k *hardened) place(r *region.Region, size, align int) int {
 	base := int(uintptr(r.Base()))
 	return (base+r.Size()-size)&^(max(align, granule)-1) - base
 }
 
 // around returns what is before and behind a large object on its OS pages.
-func around(r *guard.Region, at, size int) (before, behind []byte) {
+func around(r *region.Region, at, size int) (before, behind []byte) {
 	from, to := onPages(at, size)
 	return r.Bytes()[from:at], r.Bytes()[at+size : to]
 }
@@ -284,7 +285,7 @@ func onPages(at, size int) (from, to int) {
 }
 
 // surround paints what is around a large object.
-func (k *hardened) surround(r *guard.Region, at, size int) {
+func (k *hardened) surround(r *region.Region, at, size int) {
 	canary := k.canary(unsafe.Add(r.Base(), at))
 	before, behind := around(r, at, size)
 	paint(before, canary)

@@ -10,6 +10,8 @@ import (
 	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Local allocates from a Heap for one goroutine at a time, and frees, without the processor's pin.
@@ -21,17 +23,17 @@ import (
 // comes to its slow path after a pause. In a hardened heap it keeps none.
 //
 // A Local that becomes unreachable without Close is reported: guard.OnLeak gets an Info with the name
-// of the heap and ": Local", and where the Local was opened, and guard.CheckLeaks counts the Local as
+// of the heap and ": Local", and where the Local was opened, and guardtest.CheckLeaks counts the Local as
 // open. Its free slots go back to the heap; the objects that it allocated stay. A slot that is found
 // freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free
 // that takes the slow path: nobody could recover it where the runtime runs finalizers. The Local has a
 // finalizer of its own for that, so runtime.SetFinalizer on it ends the program.
 type Local struct {
-	_      noCopy
+	_      nocopy.NoCopy
 	heap   *Heap
 	owner  uint8 // its group
 	closed bool
-	part   guard.Part
+	part   region.Part
 	self   weak.Pointer[Local]
 	front  front // by value: apart, its address is a load more, and objects in order took a tenth longer
 }

@@ -4,7 +4,7 @@ import (
 	"iter"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // Stats are figures in bytes.
@@ -87,7 +87,7 @@ func (h *Heap) Stats() (s Stats) {
 	s.Discarded = h.space.discardedBytes()
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	_, sampled, committed := guarded.Live(h.id())
+	_, sampled, committed := sampled.Live(h.id())
 	s.Live += int64(h.large.bytes + sampled)
 	s.Waste += int64(h.large.bytes - h.large.asked)
 	s.Reserved += int64(committed)
@@ -124,7 +124,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	n, sampled, _ := guarded.Live(h.id())
+	n, sampled, _ := sampled.Live(h.id())
 	return objects + len(h.large.objects) + n, bytes + int64(h.large.bytes+sampled), true
 }
 
@@ -190,6 +190,6 @@ func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 				}
 			}
 		}
-		guarded.Objects(h.id())(yield)
+		sampled.Objects(h.id())(yield)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
@@ -21,7 +22,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 		p, err := Open(Config{Name: "dropped", Size: 64 << 10, Max: 10})
 		stacktest.NoError(t, err)
 		var reports recorder
-		guard.CheckLeaks(&reports)
+		guardtest.CheckLeaks(&reports)
 		get(t, p).Alloc(1000, 8)
 		reports.end()
 		if len(reports.errors) != 1 || !strings.Contains(reports.errors[0], "1 objects, were 0; 1000 bytes, were 0") {
@@ -51,7 +52,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 
 // recorder is a test for CheckLeaks.
 type recorder struct {
-	guard.TB
+	testing.TB
 	cleanups []func()
 	errors   []string
 }

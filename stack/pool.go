@@ -10,6 +10,8 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
@@ -22,7 +24,7 @@ var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
 // *guard.Violation. Its methods may be called by any number of goroutines; the stacks are for one
 // goroutine at a time. A Pool must not be copied.
 type Pool struct {
-	_ noCopy
+	_ nocopy.NoCopy
 	shape
 	first *Stack         // the others follow
 	slack uintptr        // bytes that a stack may have used to be put without a closer look
@@ -31,7 +33,7 @@ type Pool struct {
 	config Config
 	number uint32
 	most   uintptr // stacks that there can be
-	region *guard.Region
+	region *region.Region
 	area   *trap.Area
 
 	// Invariant: every stack below fresh is in use, in a front, in idle, or on its way between;
@@ -72,9 +74,9 @@ func Open(c Config) (*Pool, error) {
 		if !ok {
 			return nil, fmt.Errorf("stack: open %q: %d stacks of %d bytes are more than addresses can hold: %w", c.Name, count, c.Size, guard.ErrNoMemory)
 		}
-		region, err := guard.Map(guard.Config{Name: c.Name, Size: size, DeferOnSoft: true})
+		r, err := region.Reserve(region.Config{Name: c.Name, Size: size, DeferOnSoft: true})
 		if err == nil {
-			return c.open(count, sh, region)
+			return c.open(count, sh, r)
 		}
 		if count/2 < least {
 			return nil, fmt.Errorf("stack: %w", err)
@@ -82,22 +84,22 @@ func Open(c Config) (*Pool, error) {
 	}
 }
 
-func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
-	if err := region.KeepZeroes(int(sh.cells)); err != nil {
-		return nil, errors.Join(fmt.Errorf("stack: %w", err), region.Close())
+func (c Config) open(count int, sh shape, r *region.Region) (*Pool, error) {
+	if err := r.KeepZeroes(int(sh.cells)); err != nil {
+		return nil, errors.Join(fmt.Errorf("stack: %w", err), r.Close())
 	}
 	// A stack of which one OS page was touched should not take a huge one. Where the kernel does
 	// not know the hint it has none either.
-	_ = region.Advise(0, region.Size(), guard.NoHugePages)
+	_ = r.Advise(0, r.Size(), guard.NoHugePages)
 	c.Max = count
-	sh.origin = uintptr(region.Base())
-	sh.region = weak.Make(region)
+	sh.origin = uintptr(r.Base())
+	sh.region = weak.Make(r)
 	p := &Pool{
-		shape: sh, first: (*Stack)(region.Base()), slack: 2 * uintptr(c.Retain),
-		config: c, number: sh.enter(), most: uintptr(count), region: region,
+		shape: sh, first: (*Stack)(r.Base()), slack: 2 * uintptr(c.Retain),
+		config: c, number: sh.enter(), most: uintptr(count), region: r,
 	}
 	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(header.Header{}.Block), stackSize)
-	region.CountLive(p.count)
+	r.CountLive(p.count)
 	return p, nil
 }
 
@@ -140,7 +142,7 @@ func (p *Pool) get() (*Stack, error) {
 	p.usable("Get")
 	var taken [frontSize / 2]uint32
 	n, err := p.take(taken[:])
-	if err != nil && errors.Is(err, guard.ErrNoMemory) && guard.Reclaim() {
+	if err != nil && errors.Is(err, guard.ErrNoMemory) && region.Reclaim() {
 		n, err = p.take(taken[:])
 	}
 	if err != nil {
@@ -150,23 +152,10 @@ func (p *Pool) get() (*Stack, error) {
 	for _, i := range taken[:n] {
 		p.put(i)
 	}
-	p.reclaim(taken[n])
+	region.ReclaimOr(func() { p.put(taken[n]) })
 	s := p.stack(uintptr(taken[n]))
 	s.start()
 	return s, nil
-}
-
-// reclaim calls Budget.OnSoft if that is due. If it panics, the stack that is about to be handed out
-// goes back.
-func (p *Pool) reclaim(i uint32) {
-	done := false
-	defer func() {
-		if !done {
-			p.put(i)
-		}
-	}()
-	guard.Reclaim()
-	done = true
 }
 
 // usable panics unless Open made the pool. It may be closed.

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
@@ -16,7 +17,7 @@ import (
 // It lies outside the Go heap, apart from the memory that it hands out, alone on its cache line.
 // Places in that memory are kept as distances from the Stack itself.
 type Stack struct {
-	_    noCopy
+	_    nocopy.NoCopy
 	head header.Header // first: package native finds it at the address of the Stack
 
 	// Invariants: floor ≤ head.Limit ≤ head.Top ≤ end, where [floor, end) is the stack's memory; lowest
@@ -41,12 +42,6 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(Stack{})-stackSize]
 	_ = [1]struct{}{}[unsafe.Offsetof(Stack{}.head)]
 )
-
-// noCopy makes vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
 
 // at returns a place in the stack's memory.
 func (s *Stack) at(place uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(s), place) }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
@@ -64,7 +65,7 @@ func TestOutsideNoCopies(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[Pool](), reflect.TypeFor[Stack]()} {
 		found := false
 		for i := range typ.NumField() {
-			found = found || typ.Field(i).Type == reflect.TypeFor[noCopy]()
+			found = found || typ.Field(i).Type == reflect.TypeFor[nocopy.NoCopy]()
 		}
 		if !found {
 			t.Errorf("%v has no noCopy", typ)

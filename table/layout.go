@@ -8,13 +8,14 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
 
 // ground is what a table stands on, whatever its keys and values are: the memory in the arena, and
 // how hashes are laid over it. It is on the Go heap; all that it points to is in the arena.
 type ground struct {
-	_        noCopy     // a copy would not hear of the arena's Reset
-	head     *mapHeader // the table's first object in the arena: all offsets count from it
+	_        nocopy.NoCopy // a copy would not hear of the arena's Reset
+	head     *mapHeader    // the table's first object in the arena: all offsets count from it
 	arena    *arena.Arena
 	slotSize uintptr
 	hasher   hasher

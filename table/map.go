@@ -78,12 +78,6 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// noCopy makes go vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
-
 // Len returns the number of entries.
 func (m *Map[K, V]) Len() int {
 	m.made()

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // kindFlags are the flags that choose an allocator, one each.
@@ -27,7 +27,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	f := newFlags(benchUsage(), benchAbout(), stdout, stderr)
 	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for C allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
-	sample := f.Int("sample", 0, "put one allocation in `N` between guards (guard.Sample)")
+	sample := f.Int("sample", 0, "put one allocation in `N` between guards (slab.SetSampling)")
 	sizes := f.String("sizes", "", "the folder `DIR` with the tables tcmalloc_N.csv")
 	for _, k := range kindFlags {
 		f.Bool(k.flag, false, k.about)
@@ -62,7 +62,8 @@ func bench(args []string, stdout, stderr io.Writer) int {
 			return f.refuse("%v", err)
 		}
 	}
-	defer guard.Sample(guard.Sample(*sample))
+	old, _ := slab.SetSampling(slab.Sampling{Every: *sample})
+	defer slab.SetSampling(old)
 
 	var done func()
 	job.progress, done = newProgress(stderr, "")

@@ -70,7 +70,7 @@ var openers = []struct {
 	name string
 	open func() (owner, error)
 }{
-	{"region", opener(func() (*guard.Region, error) { return guard.Map(guard.Config{Size: 256 << 20, MinSize: few}) },
+	{"region", opener(func() (*guard.Region, error) { return guard.Reserve(guard.Config{Size: 256 << 20, MinSize: few}) },
 		func(r *guard.Region) error {
 			at := int(r.Committed())
 			if err := r.Commit(at, guard.PageSize()); err != nil {

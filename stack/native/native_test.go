@@ -193,7 +193,7 @@ func TestNativeFaults(t *testing.T) {
 	if addr(above)-addr(s) != unsafe.Sizeof(*s) {
 		t.Fatal("the stacks do not lie side by side")
 	}
-	r, err := guard.Map(guard.Config{Name: "data", Size: guard.PageSize()})
+	r, err := guard.Reserve(guard.Config{Name: "data", Size: guard.PageSize()})
 	if err != nil {
 		t.Fatal(err)
 	}
