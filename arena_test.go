@@ -31,12 +31,12 @@ var floors = map[string]int{
 	"cmd":                6,
 	"internal/workload":  6, // what the command shares with module bench
 	"ring":               5,
-	"table":              5,
-	"arena":              4,
-	"slab":               4,
-	"stack":              4,
+	"table":              4,
+	"arena":              3,
+	"slab":               3,
+	"stack":              3,
 	"internal/fastpath":  5,
-	"internal/leaks":     4,
+	"internal/leaks":     5,
 	"internal/limits":    5,
 	"internal/misuse":    5,
 	"guard":              2,
@@ -47,7 +47,7 @@ var floors = map[string]int{
 }
 
 // leaves import nothing of ours and may be imported from anywhere.
-var leaves = []string{"internal/filler", "internal/invariant", "internal/nocopy", "internal/pointerfree", "internal/procpin", "internal/stacktrace"}
+var leaves = []string{"internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/pointerfree", "internal/stacktrace"}
 
 // parts are the floors inside of the command, whose packages import from lower ones only.
 var parts = map[string]int{

@@ -181,7 +181,7 @@ func BenchmarkStrings(b *testing.B) {
 	}
 	fill := func(m *Strings[uint32]) {
 		for _, k := range keys {
-			v, _ := m.Entry(k)
+			v, _ := m.EntryBytes(k)
 			*v++
 		}
 	}
@@ -191,7 +191,7 @@ func BenchmarkStrings(b *testing.B) {
 		rand.Shuffle(n, func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 		b.ResetTimer()
 		for i := range b.N {
-			sinkValue += uint64(*m.Lookup(keys[i%n]))
+			sinkValue += uint64(*m.LookupBytes(keys[i%n]))
 		}
 	})
 	b.Run("get/go", func(b *testing.B) {

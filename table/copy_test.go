@@ -32,14 +32,16 @@ func TestOutsideZeroValues(t *testing.T) {
 	maps := func(m *Map[int, int]) map[string]func() {
 		return map[string]func(){
 			"Len": func() { m.Len() }, "Get": func() { m.Get(1) }, "Lookup": func() { m.Lookup(1) }, "Put": func() { m.Put(1, 1) },
-			"TryPut": func() { m.TryPut(1, 1) }, "Entry": func() { m.Entry(1) }, "Delete": func() { m.Delete(1) },
+			"TryPut": func() { m.TryPut(1, 1) }, "Entry": func() { m.Entry(1) }, "TryEntry": func() { m.TryEntry(1) }, "Delete": func() { m.Delete(1) },
 			"All": func() { m.All()(func(int, int) bool { return true }) },
 		}
 	}
 	stringMaps := func(m *Strings[int]) map[string]func() {
 		return map[string]func(){
-			"Len": func() { m.Len() }, "Get": func() { m.Get("") }, "Lookup": func() { m.Lookup(nil) }, "Put": func() { m.Put("", 1) },
-			"TryPut": func() { m.TryPut("", 1) }, "Entry": func() { m.Entry(nil) }, "Delete": func() { m.Delete("") },
+			"Len": func() { m.Len() }, "Get": func() { m.Get("") }, "Lookup": func() { m.Lookup("") }, "Put": func() { m.Put("", 1) },
+			"TryPut": func() { m.TryPut("", 1) }, "Entry": func() { m.Entry("") }, "TryEntry": func() { m.TryEntry("") }, "Delete": func() { m.Delete("") },
+			"GetBytes": func() { m.GetBytes(nil) }, "LookupBytes": func() { m.LookupBytes(nil) }, "EntryBytes": func() { m.EntryBytes(nil) },
+			"TryEntryBytes": func() { m.TryEntryBytes(nil) }, "DeleteBytes": func() { m.DeleteBytes(nil) },
 			"All": func() { m.All()(func(string, int) bool { return true }) },
 		}
 	}
@@ -60,9 +62,12 @@ func TestOutsideZeroValues(t *testing.T) {
 	check("Map", maps(new(Map[int, int])), null)
 	check("Strings", stringMaps(new(Strings[int])), stringMaps(nil))
 	for _, a := range []*arena.Arena{new(arena.Arena), nil} {
-		for name, call := range map[string]func(){"NewMap": func() { NewMap[int, int](a, 0) }, "NewStrings": func() { NewStrings[int](a, 0) }} {
+		for name, call := range map[string]func(){
+			"NewMap": func() { NewMap[int, int](a, 0) }, "NewStrings": func() { NewStrings[int](a, 0) },
+			"TryNewMap": func() { TryNewMap[int, int](a, 0) }, "TryNewStrings": func() { TryNewStrings[int](a, 0) },
+		} {
 			var v *guard.Violation
-			if err := panicOf(call); !errors.As(err, &v) || v.What != "use of a zero Arena: arena.Open makes one" || v.Op != "table."+name {
+			if err := panicOf(call); !errors.As(err, &v) || v.What != "use of a zero Arena: arena.Open makes one" || v.Op != "table."+strings.TrimPrefix(name, "Try") {
 				t.Errorf("%s in a zero Arena: %v", name, err)
 			}
 		}

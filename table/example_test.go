@@ -42,7 +42,7 @@ func ExampleStrings() {
 
 	counts := table.NewStrings[int](a, 0)
 	for _, word := range [][]byte{[]byte("to"), []byte("be"), []byte("or"), []byte("not"), []byte("to"), []byte("be")} {
-		n, _ := counts.Entry(word) // the word is copied when it is new
+		n, _ := counts.EntryBytes(word) // the word is copied when it is new
 		*n++
 	}
 	fmt.Println(counts.Len())

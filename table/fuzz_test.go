@@ -46,7 +46,11 @@ func FuzzMap(f *testing.F) {
 				model[k] = uint64(i)
 			case 1:
 				v, fresh := m.Entry(k)
-				w, freshToo := sm.Entry([]byte(s))
+				w, freshToo := sm.EntryBytes([]byte(s))
+				if i%2 == 0 {
+					_, again := sm.Entry(s)
+					freshToo = freshToo && !again
+				}
 				if fresh == there || freshToo == there || *v != want || *w != want {
 					t.Fatalf("Entry(%d): %d %v, %d %v; model %d %v", k, *v, fresh, *w, freshToo, want, there)
 				}
@@ -54,7 +58,11 @@ func FuzzMap(f *testing.F) {
 				*w += 7
 				model[k] = want + 7
 			case 2:
-				if m.Delete(k) != there || sm.Delete(s) != there {
+				remove := sm.Delete
+				if i%2 == 0 {
+					remove = func(s string) bool { return sm.DeleteBytes([]byte(s)) }
+				}
+				if m.Delete(k) != there || remove(s) != there {
 					t.Fatalf("Delete(%d): model %v", k, there)
 				}
 				delete(model, k)
@@ -98,8 +106,13 @@ func FuzzMap(f *testing.F) {
 			if v, ok := sm.Get(s); v != want || ok != there {
 				t.Fatalf("Get(%q) = %d, %v; model %d, %v", s, v, ok, want, there)
 			}
-			if p := sm.Lookup([]byte(s)); (p != nil) != there || there && *p != want {
-				t.Fatalf("Lookup(%q) = %v; model %d, %v", s, p, want, there)
+			if v, ok := sm.GetBytes([]byte(s)); v != want || ok != there {
+				t.Fatalf("GetBytes(%q) = %d, %v; model %d, %v", s, v, ok, want, there)
+			}
+			for _, p := range []*uint64{sm.Lookup(s), sm.LookupBytes([]byte(s))} {
+				if (p != nil) != there || there && *p != want {
+					t.Fatalf("Lookup(%q) = %v; model %d, %v", s, p, want, there)
+				}
 			}
 			if m.Len() != len(model) || sm.Len() != len(model) {
 				t.Fatalf("%d and %d entries, model %d", m.Len(), sm.Len(), len(model))

@@ -92,8 +92,12 @@ func TestMapUseAfterFree(t *testing.T) {
 			for range m.All() {
 			}
 		})
+		violates(what+": TryEntry", func() { m.TryEntry(1) })
 		violates(what+": Get", func() { sm.Get("1") })
-		violates(what+": Entry", func() { sm.Entry([]byte("1")) })
+		violates(what+": LookupBytes", func() { sm.LookupBytes([]byte("1")) })
+		violates(what+": TryEntry", func() { sm.TryEntry("1") })
+		violates(what+": DeleteBytes", func() { sm.DeleteBytes([]byte("1")) })
+		violates(what+": Entry", func() { sm.EntryBytes([]byte("1")) })
 		violates(what+": Len", func() { sm.Len() })
 	}
 	fill := func(a *arena.Arena) (*Map[int, int], *Strings[int]) {

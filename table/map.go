@@ -34,11 +34,17 @@ type Map[K comparable, V any] struct{ table[K, V] }
 // contains pointers, naming the field, if hint is negative, and with an error that wraps
 // guard.ErrNoMemory if the arena is full.
 func NewMap[K comparable, V any](a *arena.Arena, hint int) *Map[K, V] {
+	return must(TryNewMap[K, V](a, hint))
+}
+
+// TryNewMap is NewMap that returns its error: out of memory, or a negative hint. It panics if K or V
+// contains pointers.
+func TryNewMap[K comparable, V any](a *arena.Arena, hint int) (*Map[K, V], error) {
 	m := new(Map[K, V])
 	if err := m.open(a, "NewMap", hint); err != nil {
-		panic(err)
+		return nil, err
 	}
-	return m
+	return m, nil
 }
 
 // made panics where no NewMap made the map.
@@ -143,14 +149,35 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 // panics as Put does.
 func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
 	m.made()
-	s := m.find(&m.table, k)
-	if s != nil {
+	if s := m.find(&m.table, k); s != nil {
 		return &s.value, false
 	}
-	s = must(m.insert(m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))))
+	s := must(m.insertKey(k))
+	return &s.value, true
+}
+
+// TryEntry is Entry that returns its error. The map then has the entries that it had.
+func (m *Map[K, V]) TryEntry(k K) (v *V, inserted bool, err error) {
+	m.made()
+	if s := m.find(&m.table, k); s != nil {
+		return &s.value, false, nil
+	}
+	s, err := m.insertKey(k)
+	if err != nil {
+		return nil, false, err
+	}
+	return &s.value, true, nil
+}
+
+// insertKey makes an entry with a zero value for a key that is not there.
+func (m *Map[K, V]) insertKey(k K) (*slot[K, V], error) {
+	s, err := m.insert(m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k)))
+	if err != nil {
+		return nil, err
+	}
 	*s = slot[K, V]{key: k}
 	m.checked()
-	return &s.value, true
+	return s, nil
 }
 
 // Delete removes k and tells whether it was there.

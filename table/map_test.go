@@ -125,7 +125,7 @@ func TestStringsKeys(t *testing.T) {
 	buf := []byte{}
 	for i, k := range keys {
 		buf = append(buf[:0], k...)
-		v, fresh := m.Entry(buf)
+		v, fresh := m.EntryBytes(buf)
 		if !fresh {
 			t.Fatalf("key %d is there already", i)
 		}
@@ -141,7 +141,14 @@ func TestStringsKeys(t *testing.T) {
 	if _, ok := m.Get("absent"); ok || m.Len() != len(keys) {
 		t.Fatal(m.Len())
 	}
-	if n := testing.AllocsPerRun(100, func() { m.Lookup(buf); m.Get("key 7") }); n != 0 {
+	key7 := []byte("key 7")
+	if n := testing.AllocsPerRun(100, func() {
+		m.LookupBytes(buf)
+		m.GetBytes(buf)
+		m.Get("key 7")
+		m.EntryBytes(key7)
+		m.DeleteBytes(buf[:1])
+	}); n != 0 {
 		t.Errorf("a search allocates %v times on the Go heap", n)
 	}
 }
@@ -244,5 +251,55 @@ func TestMapNoMemory(t *testing.T) {
 		if v, ok := sm.Get(fmt.Sprint(k)); v != byte(k) || !ok {
 			t.Fatalf("%d is lost", k)
 		}
+	}
+}
+
+// TestTryForms: what does not fit is an error, and changes nothing.
+func TestTryForms(t *testing.T) {
+	a := openTest(t, arena.Config{Limit: 100 << 10})
+	m, err := TryNewMap[int, int](a, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := TryNewStrings[int](a, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := top(a)
+	for name, try := range map[string]func(hint int) error{
+		"TryNewMap":     func(hint int) error { _, err := TryNewMap[int, int](a, hint); return err },
+		"TryNewStrings": func(hint int) error { _, err := TryNewStrings[int](a, hint); return err },
+	} {
+		if err := try(1e6); !errors.Is(err, guard.ErrNoMemory) || top(a) != before {
+			t.Errorf("%s of too much: %v, took %d bytes", name, err, top(a)-before)
+		}
+		if err := try(-1); err == nil || errors.Is(err, guard.ErrNoMemory) || top(a) != before {
+			t.Errorf("%s with a negative hint: %v", name, err)
+		}
+	}
+	n := 0
+	for ; ; n++ {
+		v, inserted, err := m.TryEntry(n)
+		if err != nil {
+			if !errors.Is(err, guard.ErrNoMemory) || v != nil || inserted {
+				t.Fatal(v, inserted, err)
+			}
+			break
+		}
+		if !inserted || *v != 0 {
+			t.Fatal(n, *v, inserted)
+		}
+		*v = n
+	}
+	if v, inserted, err := m.TryEntry(n - 1); m.Len() != n || err != nil || inserted || *v != n-1 {
+		t.Errorf("after a failure: %d entries of %d; %d, %v, %v", m.Len(), n, *v, inserted, err)
+	}
+	fill(a)
+	v, inserted, err := s.TryEntry(strings.Repeat("x", 1000))
+	if !errors.Is(err, guard.ErrNoMemory) || v != nil || inserted || s.Len() != 0 {
+		t.Errorf("TryEntry in a full arena: %v, %v, %v, %d entries", v, inserted, err, s.Len())
+	}
+	if v, inserted, err := s.TryEntryBytes(make([]byte, 1000)); !errors.Is(err, guard.ErrNoMemory) || v != nil || inserted || s.Len() != 0 {
+		t.Errorf("TryEntryBytes in a full arena: %v, %v, %v, %d entries", v, inserted, err, s.Len())
 	}
 }

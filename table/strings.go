@@ -27,16 +27,21 @@ type text struct {
 // spread makes a hash of the half that a text keeps.
 func spread(half uint32) uint64 { return uint64(half)<<32 | uint64(uint8(half))<<tagShift | nonzero }
 
-// NewStrings makes an empty map, as NewMap does.
-func NewStrings[V any](a *arena.Arena, hint int) *Strings[V] {
+// NewStrings makes an empty table that does not grow before it has hint entries. What NewMap says of
+// hints and panics holds.
+func NewStrings[V any](a *arena.Arena, hint int) *Strings[V] { return must(TryNewStrings[V](a, hint)) }
+
+// TryNewStrings is NewStrings that returns its error: out of memory, or a negative hint. It panics if
+// V contains pointers.
+func TryNewStrings[V any](a *arena.Arena, hint int) (*Strings[V], error) {
 	m := new(Strings[V])
 	if err := m.open(a, "NewStrings", hint); err != nil {
-		panic(err)
+		return nil, err
 	}
-	return m
+	return m, nil
 }
 
-// made panics where no NewStrings made the map.
+// made panics where no NewStrings made the table.
 func (m *Strings[V]) made() {
 	if m == nil || m.head == nil {
 		panic(zeroMap("Strings"))
@@ -58,14 +63,20 @@ func (m *Strings[V]) Get(key string) (v V, ok bool) {
 	return v, false
 }
 
+// GetBytes is Get for a key in a slice.
+func (m *Strings[V]) GetBytes(key []byte) (v V, ok bool) { return m.Get(view(key)) }
+
 // Lookup returns a pointer to the value of key, nil if it is not there. The pointer is valid until
 // the next deletion or insertion, one that fails included.
-func (m *Strings[V]) Lookup(key []byte) *V {
-	if s, _ := m.look(view(key)); s != nil {
+func (m *Strings[V]) Lookup(key string) *V {
+	if s, _ := m.look(key); s != nil {
 		return &s.value
 	}
 	return nil
 }
+
+// LookupBytes is Lookup for a key in a slice.
+func (m *Strings[V]) LookupBytes(key []byte) *V { return m.Lookup(view(key)) }
 
 // Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena is
 // full.
@@ -75,7 +86,7 @@ func (m *Strings[V]) Put(key string, v V) {
 	}
 }
 
-// TryPut is Put that returns its error. The map then has the entries that it had.
+// TryPut is Put that returns its error. The table then has the entries that it had.
 func (m *Strings[V]) TryPut(key string, v V) error {
 	s, _, err := m.upsert(key)
 	if err == nil {
@@ -87,12 +98,29 @@ func (m *Strings[V]) TryPut(key string, v V) error {
 // Entry returns a pointer to the value of key, and whether key was inserted just now, with a zero
 // value. The pointer is valid until the next deletion or insertion, one that fails included. It
 // panics as Put does.
-func (m *Strings[V]) Entry(key []byte) (v *V, inserted bool) {
-	s, inserted, err := m.upsert(view(key))
+func (m *Strings[V]) Entry(key string) (v *V, inserted bool) {
+	s, inserted, err := m.upsert(key)
 	if err != nil {
 		panic(err)
 	}
 	return &s.value, inserted
+}
+
+// TryEntry is Entry that returns its error. The table then has the entries that it had.
+func (m *Strings[V]) TryEntry(key string) (v *V, inserted bool, err error) {
+	s, inserted, err := m.upsert(key)
+	if err != nil {
+		return nil, false, err
+	}
+	return &s.value, inserted, nil
+}
+
+// EntryBytes is Entry for a key in a slice. Only a key that is inserted is copied.
+func (m *Strings[V]) EntryBytes(key []byte) (v *V, inserted bool) { return m.Entry(view(key)) }
+
+// TryEntryBytes is EntryBytes that returns its error.
+func (m *Strings[V]) TryEntryBytes(key []byte) (v *V, inserted bool, err error) {
+	return m.TryEntry(view(key))
 }
 
 // Delete removes key and tells whether it was there.
@@ -105,6 +133,9 @@ func (m *Strings[V]) Delete(key string) bool {
 	m.checked()
 	return true
 }
+
+// DeleteBytes is Delete for a key in a slice.
+func (m *Strings[V]) DeleteBytes(key []byte) bool { return m.Delete(view(key)) }
 
 // All iterates over the entries, as Map.All does. The strings lie in the arena and die with it.
 func (m *Strings[V]) All() iter.Seq2[string, V] {

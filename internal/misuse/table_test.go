@@ -40,6 +40,7 @@ var tableMisuse = []misuse{
 	{"Lookup after Reset", afterReset(func(m *table.Map[int, int]) { m.Lookup(1) }), ofTable("Map", goneTable, "a")},
 	{"Put after Reset", afterReset(func(m *table.Map[int, int]) { m.Put(1, 1) }), ofTable("Map", goneTable, "a")},
 	{"Entry after Reset", afterReset(func(m *table.Map[int, int]) { m.Entry(1) }), ofTable("Map", goneTable, "a")},
+	{"TryEntry after Reset", afterReset(func(m *table.Map[int, int]) { m.TryEntry(1) }), ofTable("Map", goneTable, "a")},
 	{"Delete after Reset", afterReset(func(m *table.Map[int, int]) { m.Delete(1) }), ofTable("Map", goneTable, "a")},
 	{"Len after Reset", afterReset(func(m *table.Map[int, int]) { m.Len() }), ofTable("Map", goneTable, "a")},
 	{"All after Reset", afterReset(func(m *table.Map[int, int]) {
@@ -47,9 +48,14 @@ var tableMisuse = []misuse{
 		}
 	}), ofTable("Map", goneTable, "a")},
 	{"strings: Get after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Get("") }), ofTable("Strings", goneTable, "a")},
-	{"strings: Lookup after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Lookup(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: Lookup after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Lookup("") }), ofTable("Strings", goneTable, "a")},
 	{"strings: Put after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Put("", 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: Entry after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Entry(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: Entry after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Entry("") }), ofTable("Strings", goneTable, "a")},
+	{"strings: GetBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.GetBytes(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: LookupBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.LookupBytes(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: EntryBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.EntryBytes(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: TryEntry after Reset", afterResetStrings(func(m *table.Strings[int]) { m.TryEntry("") }), ofTable("Strings", goneTable, "a")},
+	{"strings: DeleteBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.DeleteBytes(nil) }), ofTable("Strings", goneTable, "a")},
 	{"strings: Delete after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Delete("") }), ofTable("Strings", goneTable, "a")},
 	{"strings: Len after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Len() }), ofTable("Strings", goneTable, "a")},
 	{"strings: All after Reset", afterResetStrings(func(m *table.Strings[int]) {
@@ -94,6 +100,10 @@ var tableMisuse = []misuse{
 		m.Get(1)
 	}, ofTable("Map", goneTable, "a")},
 	{"NewMap after Close", func(w *world) { a, _ := w.closed(); table.NewMap[int, int](a, 0) }, ofTable("NewMap", afterClose, "shut")},
+	{"TryNewMap after Close", func(w *world) { a, _ := w.closed(); table.TryNewMap[int, int](a, 0) }, ofTable("NewMap", afterClose, "shut")},
+	{"TryNewStrings after Close", func(w *world) { a, _ := w.closed(); table.TryNewStrings[int](a, 0) }, ofTable("NewStrings", afterClose, "shut")},
+	{"TryNewMap of too much", func(w *world) { _, err := table.TryNewMap[int, int](w.arena("a"), math.MaxInt); w.must(err) },
+		plainly(`error: table: arena: "a": # bytes more than the # in use exceed its Reserve of #: no memory`)},
 	{"strings as keys", func(w *world) { table.NewMap[string, int](w.arena("a"), 0) },
 		plainly(pointers("table", "string", "string is a string"))},
 	{"pointers as values", func(w *world) { table.NewMap[int, *int](w.arena("a"), 0) },

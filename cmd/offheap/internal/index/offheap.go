@@ -56,7 +56,7 @@ func (x *offHeap) Add(name, text []byte) {
 	number, count := uint32(len(x.documents)), uint32(0)
 	var room occurrence
 	for position, word := range words(text) {
-		w, _ := x.words.Entry(word)
+		w, _ := x.words.EntryBytes(word)
 		x.append(w, w.tail.write(&room, number, position))
 		count++
 	}
@@ -117,7 +117,7 @@ func (x *offHeap) give(bytes arena.Ref[byte], size uint32) {
 }
 
 func (x *offHeap) Postings(word []byte) Postings {
-	w := x.words.Lookup(word)
+	w := x.words.LookupBytes(word)
 	if w == nil {
 		return Postings{}
 	}

@@ -42,7 +42,7 @@ func tableMapLookup(m *table.Map[uint64, uint64], k uint64) *uint64 { return m.L
 func tableStringsGet(m *table.Strings[uint64], k string) (uint64, bool) { return m.Get(k) }
 
 //go:noinline
-func tableStringsLookup(m *table.Strings[uint64], k []byte) *uint64 { return m.Lookup(k) }
+func tableStringsLookupBytes(m *table.Strings[uint64], k []byte) *uint64 { return m.LookupBytes(k) }
 
 //go:noinline
 func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size) }
@@ -104,7 +104,7 @@ func main() {
 	tableMapLookup(m, 1)
 	t := table.NewStrings[uint64](a, 0)
 	tableStringsGet(t, "")
-	tableStringsLookup(t, nil)
+	tableStringsLookupBytes(t, nil)
 
 	h, _ := slab.Open(slab.Config{})
 	slabHeapFree(h, slabHeapAllocDirty(h, 1))
