@@ -1,8 +1,8 @@
-// Package stackbench measures many stacks held at the same time: those of package stack, goroutines, and
+// Package stackbench measures many stacks held at the same time: stacks of package stack, goroutines, and
 // threads of C. For each kind it takes the time to open one, the mappings, and the memory beyond the
 // touched OS pages. It also times the operations on one stack.
 //
-// The figures are those of the whole process, so each kind is measured in a process of its own.
+// The figures are the whole process's, so each kind is measured in a process of its own.
 package stackbench
 
 import (
