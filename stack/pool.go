@@ -170,7 +170,7 @@ func (p *Pool) usable(op string) {
 //
 //go:noinline
 func zeroPool(op string) *guard.Violation {
-	return &guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"}
+	return &guard.Violation{Op: "stack." + op, Kind: guard.ZeroValue, Detail: "stack.Open makes a Pool"}
 }
 
 // take takes some stacks that nobody has, at least one.
@@ -272,10 +272,10 @@ func (p *Pool) Put(s *Stack) {
 		return
 	}
 	if s.head.Block != 0 {
-		panic(s.head.Violation("stack.Put", "native code runs on the stack"))
+		panic(s.head.Violation("stack.Put", guard.InUse, "native code runs on the stack"))
 	}
 	if !atomic.CompareAndSwapUint32(&s.head.State, header.StateUsed, header.StateIdle) {
-		panic(s.head.Violation("stack.Put", "put twice"))
+		panic(s.head.Violation("stack.Put", guard.DoubleFree, "put twice"))
 	}
 	i := off / stackSize
 	end := p.cells + (i+1)*p.stride - off // shape.end of what is at hand: half a nanosecond
@@ -303,10 +303,10 @@ func (p *Pool) refuse(s *Stack) {
 	if s == nil {
 		return
 	}
-	v := &guard.Violation{Op: "stack.Put", What: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
+	v := &guard.Violation{Op: "stack.Put", Kind: guard.WrongOwner, Detail: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
 	p.mu.Lock()
 	if p.state == closed {
-		v.What = "stack of another pool, or this one is closed"
+		v.Detail = "stack of another pool, or this one is closed"
 	}
 	p.mu.Unlock()
 	panic(v)

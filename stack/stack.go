@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
@@ -126,9 +127,9 @@ func (s *Stack) Pop(f Frame) {
 func (s *Stack) refuse(f Frame) {
 	s.usable("stack.Pop")
 	if f.stack != s {
-		panic(s.head.Violation("stack.Pop", "frame of another stack"))
+		panic(s.head.Violation("stack.Pop", guard.WrongOwner, "frame of another stack"))
 	}
-	panic(s.head.Violation("stack.Pop", "frame that is not the innermost open one"))
+	panic(s.head.Violation("stack.Pop", guard.OutOfOrder, "frame that is not the innermost open one"))
 }
 
 // free takes back what lies below to.

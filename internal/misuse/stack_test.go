@@ -79,10 +79,10 @@ func inStack(op, what string) outcomes { return plainly(violates("stack."+op, wh
 func inNative(op, what string) outcomes { return plainly(violates("native."+op, what, "stacks", "#")) }
 
 const (
-	notInnermost = "frame that is not the innermost open one"
-	otherStack   = "frame of another stack"
-	otherPool    = "stack of another pool"
-	poolIsClosed = "use after Close of the pool"
+	notInnermost = "out of order: frame that is not the innermost open one"
+	otherStack   = "wrong owner: frame of another stack"
+	otherPool    = "wrong owner: stack of another pool"
+	poolIsClosed = "use after close: the pool is closed"
 )
 
 // endless is machine code that calls itself.
@@ -94,12 +94,12 @@ func endless() []byte {
 }
 
 var stackMisuse = []misuse{
-	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "put twice")},
+	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "double free: put twice")},
 	{"Put of another pool's", func(w *world) { p, q := w.stacks("stacks"), w.stacks("other"); p.Put(w.get(q)) }, inStack("Put", otherPool)},
 	{"Put of nil", func(w *world) { w.stacks("stacks").Put(nil) }, plainly(fine)},
 	{"Get from a zero Pool", func(w *world) { w.get(new(stack.Pool)) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
 	{"Get from a nil Pool", func(w *world) { w.get(nil) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
-	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero Stack: Pool.Get makes one", "", "0"))},
+	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero value: Pool.Get makes a Stack", "", "0"))},
 	{"Func of a zero Code", func(w *world) { new(native.Code).Func(0) }, plainly(`violation: native.Func: use of a zero Code: native.LoadCode makes one ("")`)},
 	{"Func of a zero Object", func(w *world) { new(native.Object).Func("f") }, plainly(`violation: native.Func: use of a zero Object: native.LoadObject makes one ("")`)},
 	{"Put of a copy", func(w *world) { w.stacks("stacks").Put(new(stack.Stack)) }, inStack("Put", otherPool)},
