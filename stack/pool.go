@@ -215,7 +215,7 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 	if next == p.ready {
 		if err := p.grow(); err != nil {
 			if p.anyCached() { // other processors keep what this one needs
-				percpu.Drain(p.takeCached, &p.caches)
+				percpu.Drain(p.drain, &p.caches)
 			}
 			if n = p.takeIdle(out[:1]); n > 0 {
 				return n, nil
