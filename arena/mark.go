@@ -1,6 +1,7 @@
 package arena
 
 import "github.com/seed-9a6c551e/offheap/guard"
+
 // Mark is a place in an arena. It is valid until the arena is reset or closed, or
 // rewound to an earlier Mark.
 type Mark struct {

@@ -195,7 +195,7 @@ var arenaMisuse = []misuse{
 	{"foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Deref(other)
-	}, plainly(`violation: arena.Deref: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference outside what is handed out ("other", offset 64)`)},
 	{"foreign Ref that lies inside", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.New[uint64](other)
@@ -206,17 +206,17 @@ var arenaMisuse = []misuse{
 		ref := arena.RefOf(a, arena.New[uint64](a))
 		a.Reset()
 		ref.Deref(a)
-	}, plainly(`violation: arena.Deref: reference outside what is handed out ("a", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference outside what is handed out ("a", offset 64)`)},
 	{"Slice of a foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Slice(other, 2)
-	}, plainly(`violation: arena.Slice: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Slice: invalid pointer: reference outside what is handed out ("other", offset 64)`)},
 	{"Ref of a foreign pointer", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](other))
-	}, plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+	}, plainly(`violation: arena.RefOf: invalid pointer: into other memory ("a", address 0xADDR, offset #)`)},
 	{"Ref of a Go pointer", func(w *world) { arena.RefOf(w.arena("a"), new(uint64)) },
-		plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+		plainly(`violation: arena.RefOf: invalid pointer: into other memory ("a", address 0xADDR, offset #)`)},
 	{"Concurrent: New after Close", func(w *world) { arena.NewIn[uint64](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: New of nothing after Close", func(w *world) { arena.NewIn[struct{}](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: much after Close", func(w *world) { w.closedConcurrent().Alloc(1<<20, 8) }, inArena("Concurrent.New", afterClose, "shut")},
@@ -225,7 +225,7 @@ var arenaMisuse = []misuse{
 	{"Concurrent: foreign Ref", func(w *world) {
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).DerefIn(w.concurrent("k"))
-	}, plainly(`violation: arena.Concurrent.DerefIn: reference outside what is handed out ("k", offset 64)`)},
+	}, plainly(`violation: arena.Concurrent.DerefIn: invalid pointer: reference outside what is handed out ("k", offset 64)`)},
 	{"Purge after Close", func(w *world) { a, _ := w.closed(); w.must(a.Purge()) }, inArena("Purge", afterClose, "shut")},
 	{"RefOf after Close", func(w *world) { a, _ := w.closed(); arena.RefOf(a, new(uint64)) }, inArena("RefOf", afterClose, "shut")},
 	{"Purge after Put", func(w *world) { _, a, _ := w.put(); w.must(a.Purge()) }, inArena("Purge", afterPut, "pool")},
