@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
 // Alloc returns size zeroed bytes, aligned to 16. The capacity is that of the slot, all of it zero,
@@ -32,16 +33,16 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 // little is kept across the calls that pin, and the capacity is found anew.
 func (h *Heap) AllocDirty(size int) []byte {
 	if uint(size) <= tabled && h != nil && h.hard == nil {
-		f := h.fronts.enter()
-		if f != nil {
-			m := f.magazine(tabledClass(size))
+		pc := percpu.Pin(&h.caches)
+		if pc != nil {
+			m := pc.magazine(tabledClass(size))
 			if it, rest, ok := m.top(); ok && h.claim(it) {
 				m.n = rest
-				h.fronts.leave(f)
+				percpu.Unpin(pc)
 				return h.bytes(it, size, h.capacity(it))
 			}
 		}
-		h.fronts.leave(f)
+		percpu.Unpin(pc)
 	}
 	return must(h.TryAllocDirty(size))
 }
@@ -86,21 +87,21 @@ func (h *Heap) get(size int) (b []byte, clean bool, err error) {
 
 // getSlot is get of a class that has the alignment.
 func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err error) {
-	it, ok := h.fronts.pop(c)
+	it, ok := pop(&h.caches, c)
 	if !ok {
-		if h.usable("Alloc"); h.fronts.due(c) {
+		if h.usable("Alloc"); due(&h.caches, c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
 		}
-		if it, err = h.fetch(&h.fronts, c, size); err != nil {
+		if it, err = h.fetch(&h.caches, c, size); err != nil {
 			return nil, true, err
 		}
 	}
 	return h.object(c, it, size), it.clean(), nil
 }
 
-// getFor is get, for a Local or, nil, a processor, of what fronts have no fast path for.
+// getFor is get, for a Local or, nil, a processor, of what caches have no fast path for.
 func (h *Heap) getFor(l *Local, size int) (b []byte, clean bool, err error) {
 	if h.hard != nil {
 		return h.getHardened(size, granule)
@@ -117,9 +118,9 @@ func (h *Heap) object(c uint8, it item, size int) []byte {
 }
 
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
-// depot, and others for the magazine in one of the fronts.
-func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
-	if it, ok := fs.popDue(c); ok {
+// depot, and others for the magazine of the processor.
+func (h *Heap) fetch(t *percpu.Table[cache], c uint8, size int) (item, error) {
+	if it, ok := popDue(t, c); ok {
 		return it, nil
 	}
 	var items batch
@@ -128,11 +129,11 @@ func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 		return 0, err
 	}
 	stocked := 0
-	f := fs.enterNew()
-	if f != nil {
-		stocked = f.magazine(c).stock(items[:n-1])
+	pc := percpu.PinNew(t, newCache)
+	if pc != nil {
+		stocked = pc.magazine(c).stock(items[:n-1])
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	return h.keep(c, processors, items[:n], stocked), nil
 }
 
@@ -154,17 +155,17 @@ func (h *Heap) Free(b []byte) {
 		h.freeHardened(unsafe.Pointer(unsafe.SliceData(b)))
 		return
 	}
-	f := h.fronts.enter()
+	pc := percpu.Pin(&h.caches)
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
-	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
+	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive && f.magazine(e.class).push(newItem(uint32(off/granule), state)) {
+		if s := h.state(state); exact && *s == stateLive && pc.magazine(e.class).push(newItem(uint32(off/granule), state)) {
 			*s = stateCached
-			h.fronts.leave(f)
+			percpu.Unpin(pc)
 			return
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	h.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
@@ -217,20 +218,20 @@ func (h *Heap) freeSlowly(p unsafe.Pointer) {
 // put puts a cached slot into the processor's magazine. If that is full, the older half goes to the
 // depot.
 func (h *Heap) put(c uint8, it item) (bad *guard.Violation) {
-	fs := h.returns()
-	f := fs.enterNew()
-	pushed := f != nil && f.magazine(c).push(it)
-	fs.leave(f)
+	t := h.returns()
+	pc := percpu.PinNew(t, newCache)
+	pushed := pc != nil && pc.magazine(c).push(it)
+	percpu.Unpin(pc)
 	if pushed {
 		return nil
 	}
 	items := batch{it}
 	n := 1
-	f = fs.enter()
-	if f != nil && classes[c].most > 0 {
-		n = f.magazine(c).exchange(it, items[:])
+	pc = percpu.Pin(t)
+	if pc != nil && classes[c].most > 0 {
+		n = pc.magazine(c).exchange(it, items[:])
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	bad = h.flush(c, processors, items[:n])
 	return cmp.Or(bad, h.mayDecay(nil))
 }

@@ -28,7 +28,7 @@ func (it item) clean() bool   { return it&cleanBit != 0 }
 // batch is what goes between magazines and the depot at a time: half a magazine.
 type batch [fullMagazine / 2]item
 
-// owners is how many groups fronts fall into: one for all processors, because goroutines move from
+// owners is how many groups caches fall into: one for all processors, because goroutines move from
 // one to the other and would leave slabs behind, and some for the Locals. A slab's slots go to one
 // group as long as there are others for the rest. So what two Locals write is not in one cache
 // line, neither small objects nor their states: replacing objects on two goroutines takes 68 ns a

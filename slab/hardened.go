@@ -13,10 +13,11 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/filler"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// hardened is what a heap of Config.Hardened has on top. Its processors have two fronts each, one of
+// hardened is what a heap of Config.Hardened has on top. Its processors have two caches each, one of
 // slots that were taken at random and one of those that were freed, which go into quarantine
 // together.
 //
@@ -35,7 +36,7 @@ type hardened struct {
 	poison filler.Pattern // random
 	sizes  unsafe.Pointer // see meta
 
-	stock, freed fronts
+	stock, freed percpu.Table[cache]
 	withheld     [mostClasses]quarantine // the locks of the depots guard them
 }
 
@@ -144,13 +145,13 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	k := h.hard
 	var it item
 	ok = false
-	f := k.stock.enter()
-	if f != nil {
-		it, ok = f.magazine(c).pop()
+	pc := percpu.Pin(&k.stock)
+	if pc != nil {
+		it, ok = pc.magazine(c).pop()
 	}
-	k.stock.leave(f)
+	percpu.Unpin(pc)
 	if !ok {
-		if h.usable("Alloc"); k.stock.due(c) {
+		if h.usable("Alloc"); due(&k.stock, c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
@@ -198,9 +199,9 @@ func (h *Heap) freeHardened(p unsafe.Pointer) {
 		}
 		return
 	}
-	f := h.hard.freed.enter()
-	pushed := f != nil && f.magazine(c).push(it)
-	h.hard.freed.leave(f)
+	pc := percpu.Pin(&h.hard.freed)
+	pushed := pc != nil && pc.magazine(c).push(it)
+	percpu.Unpin(pc)
 	if !pushed {
 		raise(h.put(c, it))
 	}

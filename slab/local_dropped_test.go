@@ -100,7 +100,7 @@ func TestOutsideLocalGrows(t *testing.T) {
 		for _, b := range all {
 			l.Free(b)
 		}
-		m := l.front.magazine(classOf(uint(size)))
+		m := l.cache.magazine(classOf(uint(size)))
 		if got := uint32(m.room); got != k.most || m.len() > got {
 			t.Errorf("%d bytes: the magazine holds %d slots, has room for %d, want %d", size, m.len(), got, k.most)
 		}
@@ -405,7 +405,7 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 		all[i] = h.Alloc(size)
 	}
 	live := 0
-	m, d := l.front.magazine(classOf(size)), &h.depots[classOf(size)]
+	m, d := l.cache.magazine(classOf(size)), &h.depots[classOf(size)]
 	for m.len() > 0 || d.free > 0 || len(d.batches) > 0 {
 		l.Alloc(size)
 		live++

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
@@ -94,15 +95,15 @@ func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 // Cost: the pin, a pop, a byte to compare and to write, a multiplication, a generation.
 func (p *Pool[T]) Get() *T {
 	h := p.opened("Get")
-	f := h.fronts.enter()
-	if f != nil {
-		m := f.magazine(p.class)
+	pc := percpu.Pin(&h.caches)
+	if pc != nil {
+		m := pc.magazine(p.class)
 		if it, rest, ok := m.top(); ok {
 			place := p.place(uintptr(it.at()) * granule)
 			if place < p.ready.Load() && h.claim(it) {
 				m.n = rest
 				*p.generation(place)++
-				h.fronts.leave(f)
+				percpu.Unpin(pc)
 				x := (*T)(h.at(it))
 				if !it.clean() {
 					*x = *new(T)
@@ -111,7 +112,7 @@ func (p *Pool[T]) Get() *T {
 			}
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	return must(p.TryGet())
 }
 
@@ -206,18 +207,18 @@ func (p *Pool[T]) Put(x *T) {
 	}
 	h := p.opened("Put")
 	h.markWrite(unsafe.Pointer(x))
-	f := h.fronts.enter()
+	pc := percpu.Pin(&h.caches)
 	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
-	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
+	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		_, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive && f.magazine(p.class).push(newItem(uint32(off/granule), state)) {
+		if s := h.state(state); exact && *s == stateLive && pc.magazine(p.class).push(newItem(uint32(off/granule), state)) {
 			*s = stateCached
 			p.end(off)
-			h.fronts.leave(f)
+			percpu.Unpin(pc)
 			return
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	p.putSlowly(x)
 }
 

@@ -3,6 +3,7 @@ package slab
 import (
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
@@ -14,11 +15,11 @@ import (
 func (h *Heap) id() uintptr { return uintptr(h.base) }
 
 // due counts an allocation of a class on the processor, and tells whether it is to be sampled.
-func (fs *fronts) due(c uint8) bool {
-	f := fs.enterNew()
-	due := f != nil && f.due(c)
-	fs.leave(f)
-	if f == nil { // it cannot be counted
+func due(t *percpu.Table[cache], c uint8) bool {
+	pc := percpu.PinNew(t, newCache)
+	due := pc != nil && pc.due(c)
+	percpu.Unpin(pc)
+	if pc == nil { // it cannot be counted
 		pass, sample := sampled.Draw()
 		return pass == 0 && sample
 	}
@@ -26,22 +27,22 @@ func (fs *fronts) due(c uint8) bool {
 }
 
 // popDue takes a slot of a class that the processor has.
-func (fs *fronts) popDue(c uint8) (it item, ok bool) {
-	f := fs.enter()
-	if f != nil {
-		it, ok = f.magazine(c).popDue()
+func popDue(t *percpu.Table[cache], c uint8) (it item, ok bool) {
+	pc := percpu.Pin(t)
+	if pc != nil {
+		it, ok = pc.magazine(c).popDue()
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	return it, ok
 }
 
 // pop takes a slot of a class that the processor has, unless an allocation is due.
-func (fs *fronts) pop(c uint8) (it item, ok bool) {
-	f := fs.enter()
-	if f != nil {
-		it, ok = f.magazine(c).pop()
+func pop(t *percpu.Table[cache], c uint8) (it item, ok bool) {
+	pc := percpu.Pin(t)
+	if pc != nil {
+		it, ok = pc.magazine(c).pop()
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	return it, ok
 }
 

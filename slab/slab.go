@@ -117,6 +117,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
@@ -160,9 +161,6 @@ const (
 	shrink32 = 1 - ^uintptr(0)>>63
 )
 
-// mostProcessors bounds the processors that have a front. Those beyond go to the depots.
-const mostProcessors = 1024
-
 // Heap is an allocator for any size and any number of goroutines. Open makes one: the methods of a
 // zero Heap, and of a nil one, panic with a *guard.Violation.
 type Heap struct {
@@ -177,7 +175,7 @@ type Heap struct {
 	emptied atomic.Uint32 // when reclaim emptied the processors last
 	hard    *hardened     // nil unless Config.Hardened
 
-	fronts fronts
+	caches percpu.Table[cache]
 	depots [mostClasses]depot
 	//lint:ignore U1000 builds for the race detector use it
 	marks   marks
@@ -322,13 +320,8 @@ func closeOnce(r *region.Region) error {
 // shut makes every fast path miss, and the slow ones say why. When it returns no goroutine is on a
 // fast path of a processor, or in a depot, any more. Those that are elsewhere find the metadata zero.
 func (h *Heap) shut() {
-	for _, fs := range h.allFronts() {
-		fs.shut.Store(true)
-	}
 	waitFor(&h.dropped.mu) // a recovery that comes later finds the heap closed
-	for _, f := range takeFronts(h.allFronts()) {
-		waitFor(&f.lock) // in builds in which there is no pin
-	}
+	percpu.Close(func(*cache) {}, h.allCaches()...)
 	for i := range h.depots {
 		waitFor(&h.depots[i].mu) // a goroutine that comes later sees that the heap is closed
 	}
@@ -349,28 +342,28 @@ func waitFor(l sync.Locker) {
 	defer l.Unlock()
 }
 
-// stock is the fronts that slots are taken from, and returns those that they are freed to: in a
+// stock is the caches that slots are taken from, and returns those that they are freed to: in a
 // hardened heap these are not the same, and what is in them counts as withheld.
-func (h *Heap) stock() *fronts {
+func (h *Heap) stock() *percpu.Table[cache] {
 	if h.hard != nil {
 		return &h.hard.stock
 	}
-	return &h.fronts
+	return &h.caches
 }
 
-func (h *Heap) returns() *fronts {
+func (h *Heap) returns() *percpu.Table[cache] {
 	if h.hard != nil {
 		return &h.hard.freed
 	}
-	return &h.fronts
+	return &h.caches
 }
 
-// allFronts are both.
-func (h *Heap) allFronts() []*fronts {
+// allCaches are both.
+func (h *Heap) allCaches() []*percpu.Table[cache] {
 	if h.hard != nil {
-		return []*fronts{h.stock(), h.returns()}
+		return []*percpu.Table[cache]{h.stock(), h.returns()}
 	}
-	return []*fronts{&h.fronts}
+	return []*percpu.Table[cache]{&h.caches}
 }
 
 func (h *Heap) entry(unit uintptr) *entry {

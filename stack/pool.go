@@ -11,6 +11,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 )
@@ -35,7 +36,7 @@ type Pool struct {
 	region *region.Region
 	area   *trap.Area
 
-	// Invariant: every stack below fresh is in use, in a front, in idle, or on its way between;
+	// Invariant: every stack below fresh is in use, in a cache, in idle, or on its way between;
 	// those from fresh to ready were never used, but are committed; those below guarded have
 	// their guards, and ready ≤ guarded.
 	mu             sync.Mutex
@@ -44,7 +45,7 @@ type Pool struct {
 	state          poolState
 	deepest        int // of the stacks that Purge gave back, and of all when the pool came to its end
 
-	fronts fronts // written under mu
+	caches percpu.Table[cache]
 }
 
 type poolState uint8
@@ -117,16 +118,16 @@ func (p *Pool) Get() (*Stack, error) {
 	if p == nil { // pinned it would be fatal
 		p.usable("Get")
 	}
-	f := p.enter()
-	if f != nil {
-		if i, ok := f.pop(); ok {
-			p.leave(f)
+	c := percpu.Pin(&p.caches)
+	if c != nil {
+		if i, ok := c.pop(); ok {
+			percpu.Unpin(c)
 			s := p.stack(uintptr(i))
 			s.start()
 			return s, nil
 		}
 	}
-	p.leave(f)
+	percpu.Unpin(c)
 	return p.get()
 }
 
@@ -139,7 +140,7 @@ func (s *Stack) start() {
 // get is Get where the processor has no stack.
 func (p *Pool) get() (*Stack, error) {
 	p.usable("Get")
-	var taken [frontSize / 2]uint32
+	var taken [cacheSize / 2]uint32
 	n, err := p.take(taken[:])
 	if err != nil && errors.Is(err, guard.ErrNoMemory) && region.Reclaim() {
 		n, err = p.take(taken[:])
@@ -160,8 +161,15 @@ func (p *Pool) get() (*Stack, error) {
 // usable panics unless Open made the pool. It may be closed.
 func (p *Pool) usable(op string) {
 	if p == nil || p.region == nil {
-		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"})
+		panic(zeroPool(op))
 	}
+}
+
+// zeroPool is not inlined, so that the check in front of a fast path is a comparison and a jump.
+//
+//go:noinline
+func zeroPool(op string) *guard.Violation {
+	return &guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"}
 }
 
 // take takes some stacks that nobody has, at least one.
@@ -177,8 +185,8 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 	next := p.fresh.Load() / stackSize
 	if next == p.ready {
 		if err := p.grow(); err != nil {
-			if p.frontsHold() { // other processors keep what this one needs
-				p.takeFronts()
+			if p.anyCached() { // other processors keep what this one needs
+				percpu.Drain(p.takeCached, &p.caches)
 			}
 			if n = p.takeIdle(out[:1]); n > 0 {
 				return n, nil
@@ -217,7 +225,7 @@ func (p *Pool) grow() error {
 	if p.ready == p.most {
 		return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.most, guard.ErrNoMemory)
 	}
-	more := min(max(p.ready/16, frontSize/2), 1024, p.most-p.ready)
+	more := min(max(p.ready/16, cacheSize/2), 1024, p.most-p.ready)
 	err := p.ripen(more)
 	if err != nil && more > 1 {
 		more = 1
@@ -280,9 +288,9 @@ func (p *Pool) Put(s *Stack) {
 	if invariant.Enabled {
 		s.check()
 	}
-	f := p.enter()
-	ok := f != nil && f.push(uint32(i))
-	p.leave(f)
+	c := percpu.Pin(&p.caches)
+	ok := c != nil && c.push(uint32(i))
+	percpu.Unpin(c)
 	if !ok {
 		p.put(uint32(i))
 	}
@@ -303,17 +311,17 @@ func (p *Pool) refuse(s *Stack) {
 	panic(v)
 }
 
-// put keeps an idle stack. If the processor's front is full the half of it that was put first goes to
+// put keeps an idle stack. If the processor's cache is full the half of it that was put first goes to
 // the shared store, and if there is none the stack.
 func (p *Pool) put(i uint32) {
-	var out [frontSize / 2]uint32
+	var out [cacheSize / 2]uint32
 	n := 0
-	f := p.enterNew()
-	if f != nil {
-		n = f.exchange(i, &out)
+	c := percpu.PinNew(&p.caches, newCache)
+	if c != nil {
+		n = c.exchange(i, &out)
 	}
-	p.leave(f)
-	if f == nil {
+	percpu.Unpin(c)
+	if c == nil {
 		out[0], n = i, 1
 	}
 	p.store(out[:n])

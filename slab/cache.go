@@ -2,11 +2,10 @@ package slab
 
 import (
 	"cmp"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/procpin"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
@@ -17,7 +16,7 @@ const fullMagazine = 128
 // mostClasses is a power of two, so that c%mostClasses needs no check.
 const mostClasses = 128
 
-// front is what one processor, or one Local, allocates from and frees to without a lock.
+// cache is what one processor, or one Local, allocates from and frees to without a lock.
 //
 //	magazines  ┌──────────────┬──────────────┬──────────────┬─ ─      24 bytes a class
 //	           │ n, room, …   │ n, room, …   │ n, room, …   │
@@ -29,13 +28,13 @@ const mostClasses = 128
 //
 // A processor's has room for full magazines from the start, because nothing may be allocated while
 // the goroutine is pinned. A Local's has none at first: see grow.
-type front struct {
-	lock      procpin.Lock
-	_         [128]byte // its neighbours on the Go heap are others' to write
+type cache struct {
+	percpu.Mutex
+	_         [percpu.Alone]byte // its neighbours on the Go heap are others' to write
 	magazines [mostClasses]magazine
 	sample    [mostClasses / 64]uint64 // a bit a class: what is due is to be sampled, not only to be drawn anew
 	grown     [mostClasses / 64]uint64 // a bit a class: a Local's magazine has room
-	_         [128]byte
+	_         [percpu.Alone]byte
 }
 
 // magazine is a stack of cached slots of one class. The fast path loads n and items at once, from one
@@ -58,57 +57,33 @@ const spread = 9
 // due are counted in the same word as the slots, so counting them costs nothing.
 const passing = 1 << 32
 
-// open makes a front ready that has room for nothing.
-func (f *front) open() *front {
-	for c := range f.magazines {
-		f.magazines[c].size = classes[c].size
-		f.draw(uint8(c))
+// open makes a cache ready that has room for nothing.
+func (pc *cache) open() *cache {
+	for c := range pc.magazines {
+		pc.magazines[c].size = classes[c].size
+		pc.draw(uint8(c))
 	}
-	return f
+	return pc
 }
 
-// openProcessor makes a front with room for full magazines.
-func openProcessor() *front {
+// newCache makes the cache of a processor, with room for full magazines.
+func newCache() *cache {
 	n := spread
 	for c := range mostClasses {
 		n += int(classes[c].most) + spread
 	}
 	items := make([]item, n)
-	f := new(front).open()
+	pc := new(cache).open()
 	n = spread
-	for c := range f.magazines {
-		m, most := &f.magazines[c], int(classes[c].most)
+	for c := range pc.magazines {
+		m, most := &pc.magazines[c], int(classes[c].most)
 		m.items, m.room = unsafe.Pointer(&items[n]), uint32(most)
 		n += most + spread
 	}
-	return f
+	return pc
 }
 
-// fronts are those of the processors.
-type fronts struct {
-	of   [mostProcessors + 1]atomic.Pointer[front] // the last is nil: see enter
-	shut atomic.Bool                               // the heap is closed: there are no more fronts
-}
-
-// enterNew is enter that makes the front, if it can.
-func (fs *fronts) enterNew() *front {
-	f := fs.enter()
-	if f != nil {
-		return f
-	}
-	fs.leave(f)
-	pid := procpin.Pin()
-	procpin.Unpin()
-	if pid < mostProcessors {
-		fs.of[pid].CompareAndSwap(nil, openProcessor())
-		if fs.shut.Load() {
-			fs.of[pid].Store(nil)
-		}
-	}
-	return fs.enter() // nil, if the goroutine has moved to another processor by now that has none
-}
-
-func (f *front) magazine(c uint8) *magazine { return &f.magazines[c%mostClasses] }
+func (pc *cache) magazine(c uint8) *magazine { return &pc.magazines[c%mostClasses] }
 
 // len is how many slots are in it.
 func (m *magazine) len() uint32 { return uint32(m.n) }
@@ -151,20 +126,20 @@ func (m *magazine) popDue() (it item, ok bool) {
 }
 
 // due counts an allocation of a class that top had no slot for, and tells whether it is to be sampled.
-func (f *front) due(c uint8) bool {
-	if m := f.magazine(c); m.n >= passing {
+func (pc *cache) due(c uint8) bool {
+	if m := pc.magazine(c); m.n >= passing {
 		m.n -= passing
 		return false
 	}
-	sample := f.sample[c%mostClasses/64]>>(c%64)&1 != 0
-	f.draw(c)
+	sample := pc.sample[c%mostClasses/64]>>(c%64)&1 != 0
+	pc.draw(c)
 	return sample
 }
 
 // draw says when the next allocation of a class is due.
-func (f *front) draw(c uint8) {
+func (pc *cache) draw(c uint8) {
 	pass, sample := sampled.Draw()
-	m, word := f.magazine(c), &f.sample[c%mostClasses/64]
+	m, word := pc.magazine(c), &pc.sample[c%mostClasses/64]
 	m.n = uint64(m.len()) + uint64(pass)*passing
 	*word &^= 1 << (c % 64)
 	if sample {
@@ -212,13 +187,13 @@ func (m *magazine) stock(items []item) (n int) {
 // grow makes room for four times as many slots of a class, and at the most for those of a full
 // magazine; false if there is room for these already. So a Local that uses many classes a little takes
 // little.
-func (f *front) grow(c uint8) bool {
-	m := f.magazine(c)
+func (pc *cache) grow(c uint8) bool {
+	m := pc.magazine(c)
 	room := min(max(4*m.room, leastRoom), classes[c].most)
 	if room <= m.room {
 		return false
 	}
-	f.grown[c%mostClasses/64] |= 1 << (c % 64)
+	pc.grown[c%mostClasses/64] |= 1 << (c % 64)
 	items := make([]item, room)
 	copy(items, m.slots())
 	// In this order: who uses a Local while another does, which is misuse, shall not write beyond the items.
@@ -243,12 +218,10 @@ func (h *Heap) keep(c, owner uint8, items []item, stocked int) item {
 	return items[last]
 }
 
-// empty brings home all that a front holds, which nobody uses any more.
-func (h *Heap) empty(f *front) (bad *guard.Violation) {
-	f.lock.Lock()
-	defer f.lock.Unlock()
-	for c := range f.magazines {
-		m := f.magazine(uint8(c))
+// empty brings home all that a cache holds. Nobody uses the cache meanwhile.
+func (h *Heap) empty(pc *cache) (bad *guard.Violation) {
+	for c := range pc.magazines {
+		m := pc.magazine(uint8(c))
 		if m.len() == 0 {
 			continue
 		}
