@@ -172,11 +172,7 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 		clear(out[n:])
 		return out[:n], nil
 	}
-	capacity := max(n, 2*cap(s))
-	if cap(s) > 256 {
-		capacity = max(n, cap(s)+cap(s)/4+192)
-	}
-	capacity = max(n, min(capacity, int((a.ceiling-a.top)/size))) // an arena that is nearly full has room for n yet
+	capacity := grownCapacity[T](n, cap(s), a.ceiling-a.top)
 	bytes, err := sliceSize[T](n, capacity)
 	if err != nil {
 		return nil, err
@@ -193,4 +189,17 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 	copy(out, s)
 	clear(out[n:])
 	return out[:n], nil
+}
+
+// grownCapacity returns the capacity of a slice that grows to length n, which is above its capacity
+// was: as the built-in append grows it, but no more than the bytes of room allow.
+func grownCapacity[T any](n, was int, room uintptr) int {
+	capacity := 2 * was
+	if was > 256 {
+		capacity = was + was/4 + 192
+	}
+	if size := unsafe.Sizeof(*new(T)); size > 0 {
+		capacity = min(capacity, int(room/size))
+	}
+	return max(n, capacity)
 }

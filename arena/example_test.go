@@ -123,7 +123,7 @@ func ExamplePool() {
 	}
 	defer pool.Close()
 	serve := func(text string) (int, error) {
-		a, err := pool.Get()
+		a, err := pool.TryGet()
 		if err != nil {
 			return 0, err
 		}
