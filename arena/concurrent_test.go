@@ -232,7 +232,7 @@ func TestConcurrentOnMoreProcessors(t *testing.T) {
 // on: every object is carved off by itself.
 func TestConcurrentWithoutChunks(t *testing.T) {
 	k := concurrent(t, Config{})
-	percpu.Close((*chunk).retire, &k.chunks)
+	percpu.Close((*chunk).drain, &k.chunks)
 	for range 100 {
 		*NewIn[[3]uint64](k) = [3]uint64{1, 2, 3}
 	}

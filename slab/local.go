@@ -92,7 +92,7 @@ func (l *Local) release() (bad *guard.Violation) {
 	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
 	// committed; before the heap forgets the Local, so that Stats sees the slots here or in their slabs.
-	bad = h.empty(&l.cache)
+	bad = h.drain(&l.cache)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.locals, l.self)
@@ -244,7 +244,7 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
 // depot, and others for the magazine, half as many as it has room for.
 func (l *Local) fetch(c uint8, size int) (item, error) {
-	if it, ok := l.cache.magazine(c).popDue(); ok {
+	if it, ok := l.cache.magazine(c).popUncounted(); ok {
 		return it, nil
 	}
 	m := l.cache.magazine(c)
@@ -255,7 +255,7 @@ func (l *Local) fetch(c uint8, size int) (item, error) {
 	if err != nil {
 		return 0, err
 	}
-	return h.keep(c, l.owner, items[:n], m.stock(items[:n-1])), nil
+	return h.keep(c, l.owner, items[:n], m.fill(items[:n-1])), nil
 }
 
 // Free is Heap.Free.

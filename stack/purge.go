@@ -16,18 +16,18 @@ const patience = 8
 // tidy takes back what is on a stack that is being put, and sees to what it has in RAM.
 func (p *Pool) tidy(s *Stack) {
 	end := p.end(s)
-	if s.top != end {
+	if s.head.Top != end {
 		s.free(end)
 	}
 	if end-s.lowest > p.slack {
-		s.rounds = 0
+		s.head.Rounds = 0
 		s.settle(end, end-s.lowest)
 		return
 	}
-	if s.rounds++; s.rounds < patience {
+	if s.head.Rounds++; s.head.Rounds < patience {
 		return
 	}
-	s.rounds = 0
+	s.head.Rounds = 0
 	p.trim(s)
 }
 
@@ -48,10 +48,10 @@ func (s *Stack) settle(end, depth uintptr) {
 
 // look finds how deep native code went, as far as that is in RAM.
 func (p *Pool) look(s *Stack) {
-	if !s.native {
+	if !s.head.Native {
 		return
 	}
-	s.native = false
+	s.head.Native = false
 	end := p.end(s)
 	in, ok := p.resident(s)
 	if !ok { // all of it may be in RAM
@@ -84,7 +84,7 @@ func (p *Pool) Purge() error {
 	if p.state != open {
 		return fmt.Errorf("stack: purge pool %q: %w", p.name, guard.ErrClosed)
 	}
-	percpu.Drain(p.takeCached, &p.caches)
+	percpu.Drain(p.drain, &p.caches)
 	slices.Sort(p.idle)
 	// The last stacks, as far as they are idle, are decommitted: that refunds the budget. What is
 	// idle between others is not, because it would split the mapping.
@@ -178,7 +178,7 @@ func (p *Pool) Close() error {
 		return fmt.Errorf("stack: close pool %q: %w", p.name, guard.ErrClosed)
 	}
 	p.state = closing
-	percpu.Close(p.takeCached, &p.caches)
+	percpu.Close(p.drain, &p.caches)
 	return p.endIfIdle()
 }
 
