@@ -230,7 +230,7 @@ func TestRequirements(t *testing.T) {
 // requests from pooled ones, and lives within a budget.
 func TestStory(t *testing.T) {
 	before := guard.Usage()
-	if err := guard.SetBudget(guard.Budget{Hard: before.Committed + 32<<20}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: before.Committed + 32<<20}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -243,7 +244,7 @@ func TestConcurrentWithoutChunks(t *testing.T) {
 
 // TestConcurrentFails: what could not be committed is not lost.
 func TestConcurrentFails(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(0)) // or it gives way
+	alloctest.SetQuarantine(t, 0) // or it gives way
 	k := concurrent(t, Config{})
 	NewIn[uint64](k)
 	live := k.Stats().Live

@@ -156,11 +156,11 @@ func TestUsageWhileALocalCloses(t *testing.T) {
 			t.Error("Usage waits for Close, and Close for what OnSoft is told of")
 		}
 	}}
-	if err := guard.SetBudget(b); err != nil {
+	if _, err := guard.SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := guard.SetBudget(guard.Budget{}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -22,7 +22,7 @@ import (
 // up to 64 KiB of free slots of each size until it is closed, empties itself for want of memory, or
 // comes to its slow path after a pause. In a hardened heap it keeps none.
 //
-// A Local that becomes unreachable without Close is reported: guard.OnLeak gets an Info with the name
+// A Local that becomes unreachable without Close is reported: guard.SetOnLeak gets an Info with the name
 // of the heap and ": Local", and where the Local was opened, and guardtest.CheckLeaks counts the Local as
 // open. Its free slots go back to the heap; the objects that it allocated stay. A slot that is found
 // freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free

@@ -72,5 +72,5 @@
 // heap, where the collector does not see that nobody has it any more. So put it with defer. Three
 // things show what was dropped: Stats.InUse grows, and stays above 0 after Close; guardtest.CheckLeaks
 // fails a test that leaves more stacks in use than there were; and a pool that was closed while stacks
-// were dropped never closes its region, which guard.OnLeak reports when the Pool is unreachable.
+// were dropped never closes its region, which guard.SetOnLeak reports when the Pool is unreachable.
 package stack

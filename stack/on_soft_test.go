@@ -48,7 +48,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		if calls == 0 {
 			t.Errorf("%s: OnSoft was not called", name)
 		}
-		stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+		stacktest.SetBudget(t, guard.Budget{})
 		for s := range p.inUse() {
 			p.Put(s)
 		}
@@ -118,7 +118,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 			t.Errorf("OnSoft was called %d times", calls)
 		}
 	})
-	stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+	stacktest.SetBudget(t, guard.Budget{})
 	taken := map[*Stack]bool{}
 	for s := range p.inUse() {
 		taken[s] = true
@@ -155,7 +155,7 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 					taken[s] = true
 				}
 			})
-			stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+			stacktest.SetBudget(t, guard.Budget{})
 			if !called {
 				t.Errorf("%s, hard %v: OnSoft was not called", name, hard)
 			}

@@ -439,8 +439,8 @@ func TestClose(t *testing.T) {
 // A pool that nobody closed is told, although its stacks know it.
 func TestLeakIsReported(t *testing.T) {
 	told := make(chan guard.Info, 10)
-	guard.OnLeak(func(in guard.Info) { told <- in })
-	defer guard.OnLeak(nil)
+	guard.SetOnLeak(func(in guard.Info) { told <- in })
+	defer guard.SetOnLeak(nil)
 	func() {
 		p, err := Open(Config{Name: "leaked", Max: 10})
 		if err != nil {
@@ -499,7 +499,7 @@ func TestStats(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	p := mustOpen(t, Config{Size: 1 << 20})
-	if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 10<<20}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 10<<20}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})

@@ -183,7 +183,7 @@ func TestLiveWhileLocksAreHeld(t *testing.T) {
 		func() { heap.Free(heap.Alloc(2 << 20)) },
 		func() { stacks.Put(must(stacks.Get())) },
 	} {
-		if err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {
 			t.Fatal(err)
 		}
 		before := asked

@@ -193,7 +193,7 @@ func TestMemoryExhausted(t *testing.T) {
 	const limit, hard = 64 << 20, 24 << 20
 	switch os.Getenv(exhausted) {
 	case "budget":
-		if err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range openers {
