@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
@@ -201,7 +202,7 @@ func TestOutsideLimitServesWhatIsFree(t *testing.T) {
 						free(b)
 					}
 					if !local {
-						now += beat
+						now += decay.Beat
 					}
 				}
 			})
