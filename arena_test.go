@@ -404,11 +404,11 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 	if limit == 0 {
 		c = stack.Config{Size: 3900 << 10, Max: 1000}
 	}
-	p, err := stack.Open(c)
+	p, err := stack.OpenPool(c)
 	if err != nil {
 		return alloctest.Allocator{}, err
 	}
-	first, err := p.Get()
+	first, err := p.TryGet()
 	if err != nil {
 		return alloctest.Allocator{}, errors.Join(err, p.Close())
 	}
@@ -426,7 +426,7 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 			if !errors.Is(err, stack.ErrOverflow) || size > last.Size() || limit > 0 {
 				return b, err
 			}
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				return nil, err
 			}
@@ -435,7 +435,7 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 		},
 		Reset: func() {
 			release()
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				panic(err)
 			}

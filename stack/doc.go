@@ -17,7 +17,7 @@
 //
 // # Life
 //
-//  1. Open reserves addresses for Config.Max stacks. They cost nothing.
+//  1. OpenPool reserves addresses for Config.Max stacks. They cost nothing.
 //  2. Get hands out an idle stack, or one that was never used: it gets its guard first, then memory,
 //     which comes into RAM as it is touched. The guard stays until the pool is closed.
 //  3. Push opens a frame; New, MakeSlice and Alloc hand out zeroed memory; Pop frees what was

@@ -19,7 +19,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 	guard.SetOnLeak(func(in guard.Info) { told <- in })
 	defer guard.SetOnLeak(nil)
 	func() {
-		p, err := Open(Config{Name: "dropped", Size: 64 << 10, Max: 10})
+		p, err := OpenPool(Config{Name: "dropped", Size: 64 << 10, Max: 10})
 		stacktest.NoError(t, err)
 		var reports recorder
 		guardtest.CheckLeaks(&reports)

@@ -25,8 +25,8 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 		}
 	}
 	var p *Pool
-	try("Open", func() (err error) {
-		p, err = Open(Config{Size: 64 << 10, Max: 24, Retain: 4 << 10})
+	try("OpenPool", func() (err error) {
+		p, err = OpenPool(Config{Size: 64 << 10, Max: 24, Retain: 4 << 10})
 		return err
 	})
 	taken := map[*Stack]bool{}
@@ -34,7 +34,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	fill := func(n int) {
 		for range n {
 			try("Get", func() error {
-				s, err := p.Get()
+				s, err := p.TryGet()
 				if err == nil {
 					taken[s] = true
 					order = append(order, s)
@@ -71,7 +71,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	fill(16)
 	put(24)
 	p.check(taken)
-	if _, err := p.Get(); err != nil {
+	if _, err := p.TryGet(); err != nil {
 		errs = append(errs, err)
 	} else {
 		for s := range p.inUse() {

@@ -103,9 +103,9 @@ var openers = []struct {
 			}
 			return touched(x[:], nil)
 		})},
-	{"stacks", opener(func() (*stack.Pool, error) { return stack.Open(stack.Config{Max: 1000}) },
+	{"stacks", opener(func() (*stack.Pool, error) { return stack.OpenPool(stack.Config{Max: 1000}) },
 		func(p *stack.Pool) error {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				return err
 			}

@@ -142,58 +142,6 @@ func (p *parser) line(line string) error {
 	return nil
 }
 
-// Counts are the totals of a trace.
-type Counts struct {
-	Ops, Malloc, Calloc, Realloc, Free, Threads int
-	CrossFrees, Aligned, ZeroSize               int
-	PeakObjects, PeakBytes, TotalBytes          int
-	LiveAtEnd, DistinctSizes                    int
-}
-
-// Count adds up the totals of a trace.
-func (t *Trace) Count() (c Counts) {
-	sizes := make([]int, t.Objects)
-	owners := make([]uint32, t.Objects)
-	distinct := map[int]bool{}
-	objects, bytes := 0, 0
-	for _, op := range t.Ops {
-		switch op.Code {
-		case 'm', 'c', 'r':
-			switch op.Code {
-			case 'm':
-				c.Malloc++
-			case 'c':
-				c.Calloc++
-			case 'r':
-				c.Realloc++
-				objects--
-				bytes -= sizes[op.Object]
-			}
-			if op.Align > 0 {
-				c.Aligned++
-			}
-			if op.Size == 0 {
-				c.ZeroSize++
-			}
-			distinct[op.Size] = true
-			objects++
-			bytes += op.Size
-			c.TotalBytes += op.Size
-			sizes[op.Object], owners[op.Object] = op.Size, op.Thread
-			c.PeakObjects, c.PeakBytes = max(c.PeakObjects, objects), max(c.PeakBytes, bytes)
-		case 'f':
-			c.Free++
-			objects--
-			bytes -= sizes[op.Object]
-			if owners[op.Object] != op.Thread {
-				c.CrossFrees++
-			}
-		}
-	}
-	c.Ops, c.Threads, c.LiveAtEnd, c.DistinctSizes = len(t.Ops), t.Threads, objects, len(distinct)
-	return c
-}
-
 // left returns the size of each object at its last operation.
 func (t *Trace) left() []int {
 	sizes := make([]int, t.Objects)
