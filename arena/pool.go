@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
@@ -31,7 +31,7 @@ type Pool struct {
 	config Config
 	first  *region.Region // closed or not: the others are part of it
 
-	looked atomic.Uint32 // ticks when mayDecay looked last
+	look decay.Gate // of mayDecay
 
 	mu     sync.Mutex
 	idle   []*Arena
@@ -49,15 +49,15 @@ func OpenPool(c Config) (*Pool, error) {
 	}
 	c.Name, c.Retain = trial.config.Name, trial.config.Retain
 	p := &Pool{config: c, first: trial.region}
-	p.looked.Store(ticks())
+	p.look.Shut(ticks())
 	p.opened, trial.pool = 1, p
 	p.Put(trial)
 	return p, nil
 }
 
-// Get returns an empty arena, an idle one if there is one. The error wraps guard.ErrNoMemory
-// where a new one cannot be opened, and guard.ErrClosed after Close.
-func (p *Pool) Get() (*Arena, error) {
+// Get returns an empty arena, an idle one if there is one. It panics with an error that wraps
+// guard.ErrNoMemory where a new one cannot be opened; after Close it is a *guard.Violation.
+func (p *Pool) Get() *Arena {
 	var a *Arena
 	if p != nil {
 		c := percpu.Pin(&p.caches)
@@ -67,26 +67,62 @@ func (p *Pool) Get() (*Arena, error) {
 		}
 	}
 	if a == nil {
+		a = p.mustFind()
+	}
+	if a.handOut() {
+		p.mayDecay()
+	}
+	return a
+}
+
+// TryGet is Get that returns its error: one that wraps guard.ErrNoMemory, or guard.ErrClosed after
+// Close.
+func (p *Pool) TryGet() (*Arena, error) {
+	p.usable("Get")
+	c := percpu.Pin(&p.caches)
+	percpu.Unpin(c)
+	var a *Arena
+	if c != nil {
+		a = c.take()
+	}
+	if a == nil {
 		var err error
 		if a, err = p.find(); err != nil {
 			return nil, err
 		}
 	}
-	a.state = stateOpen
-	if pointerfree.Trusted {
-		a.limit = a.ready
-	}
-	a.gets++
-	if a.gets%lookEvery == 0 {
+	if a.handOut() {
 		p.mayDecay()
 	}
 	return a, nil
 }
 
+// handOut opens an idle arena. It returns true now and then, when it is time to look for arenas that
+// have been idle for long.
+func (a *Arena) handOut() (look bool) {
+	a.state = stateOpen
+	if pointerfree.Trusted {
+		a.limit = a.ready
+	}
+	a.gets++
+	return a.gets%lookEvery == 0
+}
+
+// mustFind is find that panics with its error.
+//
+//go:noinline
+func (p *Pool) mustFind() *Arena {
+	p.usable("Get")
+	a, err := p.find()
+	if errors.Is(err, guard.ErrClosed) {
+		panic(&guard.Violation{Op: "arena.Pool.Get", Kind: guard.UseAfterClose, Region: p.config.Name})
+	}
+	return must(a, err)
+}
+
 // find looks for an idle arena in the stack and at the other processors, and
 // opens one if there is none.
 func (p *Pool) find() (*Arena, error) {
-	p.usable("Get")
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
