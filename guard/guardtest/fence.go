@@ -136,7 +136,7 @@ func fence(t testing.TB, data []byte, align int, how placement) []byte {
 // end looks at a cell at the end of its test, and gives it back. It returns what is to be told of it;
 // dies is whether the goroutine panics because of that.
 func (c *cell) end() (said []string, dies bool) {
-	if addr, pc := c.spot.Take(); addr != 0 {
+	if addr, pc := c.watch.TakeFault(); addr != 0 {
 		touch := fmt.Sprintf("touch at offset %d of a fence of length %d (%v) by %s", int(addr-uintptr(c.data)), c.n, c.kindAt(addr), place(pc))
 		callers := panicsAt(pc)
 		if dies = callers != nil; dies {

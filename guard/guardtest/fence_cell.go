@@ -66,7 +66,7 @@ type cell struct {
 	region *region.Region
 	off    int // of the room, in the region
 	room   int // bytes
-	spot   *trap.Spot
+	watch  *trap.Cell
 
 	lo, hi int // what can be used of the room
 
@@ -385,10 +385,10 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*batch, error) {
 	}
 	_ = trap.Install() // where it cannot be, faults end the program as Go does it
 	cells := make([]*cell, r.Size()/stride)
-	spots := trap.Note(uintptr(r.Base()), uintptr(stride), len(cells))
+	watched := trap.WatchCells(uintptr(r.Base()), uintptr(stride), len(cells))
 	for i := range cells {
 		off := i*stride + aside
-		cells[i] = &cell{region: r, off: off, room: room, spot: &spots[i], file: file, image: image[off:][:room]}
+		cells[i] = &cell{region: r, off: off, room: room, watch: &watched[i], file: file, image: image[off:][:room]}
 	}
 	r.Explain(func(f *region.Fault) {
 		p.mu.Lock()
@@ -493,8 +493,8 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 	fences.mu.Lock()
 	c.live, c.data, c.n, c.ended = true, p, len(data), ended
 	fences.mu.Unlock()
-	c.spot.Take() // what the last one's users may have done since
-	c.spot.Say(there)
+	c.watch.TakeFault() // what the last one's users may have done since
+	c.watch.SetReport(there)
 	return nil
 }
 
@@ -532,7 +532,7 @@ func (c *cell) decommit() error {
 
 // leave ends the fence. A batch that cannot be made inaccessible is used no more.
 func (c *cell) leave() error {
-	c.spot.Say(c.ended)
+	c.watch.SetReport(c.ended)
 	if len(c.batch.cells) > 1 && fences.ended.Add(1) <= hiddenAtOnce {
 		_ = c.region.Protect(c.off, c.room, guard.None) // or it is done with the batch
 	}

@@ -111,10 +111,10 @@ func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	gaps := rec.gapsIn(lo, hi)
 	first := make([]bool, len(gaps)) // of their kin
 	back := func() { rec.committed = rec.committed.removeAll(gaps) }
-	err := rec.rebook(lo, hi, func() {
+	err := rec.changeBooks(lo, hi, func() {
 		for i, gap := range gaps {
 			gap.prot = vm.ReadWrite
-			gap.tag, first[i] = rec.kinFor(gap)
+			gap.tag, first[i] = rec.anonVMAFor(gap)
 			rec.committed = rec.committed.set(gap)
 		}
 	}, back)
@@ -123,7 +123,7 @@ func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	}
 	for i, gap := range gaps {
 		if err := rec.open(gap, first[i], prefault); err != nil {
-			rec.unbook(lo, hi, back)
+			rec.correctBooks(lo, hi, back)
 			for _, done := range gaps[:i+1] {
 				_ = rec.hide(done.off, done.end)
 			}
@@ -141,7 +141,7 @@ func (rec *record) open(gap span, first, prefault bool) error {
 		err = rec.protect(gap.off, gap.end, vm.ReadWrite)
 	}
 	if err == nil && first {
-		err = rec.begin(gap)
+		err = rec.touchMapping(gap)
 	}
 	if err == nil {
 		err = rec.markMissing(gap.off, gap.end)
@@ -206,13 +206,13 @@ func (rec *record) hide(lo, hi uintptr) error {
 	setName(p, n, rec.mapName())
 	rec.adviseAgain(lo, hi)
 	rec.unmark(lo, hi)
-	rec.unbook(lo, hi, func() {
+	rec.correctBooks(lo, hi, func() {
 		rec.locked = rec.locked.remove(lo, hi)
 		rec.unlocked = rec.unlocked.remove(lo, hi)
 		rec.files = rec.files.remove(lo, hi)
-		i, _ := slices.BinarySearch(rec.seams, lo+1)
-		j, _ := slices.BinarySearch(rec.seams, hi)
-		rec.seams = slices.Delete(rec.seams, i, max(i, j))
+		i, _ := slices.BinarySearch(rec.fixed, lo+1)
+		j, _ := slices.BinarySearch(rec.fixed, hi)
+		rec.fixed = slices.Delete(rec.fixed, i, max(i, j))
 	})
 	return nil
 }
@@ -252,15 +252,15 @@ func (rec *record) decommit(parts spans) error {
 	back := func() { rec.committed = rec.committed.setAll(parts) }
 	err := rec.wipe(off, end)
 	if err == nil {
-		err = rec.rebook(off, end, func() { rec.committed = rec.committed.remove(off, end) }, back)
+		err = rec.changeBooks(off, end, func() { rec.committed = rec.committed.remove(off, end) }, back)
 	}
 	if err == nil {
 		if err = rec.hide(off, end); err != nil {
-			rec.unbook(off, end, back)
+			rec.correctBooks(off, end, back)
 		}
 	}
 	if err != nil {
-		_ = rec.restore(off, end)
+		_ = rec.protectAsBooked(off, end)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package region
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -109,7 +110,7 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 		}
 		for _, s := range to.inside(lo, hi) {
 			if err := rec.wipe(s.off, s.end); err != nil {
-				_ = rec.restore(lo, hi)
+				_ = rec.protectAsBooked(lo, hi)
 				return err
 			}
 		}
@@ -121,12 +122,12 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 			}
 			rec.guards.single = rec.guards.single.removeAll(missing)
 		}
-		if err := rec.rebook(lo, hi, func() { rec.guards.addRow(to) }, back); err != nil {
-			_ = rec.restore(lo, hi)
+		if err := rec.changeBooks(lo, hi, func() { rec.guards.addRow(to) }, back); err != nil {
+			_ = rec.protectAsBooked(lo, hi)
 			return err
 		}
 		if err := rec.guardRow(to, missing); err != nil {
-			rec.unbook(lo, hi, back)
+			rec.correctBooks(lo, hi, back)
 			return err
 		}
 		return nil
@@ -253,9 +254,39 @@ func (rec *record) unguard(lo, hi uintptr) {
 	for _, s := range rec.committed.inside(lo, hi) {
 		if rec.light {
 			_ = vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off)
-			rec.lockMarked(s.off, s.end)
+			rec.relock(s.off, s.end)
 		} else {
 			_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, s.prot)
 		}
+	}
+}
+
+// mark puts guard markers over [lo, hi). The kernel refuses them where the process has locked its
+// memory (mlockall): there the stretch is unlocked first, which takes mappings.
+func (rec *record) mark(lo, hi uintptr) error {
+	p, n := unsafe.Add(rec.base, lo), hi-lo
+	err := vm.Guard(p, n)
+	if !vm.IsLocked(err) {
+		return err
+	}
+	before := slices.Clone(rec.unlocked)
+	back := func() { rec.unlocked = before }
+	if err := rec.changeBooks(lo, hi, func() { rec.unlocked = rec.unlocked.set(span{off: lo, end: hi}) }, back); err != nil {
+		return err
+	}
+	if err = vm.Unlock(p, n); err == nil {
+		err = vm.Guard(p, n)
+	}
+	if err != nil {
+		rec.correctBooks(lo, hi, back)
+	}
+	return err
+}
+
+// relock locks again what mark has unlocked, where the guards have gone.
+func (rec *record) relock(lo, hi uintptr) {
+	for _, s := range rec.unlocked.inside(lo, hi) {
+		_ = vm.Lock(unsafe.Add(rec.base, s.off), s.end-s.off) // it brings memory in, if it is committed
+		rec.correctBooks(s.off, s.end, func() { rec.unlocked = rec.unlocked.remove(s.off, s.end) })
 	}
 }

@@ -3,7 +3,6 @@ package region
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -54,18 +53,17 @@ func (rec *record) move(to *record, n uintptr) error {
 		return fmt.Errorf("part of %q is committed or guarded where it should go", to.name)
 	}
 	ends, from := rec.ends(n), uintptr(0)
-	seams := slices.Clone(to.seams)
-	back := func() { to.committed, to.seams = to.committed.remove(0, n), seams }
-	err := to.rebook(0, n, func() {
-		to.committed = to.committed.set(span{0, n, vm.ReadWrite, to.newKin()})
-		to.addSeams(ends...)
-	}, back)
+	restore := to.saveBooks(0, n)
+	err := to.changeBooks(0, n, func() {
+		to.committed = to.committed.set(span{0, n, vm.ReadWrite, to.newAnonVMA()})
+		to.fixBoundaries(ends...)
+	}, restore)
 	if err != nil {
 		return err
 	}
 	if err := vm.Protect(to.base, n, vm.ReadWrite); err != nil {
 		_ = to.hide(0, n)
-		to.unbook(0, n, back)
+		to.correctBooks(0, n, restore)
 		return err
 	}
 	for _, end := range ends {
@@ -91,9 +89,9 @@ func (rec *record) move(to *record, n uintptr) error {
 // What was moved once does not grow together with what is behind it.
 func (rec *record) ends(n uintptr) (ends []uintptr) {
 	for _, s := range rec.committed.inside(0, n) {
-		for _, seam := range rec.seams {
-			if s.off < seam && seam < s.end {
-				ends = append(ends, seam)
+		for _, off := range rec.fixed {
+			if s.off < off && off < s.end {
+				ends = append(ends, off)
 			}
 		}
 		ends = append(ends, s.end)

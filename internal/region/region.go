@@ -290,7 +290,7 @@ func (r *Region) Close() error {
 		}
 	}
 	if err != nil {
-		_ = rec.restore(0, rec.data) // secrets were made writable
+		_ = rec.protectAsBooked(0, rec.data) // secrets were made writable
 		rec.mu.Unlock()
 		return r.errorf("close", noMemory(err))
 	}
@@ -303,7 +303,7 @@ func (r *Region) Close() error {
 	rec.state = closed
 	used := rec.used
 	rec.committed, rec.guards = nil, guards{}
-	rec.locked, rec.unlocked, rec.unmarked, rec.files, rec.hints, rec.seams = nil, nil, nil, nil, nil, nil
+	rec.locked, rec.unlocked, rec.unmarked, rec.files, rec.hints, rec.fixed = nil, nil, nil, nil, nil, nil
 	n := rec.charge.Swap(0)
 	rec.told = use{}
 	had := rec.mappings

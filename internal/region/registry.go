@@ -43,8 +43,8 @@ type record struct {
 	unmarked  spans     // where guards have no markers yet: they get them by Commit
 	unlocked  spans     // what is guarded, and was locked by the process: see mark
 	hints     spans     // that were given, see advise
-	kin       uint32    // numbered so far, see kinFor
-	seams     []uintptr // where mappings end whatever is beside them: moved ones, files; sorted
+	anonVMA   uint32    // numbered so far, see anonVMAFor
+	fixed     []uintptr // where mappings end whatever is beside them: moved ones, files; sorted
 	mappings  int       // what it takes of those of all regions
 	count     weak.Pointer[counter]
 	told      use // by count, last

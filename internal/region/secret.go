@@ -45,7 +45,7 @@ func (rec *record) lockSecret(lo, hi uintptr) error {
 		err = rec.lock(lo, hi)
 	}
 	if rec.swap && errors.Is(err, ErrNoMemory) && vm.Unlock(unsafe.Add(rec.base, lo), hi-lo) == nil {
-		rec.unbook(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) })
+		rec.correctBooks(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) })
 		return nil
 	}
 	return err

@@ -8,7 +8,7 @@ import (
 
 // span is a stretch [off, end) of a region, in bytes from its base, with the
 // protection that was asked for it, and what else tells it from others: of committed memory its kin
-// (see kinFor), of hints which (see advise).
+// (see anonVMAFor), of hints which (see advise).
 type span struct {
 	off, end uintptr
 	prot     vm.Prot

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -56,17 +55,13 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 			return errors.New("part of it is committed or guarded")
 		}
 		// No two mappings of files are one.
-		seams, hints := slices.Clone(rec.seams), rec.hints.inside(lo, hi)
-		back := func() {
-			rec.committed, rec.files, rec.seams = rec.committed.remove(lo, hi), rec.files.remove(lo, hi), seams
-			rec.hints = rec.hints.setAll(hints)
-		}
-		err := rec.rebook(lo, hi, func() {
-			rec.committed = rec.committed.set(span{lo, hi, prot, rec.newKin()})
+		restore := rec.saveBooks(lo, hi)
+		err := rec.changeBooks(lo, hi, func() {
+			rec.committed = rec.committed.set(span{lo, hi, prot, rec.newAnonVMA()})
 			rec.files = rec.files.set(span{off: lo, end: hi})
 			rec.hints = rec.hints.remove(lo, hi)
-			rec.addSeams(lo, hi)
-		}, back)
+			rec.fixBoundaries(lo, hi)
+		}, restore)
 		if err != nil {
 			return err
 		}
@@ -78,7 +73,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 			err = mapped
 		}
 		if err != nil {
-			rec.unbook(lo, hi, back)
+			rec.correctBooks(lo, hi, restore)
 			return err
 		}
 		rec.used = max(rec.used, hi)
