@@ -7,9 +7,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Advise passes a hint about [off, off+n) to the kernel. The error wraps
-// errors.ErrUnsupported where the kernel does not know it. Advise HugePages for whole
-// regions (Config.HugePages): a part splits the mapping.
+// Advise is guard.Region.Advise.
 func (r *Region) Advise(off, n int, a vm.Advice) error {
 	if a > vm.NoDump {
 		return r.errorf("advise", fmt.Errorf("%d is not an advice", a))
@@ -22,7 +20,7 @@ func (r *Region) Advise(off, n int, a vm.Advice) error {
 	})
 }
 
-// hintsWith returns the hints that a mapping keeps, a bit each, when one more is given.
+// hintsWith returns the hints of a mapping, a bit each, after one more is given.
 func hintsWith(hints uint32, a vm.Advice) uint32 {
 	switch a {
 	case vm.Normal, vm.Sequential, vm.Random:
@@ -36,7 +34,7 @@ func hintsWith(hints uint32, a vm.Advice) uint32 {
 	return hints | 1<<a
 }
 
-// advise passes on a hint that mappings keep.
+// advise gives a hint that mappings keep to [lo, hi).
 func (rec *record) advise(lo, hi uintptr, a vm.Advice) error {
 	restore := rec.saveBooks(lo, hi)
 	err := rec.changeBooks(lo, hi, func() {

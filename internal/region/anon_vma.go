@@ -6,9 +6,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// anonVMAFor returns the kin of memory that is to be committed in a gap, and whether it is the first of its
-// kin. The kernel joins two touched mappings only if they are parts of what once was one, or if one
-// grew out of the other: kin. It must have been touched when it was one: see begin.
+// anonVMAFor returns the number of the anon_vma that memory committed in a gap will belong to, and whether it is the first
+// memory of that.
+//
+// The kernel joins two touched mappings only if they have the same anon_vma: if both were split from one mapping that
+// was touched, or one grew into the other. So committed stretches carry a number, and only stretches with the same
+// number are counted as one mapping.
 func (rec *record) anonVMAFor(gap span) (anonVMA uint32, first bool) {
 	for _, at := range [...][2]uintptr{{gap.off - 1, gap.off}, {gap.end, gap.end - 1}} {
 		beside := rec.attributesAt(at[0])
@@ -19,8 +22,8 @@ func (rec *record) anonVMAFor(gap span) (anonVMA uint32, first bool) {
 	return rec.newAnonVMA(), true
 }
 
-// begin makes the kernel take a fresh mapping for one that was touched, without bringing anything into
-// RAM. Else the parts that it is split into before it is touched would never be joined again.
+// touchMapping makes the kernel treat a fresh mapping as touched, so that it gets its anon_vma, without bringing memory
+// into RAM. Otherwise parts that it is split into before the first touch would never be joined again.
 func (rec *record) touchMapping(gap span) error {
 	if !rec.light && rec.guards.at(gap.off) {
 		return nil // all of it is a guard, and nothing is accessible
@@ -39,13 +42,14 @@ func (rec *record) touchMapping(gap span) error {
 	return vm.Empty(p, n)
 }
 
+// newAnonVMA returns a number that no stretch of the region has.
 func (rec *record) newAnonVMA() uint32 {
 	rec.anonVMA++
 	return rec.anonVMA
 }
 
-// separateFiles gives each mapping of a file in [lo, hi) a kin of its own, before it comes to look
-// different: what is written to meanwhile stays apart when it looks the same again.
+// separateFiles gives each mapping of a file in [lo, hi) a number of its own, before its attributes change: a part that
+// is written to meanwhile stays a mapping of its own when the attributes are equal again.
 func (rec *record) separateFiles(lo, hi uintptr) {
 	for _, f := range rec.files.inside(lo, hi) {
 		for _, end := range append(rec.boundariesIn(f.off+1, f.end-1, nil), f.end) {

@@ -2,8 +2,8 @@ package region
 
 import "slices"
 
-// saveBooks notes what the books have for [lo, hi), and returns a function that puts it back. It is for changes that
-// the kernel may refuse. Guards and what is unlocked for them are not among it.
+// saveBooks returns a function that puts back what the books have now for [lo, hi), all of it but guards and unlocked.
+// It is for changes that the kernel may refuse. Caller holds rec.mu.
 func (rec *record) saveBooks(lo, hi uintptr) (restore func()) {
 	committed, locked, files, hints := rec.committed.inside(lo, hi), rec.locked.inside(lo, hi), rec.files.inside(lo, hi), rec.hints.inside(lo, hi)
 	fixed := slices.Clone(rec.fixed)
@@ -16,8 +16,8 @@ func (rec *record) saveBooks(lo, hi uintptr) (restore func()) {
 	}
 }
 
-// changeBooks changes the books of [lo, hi), and takes the mappings that this needs. If it needs too many
-// it changes the books back.
+// changeBooks calls change, which changes the books of [lo, hi), and takes the mappings that this needs. If there are
+// too few, it calls back, which undoes change, and returns an error. Caller holds rec.mu.
 func (rec *record) changeBooks(lo, hi uintptr, change, back func()) error {
 	before := rec.countBoundaries(lo, hi)
 	change()
@@ -30,7 +30,8 @@ func (rec *record) changeBooks(lo, hi uintptr, change, back func()) error {
 	return nil
 }
 
-// correctBooks changes the books of [lo, hi), however many mappings that needs: the kernel has them.
+// correctBooks calls change to make the books of [lo, hi) say what the kernel has, however many mappings that needs.
+// Caller holds rec.mu.
 func (rec *record) correctBooks(lo, hi uintptr, change func()) {
 	before := rec.countBoundaries(lo, hi)
 	change()

@@ -7,11 +7,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). Its contents
-// are lost, in part also if there is an error; its charge stays. Guarding what is guarded changes
-// nothing. What is mapped from a file or locked cannot be guarded, but what is secret can: it is
-// overwritten, and stays locked. Where guards are PROT_NONE pages, as they always are in Secret
-// regions, the error wraps ErrNoMemory when the process has no mapping left.
+// Guard is guard.Region.Guard.
 func (r *Region) Guard(off, n int) error {
 	return r.change("guard", off, n, func(rec *record, lo, hi uintptr) error {
 		if err := rec.guardable(lo, hi); err != nil {
@@ -38,8 +34,7 @@ func (r *Region) Guard(off, n int) error {
 	})
 }
 
-// Unguard takes the guards in [off, off+n) away. What is committed there is
-// usable again, as Protect said last, and reads zero. What is not guarded is left alone.
+// Unguard is guard.Region.Unguard.
 func (r *Region) Unguard(off, n int) error {
 	return r.change("unguard", off, n, func(rec *record, lo, hi uintptr) error {
 		if rec.guards.bytes(lo, hi) == 0 {

@@ -8,9 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Lock keeps [off, off+n), all of which must be committed, in RAM until Unlock, Decommit or Close.
-// RLIMIT_MEMLOCK bounds what a process may lock: the error wraps ErrNoMemory where it refuses.
-// Locked memory cannot be guarded.
+// Lock is guard.Region.Lock.
 func (r *Region) Lock(off, n int) error {
 	return r.change("lock", off, n, func(rec *record, lo, hi uintptr) error {
 		if !rec.committed.covers(lo, hi) {
@@ -28,6 +26,7 @@ func (r *Region) Lock(off, n int) error {
 	})
 }
 
+// lock locks [lo, hi), which is committed, into RAM. After an error some of it may be locked, and the books say that all is.
 func (rec *record) lock(lo, hi uintptr) error {
 	err := rec.changeBooks(lo, hi, func() {
 		rec.separateFiles(lo, hi)
@@ -46,7 +45,7 @@ func (rec *record) lock(lo, hi uintptr) error {
 	return err
 }
 
-// Unlock lets the kernel move [off, off+n) out of RAM again. Secret regions refuse it.
+// Unlock is guard.Region.Unlock.
 func (r *Region) Unlock(off, n int) error {
 	return r.change("unlock", off, n, func(rec *record, lo, hi uintptr) error {
 		if rec.secret {
@@ -57,7 +56,7 @@ func (r *Region) Unlock(off, n int) error {
 		if err := rec.changeBooks(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) }, back); err != nil {
 			return err
 		}
-		for _, s := range locked { // and not what the process has locked itself
+		for _, s := range locked { // not the parts that mlockall has locked
 			if err := vm.Unlock(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
 				rec.correctBooks(lo, hi, back)
 				return err

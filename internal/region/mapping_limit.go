@@ -8,24 +8,25 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// The kernel keeps what it knows of addresses in mappings, and gives a process vm.max_map_count of
-// them. The Go runtime needs some, too, and ends the program when it gets none: so all regions
-// together, those in quarantine included, have half.
+// mappings counts the mappings of all regions, those in quarantine included.
+//
+// The kernel describes addresses in mappings, and allows a process vm.max_map_count of them. The Go runtime needs
+// some, too, and ends the program when it gets none: so all regions together take at most half.
 //
 //	┌───────┬───────────┬─────────────┬───────────┬─────────────────────┐
 //	│ guard │ committed │ not         │ committed │ not committed, guard│   5 mappings
 //	└───────┴───────────┴─────────────┴───────────┴─────────────────────┘
 //
-// A region is one mapping and one more for each seam: an offset where the two OS pages beside it
-// look different to the kernel. They are counted from the books, not asked for. Mostly the kernel has
-// joined more than the books say. It has a few more mappings than that where hints, locks, and what is
-// protected from every access have changed often: the other half has room for them.
+// A region takes one mapping, and one more for each boundary: an offset between two OS pages that the kernel cannot
+// keep in one mapping, because their attributes differ. Boundaries are counted from the books, not asked for. Mostly
+// the kernel has joined more mappings than the books say. It has a few more where hints, locks and Protect(None) have
+// changed often: the other half has room for them.
 var mappings atomic.Int64
 
-// mostMappings is what all regions together may have. Tests have less.
+// mostMappings bounds the mappings of all regions together. Tests set it lower.
 var mostMappings = int64(vm.Probe().Mappings() / 2)
 
-// takeMappings books n mappings. Where there are too many, the quarantine gives way.
+// takeMappings counts n mappings more. Where there are too many, the quarantine gives way.
 func takeMappings(n int) error {
 	for {
 		was := mappings.Load()
@@ -42,43 +43,44 @@ func takeMappings(n int) error {
 	}
 }
 
-// look is all that makes the kernel keep two neighbouring OS pages in different mappings. It is zero
-// for what is not committed.
+// attributes are the properties of an OS page by which the kernel keeps it in another mapping than its neighbour. They
+// are zero for uncommitted memory without hints.
 type attributes struct {
 	prot                 vm.Prot
 	anonVMA, hints       uint32
 	file, locked, hidden bool
 }
 
-func (rec *record) attributesAt(off uintptr) (l attributes) {
+// attributesAt returns the attributes that the books have for the OS page at off.
+func (rec *record) attributesAt(off uintptr) (a attributes) {
 	s, committed := rec.committed.at(off)
 	if committed {
-		l.prot, l.anonVMA = s.prot, s.tag
-		_, l.file = rec.files.at(off)
+		a.prot, a.anonVMA = s.prot, s.tag
+		_, a.file = rec.files.at(off)
 	}
 	switch {
 	case rec.light || !rec.guards.at(off):
 	case rec.secret && committed:
-		l.prot, l.hidden = vm.None, true
+		a.prot, a.hidden = vm.None, true
 	default:
-		l = attributes{}
+		a = attributes{}
 	}
 	h, _ := rec.hints.at(off)
-	l.hints = h.tag
-	_, l.locked = rec.locked.at(off)
+	a.hints = h.tag
+	_, a.locked = rec.locked.at(off)
 	if _, unlocked := rec.unlocked.at(off); unlocked {
-		l.hidden = true
+		a.hidden = true
 	}
-	return l
+	return a
 }
 
-// countBoundaries counts the seams from lo to hi, both included.
+// countBoundaries returns the number of boundaries from lo to hi, both included.
 func (rec *record) countBoundaries(lo, hi uintptr) int {
 	var few [16]uintptr
 	return len(rec.boundariesIn(lo, hi, few[:0]))
 }
 
-// boundariesIn returns these seams in points, which is empty, or a longer slice.
+// boundariesIn returns the boundaries from lo to hi, both included, sorted. It appends them to points, which is empty.
 func (rec *record) boundariesIn(lo, hi uintptr, points []uintptr) []uintptr {
 	add := func(x uintptr) {
 		if x >= lo && x <= hi {
@@ -86,35 +88,36 @@ func (rec *record) boundariesIn(lo, hi uintptr, points []uintptr) []uintptr {
 		}
 	}
 	from, to := lo-min(lo, 1), hi+1
-	collect := func(parts spans) {
+	ends := func(parts spans) {
 		for i := parts.find(from); i < len(parts) && parts[i].off < to; i++ {
 			add(parts[i].off)
 			add(parts[i].end)
 		}
 	}
-	collect(rec.committed)
-	collect(rec.locked)
-	collect(rec.files)
-	collect(rec.unlocked)
-	collect(rec.hints)
+	ends(rec.committed)
+	ends(rec.locked)
+	ends(rec.files)
+	ends(rec.unlocked)
+	ends(rec.hints)
 	if !rec.light {
-		collect(rec.guards.in(from, to))
+		ends(rec.guards.in(from, to))
 	}
 	for i, _ := slices.BinarySearch(rec.fixed, lo); i < len(rec.fixed) && rec.fixed[i] <= hi; i++ {
 		add(rec.fixed[i])
 	}
 	slices.Sort(points)
 	return slices.DeleteFunc(slices.Compact(points), func(x uintptr) bool {
-		return !rec.isFixed(x) && rec.attributesAt(x-1) == rec.attributesAt(x) // before 0 it looks as what is not committed
+		return !rec.isFixed(x) && rec.attributesAt(x-1) == rec.attributesAt(x) // below offset 0 attributes are those of uncommitted memory
 	})
 }
 
+// isFixed tells whether off is a fixed boundary.
 func (rec *record) isFixed(off uintptr) bool {
 	_, found := slices.BinarySearch(rec.fixed, off)
 	return found
 }
 
-// fixBoundaries notes that mappings end at some offsets whatever the books say of what is beside them.
+// fixBoundaries notes that mappings of the kernel end at some offsets, whatever the books say about the OS pages beside them.
 func (rec *record) fixBoundaries(offsets ...uintptr) {
 	for _, off := range offsets {
 		if i, found := slices.BinarySearch(rec.fixed, off); !found {
@@ -123,7 +126,7 @@ func (rec *record) fixBoundaries(offsets ...uintptr) {
 	}
 }
 
-// gapsIn returns the stretches of [lo, hi) that are not committed, each of which is one mapping.
+// gapsIn returns the uncommitted stretches of [lo, hi), split so that each lies in one mapping.
 func (rec *record) gapsIn(lo, hi uintptr) (gaps spans) {
 	for _, gap := range rec.committed.outside(lo, hi) {
 		ends := append(rec.boundariesIn(gap.off+1, gap.end-1, nil), gap.end)

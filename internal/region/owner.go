@@ -5,38 +5,41 @@ import (
 	"weak"
 )
 
-// counter tells how much of a region its owner has handed out and not taken back.
+// counter returns how much of a region its allocator has handed out and not taken back: see CountLive.
 type counter func() (objects int, bytes int64, ok bool)
 
-// owner is what regions belong to that were mapped for one thing: a heap has several.
+// owner stands for the regions of one arena, heap or pool: a heap has several (Config.PartOf).
 type owner struct {
 	name   string    // of its first region
-	stack  []uintptr // of who called Reserve for that
-	number uint64    // owners are numbered as they come, from 1
+	stack  []uintptr // of the call that reserved the first
+	number uint64    // in the order of their first regions, from 1
 }
 
+// owners counts the owners so far: it is the number of the latest.
 var owners atomic.Uint64 // numbered so far
 
-// use is what counters told.
+// use is the figures that a counter returned.
 type use struct {
 	objects int
 	bytes   int64
 }
 
+// more tells whether there are more objects or more bytes than before.
 func (u use) more(than use) bool { return u.objects > than.objects || u.bytes > than.bytes }
 
+// add adds the figures of another region of the owner.
 func (u *use) add(v use) {
 	u.objects += v.objects
 	u.bytes += v.bytes
 }
 
-// CountLive is for allocators built on the region: count tells how many objects and bytes they have
-// handed out and not taken back, for Regions, Usage and CheckLeaks. objects is 0 where the allocator
-// does not know. If ok is false what it told before holds.
+// CountLive is for allocators built on the region: count returns how many objects and bytes they have handed out and not
+// taken back, for Regions, Usage and WatchLeaks. objects is 0 where the allocator does not know. If ok is false, the
+// figures of the last call hold.
 //
-// Any goroutine may call count, at any time until Close, and also inside Budget.OnSoft: so it must
-// not wait for a lock under which memory is committed, nor commit any. It may hold on to the region
-// and its allocator: what becomes unreachable without Close is noticed all the same.
+// Any goroutine may call count, at any time until Close, and also inside Budget.OnSoft: so count must not wait for a
+// lock under which memory is committed, nor commit memory. It may refer to the region and its allocator: they are
+// noticed all the same when they become unreachable without Close.
 func (r *Region) CountLive(count func() (objects int, bytes int64, ok bool)) {
 	c := counter(count)
 	rec := r.rec
@@ -46,8 +49,8 @@ func (r *Region) CountLive(count func() (objects int, bytes int64, ok bool)) {
 	rec.mu.Unlock()
 }
 
-// use asks the owner, if there is one who tells, and is reachable. rec.mu is not held: the owner may
-// hold locks under which the region's methods are called.
+// use calls the counter of the allocator, if there is one and it is reachable; else it returns the last figures. Caller
+// does not hold rec.mu: the counter may take locks under which the region's methods are called.
 func (r *record) use() use {
 	r.mu.Lock()
 	count, u := r.count.Value(), r.told
@@ -58,7 +61,7 @@ func (r *record) use() use {
 	objects, bytes, ok := (*count)()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if ok && r.state == open {
+	if ok && r.state == stateOpen {
 		r.told = use{objects, bytes}
 	}
 	return r.told

@@ -9,8 +9,7 @@ import (
 
 var errNotCommitted = errors.New("not all of it is committed")
 
-// Protect sets what may be done with [off, off+n), all of which must be
-// committed. Contents and charge stay. A touch that it refuses faults (Protected).
+// Protect is guard.Region.Protect.
 func (r *Region) Protect(off, n int, prot vm.Prot) error {
 	if prot > vm.ReadExecute {
 		return r.errorf("protect", fmt.Errorf("%d is not a protection", prot))
@@ -25,7 +24,7 @@ func (r *Region) Protect(off, n int, prot vm.Prot) error {
 			for _, s := range rec.committed.inside(lo, hi) {
 				rec.committed = rec.committed.set(span{s.off, s.end, prot, s.tag})
 			}
-			// The kernel joins it with what is not committed beside it, which is of its kin then.
+			// The kernel joins it with uncommitted memory beside it, which has its anon_vma from then on.
 			for _, at := range [...][2]uintptr{{lo - 1, lo}, {hi, hi}} {
 				if _, committed := rec.committed.at(at[0]); prot == vm.None && !committed {
 					rec.fixBoundaries(at[1])
@@ -44,7 +43,7 @@ func (r *Region) Protect(off, n int, prot vm.Prot) error {
 	})
 }
 
-// protectAsBooked applies to [lo, hi) the protections that the books have for it.
+// protectAsBooked sets the protections of [lo, hi) in the kernel to those in the books.
 func (rec *record) protectAsBooked(lo, hi uintptr) error {
 	for _, s := range rec.committed.inside(lo, hi) {
 		if err := rec.protect(s.off, s.end, s.prot); err != nil {
