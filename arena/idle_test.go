@@ -25,7 +25,7 @@ func clocked(t *testing.T) (now *uint32) {
 }
 
 // TestOutsidePoolGivesIdleMemoryBack: of many arenas that were used at once, one goroutine then uses
-// one, by its processor's place alone, or two, for which it needs the stack. The others give their
+// one, by its processor's cache alone, or two, for which it needs the stack. The others give their
 // memory back, and then their addresses.
 func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 	for _, busy := range []int{1, 2} {
