@@ -166,7 +166,7 @@ func (p *Pool) mustFind() *Stack {
 	p.usable("Get")
 	s, err := p.find()
 	if errors.Is(err, guard.ErrClosed) {
-		panic(&guard.Violation{Op: "stack.Get", What: "use after Close", Region: p.name})
+		panic(&guard.Violation{Op: "stack.Get", Kind: guard.UseAfterClose, Region: p.name})
 	}
 	return must(s, err)
 }
@@ -203,7 +203,7 @@ func (p *Pool) usable(op string) {
 //
 //go:noinline
 func zeroPool(op string) *guard.Violation {
-	return &guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.OpenPool makes one"}
+	return &guard.Violation{Op: "stack." + op, Kind: guard.ZeroValue, Detail: "stack.OpenPool makes a Pool"}
 }
 
 // takeShared takes stacks that are in no cache: idle ones, or else ones that were never used. It fills out
@@ -311,10 +311,10 @@ func (p *Pool) Put(s *Stack) {
 		return
 	}
 	if s.head.Block != 0 {
-		panic(s.head.Violation("stack.Put", "native code runs on the stack"))
+		panic(s.head.Violation("stack.Put", guard.InUse, "native code runs on the stack"))
 	}
 	if !atomic.CompareAndSwapUint32(&s.head.State, header.StateUsed, header.StateIdle) {
-		panic(s.head.Violation("stack.Put", "put twice"))
+		panic(s.head.Violation("stack.Put", guard.DoubleFree, "put twice"))
 	}
 	i := off / stackSize
 	end := p.firstGuard + (i+1)*p.stride - off // p.end(s), with the index at hand: saves half a nanosecond
@@ -342,10 +342,10 @@ func (p *Pool) refuse(s *Stack) {
 	if s == nil {
 		return
 	}
-	v := &guard.Violation{Op: "stack.Put", What: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
+	v := &guard.Violation{Op: "stack.Put", Kind: guard.WrongOwner, Detail: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
 	p.mu.Lock()
 	if p.state == stateClosed {
-		v.What = "stack of another pool, or this one is closed"
+		v.Detail = "stack of another pool, or this one is closed"
 	}
 	p.mu.Unlock()
 	panic(v)

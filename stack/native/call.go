@@ -116,7 +116,7 @@ func headerOf(s *stack.Stack) *header.Header { return (*header.Header)(unsafe.Po
 func admit(h *header.Header, op string) error {
 	h.CheckUsable(op)
 	if h.Block != 0 {
-		panic(h.Violation(op, "native code runs on the stack"))
+		panic(h.Violation(op, guard.InUse, "native code runs on the stack"))
 	}
 	return explainRefusal(trap.Install(), refusedSignal)
 }

@@ -121,6 +121,6 @@ func (c *Code) Close() error {
 // usable panics unless LoadCode made the code.
 func (c *Code) usable(op string) {
 	if c == nil || c.region == nil {
-		panic(&guard.Violation{Op: "native." + op, What: "use of a zero Code: native.LoadCode makes one"})
+		panic(&guard.Violation{Op: "native." + op, Kind: guard.ZeroValue, Detail: "native.LoadCode makes a Code"})
 	}
 }

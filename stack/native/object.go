@@ -119,6 +119,6 @@ func (o *Object) Close() error {
 // usable panics unless LoadObject made the object.
 func (o *Object) usable(op string) {
 	if o == nil || o.region == nil {
-		panic(&guard.Violation{Op: "native." + op, What: "use of a zero Object: native.LoadObject makes one"})
+		panic(&guard.Violation{Op: "native." + op, Kind: guard.ZeroValue, Detail: "native.LoadObject makes an Object"})
 	}
 }
