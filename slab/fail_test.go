@@ -58,7 +58,7 @@ func (s *scenario) fresh(b []byte, size int) []byte {
 
 func (s *scenario) alloc(size int) (b []byte) {
 	s.t.Helper()
-	s.try("Alloc", func() (err error) { b, err = s.heap.TryAlloc(size); return err })
+	s.try("Alloc", func() (err error) { b, err = s.heap.TryAlloc(size, 8); return err })
 	return s.fresh(b, size)
 }
 
@@ -109,7 +109,7 @@ func (s *scenario) objects() {
 	}
 	for _, a := range []struct{ size, align int }{{100, 64}, {3000, 4096}, {5000, 1 << 20}} {
 		var b []byte
-		s.try("AllocAligned", func() (err error) { b, err = h.TryAllocAligned(a.size, a.align); return err })
+		s.try("AllocAligned", func() (err error) { b, err = h.TryAlloc(a.size, a.align); return err })
 		if addr(b)%uintptr(a.align) != 0 {
 			s.t.Errorf("%s: %d bytes at %#x, not aligned to %d", s.what, a.size, addr(b), a.align)
 		}
@@ -118,7 +118,7 @@ func (s *scenario) objects() {
 	many := make([][]byte, 40)
 	made := 0
 	s.try("AllocN", func() error {
-		n, err := h.TryAllocN(many[made:], 3000)
+		n, err := h.TryAllocN(many[made:], 3000, 8)
 		made += n
 		return err
 	})
@@ -134,7 +134,7 @@ func (s *scenario) objects() {
 	h.FreeN(many)
 
 	var nothing []byte
-	s.try("Alloc", func() (err error) { nothing, err = h.TryAlloc(0); return err })
+	s.try("Alloc", func() (err error) { nothing, err = h.TryAlloc(0, 8); return err })
 	h.Free(nothing)
 
 	b := s.alloc(100)
@@ -150,7 +150,7 @@ func (s *scenario) objects() {
 	l := h.Local()
 	for _, size := range []int{200, 20_000, large} {
 		var b []byte
-		s.try("Local.Alloc", func() (err error) { b, err = l.TryAlloc(size); return err })
+		s.try("Local.Alloc", func() (err error) { b, err = l.TryAlloc(size, 8); return err })
 		s.fresh(b, size)
 		l.Free(b)
 	}

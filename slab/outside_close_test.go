@@ -145,10 +145,10 @@ func heapUses(h *Heap) []func(int) {
 	local := keep[[]byte]{free: l.Free}
 	var grown []byte
 	return []func(int){
-		func(i int) { plain.add(h.Alloc(sizeFor(i))) },
-		func(i int) { dirty.add(h.AllocDirty(64)) },
+		func(i int) { plain.add(h.Alloc(sizeFor(i), 8)) },
+		func(i int) { dirty.add(h.AllocDirty(64, 8)) },
 		func(i int) {
-			b, err := h.TryAlloc(sizeFor(i))
+			b, err := h.TryAlloc(sizeFor(i), 8)
 			if err != nil {
 				panic(err)
 			}
@@ -156,13 +156,13 @@ func heapUses(h *Heap) []func(int) {
 		},
 		func(i int) {
 			many := make([][]byte, 50)
-			h.AllocN(many, 100)
+			h.AllocN(many, 100, 8)
 			h.FreeN(many)
 		},
 		func(i int) {
 			b := grown
 			if i%20 == 0 || b == nil {
-				b = h.Alloc(10)
+				b = h.Alloc(10, 8)
 			}
 			if n := h.Size(b); n < len(b) {
 				panic(n)
@@ -173,10 +173,10 @@ func heapUses(h *Heap) []func(int) {
 				grown = nil
 			}
 		},
-		func(i int) { local.add(l.Alloc(sizeFor(i))) },
-		func(i int) { b := m.AllocDirty(48); m.Free(b) },
+		func(i int) { local.add(l.Alloc(sizeFor(i), 8)) },
+		func(i int) { b := m.AllocDirty(48, 8); m.Free(b) },
 		func(i int) {
-			b := h.AllocAligned(1<<20+1, 1<<17)
+			b := h.Alloc(1<<20+1, 1<<17)
 			b[0] = 1
 			h.Free(b)
 			if i%10 == 0 {
@@ -253,7 +253,7 @@ func TestOutsideBooksReadZero(t *testing.T) {
 	for _, c := range []Config{{}, {Hardened: true}} {
 		h := open(t, c)
 		p := openClosable(t, c)
-		b, x := h.Alloc(100), p.Get()
+		b, x := h.Alloc(100, 8), p.Get()
 		off := addr(b) - uintptr(h.base)
 		_, state, _ := h.find(off)
 		place := p.place(uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base))

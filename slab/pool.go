@@ -96,7 +96,8 @@ func (p *Pool[T]) Get() *T {
 	f := h.fronts.enter()
 	if f != nil {
 		m := f.magazine(p.class)
-		if it, rest, ok := m.top(); ok {
+		if rest, ok := m.next(); ok {
+			it := *m.at(uint32(rest))
 			place := p.place(uintptr(it.at()) * granule)
 			if place < p.ready.Load() && h.claim(it) {
 				m.n = rest
@@ -116,7 +117,7 @@ func (p *Pool[T]) Get() *T {
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
-	b, err := p.opened("Get").TryAlloc(p.size)
+	b, err := p.opened("Get").tryAlloc(p.size, p.size, granule)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +210,9 @@ func (p *Pool[T]) Put(x *T) {
 	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
 	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		_, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive && f.magazine(p.class).push(newItem(uint32(off/granule), state)) {
+		m := f.magazine(p.class)
+		if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
+			m.add(n, itemAt(off, state))
 			*s = stateCached
 			p.end(off)
 			h.fronts.leave(f)

@@ -55,7 +55,7 @@ func raceWriteOrder(x *raced)  { x.pool.RaceWrite(x.x) }
 // raceGetSlot gets the slot of what the other freed, raceGetPlace that of what it put.
 func raceGetSlot(x *raced) {
 	for range fullMagazine {
-		if b := x.heap.Alloc(100); sliceData(b) == sliceData(x.b) {
+		if b := x.heap.Alloc(100, 8); sliceData(b) == sliceData(x.b) {
 			return
 		}
 	}
@@ -121,7 +121,7 @@ func plant(t *testing.T, name string) {
 	heap, pool := openBoth(t, Config{})
 	x := &raced{heap: heap, pool: pool}
 	x.local = x.heap.Local()
-	x.b = x.heap.Alloc(100)
+	x.b = x.heap.Alloc(100, 8)
 	x.x = x.pool.Get()
 	x.name = x.pool.Handle(x.x)
 	race := planted[name]
@@ -159,10 +159,10 @@ func TestHandOverIsNoRace(t *testing.T) {
 					var some [3][]byte
 					for i := range rounds(2000) {
 						size := 16 << (i % 8)
-						b := l.Alloc(size)
+						b := l.Alloc(size, 8)
 						h.RaceWrite(b)
 						ways <- h.Realloc(b, size+size/2)
-						h.AllocN(some[:], size)
+						h.AllocN(some[:], size, 8)
 						h.FreeN(some[1:])
 						ways <- some[0]
 						handles <- p.Handle(p.Get())

@@ -48,7 +48,7 @@ func (fs *fronts) pop(c uint8) (it item, ok bool) {
 // sample makes an object in a guarded slot, which reads zero; ok is false if there is none.
 func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 	h.usable("Alloc")
-	p, ok := guarded.Alloc(h.id(), h.config.Name, size, align)
+	p, ok := guarded.Alloc(h.id(), h.config.Name, size, max(align, granule))
 	if !ok {
 		return nil, false
 	}

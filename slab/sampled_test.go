@@ -29,7 +29,7 @@ func sampleOneIn(t testing.TB, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Free(h.Alloc(1))
+	h.Free(h.Alloc(1, 8))
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func isSampled(b []byte) bool { return guarded.Holds(unsafe.Pointer(unsafe.Slice
 // allocSampled and freeSampled are who is named in stacks.
 //
 //go:noinline
-func allocSampled(h *Heap, n int) []byte { return h.Alloc(n) }
+func allocSampled(h *Heap, n int) []byte { return h.Alloc(n, 8) }
 
 //go:noinline
 func freeSampled(h *Heap, b []byte) { h.Free(b) }
@@ -256,7 +256,7 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	var live [][]byte
 	slots := sampling.Slots()
 	for i := range slots + 100 {
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		if isSampled(b) != (i < slots) {
 			t.Fatalf("object %d is sampled: %v", i, isSampled(b))
 		}
@@ -274,11 +274,11 @@ func TestSampledSlotsRunOut(t *testing.T) {
 		}
 		return i
 	}
-	first := h.Alloc(100)
+	first := h.Alloc(100, 8)
 	at := slot(first)
 	h.Free(first)
 	for i := range slots {
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		if again := slot(b) == at; again != (i == slots-1) {
 			t.Fatalf("after %d of %d others the slot is used again: %v", i, slots, again)
 		}
@@ -299,23 +299,23 @@ func TestSampledRate(t *testing.T) {
 	}
 	for name, get := range map[string]func(h *Heap, l *Local, p *Pool[order]) (b []byte, free func()){
 		"Heap.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.Alloc(40)
+			b := h.Alloc(40, 8)
 			return b, func() { h.Free(b) }
 		},
 		"Heap.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.AllocDirty(40)
+			b := h.AllocDirty(40, 8)
 			return b, func() { h.Free(b) }
 		},
 		"Heap.AllocAligned": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.AllocAligned(40, 128)
+			b := h.Alloc(40, 128)
 			return b, func() { h.Free(b) }
 		},
 		"Local.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := l.Alloc(40)
+			b := l.Alloc(40, 8)
 			return b, func() { l.Free(b) }
 		},
 		"Local.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := l.AllocDirty(40)
+			b := l.AllocDirty(40, 8)
 			return b, func() { l.Free(b) }
 		},
 		"Pool.Get": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
@@ -347,7 +347,7 @@ func TestSampledRate(t *testing.T) {
 		sampled := 0
 		for range n / 100 {
 			var many [100][]byte
-			h.AllocN(many[:], 100)
+			h.AllocN(many[:], 100, 8)
 			for _, b := range many {
 				if isSampled(b) {
 					sampled++
@@ -366,7 +366,7 @@ func TestSamplingIsNoticed(t *testing.T) {
 	h := open(t, Config{})
 	count := func(n int) (sampled int) {
 		for range n {
-			b := h.AllocDirty(64)
+			b := h.AllocDirty(64, 8)
 			if isSampled(b) {
 				sampled++
 			}
@@ -413,7 +413,7 @@ func TestHammerSampledDoubleFree(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	for range rounds(3000) {
-		b := h.Alloc(50)
+		b := h.Alloc(50, 8)
 		var wg sync.WaitGroup
 		var caught [2]any
 		for i := range caught {
@@ -432,13 +432,13 @@ func TestSampledFails(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	guard.Sample(0)
-	h.FreeN([][]byte{h.Alloc(3000), h.Alloc(9000)}) // what is committed for slabs stays, of metadata
+	h.FreeN([][]byte{h.Alloc(3000, 8), h.Alloc(9000, 8)}) // what is committed for slabs stays, of metadata
 	if err := h.Purge(); err != nil {
 		t.Fatal(err)
 	}
 	guard.Sample(1)
 	use := func(size int) (sampled bool) {
-		b := h.Alloc(size)
+		b := h.Alloc(size, 8)
 		if err := zero(b); err != nil {
 			t.Fatal(err)
 		}
@@ -529,6 +529,6 @@ func BenchmarkSampled(b *testing.B) {
 	var live [100][]byte
 	for i := 0; b.Loop(); i++ {
 		h.Free(live[i%len(live)])
-		live[i%len(live)] = h.AllocDirty(100)
+		live[i%len(live)] = h.AllocDirty(100, 8)
 	}
 }

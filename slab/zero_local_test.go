@@ -8,14 +8,14 @@ import (
 // TestOutsideZeroLocal calls the methods of Locals that no heap made.
 func TestOutsideZeroLocal(t *testing.T) {
 	h := open(t, Config{})
-	b := h.Alloc(100)
+	b := h.Alloc(100, 8)
 	for name, l := range map[string]*Local{"zero": {}, "nil": nil} {
 		for op, call := range map[string]func(){
-			"Alloc 1": func() { l.Alloc(100) },
-			"Alloc 2": func() { l.AllocDirty(100) },
-			"Alloc 3": func() { l.AllocDirty(2 << 20) },
-			"Alloc 4": func() { _, _ = l.TryAlloc(0) },
-			"Alloc 5": func() { _, _ = l.TryAllocDirty(-1) },
+			"Alloc 1": func() { l.Alloc(100, 8) },
+			"Alloc 2": func() { l.AllocDirty(100, 8) },
+			"Alloc 3": func() { l.AllocDirty(2 << 20, 8) },
+			"Alloc 4": func() { _, _ = l.TryAlloc(0, 8) },
+			"Alloc 5": func() { _, _ = l.TryAllocDirty(-1, 8) },
 			"Free 1":  func() { l.Free(b) },
 			"Free 2":  func() { l.Free(make([]byte, 1)) },
 			"Close 1": func() { _ = l.Close() },

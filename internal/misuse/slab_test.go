@@ -34,13 +34,13 @@ func behindSlabs() string {
 var slabMisuse = []misuse{
 	{"free by a Local of what was freed", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		h.Local().Free(b)
 	}, first("slab.Free", freedAlready)},
 	{"double free after a purge", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		w.must(h.Purge())
 		h.Free(b)
@@ -48,53 +48,53 @@ var slabMisuse = []misuse{
 	{"double free in a batch", func(w *world) {
 		h := w.heap()
 		many := make([][]byte, 100)
-		h.AllocN(many, 64)
+		h.AllocN(many, 64, 8)
 		many[70] = many[30]
 		h.FreeN(many)
 	}, inHeap("slab.Free", freedAlready, "#")},
 	{"double free of no bytes", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(0)
+		b := h.Alloc(0, 8)
 		h.Free(b)
 		h.Free(b)
 	}, first("slab.Free", freedAlready)},
 	{"late free of a slot handed out again", func(w *world) {
 		h := w.heap()
 		l := h.Local()
-		b := l.Alloc(100)
+		b := l.Alloc(100, 8)
 		l.Free(b)
-		l.Alloc(100)
+		l.Alloc(100, 8)
 		l.Free(b)
 	}, apart(notCaught, violates("slab.Free", freedAlready, "heap", "#"), ofSampled("slab.Free", freedAlready, "heap", "0"))},
-	{"free of a slice from the middle", func(w *world) { h := w.heap(); h.Free(h.Alloc(100)[16:]) },
+	{"free of a slice from the middle", func(w *world) { h := w.heap(); h.Free(h.Alloc(100, 8)[16:]) },
 		inHeap("slab.Free", interior, "16")},
-	{"free by a Local from the middle", func(w *world) { h := w.heap(); h.Local().Free(h.Alloc(100)[1:]) },
+	{"free by a Local from the middle", func(w *world) { h := w.heap(); h.Local().Free(h.Alloc(100, 8)[1:]) },
 		inHeap("slab.Free", interior, "1")},
-	{"free from the middle of a large object", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize)[4096:]) },
+	{"free from the middle of a large object", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize, 8)[4096:]) },
 		everywhere(violates("slab.Free", interior, largeRegion, "4096"))},
 	{"free of a slot never allocated", func(w *world) { h := w.heap(); h.Free(from(amid(h, 64), 64)) },
 		apart(violates("slab.Free", freedAlready, "heap", "#"), violates("slab.Free", interior, "heap", "#"), ofSampled("slab.Free", interior, "heap", "64"))},
-	{"free to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(100)) }, first("slab.Free", otherMemory)},
-	{"free of a large object to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(largeSize)) },
+	{"free to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(100, 8)) }, first("slab.Free", otherMemory)},
+	{"free of a large object to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(largeSize, 8)) },
 		everywhere(violates("slab.Free", otherMemory, largeRegion, "0"))},
-	{"free of what is behind a large object", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(largeSize), largeSize)) },
+	{"free of what is behind a large object", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(largeSize, 8), largeSize)) },
 		everywhere(violates("slab.Free", interior, largeRegion, "2097152"))},
 	{"free of Go memory", func(w *world) { w.heap().Free(goMemory[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
 	{"size of what was freed", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		h.Size(b)
 	}, first("slab.Size", freedAlready)},
 	{"realloc of what was freed", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		h.Realloc(b, 200)
 	}, first("slab.Realloc", freedAlready)},
 	{"realloc of an object that was overrun", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		poke(b, 100)
 		h.Realloc(b, 200)
 	}, overrun(foundBehind("100"))},
@@ -106,7 +106,7 @@ var slabMisuse = []misuse{
 	{"write before the second object", func(w *world) { writeBefore(w, 64, 1) }, overrun(underflow("heap", "1", "64"))},
 	{"write on and on behind an object", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(40)
+		b := h.Alloc(40, 8)
 		w.ruined()
 		for i := 0; ; i++ {
 			poke(b, i)
@@ -115,38 +115,38 @@ var slabMisuse = []misuse{
 		`fault: guard: touch of decommitted memory in region "heap": address 0xADDR, offset # of #`,
 		`fault: guard: `+behindSlabs()+` in region "heap": address 0xADDR, offset # of #`,
 		overflow("heap", "9", "40"))}, // behind the 8 bytes of alignment
-	{"touch after Close", func(w *world) { h := w.heap(); b := h.Alloc(40); w.must(h.Close()); peek(b, 0) },
+	{"touch after Close", func(w *world) { h := w.heap(); b := h.Alloc(40, 8); w.must(h.Close()); peek(b, 0) },
 		afterClosing("heap", usedAfterFree("heap", "0", "40"))},
-	{"touch of a large object after Close", func(w *world) { h := w.heap(); b := h.Alloc(largeSize); w.must(h.Close()); peek(b, 0) },
+	{"touch of a large object after Close", func(w *world) { h := w.heap(); b := h.Alloc(largeSize, 8); w.must(h.Close()); peek(b, 0) },
 		everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
-	{"Alloc after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"AllocDirty after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocDirty(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"AllocN after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocN(make([][]byte, 2), 1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"Alloc of a large object after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(largeSize) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"Local.Alloc after Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(h.Close()); l.Alloc(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"Free after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Free(b) }, everywhere("violation: slab.Free" + closedHeap)},
+	{"Alloc after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"AllocDirty after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocDirty(1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"AllocN after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocN(make([][]byte, 2), 1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Alloc of a large object after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(largeSize, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Local.Alloc after Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(h.Close()); l.Alloc(1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Free after Close", func(w *world) { h := w.heap(); b := h.Alloc(1, 8); w.must(h.Close()); h.Free(b) }, everywhere("violation: slab.Free" + closedHeap)},
 	{"Local.Free after Close", func(w *world) {
 		h := w.heap()
-		l, b := h.Local(), h.Alloc(1)
+		l, b := h.Local(), h.Alloc(1, 8)
 		w.must(h.Close())
 		l.Free(b)
 	}, everywhere("violation: slab.Free" + closedHeap)},
-	{"Size after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Size(b) }, everywhere("violation: slab.Size" + closedHeap)},
-	{"Realloc after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Realloc(b, 100) }, everywhere("violation: slab.Realloc" + closedHeap)},
+	{"Size after Close", func(w *world) { h := w.heap(); b := h.Alloc(1, 8); w.must(h.Close()); h.Size(b) }, everywhere("violation: slab.Size" + closedHeap)},
+	{"Realloc after Close", func(w *world) { h := w.heap(); b := h.Alloc(1, 8); w.must(h.Close()); h.Realloc(b, 100) }, everywhere("violation: slab.Realloc" + closedHeap)},
 	{"Purge after Close", func(w *world) { h := w.heap(); w.must(h.Close()); w.must(h.Purge()) }, everywhere("violation: slab.Purge" + closedHeap)},
 	{"Local after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Local() }, everywhere("violation: slab.Local" + closedHeap)},
-	{"Local.Alloc after its Close", func(w *world) { l := w.heap().Local(); w.must(l.Close()); l.Alloc(1) }, everywhere("violation: slab.Alloc" + closedLocal)},
-	{"Local.Free after its Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(l.Close()); l.Free(h.Alloc(1)) }, everywhere("violation: slab.Free" + closedLocal)},
+	{"Local.Alloc after its Close", func(w *world) { l := w.heap().Local(); w.must(l.Close()); l.Alloc(1, 8) }, everywhere("violation: slab.Alloc" + closedLocal)},
+	{"Local.Free after its Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(l.Close()); l.Free(h.Alloc(1, 8)) }, everywhere("violation: slab.Free" + closedLocal)},
 	{"Close twice", func(w *world) { h := w.heap(); w.must(h.Close()); w.must(h.Close()) }, everywhere(`error: slab: close "heap": closed`)},
 	{"Local.Close twice", func(w *world) { l := w.heap().Local(); w.must(l.Close()); w.must(l.Close()) }, everywhere(`error: slab: close a Local of "heap": closed`)},
-	{"Alloc of a zero Heap", func(w *world) { new(slab.Heap).Alloc(1) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
-	{"Free to a zero Heap", func(w *world) { b := w.heap().Alloc(1); new(slab.Heap).Free(b) }, everywhere("violation: slab.Free: " + zeroHeap)},
-	{"Alloc of a nil Heap", func(w *world) { (*slab.Heap)(nil).AllocDirty(1) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
-	{"negative size", func(w *world) { w.heap().Alloc(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"negative size, Local", func(w *world) { w.heap().Local().AllocDirty(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"negative size, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"negative size, Realloc", func(w *world) { h := w.heap(); h.Realloc(h.Alloc(10), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"alignment", func(w *world) { w.heap().AllocAligned(8, 3) }, everywhere("panic: slab: alignment 3 must be a power of two up to 1048576")},
+	{"Alloc of a zero Heap", func(w *world) { new(slab.Heap).Alloc(1, 8) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
+	{"Free to a zero Heap", func(w *world) { b := w.heap().Alloc(1, 8); new(slab.Heap).Free(b) }, everywhere("violation: slab.Free: " + zeroHeap)},
+	{"Alloc of a nil Heap", func(w *world) { (*slab.Heap)(nil).AllocDirty(1, 8) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
+	{"negative size", func(w *world) { w.heap().Alloc(-1, 8) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"negative size, Local", func(w *world) { w.heap().Local().AllocDirty(-1, 8) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"negative size, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), -1, 8) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"negative size, Realloc", func(w *world) { h := w.heap(); h.Realloc(h.Alloc(10, 8), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
+	{"alignment", func(w *world) { w.heap().Alloc(8, 3) }, everywhere("panic: slab: alignment 3 must be a power of two up to 1048576")},
 	{"type with pointers", func(w *world) { slab.New[struct{ Name string }](w.heap()) },
 		everywhere(pointers("slab", "struct { Name string }", "struct { Name string }.Name is a string"))},
 	{"slice of pointers", func(w *world) { slab.MakeSlice[*int](w.heap(), 1, 1) },
@@ -164,12 +164,12 @@ var slabMisuse = []misuse{
 	}, everywhere(fine)},
 	{"free of a part from the start", func(w *world) {
 		h := w.heap()
-		h.Free(h.Alloc(100)[:0])
+		h.Free(h.Alloc(100, 8)[:0])
 		slab.FreeSlice(h, slab.MakeSlice[int](h, 9, 9)[:3:4])
 	}, everywhere(fine)},
 	{"append within the capacity", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		for cap(b) > len(b) {
 			b = append(b, 1)
 		}

@@ -120,7 +120,7 @@ func works(h *slab.Heap) (err error) {
 	}
 	var all [][]byte
 	for i := range 300 {
-		b := h.Alloc(i * 7 % 200)
+		b := h.Alloc(i * 7 % 200, 8)
 		for j := range b {
 			if b[j] != 0 {
 				return fmt.Errorf("byte %d of %d fresh ones is %#x", j, len(b), b[j])
@@ -166,7 +166,7 @@ func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(
 // amid returns an object that is neither the first nor the last of a slab.
 func amid(h *slab.Heap, size int) []byte {
 	for {
-		b := h.Alloc(size)
+		b := h.Alloc(size, 8)
 		if off := address(b) % (64 << 10); off > 4<<10 && off < 60<<10 {
 			return b
 		}
@@ -178,11 +178,11 @@ func amid(h *slab.Heap, size int) []byte {
 // went home to its slab is picked at random.
 func churn(h *slab.Heap, size int) {
 	for range 20_000 {
-		h.Free(h.Alloc(size))
+		h.Free(h.Alloc(size, 8))
 	}
 	var held [2000][]byte
 	for i := range held {
-		held[i] = h.Alloc(size)
+		held[i] = h.Alloc(size, 8)
 	}
 	for _, b := range held {
 		h.Free(b)

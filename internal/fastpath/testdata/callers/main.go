@@ -44,19 +44,19 @@ func arenaStringMapGet(m *arena.StringMap[uint64], k string) (uint64, bool) { re
 func arenaStringMapLookup(m *arena.StringMap[uint64], k []byte) *uint64 { return m.Lookup(k) }
 
 //go:noinline
-func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size) }
+func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size, 8) }
 
 //go:noinline
-func slabHeapAlloc(h *slab.Heap, size int) []byte { return h.Alloc(size) }
+func slabHeapAlloc(h *slab.Heap, size int) []byte { return h.Alloc(size, 8) }
 
 //go:noinline
 func slabHeapFree(h *slab.Heap, b []byte) { h.Free(b) }
 
 //go:noinline
-func slabLocalAllocDirty(l *slab.Local, size int) []byte { return l.AllocDirty(size) }
+func slabLocalAllocDirty(l *slab.Local, size int) []byte { return l.AllocDirty(size, 8) }
 
 //go:noinline
-func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size) }
+func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size, 8) }
 
 //go:noinline
 func slabLocalFree(l *slab.Local, b []byte) { l.Free(b) }
