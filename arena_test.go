@@ -31,22 +31,23 @@ var floors = map[string]int{
 	"cmd":                6,
 	"internal/workload":  6, // what the command shares with module bench
 	"ring":               5,
-	"arena":              4,
-	"slab":               4,
-	"stack":              4,
-	"internal/alloctest": 4,
-	"internal/fastpath":  4,
-	"internal/leaks":     4,
-	"internal/limits":    4,
-	"internal/misuse":    4,
-	"internal/guarded":   3,
+	"table":              4,
+	"arena":              3,
+	"slab":               3,
+	"stack":              3,
+	"internal/fastpath":  5,
+	"internal/leaks":     5,
+	"internal/limits":    5,
+	"internal/misuse":    5,
 	"guard":              2,
+	"internal/alloctest": 2,
+	"internal/region":    1,
 	"internal/trap":      1,
 	"internal/vm":        0,
 }
 
 // leaves import nothing of ours and may be imported from anywhere.
-var leaves = []string{"internal/filler", "internal/invariant", "internal/pointerfree", "internal/procpin", "internal/sampling", "internal/stacktrace"}
+var leaves = []string{"internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/pointerfree", "internal/stacktrace"}
 
 // parts are the floors inside of the command, whose packages import from lower ones only.
 var parts = map[string]int{
@@ -173,8 +174,13 @@ func TestFloorsWouldNotice(t *testing.T) {
 		{"cmd/offheap/internal/index", module + "/cmd/offheap/internal/trace", true},
 		{"cmd/offheap/internal/measure", module + "/cmd/offheap/internal/index", true},
 		{"guard", module + "/internal/vm", false},
-		{"slab", module + "/internal/guarded", false},
-		{"guard", module + "/internal/guarded", true},
+		{"slab", module + "/slab/internal/sampled", false},
+		{"slab/internal/sampled", module + "/internal/region", false},
+		{"guard", module + "/slab/internal/sampled", true},
+		{"guard", module + "/internal/region", false},
+		{"guard/guardtest", module + "/guard", false},
+		{"internal/region", module + "/guard", true},
+		{"internal/alloctest", module + "/guard", true},
 		{"internal/vm", "golang.org/x/sys/unix", false},
 		{"internal/vm", module + "/internal/invariant", false},
 		{"cmd/offheap", "github.com/dustin/go-humanize", false},
@@ -362,6 +368,7 @@ func TestConformance(t *testing.T) {
 		}},
 		{Name: "stack", Open: openStacks, MaxAlign: 4096, MaxWaste: 1 << 10},
 	} {
+		m.Violation = func(p any) bool { _, ok := p.(*guard.Violation); return ok }
 		t.Run(m.Name, func(t *testing.T) { alloctest.Run(t, m) })
 	}
 }

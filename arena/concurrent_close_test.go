@@ -149,23 +149,23 @@ func TestOutsideConcurrentStringOfClosed(t *testing.T) {
 }
 
 // TestOutsideConcurrentMoreProcessors: processors that were added after OpenConcurrent have chunks of
-// their own, and those that were added after OpenPool places.
+// their own, and those that were added after OpenPool a cache.
 func TestOutsideConcurrentMoreProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	k := concurrent(t, Config{})
 	p := pooled(t, Config{})
 	*NewIn[uint64](k) = 1
 	runtime.GOMAXPROCS(64)
-	of := func() (chunks, places int) {
-		for i := range mostProcessors {
-			if c := k.of[i].Load(); c != nil && c.limit > 0 {
+	of := func() (chunks, caches int) {
+		for c := range k.chunks.All() {
+			if c.limit > 0 {
 				chunks++
 			}
-			if p.of[i].Load() != nil {
-				places++
-			}
 		}
-		return chunks, places
+		for range p.caches.All() {
+			caches++
+		}
+		return chunks, caches
 	}
 	for end := time.Now().Add(20 * time.Second); ; {
 		onAllProcessors(func(g int) {
@@ -180,12 +180,12 @@ func TestOutsideConcurrentMoreProcessors(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
-		chunks, places := of()
-		if chunks > 4 && places > 4 {
+		chunks, caches := of()
+		if chunks > 4 && caches > 4 {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d chunks and %d places with 64 processors", chunks, places)
+			t.Fatalf("%d chunks and %d caches with 64 processors", chunks, caches)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -204,12 +205,11 @@ func TestConcurrentOnMoreProcessors(t *testing.T) {
 	}
 }
 
-// TestConcurrentWithoutChunks is a processor beyond those that can have chunks: every object is carved
-// off by itself.
+// TestConcurrentWithoutChunks allocates on a processor that can have no chunk, as those from percpu.Max
+// on: every object is carved off by itself.
 func TestConcurrentWithoutChunks(t *testing.T) {
 	k := concurrent(t, Config{})
-	chunkedProcessors = 0
-	defer func() { chunkedProcessors = mostProcessors }()
+	percpu.Close((*chunk).retire, &k.chunks)
 	for range 100 {
 		*NewIn[[3]uint64](k) = [3]uint64{1, 2, 3}
 	}

@@ -62,13 +62,9 @@ func (p *Pool) takeIdle(now uint32) (purge, discard []*Arena) {
 		return true
 	}
 	p.idle = slices.DeleteFunc(p.idle, take)
-	for i := range p.of {
-		at := p.of[i].Load()
-		if at == nil {
-			continue
-		}
-		a := at.take()
-		if a == nil || take(a) || at.arena.CompareAndSwap(nil, a) {
+	for c := range p.caches.All() {
+		a := c.take()
+		if a == nil || take(a) || c.put(a) {
 			continue
 		}
 		p.idle = append(p.idle, a) // its processor has put another there

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -76,9 +77,9 @@ func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 	}
 }
 
-// TestOutsidePoolLooksAtOtherPlaces: an arena that lies at a processor which does nothing any more is
-// idle as well.
-func TestOutsidePoolLooksAtOtherPlaces(t *testing.T) {
+// TestOutsidePoolLooksAtOtherProcessors: an idle arena is closed, although the processor
+// that caches it does nothing any more.
+func TestOutsidePoolLooksAtOtherProcessors(t *testing.T) {
 	now := clocked(t)
 	p := pooled(t, Config{})
 	here := get(t, p)
@@ -86,15 +87,15 @@ func TestOutsidePoolLooksAtOtherPlaces(t *testing.T) {
 	there.Alloc(8<<20, 8)
 	there.Reset()
 	there.state, there.limit = stateIdle, 0
-	far := new(place)
-	far.arena.Store(there)
-	p.of[mostProcessors-1].Store(far)
+	far := newCache()
+	far.put(there)
+	p.caches.Set(percpu.Max-1, far)
 	for range 20 {
 		*now += beat
 		p.mayDecay()
 	}
 	counts(t, "after two seconds", p, 1, 0)
-	if far.arena.Load() != nil || there.state != stateClosed {
+	if far.holds() || there.state != stateClosed {
 		t.Error("the arena is still there")
 	}
 	p.Put(here)

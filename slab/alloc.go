@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
 // Alloc returns size zeroed bytes, aligned to align: a power of two up to 1 MiB. Every object is
@@ -68,19 +69,19 @@ func (h *Heap) allocDirty(fast, size, align int) []byte {
 	if uint(fast) > tabled || h == nil || h.hard != nil {
 		return must(h.tryAllocDirty(fast, size, align))
 	}
-	f := h.fronts.enter()
-	if f != nil {
-		m := f.magazine(tabledClass(fast))
+	pc := percpu.Pin(&h.caches)
+	if pc != nil {
+		m := pc.magazine(tabledClass(fast))
 		if rest, ok := m.next(); ok {
 			it := *m.at(uint32(rest))
 			if h.claim(it) {
 				m.n = rest
-				h.fronts.leave(f)
+				percpu.Unpin(pc)
 				return h.bytes(it, fast, h.capacity(it))
 			}
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	return must(h.tryAllocDirty(fast, fast, granule)) // size and align are not kept across the pin
 }
 
@@ -149,14 +150,14 @@ func alignedClass(size, align int) (c uint8, ok bool) {
 
 // getSlot is get of a class that has the alignment.
 func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err error) {
-	it, ok := h.fronts.pop(c)
+	it, ok := pop(&h.caches, c)
 	if !ok {
-		if h.usable("Alloc"); h.fronts.due(c) {
+		if h.usable("Alloc"); due(&h.caches, c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
 		}
-		if it, err = h.fetch(&h.fronts, c, size); err != nil {
+		if it, err = h.fetch(&h.caches, c, size); err != nil {
 			return nil, true, err
 		}
 	}
@@ -172,9 +173,9 @@ func (h *Heap) object(c uint8, it item, size int) []byte {
 }
 
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
-// depot, and others for the magazine in one of the fronts.
-func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
-	if it, ok := fs.popDue(c); ok {
+// depot, and others for the magazine of the processor.
+func (h *Heap) fetch(t *percpu.Table[cache], c uint8, size int) (item, error) {
+	if it, ok := popDue(t, c); ok {
 		return it, nil
 	}
 	var items batch
@@ -183,11 +184,11 @@ func (h *Heap) fetch(fs *fronts, c uint8, size int) (item, error) {
 		return 0, err
 	}
 	stocked := 0
-	f := fs.enterNew()
-	if f != nil {
-		stocked = f.magazine(c).stock(items[:n-1])
+	pc := percpu.PinNew(t, newCache)
+	if pc != nil {
+		stocked = pc.magazine(c).stock(items[:n-1])
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	return h.keep(c, processors, items[:n], stocked), nil
 }
 
@@ -209,19 +210,19 @@ func (h *Heap) Free(b []byte) {
 		h.freeHardened(unsafe.Pointer(unsafe.SliceData(b)))
 		return
 	}
-	f := h.fronts.enter()
+	pc := percpu.Pin(&h.caches)
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
-	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
+	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)
-		m := f.magazine(e.class)
+		m := pc.magazine(e.class)
 		if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
 			m.add(n, itemAt(off, state))
 			*s = stateCached
-			h.fronts.leave(f)
+			percpu.Unpin(pc)
 			return
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	h.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
@@ -274,20 +275,20 @@ func (h *Heap) freeSlowly(p unsafe.Pointer) {
 // put puts a cached slot into the processor's magazine. If that is full, the older half goes to the
 // depot.
 func (h *Heap) put(c uint8, it item) (bad *guard.Violation) {
-	fs := h.returns()
-	f := fs.enterNew()
-	pushed := f != nil && f.magazine(c).push(it)
-	fs.leave(f)
+	t := h.returns()
+	pc := percpu.PinNew(t, newCache)
+	pushed := pc != nil && pc.magazine(c).push(it)
+	percpu.Unpin(pc)
 	if pushed {
 		return nil
 	}
 	items := batch{it}
 	n := 1
-	f = fs.enter()
-	if f != nil && classes[c].most > 0 {
-		n = f.magazine(c).exchange(it, items[:])
+	pc = percpu.Pin(t)
+	if pc != nil && classes[c].most > 0 {
+		n = pc.magazine(c).exchange(it, items[:])
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	bad = h.flush(c, processors, items[:n])
 	return cmp.Or(bad, h.mayDecay(nil))
 }

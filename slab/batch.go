@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
 // AllocN fills into with zeroed objects of one size and alignment: as Alloc does for each, but several
@@ -34,9 +35,9 @@ func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 	for n < len(into) {
 		some := items[:min(len(items), len(into)-n)]
 		claimed := 0
-		f := h.fronts.enter()
-		for f != nil && claimed < len(some) {
-			m := f.magazine(c)
+		pc := percpu.Pin(&h.caches)
+		for pc != nil && claimed < len(some) {
+			m := pc.magazine(c)
 			rest, ok := m.next()
 			if !ok {
 				break
@@ -49,7 +50,7 @@ func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 			some[claimed] = it
 			claimed++
 		}
-		h.fronts.leave(f)
+		percpu.Unpin(pc)
 		for _, it := range some[:claimed] {
 			into[n], _ = zeroed(h.bytes(it, size, classes[c].size), it.clean(), nil)
 			n++
@@ -88,11 +89,11 @@ func (h *Heap) FreeN(objects [][]byte) {
 			found++
 		}
 		pushed := 0
-		f := h.fronts.enter()
-		for f != nil && pushed < found && f.magazine(of[pushed]).push(items[pushed]) {
+		pc := percpu.Pin(&h.caches)
+		for pc != nil && pushed < found && pc.magazine(of[pushed]).push(items[pushed]) {
 			pushed++
 		}
-		h.fronts.leave(f)
+		percpu.Unpin(pc)
 		var bad *guard.Violation
 		for ; pushed < found; pushed++ {
 			bad = cmp.Or(bad, h.put(of[pushed], items[pushed]))

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // item is a slot on its way: where it is, in granules from the base, and below that where its state
@@ -31,7 +32,7 @@ func (it item) clean() bool   { return it&cleanBit != 0 }
 // batch is what goes between magazines and the depot at a time: half a magazine.
 type batch [fullMagazine / 2]item
 
-// owners is how many groups fronts fall into: one for all processors, because goroutines move from
+// owners is how many groups caches fall into: one for all processors, because goroutines move from
 // one to the other and would leave slabs behind, and some for the Locals. A slab's slots go to one
 // group as long as there are others for the rest. So what two Locals write is not in one cache
 // line, neither small objects nor their states: replacing objects on two goroutines takes 68 ns a
@@ -87,14 +88,14 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 	if err != nil && h.reclaim(l, now, err) {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
-	if err != nil && guard.Reclaim() {
+	if err != nil && region.Reclaim() {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil {
 		h.usable("Alloc")
 		return 0, prefixed(err)
 	}
-	reclaimOr(func() { h.giveBack(c, out[:n]) })
+	region.ReclaimOr(func() { h.giveBack(c, out[:n]) })
 	h.usable("Alloc") // OnSoft may have closed the heap
 	return n, nil
 }

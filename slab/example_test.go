@@ -103,7 +103,8 @@ func ExamplePool() {
 // A buffer that is used after it was freed. In production one allocation in some thousands is
 // sampled, and most such mistakes are found sooner or later; here it is every one.
 func ExampleHeap_sampled() {
-	defer guard.Sample(guard.Sample(1))
+	old, _ := slab.SetSampling(slab.Sampling{Every: 1})
+	defer slab.SetSampling(old)
 	h, err := slab.Open(slab.Config{Name: "buffers"})
 	if err != nil {
 		panic(err)

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // TestOutsideHandlesOfAnotherPool fills two pools alike, and gives each the handles of the other.
@@ -60,7 +60,7 @@ func TestOutsideSampledHandles(t *testing.T) {
 	if _, ok := other.At(name); ok {
 		t.Error("the handle is taken by the other pool")
 	}
-	_, generation, _ := guarded.Name(one.heap.id(), unsafe.Pointer(x))
+	_, generation, _ := sampled.Name(one.heap.id(), unsafe.Pointer(x))
 	if _, ok := one.At(Handle[order]{name.at, generation}); ok {
 		t.Error("a handle without the salt is taken")
 	}

@@ -13,9 +13,11 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/filler"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// hardened is what a heap of Config.Hardened has on top. Its processors have two fronts each, one of
+// hardened is what a heap of Config.Hardened has on top. Its processors have two caches each, one of
 // slots that were taken at random and one of those that were freed, which go into quarantine
 // together.
 //
@@ -34,7 +36,7 @@ type hardened struct {
 	poison filler.Pattern // random
 	sizes  unsafe.Pointer // see meta
 
-	stock, freed fronts
+	stock, freed percpu.Table[cache]
 	withheld     [mostClasses]quarantine // the locks of the depots guard them
 }
 
@@ -145,13 +147,13 @@ func (h *Heap) getHardened(fast, size, align int) (b []byte, clean bool, err err
 	k := h.hard
 	var it item
 	ok = false
-	f := k.stock.enter()
-	if f != nil {
-		it, ok = f.magazine(c).pop()
+	pc := percpu.Pin(&k.stock)
+	if pc != nil {
+		it, ok = pc.magazine(c).pop()
 	}
-	k.stock.leave(f)
+	percpu.Unpin(pc)
 	if !ok {
-		if h.usable("Alloc"); k.stock.due(c) {
+		if h.usable("Alloc"); due(&k.stock, c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
@@ -199,9 +201,9 @@ func (h *Heap) freeHardened(p unsafe.Pointer) {
 		}
 		return
 	}
-	f := h.hard.freed.enter()
-	pushed := f != nil && f.magazine(c).push(it)
-	h.hard.freed.leave(f)
+	pc := percpu.Pin(&h.hard.freed)
+	pushed := pc != nil && pc.magazine(c).push(it)
+	percpu.Unpin(pc)
 	if !pushed {
 		raise(h.put(c, it))
 	}
@@ -269,13 +271,13 @@ func (k *hardened) roomFor(size, align int) int {
 	return max(size, 1)
 }
 
-func (k *hardened) place(r *guard.Region, size, align int) int {
+func (k *hardened) place(r *region.Region, size, align int) int {
 	base := int(uintptr(r.Base()))
 	return (base+r.Size()-size)&^(max(align, granule)-1) - base
 }
 
 // around returns what is before and behind a large object on its OS pages.
-func around(r *guard.Region, at, size int) (before, behind []byte) {
+func around(r *region.Region, at, size int) (before, behind []byte) {
 	from, to := onPages(at, size)
 	return r.Bytes()[from:at], r.Bytes()[at+size : to]
 }
@@ -286,7 +288,7 @@ func onPages(at, size int) (from, to int) {
 }
 
 // surround paints what is around a large object.
-func (k *hardened) surround(r *guard.Region, at, size int) {
+func (k *hardened) surround(r *region.Region, at, size int) {
 	canary := k.canary(unsafe.Add(r.Base(), at))
 	before, behind := around(r, at, size)
 	paint(before, canary)

@@ -10,6 +10,8 @@ import (
 	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Local allocates from a Heap for one goroutine at a time, and frees, without the processor's pin.
@@ -21,19 +23,19 @@ import (
 // comes to its slow path after a pause. In a hardened heap it keeps none.
 //
 // A Local that becomes unreachable without Close is reported: guard.OnLeak gets an Info with the name
-// of the heap and ": Local", and where the Local was opened, and guard.CheckLeaks counts the Local as
+// of the heap and ": Local", and where the Local was opened, and guardtest.CheckLeaks counts the Local as
 // open. Its free slots go back to the heap; the objects that it allocated stay. A slot that is found
 // freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free
 // that takes the slow path: nobody could recover it where the runtime runs finalizers. The Local has a
 // finalizer of its own for that, so runtime.SetFinalizer on it ends the program.
 type Local struct {
-	_      noCopy
+	_      nocopy.NoCopy
 	heap   *Heap
 	owner  uint8 // its group
 	closed bool
-	part   guard.Part
+	part   region.Part
 	self   weak.Pointer[Local]
-	front  front // by value: apart, its address is a load more, and objects in order took a tenth longer
+	cache  cache // by value: apart, its address is a load more, and objects in order took a tenth longer
 }
 
 // Local makes a Local of the heap. Close hands back what it holds.
@@ -41,7 +43,7 @@ func (h *Heap) Local() *Local {
 	h.usable("Local")
 	l := &Local{heap: h, part: h.region.OpenPart(h.config.Name + ": Local")}
 	if h.hard == nil {
-		l.front.open()
+		l.cache.open()
 	}
 	l.self = weak.Make(l)
 	h.mu.Lock()
@@ -49,7 +51,7 @@ func (h *Heap) Local() *Local {
 	h.opened++
 	h.locals[l.self] = struct{}{}
 	h.mu.Unlock()
-	// A cleanup cannot see the front, which is in l. If it does not run nothing breaks: free slots stay
+	// A cleanup cannot see the cache, which is in l. If it does not run nothing breaks: free slots stay
 	// where they are.
 	runtime.SetFinalizer(l, (*Local).drop)
 	return l
@@ -90,11 +92,11 @@ func (l *Local) release() (bad *guard.Violation) {
 	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
 	// committed; before the heap forgets the Local, so that Stats sees the slots here or in their slabs.
-	bad = h.empty(&l.front)
+	bad = h.empty(&l.cache)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.locals, l.self)
-	l.front = front{} // every fast path misses, and the slow ones say why
+	l.cache = cache{} // every fast path misses, and the slow ones say why
 	return bad
 }
 
@@ -118,7 +120,7 @@ type dropped struct {
 // drop is called by the runtime for a Local that nobody closed and nobody can reach. Nothing is done if
 // the heap was closed.
 func (l *Local) drop() {
-	l.front.acquire()
+	l.cache.acquire()
 	if l.recoverSlots() {
 		l.part.Leak() // without locks, for it calls the user's function
 	}
@@ -166,8 +168,8 @@ func zeroUse(op, what string) *guard.Violation {
 //
 //go:norace
 func (l *Local) forget() {
-	for i := range l.front.magazines {
-		l.front.magazines[i].n = 0
+	for i := range l.cache.magazines {
+		l.cache.magazines[i].n = 0
 	}
 }
 
@@ -202,7 +204,7 @@ func (l *Local) AllocDirty(size, align int) []byte {
 
 func (l *Local) allocDirty(fast, size, align int) []byte {
 	if uint(fast) <= tabled && l != nil {
-		h, m := l.heap, l.front.magazine(tabledClass(fast))
+		h, m := l.heap, l.cache.magazine(tabledClass(fast))
 		if rest, ok := m.next(); ok {
 			it := *m.at(uint32(rest))
 			if h.claim(it) {
@@ -242,9 +244,9 @@ func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
 			return l.getUncached(fast, size, align)
 		}
 	}
-	it, ok := l.front.magazine(c).pop()
+	it, ok := l.cache.magazine(c).pop()
 	if !ok {
-		if l.usable("Alloc"); l.front.due(c) {
+		if l.usable("Alloc"); l.cache.due(c) {
 			if b, ok = h.sample(size, align); ok {
 				l.used()
 				return b, true, nil
@@ -275,11 +277,11 @@ func (l *Local) getUncached(fast, size, align int) (b []byte, clean bool, err er
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
 // depot, and others for the magazine, half as many as it has room for.
 func (l *Local) fetch(c uint8, size int) (item, error) {
-	if it, ok := l.front.magazine(c).popDue(); ok {
+	if it, ok := l.cache.magazine(c).popDue(); ok {
 		return it, nil
 	}
-	m := l.front.magazine(c)
-	l.front.grow(c)
+	m := l.cache.magazine(c)
+	l.cache.grow(c)
 	var items batch
 	h := l.heap
 	n, err := h.refill(l, c, size, items[:max(m.room/2, 1)])
@@ -299,7 +301,7 @@ func (l *Local) Free(b []byte) {
 		off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 		if off>>unitBits < uintptr(h.edge.Load()) {
 			e, state, exact := h.find(off)
-			m := l.front.magazine(e.class)
+			m := l.cache.magazine(e.class)
 			if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
 				// In this order: the Local may become unreachable with the last store into it.
 				*s = stateCached
@@ -329,8 +331,8 @@ func (l *Local) freeSlowly(p unsafe.Pointer) {
 		h.freeOther(p)
 		return
 	}
-	m := l.front.magazine(c)
-	if l.front.grow(c) {
+	m := l.cache.magazine(c)
+	if l.cache.grow(c) {
 		m.push(it)
 		return
 	}

@@ -4,7 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 const otherSize = "object was asked for with another size"
@@ -94,7 +94,7 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 func (h *Heap) noOtherObject(op string, p unsafe.Pointer) *guard.Violation {
 	v := h.violation(op, "pointer into other memory", p)
 	f := guard.Locate(v.Addr)
-	sampled := guarded.Owner(p) == h.id()
+	sampled := sampled.Owner(p) == h.id()
 	switch {
 	case f == nil:
 	case sampled && f.Kind == guard.UseAfterFree, f.Kind == guard.UseAfterClose && f.Region == h.largeName():

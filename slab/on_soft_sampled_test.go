@@ -9,7 +9,8 @@ import (
 
 // TestOutsideSampledOnSoftPanics has OnSoft panic for sampled objects: none of their slots is lost.
 func TestOutsideSampledOnSoftPanics(t *testing.T) {
-	defer guard.Sample(guard.Sample(1))
+	old, _ := SetSampling(Sampling{Every: 1})
+	defer SetSampling(old)
 	h := open(t, Config{})
 	for range 300 {
 		setBudget(t, guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { panic("soft") }})

@@ -45,7 +45,7 @@ func closeUnderLoad(t *testing.T, mode string) {
 	}
 	kind := guard.UseAfterClose
 	if strings.Contains(mode, "sampled") {
-		guard.Sample(20)
+		SetSampling(Sampling{Every: 20})
 		kind = guard.UseAfterFree // or of what was not sampled
 	}
 	var violations, faults atomic.Int64

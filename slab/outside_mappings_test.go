@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // mappingsOf returns how many mappings a region consists of that may be read.
-func mappingsOf(t *testing.T, r *guard.Region) (n int) {
+func mappingsOf(t *testing.T, r *region.Region) (n int) {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -37,7 +38,7 @@ func mappingsOf(t *testing.T, r *guard.Region) (n int) {
 func fewMappings(t *testing.T, h *Heap) (calls *int, lift func()) {
 	real, calls := decommitUnits, new(int)
 	refused := true
-	decommitUnits = func(r *guard.Region, off, n int) error {
+	decommitUnits = func(r *region.Region, off, n int) error {
 		*calls++
 		if refused && r == h.region && h.space.mappingDelta(off/unit, n/unit) > 0 {
 			return fmt.Errorf("vm.max_map_count: %w", guard.ErrNoMemory)
@@ -238,7 +239,7 @@ func TestOutsideRefusedOnce(t *testing.T) {
 	h.space.marked = false
 	real := decommitUnits
 	refusals := 2
-	decommitUnits = func(r *guard.Region, off, n int) error {
+	decommitUnits = func(r *region.Region, off, n int) error {
 		if refusals--; refusals >= 0 {
 			return guard.ErrNoMemory
 		}

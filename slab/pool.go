@@ -11,8 +11,10 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
-	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // Pool hands out objects of one type. It is a Heap of its own, so what is said there of memory,
@@ -21,7 +23,7 @@ import (
 //
 // OpenPool makes one; use of the zero Pool is a *guard.Violation.
 type Pool[T any] struct {
-	_    noCopy
+	_    nocopy.NoCopy
 	heap *Heap
 	size int
 
@@ -31,7 +33,7 @@ type Pool[T any] struct {
 	generations table // of each place where a slot can start: odd while it is an object
 	ready       atomic.Uint64
 	mu          sync.Mutex // of generations
-	region      *guard.Region
+	region      *region.Region
 	gone        bool // closed, and nothing of it is left
 }
 
@@ -73,7 +75,7 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 	}
 	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, salt: rand.Uint32() &^ 1, class: class, magic: k.magic}
-	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
+	p.region, err = region.Reserve(region.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -93,16 +95,16 @@ func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 // Cost: the pin, a pop, a byte to compare and to write, a multiplication, a generation.
 func (p *Pool[T]) Get() *T {
 	h := p.opened("Get")
-	f := h.fronts.enter()
-	if f != nil {
-		m := f.magazine(p.class)
+	pc := percpu.Pin(&h.caches)
+	if pc != nil {
+		m := pc.magazine(p.class)
 		if rest, ok := m.next(); ok {
 			it := *m.at(uint32(rest))
 			place := p.place(uintptr(it.at()) * granule)
 			if place < p.ready.Load() && h.claim(it) {
 				m.n = rest
 				*p.generation(place)++
-				h.fronts.leave(f)
+				percpu.Unpin(pc)
 				x := (*T)(h.at(it))
 				if !it.clean() {
 					*x = *new(T)
@@ -111,7 +113,7 @@ func (p *Pool[T]) Get() *T {
 			}
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	return must(p.TryGet())
 }
 
@@ -122,7 +124,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 		return nil, err
 	}
 	x := unsafe.Pointer(unsafe.SliceData(b))
-	if guarded.Holds(x) {
+	if sampled.Holds(x) {
 		return (*T)(x), nil
 	}
 	place := p.place(uintptr(x) - uintptr(p.heap.base))
@@ -169,7 +171,7 @@ func (p *Pool[T]) reach(place uint64, b []byte) error {
 			p.heap.Free(b)
 		}
 	}()
-	if guard.Reclaim() && err != nil {
+	if region.Reclaim() && err != nil {
 		err = p.tryReach(place)
 	}
 	done = true
@@ -206,20 +208,20 @@ func (p *Pool[T]) Put(x *T) {
 	}
 	h := p.opened("Put")
 	h.markWrite(unsafe.Pointer(x))
-	f := h.fronts.enter()
+	pc := percpu.Pin(&h.caches)
 	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
-	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
+	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		_, state, exact := h.find(off)
-		m := f.magazine(p.class)
+		m := pc.magazine(p.class)
 		if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
 			m.add(n, itemAt(off, state))
 			*s = stateCached
 			p.end(off)
-			h.fronts.leave(f)
+			percpu.Unpin(pc)
 			return
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	p.putSlowly(x)
 }
 
@@ -244,7 +246,7 @@ func (p *Pool[T]) Handle(x *T) Handle[T] {
 		return Handle[T]{}
 	}
 	p.opened("Handle").markRead(unsafe.Pointer(x))
-	if slot, generation, ok := guarded.Name(p.heap.id(), unsafe.Pointer(x)); ok {
+	if slot, generation, ok := sampled.Name(p.heap.id(), unsafe.Pointer(x)); ok {
 		return Handle[T]{sampledHandles + slot, generation ^ p.salt}
 	}
 	off := p.offset("Handle", x)
@@ -281,7 +283,7 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 
 // sampledHandles is what Handle.at begins with for sampled objects: there are no granules beyond, see
 // openPool.
-const sampledHandles uint32 = 1<<32 - sampling.MostSlots
+const sampledHandles uint32 = 1<<32 - sampled.MaxSlots
 
 // sampledAt is At for sampled objects.
 func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
@@ -289,7 +291,7 @@ func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
 	if h.usable("At"); x.at < sampledHandles {
 		return nil, false
 	}
-	at, ok := guarded.Named(h.id(), x.at-sampledHandles, x.generation^p.salt)
+	at, ok := sampled.Named(h.id(), x.at-sampledHandles, x.generation^p.salt)
 	if !ok {
 		p.heap.usable("At") // after what was read
 		return nil, false
@@ -318,7 +320,7 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 // Len returns the number of objects.
 func (p *Pool[T]) Len() int {
 	h := p.opened("Len")
-	n, _, _ := guarded.Live(h.id())
+	n, _, _ := sampled.Live(h.id())
 	for _, c := range h.Stats().Classes {
 		n += c.Live
 	}

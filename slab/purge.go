@@ -5,11 +5,11 @@ import (
 	"errors"
 	"iter"
 	"math/bits"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
@@ -40,7 +40,7 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	if idle {
 		age = 0
 		if l != nil {
-			bad = h.empty(&l.front)
+			bad = h.empty(&l.cache)
 		}
 		if h.kept() >= keptEnough {
 			bad = cmp.Or(bad, h.emptyProcessors(h.stock())) // not what is in quarantine
@@ -113,12 +113,12 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		used = h.account.bytes()
 	}
 	var bad *guard.Violation
-	if l != nil && l.front.holdsAny() {
-		bad = h.empty(&l.front)
+	if l != nil && l.cache.holdsAny() {
+		bad = h.empty(&l.cache)
 	}
 	last := h.emptied.Load()
 	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
-		bad = cmp.Or(bad, h.emptyProcessors(h.allFronts()...))
+		bad = cmp.Or(bad, h.emptyProcessors(h.allCaches()...))
 	}
 	some := h.returned.Load() != returnedNone
 	if some {
@@ -132,11 +132,11 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	return some && (h.account.bytes() < used || guard.Committed() < committed)
 }
 
-// holdsAny tells whether there are slots in the front of a Local.
-func (f *front) holdsAny() bool {
-	for i, w := range f.grown {
+// holdsAny tells whether there are slots in the cache of a Local.
+func (pc *cache) holdsAny() bool {
+	for i, w := range pc.grown {
 		for ; w != 0; w &= w - 1 {
-			if f.magazine(uint8(i*64+bits.TrailingZeros64(w))).len() > 0 {
+			if pc.magazine(uint8(i*64+bits.TrailingZeros64(w))).len() > 0 {
 				return true
 			}
 		}
@@ -180,7 +180,7 @@ func (h *Heap) collect() (bad *guard.Violation) {
 // and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
-	bad := cmp.Or(h.dropped.violation(), h.emptyProcessors(h.allFronts()...), h.settleAll())
+	bad := cmp.Or(h.dropped.violation(), h.emptyProcessors(h.allCaches()...), h.settleAll())
 	err := errors.Join(h.space.cool(0), h.sweepLarge())
 	raise(bad)
 	if err != nil {
@@ -193,7 +193,7 @@ func (h *Heap) Purge() error {
 // can be in another slab.
 func (h *Heap) kept() (bytes int) {
 	var n [mostClasses]int
-	h.stock().count(&n)
+	countCached(h.stock(), &n)
 	for c := range h.classesInUse() {
 		d := &h.depots[c]
 		d.mu.Lock()
@@ -203,30 +203,10 @@ func (h *Heap) kept() (bytes int) {
 	return bytes
 }
 
-// emptyProcessors brings home what all processors hold in some sets of fronts.
-func (h *Heap) emptyProcessors(of ...*fronts) (bad *guard.Violation) {
-	for _, f := range takeFronts(of) {
-		bad = cmp.Or(bad, h.empty(f))
-	}
+// emptyProcessors brings home what all processors hold in some tables of caches.
+func (h *Heap) emptyProcessors(of ...*percpu.Table[cache]) (bad *guard.Violation) {
+	percpu.Drain(func(pc *cache) { bad = cmp.Or(bad, h.empty(pc)) }, of...)
 	return bad
-}
-
-// takeFronts takes the fronts away from all processors. Nobody uses them any more when it returns.
-func takeFronts(of []*fronts) (taken []*front) {
-	for _, fs := range of {
-		for i := range fs.of {
-			if f := fs.of[i].Swap(nil); f != nil {
-				taken = append(taken, f)
-			}
-		}
-	}
-	if len(taken) > 0 {
-		// A goroutine may have found its front just before. It is pinned while it uses it, and the
-		// world does not stop before it has let go.
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-	}
-	return taken
 }
 
 // ticks is a clock of milliseconds that wraps after 49 days. Tests have their own.

@@ -4,7 +4,7 @@ import (
 	"math"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
@@ -31,7 +31,7 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 		}
 		return int(o.region.Committed())
 	}
-	if n, ok := guarded.Size(h.id(), p); ok {
+	if n, ok := sampled.Size(h.id(), p); ok {
 		return n
 	}
 	panic(h.noObject(op, p))
@@ -47,7 +47,7 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 // when it must grow; Realloc gives the room back, and zeroes it.
 //
 // An object of more than 1 MiB that becomes another such grows where it is, if it has grown before,
-// or moves without being copied (guard.Region.Move). In a hardened heap every object is copied to
+// or moves without being copied (region.Region.Move). In a hardened heap every object is copied to
 // another place, whatever the size, and b is freed.
 func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, size)) }
 
@@ -63,7 +63,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	}
 	all := unsafe.Slice(unsafe.SliceData(b), room)
 	switch {
-	case h.hard != nil || guarded.Holds(unsafe.Pointer(unsafe.SliceData(b))): // always elsewhere
+	case h.hard != nil || sampled.Holds(unsafe.Pointer(unsafe.SliceData(b))): // always elsewhere
 	case stays(room, size):
 		if size > len(b) {
 			clear(all[len(b):])

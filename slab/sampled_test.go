@@ -16,15 +16,14 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
-	"github.com/seed-9a6c551e/offheap/internal/sampling"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // sampleOneIn samples until the test ends. What is there for all heaps is opened first.
 func sampleOneIn(t testing.TB, n int) {
-	old := guard.Sample(1)
-	t.Cleanup(func() { guard.Sample(old) })
+	old, _ := SetSampling(Sampling{Every: 1})
+	t.Cleanup(func() { SetSampling(Sampling{Every: old.Every}) })
 	h, err := Open(Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -33,8 +32,7 @@ func sampleOneIn(t testing.TB, n int) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	guard.Sample(n)
-	guard.SampleSeed(1)
+	SetSampling(Sampling{Every: n, Seed: 1})
 }
 
 // openPlain and openPlainPool are open for several of them.
@@ -56,7 +54,7 @@ func openPlainPool(t *testing.T, c Config) *Pool[order] {
 	return p
 }
 
-func isSampled(b []byte) bool { return guarded.Holds(unsafe.Pointer(unsafe.SliceData(b))) }
+func isSampled(b []byte) bool { return sampled.Holds(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // allocSampled and freeSampled are who is named in stacks.
 //
@@ -121,7 +119,7 @@ func TestSampledObjectsFault(t *testing.T) {
 					t.Fatalf("touch at %d of %d: %+v", off, n, f)
 				}
 				if freed := kind == guard.UseAfterFree; !names(f.Allocated, "slab.(*Heap).Alloc", "slab.allocSampled", "slab.TestSampledObjectsFault") ||
-					names(f.Freed, "slab.(*Heap).Free", "slab.freeSampled", "slab.TestSampledObjectsFault") != freed || strings.Contains(f.Allocated, "guarded.") {
+					names(f.Freed, "slab.(*Heap).Free", "slab.freeSampled", "slab.TestSampledObjectsFault") != freed || strings.Contains(f.Allocated, "sampled.") {
 					t.Fatalf("touch at %d of %d: allocated\n%sfreed\n%s", off, n, f.Allocated, f.Freed)
 				}
 			}
@@ -254,7 +252,7 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	var live [][]byte
-	slots := sampling.Slots()
+	slots := sampled.Slots()
 	for i := range slots + 100 {
 		b := h.Alloc(100, 8)
 		if isSampled(b) != (i < slots) {
@@ -268,7 +266,7 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	}
 	h.check()
 	slot := func(b []byte) uint32 {
-		i, _, ok := guarded.Name(h.id(), unsafe.Pointer(unsafe.SliceData(b)))
+		i, _, ok := sampled.Name(h.id(), unsafe.Pointer(unsafe.SliceData(b)))
 		if !ok {
 			t.Fatal("no slot")
 		}
@@ -377,12 +375,12 @@ func TestSamplingIsNoticed(t *testing.T) {
 	if n := count(10000); n > 0 {
 		t.Errorf("%d sampled, but it is off", n)
 	}
-	guard.Sample(1)
-	count(sampling.Most)
+	SetSampling(Sampling{Every: 1})
+	count(sampled.MaxPass)
 	if n := count(1000); n != 1000 {
 		t.Errorf("%d of 1000 are sampled", n)
 	}
-	guard.Sample(0)
+	SetSampling(Sampling{Every: 0})
 	count(2)
 	if n := count(1000); n > 2 {
 		t.Errorf("%d are sampled, but it is off again", n)
@@ -431,12 +429,12 @@ func TestHammerSampledDoubleFree(t *testing.T) {
 func TestSampledFails(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
-	guard.Sample(0)
+	SetSampling(Sampling{Every: 0})
 	h.FreeN([][]byte{h.Alloc(3000, 8), h.Alloc(9000, 8)}) // what is committed for slabs stays, of metadata
 	if err := h.Purge(); err != nil {
 		t.Fatal(err)
 	}
-	guard.Sample(1)
+	SetSampling(Sampling{Every: 1})
 	use := func(size int) (sampled bool) {
 		b := h.Alloc(size, 8)
 		if err := zero(b); err != nil {
@@ -454,7 +452,7 @@ func TestSampledFails(t *testing.T) {
 		for nth := 1; nth < 8; nth++ {
 			for _, sizes := range [][2]int{{3000, 3000}, {9000, 9000}, {3000, 9000}, {9000, 3000}} {
 				before := ours()
-				for range sampling.Slots() + 1 { // each slot is used once
+				for range sampled.Slots() + 1 { // each slot is used once
 					use(sizes[0])
 				}
 				stop := vm.Inject(kind, nth, vm.OutOfMemory)
@@ -464,7 +462,7 @@ func TestSampledFails(t *testing.T) {
 					}
 				}
 				stop()
-				for range sampling.Slots() + 1 {
+				for range sampled.Slots() + 1 {
 					if !use(sizes[1]) {
 						t.Fatalf("%v %d: %d bytes after %d are not sampled any more", kind, nth, sizes[1], sizes[0])
 					}
@@ -476,7 +474,7 @@ func TestSampledFails(t *testing.T) {
 					t.Errorf("%v %d: before %+v, after %+v", kind, nth, before, after)
 				}
 				for r := range guard.Regions() {
-					if most := int64(2 * sampling.Slots() * guard.PageSize()); r.Name == "sampled" && r.Committed > most {
+					if most := int64(2 * sampled.Slots() * guard.PageSize()); r.Name == "sampled" && r.Committed > most {
 						t.Errorf("%v %d: %d bytes of slots are committed, want at most %d", kind, nth, r.Committed, most)
 					}
 				}
@@ -491,7 +489,7 @@ func TestSampledFails(t *testing.T) {
 // TestSampledReport shows what a program says that ends by a touch of a sampled object.
 func TestSampledReport(t *testing.T) {
 	if os.Getenv("SLAB_TEST_REPORT") != "" {
-		guard.Sample(1)
+		SetSampling(Sampling{Every: 1})
 		h, err := Open(Config{Name: "orders"})
 		if err != nil {
 			t.Fatal(err)

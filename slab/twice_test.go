@@ -27,7 +27,7 @@ func expectFreedTwice(t *testing.T, f func()) {
 // TestFreedTwiceIsTheViolationOnce frees an object twice at the same moment, and brings it home in
 // every way that there is: the second time is a violation, and the heap is as good as before.
 func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all lies in one front
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all lies in one cache
 	real, now := ticks, ticks()
 	ticks = func() uint32 { return now }
 	defer func() { ticks = real }()
@@ -97,7 +97,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 			h := open(t, Config{Limit: 64 << 20})
 			b := h.Alloc(100, 8)
 			other := h.Alloc(5000, 8)
-			h.Free(h.Alloc(6000, 8)) // cached, and in a front that comes later
+			h.Free(h.Alloc(6000, 8)) // cached, and in a cache that comes later
 			play(t, h, b)
 			h.Free(other)
 			purge(h)
@@ -131,8 +131,8 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	for name, leave := range map[string]func(h *Heap, l *Local){
 		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200, 8) },
 		"Close":  func(h *Heap, l *Local) { l.Close() },
-		"Purge":  func(h *Heap, l *Local) { h.fronts.of[0].Store(&l.front); defer h.fronts.of[0].Store(nil); h.Purge() },
-		"AllocN": func(h *Heap, l *Local) { h.fronts.of[0].Store(&l.front); h.AllocN(make([][]byte, 1), 200, 8) },
+		"Purge":  func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); defer h.caches.Set(0, nil); h.Purge() },
+		"AllocN": func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); h.AllocN(make([][]byte, 1), 200, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -3,6 +3,8 @@ package slab
 import (
 	"reflect"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
 
 // TestOutsideZeroLocal calls the methods of Locals that no heap made.
@@ -77,7 +79,7 @@ func TestOutsideCopiesAreReported(t *testing.T) {
 	for _, x := range []reflect.Type{reflect.TypeFor[Local](), reflect.TypeFor[Pool[int]]()} {
 		found := false
 		for i := range x.NumField() {
-			found = found || x.Field(i).Type == reflect.TypeFor[noCopy]()
+			found = found || x.Field(i).Type == reflect.TypeFor[nocopy.NoCopy]()
 		}
 		if !found {
 			t.Errorf("vet reports no copies of %v", x)

@@ -1,8 +1,6 @@
 package stack
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // check panics unless the invariants of a stack hold. With -tags invariants it is called after every
 // change but those that are inlined.

@@ -23,11 +23,9 @@ func (p *Pool) check(taken map[*Stack]bool) {
 	for _, i := range p.idle {
 		see(i)
 	}
-	for i := range p.fronts {
-		if f := p.fronts[i].Load(); f != nil {
-			for _, i := range f.stacks[:f.n] {
-				see(i)
-			}
+	for c := range p.caches.All() {
+		for _, i := range c.stacks[:c.n] {
+			see(i)
 		}
 	}
 	for s := range taken {

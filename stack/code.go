@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Func is the address of native code that follows the C calling convention of the machine, for
@@ -20,8 +22,8 @@ type Func uintptr
 // LoadCode makes one; use of the zero Code is a *guard.Violation. Its methods may be called by any
 // number of goroutines. A Code must not be copied.
 type Code struct {
-	_      noCopy
-	region *guard.Region
+	_      nocopy.NoCopy
+	region *region.Region
 	size   int
 }
 
@@ -35,46 +37,46 @@ type Code struct {
 // Nothing is ever writable and executable at once, and instruction caches are synchronised. That the
 // code is sound is up to the caller.
 func LoadCode(code []byte) (*Code, error) {
-	region, err := loadCode(code)
+	r, err := loadCode(code)
 	if err != nil {
 		return nil, fmt.Errorf("stack: load code: %w", err)
 	}
-	return &Code{region: region, size: len(code)}, nil
+	return &Code{region: r, size: len(code)}, nil
 }
 
-func loadCode(code []byte) (_ *guard.Region, err error) {
+func loadCode(code []byte) (_ *region.Region, err error) {
 	if err := supported(); err != nil {
 		return nil, err
 	}
 	if len(code) == 0 {
 		return nil, errors.New("there is none")
 	}
-	return mapFilled(guard.Config{Name: "code", Size: len(code)}, func(region *guard.Region) error {
-		if err := region.Commit(0, region.Size()); err != nil {
+	return mapFilled(region.Config{Name: "code", Size: len(code)}, func(r *region.Region) error {
+		if err := r.Commit(0, r.Size()); err != nil {
 			return err
 		}
-		copy(region.Bytes(), code)
-		syncCode(region.Base(), unsafe.Add(region.Base(), len(code)))
-		return explainRefusal(region.Protect(0, region.Size(), guard.ReadExecute), refusedCode)
+		copy(r.Bytes(), code)
+		syncCode(r.Base(), unsafe.Add(r.Base(), len(code)))
+		return explainRefusal(r.Protect(0, r.Size(), guard.ReadExecute), refusedCode)
 	})
 }
 
 // mapFilled maps a region and runs f to fill it. It closes the region if f fails or panics, as
 // Budget.OnSoft may.
-func mapFilled(c guard.Config, f func(*guard.Region) error) (region *guard.Region, err error) {
-	if region, err = guard.Map(c); err != nil {
+func mapFilled(c region.Config, f func(*region.Region) error) (r *region.Region, err error) {
+	if r, err = region.Reserve(c); err != nil {
 		return nil, err
 	}
 	built := false
 	defer func() {
 		if !built {
-			err = errors.Join(err, region.Close())
-			region = nil
+			err = errors.Join(err, r.Close())
+			r = nil
 		}
 	}()
-	err = f(region)
+	err = f(r)
 	built = err == nil
-	return region, err
+	return r, err
 }
 
 const (

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Config says how a pool of stacks is opened. The zero Config is the default. Sizes are rounded up
@@ -83,9 +84,6 @@ func (c Config) layout(count int) (sh shape, total int, ok bool) {
 	return shape{name: c.Name, cells: uintptr(cells), stride: uintptr(stride), size: uintptr(c.Size)}, cells + count*stride, true
 }
 
-// minReserve is the fewest bytes of addresses that a default pool settles for.
-const minReserve = 16 << 20
-
 // countByDefault returns how many stacks a pool without Max should have, and how many it settles for
 // where the system refuses these.
 func (c Config) countByDefault() (count, least int, err error) {
@@ -94,7 +92,7 @@ func (c Config) countByDefault() (count, least int, err error) {
 	if math.MaxInt == math.MaxInt32 {
 		want = 256 << 20
 	}
-	size, err := guard.DefaultReserve(int(want))
+	size, err := region.DefaultReserve(int(want))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -108,5 +106,5 @@ func (c Config) countByDefault() (count, least int, err error) {
 	if count == 0 {
 		return 0, 0, fmt.Errorf("a stack of %d bytes does not fit into the %d bytes of addresses that a default pool may take (see Config.Max): %w", c.Size, size, guard.ErrNoMemory)
 	}
-	return min(count, defaultMax), min(count, int(minReserve/each)+1), nil
+	return min(count, defaultMax), min(count, int(region.LeastReserve/each)+1), nil
 }

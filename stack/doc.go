@@ -70,7 +70,7 @@
 //
 // A Stack that the program drops without Put stays in use, with all its memory: it lies outside the Go
 // heap, where the collector does not see that nobody has it any more. So put it with defer. Three
-// things show what was dropped: Stats.InUse grows, and stays above 0 after Close; guard.CheckLeaks
+// things show what was dropped: Stats.InUse grows, and stays above 0 after Close; guardtest.CheckLeaks
 // fails a test that leaves more stacks in use than there were; and a pool that was closed while stacks
 // were dropped never closes its region, which guard.OnLeak reports when the Pool is unreachable.
 package stack

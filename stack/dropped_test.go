@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 )
 
 // A stack that was dropped without Put is counted as in use, by the pool and by CheckLeaks, and the
@@ -20,7 +21,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 		p, err := Open(Config{Name: "dropped", Size: 64 << 10, Max: 10})
 		mustDo(t, err)
 		var reports recorder
-		guard.CheckLeaks(&reports)
+		guardtest.CheckLeaks(&reports)
 		get(t, p).Alloc(1000, 8)
 		reports.end()
 		if len(reports.errors) != 1 || !strings.Contains(reports.errors[0], "1 objects, were 0; 1000 bytes, were 0") {
@@ -50,7 +51,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 
 // recorder is a test for CheckLeaks.
 type recorder struct {
-	guard.TB
+	testing.TB
 	cleanups []func()
 	errors   []string
 }

@@ -191,7 +191,7 @@ func TestNativeFaults(t *testing.T) {
 	if p.index(above) < p.index(s) {
 		above, s = s, above
 	}
-	r, err := guard.Map(guard.Config{Name: "data", Size: guard.PageSize()})
+	r, err := guard.Reserve(guard.Config{Name: "data", Size: guard.PageSize()})
 	if err != nil {
 		t.Fatal(err)
 	}

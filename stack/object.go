@@ -7,14 +7,16 @@ import (
 	"path/filepath"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Object is a shared object in a region of its own. LoadObject makes one; use of the zero Object is a
 // *guard.Violation. Its methods may be called by any number of goroutines. An Object must not be copied.
 type Object struct {
-	_         noCopy
+	_         nocopy.NoCopy
 	path      string
-	region    *guard.Region
+	region    *region.Region
 	functions map[string]uintptr // offsets from the region's base
 }
 
@@ -68,23 +70,23 @@ func loadObject(path string) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	region, err := mapFilled(guard.Config{Name: filepath.Base(path), Size: int(im.size())}, func(region *guard.Region) (err error) {
+	r, err := mapFilled(region.Config{Name: filepath.Base(path), Size: int(im.size())}, func(r *region.Region) (err error) {
 		// The file may be shortened meanwhile.
 		fault := guard.Catch(func() {
-			if err = explainRefusal(im.mapInto(region), refusedObject); err != nil {
+			if err = explainRefusal(im.mapInto(r), refusedObject); err != nil {
 				return
 			}
-			if err = d.relocate(region); err != nil {
+			if err = d.relocate(r); err != nil {
 				return
 			}
-			err = im.protectRelocated(region)
+			err = im.protectRelocated(r)
 		})
 		return errors.Join(err, fault)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Object{path: path, region: region, functions: d.functions()}, nil
+	return &Object{path: path, region: r, functions: d.functions()}, nil
 }
 
 // Func returns the address of a function that the object exports; a name that is unknown, or that of

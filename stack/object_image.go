@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // image is a shared object's file and where its parts go. Addresses are the file's own. All tables
@@ -191,7 +192,7 @@ func (im *image) size() uint64 {
 }
 
 // mapInto maps the segments.
-func (im *image) mapInto(r *guard.Region) error {
+func (im *image) mapInto(r *region.Region) error {
 	page, low := uint64(guard.PageSize()), im.low()
 	for _, s := range im.segments {
 		start, end := down(s.Vaddr, page), up(s.end(), page)
@@ -214,7 +215,7 @@ func (im *image) mapInto(r *guard.Region) error {
 
 // protectRelocated makes read-only what nobody writes to after relocation. As linkers expect, the OS
 // page where the range begins is part of it, and the one where it ends is not, unless it is full.
-func (im *image) protectRelocated(r *guard.Region) error {
+func (im *image) protectRelocated(r *region.Region) error {
 	if im.relro == nil {
 		return nil
 	}

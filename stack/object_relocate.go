@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // relocation is what is to be done to a word. The machine's own numbers for it are in relocationOf.
@@ -48,7 +49,7 @@ type placed struct {
 }
 
 // relocate fills in all addresses, for the segments as they lie in r.
-func (d *dynamic) relocate(r *guard.Region) error {
+func (d *dynamic) relocate(r *region.Region) error {
 	p := placed{d, r.Bytes(), uint64(uintptr(r.Base())) - d.im.low()}
 	if err := p.relocatePacked(); err != nil {
 		return err

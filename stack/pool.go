@@ -10,6 +10,9 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 )
 
@@ -21,7 +24,7 @@ var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
 // *guard.Violation. Its methods may be called by any number of goroutines; the stacks are for one
 // goroutine at a time. A Pool must not be copied.
 type Pool struct {
-	_ noCopy
+	_ nocopy.NoCopy
 	shape
 	first *Stack         // the others follow
 	slack uintptr        // bytes that a stack may have used to be put without a closer look
@@ -30,10 +33,10 @@ type Pool struct {
 	config Config
 	number uint32
 	most   uintptr // stacks that there can be
-	region *guard.Region
+	region *region.Region
 	area   *trap.Area
 
-	// Invariant: every stack below fresh is in use, in a front, in idle, or on its way between;
+	// Invariant: every stack below fresh is in use, in a cache, in idle, or on its way between;
 	// those from fresh to ready were never used, but are committed; those below guarded have
 	// their guards, and ready ≤ guarded.
 	mu             sync.Mutex
@@ -42,7 +45,7 @@ type Pool struct {
 	state          poolState
 	deepest        int // of the stacks that Purge gave back, and of all when the pool came to its end
 
-	fronts fronts // written under mu
+	caches percpu.Table[cache]
 }
 
 type poolState uint8
@@ -71,9 +74,9 @@ func Open(c Config) (*Pool, error) {
 		if !ok {
 			return nil, fmt.Errorf("stack: open %q: %d stacks of %d bytes are more than addresses can hold: %w", c.Name, count, c.Size, guard.ErrNoMemory)
 		}
-		region, err := guard.Map(guard.Config{Name: c.Name, Size: size, DeferOnSoft: true})
+		r, err := region.Reserve(region.Config{Name: c.Name, Size: size, DeferOnSoft: true})
 		if err == nil {
-			return c.open(count, sh, region)
+			return c.open(count, sh, r)
 		}
 		if count/2 < least {
 			return nil, fmt.Errorf("stack: %w", err)
@@ -81,22 +84,22 @@ func Open(c Config) (*Pool, error) {
 	}
 }
 
-func (c Config) open(count int, sh shape, region *guard.Region) (*Pool, error) {
-	if err := region.KeepZeroes(int(sh.cells)); err != nil {
-		return nil, errors.Join(fmt.Errorf("stack: %w", err), region.Close())
+func (c Config) open(count int, sh shape, r *region.Region) (*Pool, error) {
+	if err := r.KeepZeroes(int(sh.cells)); err != nil {
+		return nil, errors.Join(fmt.Errorf("stack: %w", err), r.Close())
 	}
 	// A stack of which one OS page was touched should not take a huge one. Where the kernel does
 	// not know the hint it has none either.
-	_ = region.Advise(0, region.Size(), guard.NoHugePages)
+	_ = r.Advise(0, r.Size(), guard.NoHugePages)
 	c.Max = count
-	sh.origin = uintptr(region.Base())
-	sh.region = weak.Make(region)
+	sh.origin = uintptr(r.Base())
+	sh.region = weak.Make(r)
 	p := &Pool{
-		shape: sh, first: (*Stack)(region.Base()), slack: 2 * uintptr(c.Retain),
-		config: c, number: sh.enter(), most: uintptr(count), region: region,
+		shape: sh, first: (*Stack)(r.Base()), slack: 2 * uintptr(c.Retain),
+		config: c, number: sh.enter(), most: uintptr(count), region: r,
 	}
 	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(Stack{}.block), stackSize)
-	region.CountLive(p.count)
+	r.CountLive(p.count)
 	return p, nil
 }
 
@@ -115,16 +118,16 @@ func (p *Pool) Get() (*Stack, error) {
 	if p == nil { // pinned it would be fatal
 		p.usable("Get")
 	}
-	f := p.enter()
-	if f != nil {
-		if i, ok := f.pop(); ok {
-			p.leave(f)
+	c := percpu.Pin(&p.caches)
+	if c != nil {
+		if i, ok := c.pop(); ok {
+			percpu.Unpin(c)
 			s := p.stack(uintptr(i))
 			s.start()
 			return s, nil
 		}
 	}
-	p.leave(f)
+	percpu.Unpin(c)
 	return p.get()
 }
 
@@ -137,9 +140,9 @@ func (s *Stack) start() {
 // get is Get where the processor has no stack.
 func (p *Pool) get() (*Stack, error) {
 	p.usable("Get")
-	var taken [frontSize / 2]uint32
+	var taken [cacheSize / 2]uint32
 	n, err := p.take(taken[:])
-	if err != nil && errors.Is(err, guard.ErrNoMemory) && guard.Reclaim() {
+	if err != nil && errors.Is(err, guard.ErrNoMemory) && region.Reclaim() {
 		n, err = p.take(taken[:])
 	}
 	if err != nil {
@@ -149,30 +152,24 @@ func (p *Pool) get() (*Stack, error) {
 	for _, i := range taken[:n] {
 		p.put(i)
 	}
-	p.reclaim(taken[n])
+	region.ReclaimOr(func() { p.put(taken[n]) })
 	s := p.stack(uintptr(taken[n]))
 	s.start()
 	return s, nil
 }
 
-// reclaim calls Budget.OnSoft if that is due. If it panics, the stack that is about to be handed out
-// goes back.
-func (p *Pool) reclaim(i uint32) {
-	done := false
-	defer func() {
-		if !done {
-			p.put(i)
-		}
-	}()
-	guard.Reclaim()
-	done = true
-}
-
 // usable panics unless Open made the pool. It may be closed.
 func (p *Pool) usable(op string) {
 	if p == nil || p.region == nil {
-		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"})
+		panic(zeroPool(op))
 	}
+}
+
+// zeroPool is not inlined, so that the check in front of a fast path is a comparison and a jump.
+//
+//go:noinline
+func zeroPool(op string) *guard.Violation {
+	return &guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"}
 }
 
 // take takes some stacks that nobody has, at least one.
@@ -188,8 +185,8 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 	next := p.fresh.Load() / stackSize
 	if next == p.ready {
 		if err := p.grow(); err != nil {
-			if p.frontsHold() { // other processors keep what this one needs
-				p.takeFronts()
+			if p.anyCached() { // other processors keep what this one needs
+				percpu.Drain(p.takeCached, &p.caches)
 			}
 			if n = p.takeIdle(out[:1]); n > 0 {
 				return n, nil
@@ -228,7 +225,7 @@ func (p *Pool) grow() error {
 	if p.ready == p.most {
 		return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.most, guard.ErrNoMemory)
 	}
-	more := min(max(p.ready/16, frontSize/2), 1024, p.most-p.ready)
+	more := min(max(p.ready/16, cacheSize/2), 1024, p.most-p.ready)
 	err := p.ripen(more)
 	if err != nil && more > 1 {
 		more = 1
@@ -291,9 +288,9 @@ func (p *Pool) Put(s *Stack) {
 	if invariant.Enabled {
 		s.check()
 	}
-	f := p.enter()
-	ok := f != nil && f.push(uint32(i))
-	p.leave(f)
+	c := percpu.Pin(&p.caches)
+	ok := c != nil && c.push(uint32(i))
+	percpu.Unpin(c)
 	if !ok {
 		p.put(uint32(i))
 	}
@@ -314,17 +311,17 @@ func (p *Pool) refuse(s *Stack) {
 	panic(v)
 }
 
-// put keeps an idle stack. If the processor's front is full the half of it that was put first goes to
+// put keeps an idle stack. If the processor's cache is full the half of it that was put first goes to
 // the shared store, and if there is none the stack.
 func (p *Pool) put(i uint32) {
-	var out [frontSize / 2]uint32
+	var out [cacheSize / 2]uint32
 	n := 0
-	f := p.enterNew()
-	if f != nil {
-		n = f.exchange(i, &out)
+	c := percpu.PinNew(&p.caches, newCache)
+	if c != nil {
+		n = c.exchange(i, &out)
 	}
-	p.leave(f)
-	if f == nil {
+	percpu.Unpin(c)
+	if c == nil {
 		out[0], n = i, 1
 	}
 	p.store(out[:n])

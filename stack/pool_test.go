@@ -116,21 +116,21 @@ func TestLastInFirstOut(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	p := mustOpen(t, Config{})
 	var all []*Stack
-	for range 3 * frontSize {
+	for range 3 * cacheSize {
 		all = append(all, get(t, p))
 	}
 	for _, s := range all {
 		p.Put(s)
 	}
-	for i := len(all) - 1; i >= len(all)-frontSize/2; i-- {
+	for i := len(all) - 1; i >= len(all)-cacheSize/2; i-- {
 		if s := get(t, p); s != all[i] {
 			t.Fatalf("stack %d is not the one that was put last", i)
 		}
 	}
-	for range 2*frontSize + frontSize/2 {
+	for range 2*cacheSize + cacheSize/2 {
 		get(t, p)
 	}
-	if s := p.Stats(); s.Stacks != 3*frontSize || s.InUse != 3*frontSize {
+	if s := p.Stats(); s.Stacks != 3*cacheSize || s.InUse != 3*cacheSize {
 		t.Errorf("stacks were not used again: %+v", s)
 	}
 }
@@ -194,7 +194,7 @@ func TestLargePoolsCostNothing(t *testing.T) {
 		t.Errorf("%d bytes are committed", got)
 	}
 	get(t, p)
-	if s := p.Stats(); s.Committed > 1<<20 || s.Resident > 1<<20 || s.Stacks != 1 && s.Stacks != frontSize/2 {
+	if s := p.Stats(); s.Committed > 1<<20 || s.Resident > 1<<20 || s.Stacks != 1 && s.Stacks != cacheSize/2 {
 		t.Errorf("one stack makes %+v", s)
 	}
 }
@@ -228,7 +228,7 @@ func TestRetention(t *testing.T) {
 		p.Put(s)
 	}
 	kept := resident(t, p)
-	if most := int64(frontSize*size + many*(retain+stackSize) + 64<<10); kept > most {
+	if most := int64(cacheSize*size + many*(retain+stackSize) + 64<<10); kept > most {
 		t.Errorf("%d bytes stay in RAM, at most %d may", kept, most)
 	}
 	// A stack that is deep in every round keeps its memory: it is not cut back and brought in again.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
 // patience is after how many Puts a stack is looked at that native code ran on, and cut back if it
@@ -83,7 +84,7 @@ func (p *Pool) Purge() error {
 	if p.state != open {
 		return fmt.Errorf("stack: purge pool %q: %w", p.name, guard.ErrClosed)
 	}
-	p.takeFronts()
+	percpu.Drain(p.takeCached, &p.caches)
 	slices.Sort(p.idle)
 	// The last stacks, as far as they are idle, are decommitted: that refunds the budget. What is
 	// idle between others is not, because it would split the mapping.
@@ -177,7 +178,7 @@ func (p *Pool) Close() error {
 		return fmt.Errorf("stack: close pool %q: %w", p.name, guard.ErrClosed)
 	}
 	p.state = closing
-	p.takeFronts()
+	percpu.Close(p.takeCached, &p.caches)
 	return p.endIfIdle()
 }
 

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 	"weak"
 
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // shape is where the stacks of a pool lie: what a Stack must know of its pool, which it cannot point
@@ -24,7 +24,7 @@ type shape struct {
 	cells  uintptr // from there to the guard of stack 0
 	stride uintptr
 	size   uintptr
-	region weak.Pointer[guard.Region]
+	region weak.Pointer[region.Region]
 }
 
 // index is a stack's number.

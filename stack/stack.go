@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 )
 
@@ -17,7 +18,7 @@ import (
 // It lies outside the Go heap, apart from the memory that it hands out, alone on its cache line.
 // Places in that memory are kept as distances from the Stack itself.
 type Stack struct {
-	_ noCopy
+	_ nocopy.NoCopy
 
 	// Invariants: floor ≤ limit ≤ top ≤ end, where [floor, end) is the stack's memory; the bytes of
 	// [limit, top) are zero; limit is top, which sends every call to the slow path, while the stack
@@ -46,12 +47,6 @@ type Stack struct {
 const stackSize = 64
 
 var _ = [1]struct{}{}[unsafe.Sizeof(Stack{})-stackSize]
-
-// noCopy makes vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
 
 // The states of a Stack. Memory that was never used, or whose pool is closed, reads as none.
 const (

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
 
 // A zero value says what makes one that can be used; so does a nil pointer where nothing else can be meant.
@@ -73,7 +75,7 @@ func TestOutsideNoCopies(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[Pool](), reflect.TypeFor[Stack](), reflect.TypeFor[Code](), reflect.TypeFor[Object]()} {
 		found := false
 		for i := range typ.NumField() {
-			found = found || typ.Field(i).Type == reflect.TypeFor[noCopy]()
+			found = found || typ.Field(i).Type == reflect.TypeFor[nocopy.NoCopy]()
 		}
 		if !found {
 			t.Errorf("%v has no noCopy", typ)

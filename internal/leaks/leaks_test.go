@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
@@ -21,7 +22,7 @@ type self struct{}
 // leaksOf returns what CheckLeaks says of a test.
 func leaksOf(t *testing.T, test func()) []string {
 	in := &alloctest.LeakTB{TB: t}
-	guard.CheckLeaks(in)
+	guardtest.CheckLeaks(in)
 	test()
 	return in.End()
 }
@@ -62,7 +63,7 @@ func TestLeftOpen(t *testing.T) {
 		line          int
 		open          func() io.Closer
 	}{
-		{"guard.Map", `"region"`, here(), func() io.Closer { return must(guard.Map(guard.Config{Size: 1})) }},
+		{"guard.Reserve", `"region"`, here(), func() io.Closer { return must(guard.Reserve(guard.Config{Size: 1})) }},
 		{"arena.Open", `"arena"`, here(), func() io.Closer { return must(arena.Open(arena.Config{Reserve: reserve})) }},
 		{"arena.OpenConcurrent", `"arena"`, here(), func() io.Closer { return must(arena.OpenConcurrent(arena.Config{Reserve: reserve})) }},
 		{"arena.OpenPool", `"arena"`, here(), func() io.Closer { return must(arena.OpenPool(arena.Config{Reserve: reserve})) }},

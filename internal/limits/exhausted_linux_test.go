@@ -21,6 +21,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
 // exhausted says in a process of its own what a test is to do there.
@@ -69,7 +70,7 @@ var openers = []struct {
 	name string
 	open func() (owner, error)
 }{
-	{"region", opener(func() (*guard.Region, error) { return guard.Map(guard.Config{Size: 256 << 20, MinSize: few}) },
+	{"region", opener(func() (*guard.Region, error) { return guard.Reserve(guard.Config{Size: 256 << 20, MinSize: few}) },
 		func(r *guard.Region) error {
 			at := int(r.Committed())
 			if err := r.Commit(at, guard.PageSize()); err != nil {
@@ -86,7 +87,7 @@ var openers = []struct {
 					err = p.(error) // of NewMap, which has no form that returns it
 				}
 			}()
-			return arena.NewMap[uint64, uint64](a, 100).TryPut(1, 2)
+			return table.NewMap[uint64, uint64](a, 100).TryPut(1, 2)
 		})},
 	{"concurrent arena", opener(func() (*arena.Concurrent, error) { return arena.OpenConcurrent(arena.Config{Reserve: few}) },
 		func(k *arena.Concurrent) error { return touched(k.TryAlloc(1000, 8)) })},

@@ -103,7 +103,7 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"regions": func(kept *[]any) error {
 		for {
-			r, err := guard.Map(guard.Config{Size: 1})
+			r, err := guard.Reserve(guard.Config{Size: 1})
 			if err == nil {
 				err = r.Commit(0, r.Size())
 			}
@@ -114,7 +114,7 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"secret regions": func(kept *[]any) error {
 		for {
-			r, err := guard.Map(guard.Config{Size: 1, Secret: true, MaySwap: true})
+			r, err := guard.Reserve(guard.Config{Size: 1, Secret: true, MaySwap: true})
 			if err == nil {
 				err = r.Commit(0, r.Size())
 			}
@@ -124,7 +124,7 @@ var takers = map[string]func(kept *[]any) error{
 		}
 	},
 	"holes": func(kept *[]any) error {
-		r, err := guard.Map(guard.Config{Size: 1 << 30})
+		r, err := guard.Reserve(guard.Config{Size: 1 << 30})
 		*kept = append(*kept, r)
 		for off := 0; err == nil; off += 2 * guard.PageSize() {
 			err = r.Commit(off, guard.PageSize())
@@ -301,7 +301,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	must("hardened heap", err)
 	p, err := stack.Open(stack.Config{Max: 100})
 	must("stacks", err)
-	r, err := guard.Map(guard.Config{Name: "locked", Size: 1 << 20})
+	r, err := guard.Reserve(guard.Config{Name: "locked", Size: 1 << 20})
 	must("region", err)
 	if t.Failed() {
 		return
@@ -372,7 +372,8 @@ func TestOutsideLockedMemory(t *testing.T) {
 	if f := (*guard.Fault)(nil); !errors.As(guard.Catch(func() { r.Bytes()[64<<10] = 1 }), &f) || f.Kind != guard.UseAfterClose {
 		t.Error("a stale pointer does not fault")
 	}
-	defer guard.Sample(guard.Sample(1)) // what is open notices it later
+	old, _ := slab.SetSampling(slab.Sampling{Every: 1}) // what is open notices it later
+	defer slab.SetSampling(old)
 	other, err := slab.Open(slab.Config{Reserve: 64 << 20})
 	must("another heap", err)
 	sampled := other.Alloc(100, 8)
@@ -429,7 +430,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := guard.Map(guard.Config{Size: 64 << 20})
+	r, err := guard.Reserve(guard.Config{Size: 64 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}

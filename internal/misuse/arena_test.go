@@ -155,6 +155,7 @@ var arenaMisuse = []misuse{
 	{"Rewind after Close", func(w *world) { a, _ := w.closed(); a.Rewind(arena.Mark{}) }, inArena("Rewind", afterClose, "shut")},
 	{"Reset after Close", func(w *world) { a, _ := w.closed(); a.Reset() }, inArena("Reset", afterClose, "shut")},
 	{"OnReset after Close", func(w *world) { a, _ := w.closed(); a.OnReset(func() {}) }, inArena("OnReset", afterClose, "shut")},
+	{"OnReset of nothing", func(w *world) { w.arena("a").OnReset(nil) }, inArena("OnReset", "nil function", "a")},
 	{"Deref after Close", func(w *world) { a, ref := w.closed(); ref.Deref(a) }, inArena("Deref", afterClose, "shut")},
 	{"Close twice", func(w *world) { a, _ := w.closed(); w.must(a.Close()) }, plainly(`error: arena: close "shut": closed`)},
 	{"Close of a pool's", func(w *world) {
@@ -283,119 +284,5 @@ var arenaMisuse = []misuse{
 	{"nil Ref", func(w *world) {
 		a := w.arena("a")
 		w.holds(arena.RefOf[uint64](a, nil).Deref(a) == nil && arena.Ref[uint64]{}.Slice(a, 0) == nil, "nil is nil")
-	}, plainly(fine)},
-}
-
-const goneMap = "use after Reset, or after Rewind to a mark older than the map's last growth"
-
-// afterReset is a call of a map whose arena was reset.
-func afterReset(do func(m *arena.Map[int, int])) func(w *world) {
-	return func(w *world) {
-		a := w.arena("a")
-		m := arena.NewMap[int, int](a, 0)
-		m.Put(1, 1)
-		a.Reset()
-		do(m)
-	}
-}
-
-func afterResetStrings(do func(m *arena.StringMap[int])) func(w *world) {
-	return func(w *world) {
-		a := w.arena("a")
-		m := arena.NewStringMap[int](a, 0)
-		m.Put("1", 1)
-		a.Reset()
-		do(m)
-	}
-}
-
-var mapMisuse = []misuse{
-	{"Get after Reset", afterReset(func(m *arena.Map[int, int]) { m.Get(1) }), inArena("Map", goneMap, "a")},
-	{"Lookup after Reset", afterReset(func(m *arena.Map[int, int]) { m.Lookup(1) }), inArena("Map", goneMap, "a")},
-	{"Put after Reset", afterReset(func(m *arena.Map[int, int]) { m.Put(1, 1) }), inArena("Map", goneMap, "a")},
-	{"Entry after Reset", afterReset(func(m *arena.Map[int, int]) { m.Entry(1) }), inArena("Map", goneMap, "a")},
-	{"Delete after Reset", afterReset(func(m *arena.Map[int, int]) { m.Delete(1) }), inArena("Map", goneMap, "a")},
-	{"Len after Reset", afterReset(func(m *arena.Map[int, int]) { m.Len() }), inArena("Map", goneMap, "a")},
-	{"All after Reset", afterReset(func(m *arena.Map[int, int]) {
-		for range m.All() {
-		}
-	}), inArena("Map", goneMap, "a")},
-	{"strings: Get after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Get("") }), inArena("Map", goneMap, "a")},
-	{"strings: Lookup after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Lookup(nil) }), inArena("Map", goneMap, "a")},
-	{"strings: Put after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Put("", 1) }), inArena("Map", goneMap, "a")},
-	{"strings: Entry after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Entry(nil) }), inArena("Map", goneMap, "a")},
-	{"strings: Delete after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Delete("") }), inArena("Map", goneMap, "a")},
-	{"strings: Len after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Len() }), inArena("Map", goneMap, "a")},
-	{"strings: All after Reset", afterResetStrings(func(m *arena.StringMap[int]) {
-		for range m.All() {
-		}
-	}), inArena("Map", goneMap, "a")},
-	{"Get after Rewind below", func(w *world) {
-		a := w.arena("a")
-		early := a.Mark()
-		m := arena.NewMap[int, int](a, 0)
-		a.Rewind(early)
-		m.Get(1)
-	}, inArena("Map", goneMap, "a")},
-	{"strings: Get after Rewind below", func(w *world) {
-		a := w.arena("a")
-		early := a.Mark()
-		m := arena.NewStringMap[int](a, 0)
-		a.Rewind(early)
-		m.Get("x")
-	}, inArena("Map", goneMap, "a")},
-	{"Get after Close", func(w *world) { a := w.arena("a"); m := arena.NewMap[int, int](a, 0); w.must(a.Close()); m.Get(1) }, inArena("Map", afterClose, "a")},
-	{"Get after Put of the arena", func(w *world) {
-		p := w.arenas()
-		a, err := p.Get()
-		w.must(err)
-		m := arena.NewMap[int, int](a, 0)
-		p.Put(a)
-		m.Get(1)
-	}, inArena("Map", afterPut, "pool")},
-	{"zero Map", func(w *world) { new(arena.Map[int, int]).Get(1) }, inArena("Map", "use of a zero Map: arena.NewMap makes one", "")},
-	{"zero StringMap", func(w *world) { new(arena.StringMap[int]).Get("") }, inArena("StringMap", "use of a zero StringMap: arena.NewStringMap makes one", "")},
-	{"Get after growth in a callback of Rewind", func(w *world) {
-		a := w.arena("a")
-		m := arena.NewMap[int, int](a, 0)
-		mark := a.Mark()
-		a.OnReset(func() {
-			for i := range 1000 {
-				m.Put(i, i)
-			}
-		})
-		a.Rewind(mark)
-		m.Get(1)
-	}, inArena("Map", goneMap, "a")},
-	{"NewMap after Close", func(w *world) { a, _ := w.closed(); arena.NewMap[int, int](a, 0) }, inArena("NewMap", afterClose, "shut")},
-	{"strings as keys", func(w *world) { arena.NewMap[string, int](w.arena("a"), 0) },
-		plainly(pointers("arena", "string", "string is a string"))},
-	{"pointers as values", func(w *world) { arena.NewMap[int, *int](w.arena("a"), 0) },
-		plainly(pointers("arena", "*int", "*int is a pointer (*int)"))},
-	{"strings: slices as values", func(w *world) { arena.NewStringMap[[]byte](w.arena("a"), 0) },
-		plainly(pointers("arena", "[]uint8", "[]uint8 is a slice ([]uint8)"))},
-	{"negative hint", func(w *world) { arena.NewMap[int, int](w.arena("a"), -1) }, plainly("panic: arena: NewMap: the hint -1 is negative")},
-	{"huge hint", func(w *world) { arena.NewMap[int, int](w.arena("a"), math.MaxInt) }, plainly(`panic: arena: a map's # times 16 bytes do not fit into "a": no memory`)},
-	{"Rewind above", func(w *world) {
-		a := w.arena("a")
-		m := arena.NewMap[int, int](a, 0)
-		late := a.Mark()
-		m.Put(1, 1)
-		arena.New[[100]uint64](a)
-		a.Rewind(late)
-		v, ok := m.Get(1)
-		w.holds(ok && v == 1, "the map has what it had")
-	}, plainly(fine)},
-	{"changes during All", func(w *world) {
-		m := arena.NewMap[int, int](w.arena("a"), 0)
-		for i := range 1000 {
-			m.Put(i, i)
-		}
-		for k := range m.All() {
-			m.Delete(k)
-			if k < 1000 {
-				m.Put(k+1000, k)
-			}
-		}
 	}, plainly(fine)},
 }

@@ -170,7 +170,7 @@ var hardenedMalloc = []misuse{
 	{"impossibly_large_malloc", func(w *world) {
 		_, err := w.heap().TryAlloc(math.MaxInt, 8)
 		w.must(err)
-	}, everywhere(`error: slab: guard: map "heap: large object": 9223372036854775807 bytes are more than addresses can hold: no memory`)},
+	}, everywhere(`error: slab: guard: reserve "heap: large object": 9223372036854775807 bytes are more than addresses can hold: no memory`)},
 	{"large_array_growth", func(w *world) {
 		h := w.heap()
 		var b []byte

@@ -111,8 +111,7 @@ func (w *world) ruined() { w.after = nil }
 func (c misuse) run(mode string) (end string) {
 	w := &world{config: slab.Config{Name: "heap", Hardened: mode == "hardened", Limit: 1 << 30}}
 	if mode == "sampled" {
-		guard.Sample(1)
-		guard.SampleSeed(3) // the first object lies at the end of its slot, the second at the start
+		slab.SetSampling(slab.Sampling{Every: 1, Seed: 3}) // the first object lies at the end of its slot, the second at the start
 	}
 	end = ending(func() { c.do(w) })
 	for _, f := range w.after {

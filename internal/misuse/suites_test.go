@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
@@ -136,7 +136,7 @@ var isoalloc = []misuse{
 	{"heap_underflow", func(w *world) { writeBefore(w, 256, 0) }, overrun(foundBefore("-1"))},
 	{"leaks_test", func(w *world) {
 		h, t := w.heap(), &alloctest.LeakTB{TB: new(testing.T)}
-		guard.CheckLeaks(t)
+		guardtest.CheckLeaks(t)
 		for i := range 16 {
 			if b := h.Alloc(16, 8); i == 1 {
 				h.Free(b)

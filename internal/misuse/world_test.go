@@ -17,7 +17,7 @@ var suites = []suite{
 	{"slab", true, slabMisuse},
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
-	{"arena.Map", false, mapMisuse},
+	{"table", false, tableMisuse},
 	{"stack", false, stackMisuse},
 	{"guard", false, regionMisuse},
 }
@@ -223,7 +223,7 @@ func elsewhere(f func()) {
 
 // region maps a region and commits all of it.
 func (w *world) region(size int) *guard.Region {
-	r, err := guard.Map(guard.Config{Name: "region", Size: size})
+	r, err := guard.Reserve(guard.Config{Name: "region", Size: size})
 	w.must(err)
 	w.must(r.Commit(0, r.Size()))
 	w.then(func() error {

@@ -11,7 +11,7 @@
 //
 // # Memory
 //
-// Resident, Peak and RestartPeak read what the kernel says of this process. They return -1 on systems
+// Resident, Peak and RestartPeak read the kernel's figures of this process. They return -1 on systems
 // that do not tell.
 //
 // # Concurrency

@@ -61,8 +61,8 @@ func TestSearchByHand(t *testing.T) {
 
 func TestSearchKeepsTheBest(t *testing.T) {
 	both(t, func(t *testing.T, index Index) {
-		// Equal scores keep the order of the documents; the better one comes first although it is
-		// last.
+		// Equal scores keep the order of the documents. The best document comes first although it
+		// was added last.
 		for i := range 25 {
 			add(index, string(rune('a'+i)), "word filler")
 		}

@@ -13,10 +13,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 )
 
+// sharedInputs has recorded traces, on machines that have them.
 const sharedInputs = "../../../../../shared"
 
-// TestReplayTraces replays the recorded traces, verifying all contents, and compares what they hold
-// with what is known of them.
+// TestReplayTraces compares the totals of the recorded traces with those of their list, and replays them
+// with all contents checked.
 func TestReplayTraces(t *testing.T) {
 	f, err := os.Open(filepath.Join(sharedInputs, "inputs/malloc/STATS.csv"))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -6,6 +6,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
 type pair struct{ a, b uint64 }
@@ -32,16 +33,16 @@ func arenaPoolGet(p *arena.Pool) (*arena.Arena, error) { return p.Get() }
 func arenaPoolPut(p *arena.Pool, a *arena.Arena) { p.Put(a) }
 
 //go:noinline
-func arenaMapGet(m *arena.Map[uint64, uint64], k uint64) (uint64, bool) { return m.Get(k) }
+func tableMapGet(m *table.Map[uint64, uint64], k uint64) (uint64, bool) { return m.Get(k) }
 
 //go:noinline
-func arenaMapLookup(m *arena.Map[uint64, uint64], k uint64) *uint64 { return m.Lookup(k) }
+func tableMapLookup(m *table.Map[uint64, uint64], k uint64) *uint64 { return m.Lookup(k) }
 
 //go:noinline
-func arenaStringMapGet(m *arena.StringMap[uint64], k string) (uint64, bool) { return m.Get(k) }
+func tableStringsGet(m *table.Strings[uint64], k string) (uint64, bool) { return m.Get(k) }
 
 //go:noinline
-func arenaStringMapLookup(m *arena.StringMap[uint64], k []byte) *uint64 { return m.Lookup(k) }
+func tableStringsLookupBytes(m *table.Strings[uint64], k []byte) *uint64 { return m.LookupBytes(k) }
 
 //go:noinline
 func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size, 8) }
@@ -98,12 +99,12 @@ func main() {
 	arenas, _ := arena.OpenPool(arena.Config{})
 	a, _ = arenaPoolGet(arenas)
 	arenaPoolPut(arenas, a)
-	m := arena.NewMap[uint64, uint64](a, 0)
-	arenaMapGet(m, 1)
-	arenaMapLookup(m, 1)
-	t := arena.NewStringMap[uint64](a, 0)
-	arenaStringMapGet(t, "")
-	arenaStringMapLookup(t, nil)
+	m := table.NewMap[uint64, uint64](a, 0)
+	tableMapGet(m, 1)
+	tableMapLookup(m, 1)
+	t := table.NewStrings[uint64](a, 0)
+	tableStringsGet(t, "")
+	tableStringsLookupBytes(t, nil)
 
 	h, _ := slab.Open(slab.Config{})
 	slabHeapFree(h, slabHeapAllocDirty(h, 1))
