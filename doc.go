@@ -15,7 +15,7 @@
 //	the same on one goroutine, in a hot loop             slab.Local
 //	objects of one type, named by handles                slab.Pool
 //	values that live as long as a function call          stack.Pool, Stack.Push and Pop
-//	native code without cgo                              stack.LoadObject, Stack.Call
+//	native code without cgo                              native.LoadObject, native.Call
 //	memory that another allocator, a wasm host or a      guard.Reserve: a region with guards, Commit,
 //	parser manages itself                                Protect, MapFile
 //	a bound on all of it                                 guard.SetBudget

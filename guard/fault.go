@@ -28,7 +28,7 @@ const (
 )
 
 // Fault is a touch of a region's inaccessible memory, as Catch returns it, or anything that native
-// code was stopped for, as stack.Stack.Call does.
+// code was stopped for, as native.Call does.
 type Fault struct {
 	Addr   uintptr // the address touched; for block copies it may be one further inside the block
 	PC     uintptr // the instruction, where native code faulted; else 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // Default pools leave three quarters of the addresses that are free, and do not shrink to nothing.
@@ -15,7 +16,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the test knows how much is free on Linux only")
 	}
-	if !alone(t, "ulimit -v 3000000") {
+	if !stacktest.AloneAfter(t, "ulimit -v 3000000") {
 		return
 	}
 	const few = 16 << 20
@@ -48,7 +49,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	}
 	// One that says how many stacks it wants gets them.
 	p, err := Open(Config{Max: 100})
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	pools = append(pools, p)
 	for range 100 {
 		get(t, p)
@@ -57,7 +58,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 		p.Put(s)
 	}
 	for _, p := range pools {
-		mustDo(t, p.Close())
+		stacktest.NoError(t, p.Close())
 	}
 	guard.SetQuarantine(0)
 	// A quarter has no room for the largest stack.

@@ -65,36 +65,6 @@ func BenchmarkGetPutParallel(b *testing.B) {
 	})
 }
 
-func BenchmarkCall(b *testing.B) {
-	s := get(b, mustOpen(b, Config{}))
-	f := returns.load(b)
-	for i := 0; i < b.N; i++ {
-		if _, err := s.Call(f); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkCallOf6(b *testing.B) {
-	s := get(b, mustOpen(b, Config{}))
-	f := returns.load(b)
-	for i := 0; i < b.N; i++ {
-		if _, err := s.Call(f, 1, 2, 3, 4, 5, 6); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkOverflow(b *testing.B) {
-	s := get(b, mustOpen(b, Config{}))
-	f := forever.load(b)
-	for i := 0; i < b.N; i++ {
-		if _, err := s.Call(f); err == nil {
-			b.Fatal("no overflow")
-		}
-	}
-}
-
 // What a fault costs at least, here: one that Go code catches.
 func BenchmarkFaultOfGo(b *testing.B) {
 	s := get(b, mustOpen(b, Config{}))

@@ -1,6 +1,10 @@
 package stack
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
+)
 
 // check panics unless the invariants of a pool hold that nobody uses meanwhile; taken are the stacks
 // in use.
@@ -14,8 +18,8 @@ func (p *Pool) check(taken map[*Stack]bool) {
 	seen := map[uint32]bool{}
 	see := func(i uint32) {
 		s := p.stack(uintptr(i))
-		if seen[i] || uintptr(i) >= fresh || s.state != idle || taken[s] {
-			panic(fmt.Sprintf("stack %d is not idle once: seen %v, state %d, taken %v, fresh %d", i, seen[i], s.state, taken[s], fresh))
+		if seen[i] || uintptr(i) >= fresh || s.head.State != header.StateIdle || taken[s] {
+			panic(fmt.Sprintf("stack %d is not idle once: seen %v, state %d, taken %v, fresh %d", i, seen[i], s.head.State, taken[s], fresh))
 		}
 		seen[i] = true
 		s.check()
@@ -29,8 +33,8 @@ func (p *Pool) check(taken map[*Stack]bool) {
 		}
 	}
 	for s := range taken {
-		if s.state != used {
-			panic("a stack in use has state " + fmt.Sprint(s.state))
+		if s.head.State != header.StateUsed {
+			panic("a stack in use has state " + fmt.Sprint(s.head.State))
 		}
 		s.check()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/guard/guardtest"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // A stack that was dropped without Put is counted as in use, by the pool and by CheckLeaks, and the
@@ -19,7 +20,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 	defer guard.OnLeak(nil)
 	func() {
 		p, err := Open(Config{Name: "dropped", Size: 64 << 10, Max: 10})
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 		var reports recorder
 		guardtest.CheckLeaks(&reports)
 		get(t, p).Alloc(1000, 8)
@@ -27,7 +28,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 		if len(reports.errors) != 1 || !strings.Contains(reports.errors[0], "1 objects, were 0; 1000 bytes, were 0") {
 			t.Errorf("CheckLeaks: %q", reports.errors)
 		}
-		mustDo(t, p.Close())
+		stacktest.NoError(t, p.Close())
 		if s := p.Stats(); s.InUse != 1 || s.Live != 1000 || s.Reserved == 0 {
 			t.Errorf("after Close: %+v", s)
 		}

@@ -62,7 +62,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 		}
 	}
 	p.check(taken)
-	order[0].native = true // so that Put looks
+	order[0].head.Native = true // so that Put looks
 	put(8)
 	p.check(taken)
 	try("Purge", p.Purge)

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // TestOutsideLaterProcessors gets and puts stacks on processors that come after OpenPool: they have caches
@@ -41,7 +43,7 @@ func TestOutsideLaterProcessors(t *testing.T) {
 		}
 	}
 	p.check(nil)
-	mustDo(t, p.Purge())
+	stacktest.NoError(t, p.Purge())
 	if s := p.Stats(); s.Stacks != 0 || s.InUse != 0 {
 		t.Errorf("after Purge: %+v", s)
 	}

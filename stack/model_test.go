@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // FuzzStack reads its input as operations, three bytes each, and does them to the stacks of a pool
@@ -117,7 +118,7 @@ func (m *model) do(op, lo, hi byte) {
 func (m *model) refused(x *modelStack, f Frame) {
 	used := x.s.Used()
 	var v *guard.Violation
-	if err := panicOf(func() { x.s.Pop(f) }); !errors.As(err, &v) || x.s.Used() != used {
+	if err := stacktest.PanicOf(func() { x.s.Pop(f) }); !errors.As(err, &v) || x.s.Used() != used {
 		m.t.Fatalf("a frame that is not the innermost open one: %v", err)
 	}
 }

@@ -26,14 +26,14 @@ func New[T any](s *Stack) *T { return bump[T](s, refill) }
 
 // bump is New with its slow path as a parameter, for the inliner: see arena.bump, which says why.
 func bump[T any](s *Stack, refill func(s *Stack, size uintptr, p any)) *T {
-	top := s.top
+	top := s.head.Top
 	// The constants come first: behind the comparison they would leave further branches. What has
 	// no size is always looked at, for it fits on a stack that was put, too.
-	if pointerfree.Words((*T)(nil)) != 0 || unsafe.Sizeof(cell[T]{}) == 0 || top-s.limit < unsafe.Sizeof(cell[T]{}) {
+	if pointerfree.Words((*T)(nil)) != 0 || unsafe.Sizeof(cell[T]{}) == 0 || top-s.head.Limit < unsafe.Sizeof(cell[T]{}) {
 		refill(s, unsafe.Sizeof(cell[T]{}), (*T)(nil))
 	}
 	top -= unsafe.Sizeof(cell[T]{})
-	s.top = top
+	s.head.Top = top
 	return (*T)(unsafe.Add(unsafe.Pointer(s), top))
 }
 
@@ -45,7 +45,7 @@ type cell[T any] struct {
 
 // refill is the slow path of New: it makes room, or panics.
 func refill(s *Stack, size uintptr, p any) {
-	s.usable("New")
+	s.usable("stack.New")
 	mustBePointerFree(p)
 	if err := s.reach(size); err != nil {
 		panic(err)
@@ -65,7 +65,7 @@ func mustBePointerFree(p any) {
 
 // TryNew is New that returns its error. It panics if T contains pointers.
 func TryNew[T any](s *Stack) (*T, error) {
-	s.usable("TryNew")
+	s.usable("stack.TryNew")
 	mustBePointerFree((*T)(nil))
 	p, err := s.take(unsafe.Sizeof(*new(T)), granule)
 	return (*T)(p), err
@@ -74,14 +74,14 @@ func TryNew[T any](s *Stack) (*T, error) {
 // take hands out size zeroed bytes. align is a power of two from granule to maxAlign.
 func (s *Stack) take(size, align uintptr) (unsafe.Pointer, error) {
 	at := uintptr(unsafe.Pointer(s))
-	room := s.top // more than any stack has
+	room := s.head.Top // more than any stack has
 	if size <= room {
-		room = s.top - (at+s.top-size)&^(align-1) + at
+		room = s.head.Top - (at+s.head.Top-size)&^(align-1) + at
 		if err := s.reach(room); err != nil {
 			return nil, err
 		}
-		s.top -= room
-		return s.at(s.top), nil
+		s.head.Top -= room
+		return s.at(s.head.Top), nil
 	}
 	return nil, s.reach(size)
 }
@@ -95,7 +95,7 @@ func MakeSlice[T any](s *Stack, length, capacity int) []T {
 // TryMakeSlice is MakeSlice that returns its error: no room, or a size that no memory could hold.
 // It panics if T contains pointers.
 func TryMakeSlice[T any](s *Stack, length, capacity int) ([]T, error) {
-	s.usable("MakeSlice")
+	s.usable("stack.MakeSlice")
 	mustBePointerFree((*T)(nil))
 	if length < 0 || length > capacity {
 		return nil, fmt.Errorf("stack: a slice of length %d and capacity %d cannot be", length, capacity)
@@ -117,7 +117,7 @@ func (s *Stack) Alloc(size, align int) []byte { return must(s.TryAlloc(size, ali
 
 // TryAlloc is Alloc that returns its error.
 func (s *Stack) TryAlloc(size, align int) ([]byte, error) {
-	s.usable("Alloc")
+	s.usable("stack.Alloc")
 	if size < 0 || align <= 0 || align&(align-1) != 0 || align > maxAlign {
 		return nil, fmt.Errorf("stack: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", size, align, maxAlign)
 	}

@@ -9,14 +9,8 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
-
-// budget sets a budget that ends with the test.
-func budget(t *testing.T, b guard.Budget) {
-	t.Helper()
-	t.Cleanup(func() { guard.SetBudget(guard.Budget{}) })
-	mustDo(t, guard.SetBudget(b))
-}
 
 // OnSoft may use the pool that commits, at the soft limit.
 func TestOutsideOnSoftUsesThePool(t *testing.T) {
@@ -35,16 +29,16 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		"Close": func(p *Pool, _ *Stack) error { return p.Close() },
 	} {
 		p, err := Open(Config{Size: 1 << 20, Max: 100}) // not mustOpen, which would wait for a lock
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 		held := get(t, p)
 		calls := 0
-		budget(t, guard.Budget{Soft: guard.Committed() + 1<<20, OnSoft: func(int64) {
+		stacktest.SetBudget(t, guard.Budget{Soft: guard.Committed() + 1<<20, OnSoft: func(int64) {
 			calls++
 			if err := use(p, held); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}})
-		within(t, func() {
+		stacktest.EndsSoon(t, func() {
 			for range 20 {
 				if _, err := p.Get(); err != nil && !(name == "Close" && errors.Is(err, guard.ErrClosed)) {
 					t.Errorf("%s: %v", name, err)
@@ -54,7 +48,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		if calls == 0 {
 			t.Errorf("%s: OnSoft was not called", name)
 		}
-		mustDo(t, guard.SetBudget(guard.Budget{}))
+		stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
 		for s := range p.inUse() {
 			p.Put(s)
 		}
@@ -68,7 +62,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 // again.
 func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	p, err := Open(Config{Size: 1 << 20, Max: 100})
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	other := mustOpen(t, Config{Size: 1 << 20, Max: 100})
 	var spare, own []*Stack
 	for range 8 {
@@ -77,7 +71,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	// Purge gives back what no stack in use follows.
 	slices.SortFunc(spare, func(a, b *Stack) int { return cmp.Compare(other.index(a), other.index(b)) })
 	calls, give := 0, true
-	budget(t, guard.Budget{Hard: guard.Committed() + 8<<20, OnSoft: func(int64) {
+	stacktest.SetBudget(t, guard.Budget{Hard: guard.Committed() + 8<<20, OnSoft: func(int64) {
 		calls++
 		switch {
 		case !give:
@@ -92,7 +86,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 			own = own[1:]
 		}
 	}})
-	within(t, func() {
+	stacktest.EndsSoon(t, func() {
 		for range 14 { // 7 fit, and OnSoft makes room for others
 			s, err := p.Get()
 			if err != nil {
@@ -124,7 +118,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 			t.Errorf("OnSoft was called %d times", calls)
 		}
 	})
-	mustDo(t, guard.SetBudget(guard.Budget{}))
+	stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
 	taken := map[*Stack]bool{}
 	for s := range p.inUse() {
 		taken[s] = true
@@ -133,13 +127,13 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	for s := range taken {
 		p.Put(s)
 	}
-	mustDo(t, p.Close())
+	stacktest.NoError(t, p.Close())
 }
 
 // An OnSoft that panics, or ends the goroutine, takes no stack with it.
 func TestOutsideOnSoftPanics(t *testing.T) {
 	p, err := Open(Config{Size: 1 << 20, Max: 100})
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	for name, end := range map[string]func(){"panic": func() { panic("no") }, "Goexit": runtime.Goexit} {
 		for _, hard := range []bool{false, true} {
 			taken := map[*Stack]bool{get(t, p): true}
@@ -150,8 +144,8 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 			} else {
 				b.Soft = guard.Committed() + 2<<20
 			}
-			budget(t, b)
-			within(t, func() {
+			stacktest.SetBudget(t, b)
+			stacktest.EndsSoon(t, func() {
 				defer func() { recover() }()
 				for range 50 {
 					s, err := p.Get()
@@ -161,11 +155,11 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 					taken[s] = true
 				}
 			})
-			mustDo(t, guard.SetBudget(guard.Budget{}))
+			stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
 			if !called {
 				t.Errorf("%s, hard %v: OnSoft was not called", name, hard)
 			}
-			within(t, func() {
+			stacktest.EndsSoon(t, func() {
 				defer func() {
 					if broken := recover(); broken != nil {
 						t.Errorf("%s, hard %v: %v", name, hard, broken)
@@ -178,26 +172,9 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 				for s := range taken {
 					p.Put(s)
 				}
-				mustDo(t, p.Purge())
+				stacktest.NoError(t, p.Purge())
 			})
 		}
 	}
-	mustDo(t, p.Close())
-}
-
-// LoadCode and LoadObject leave nothing behind when OnSoft panics.
-func TestOutsideOnSoftPanicsWhileLoading(t *testing.T) {
-	needNative(t)
-	path := build(t, kernels)
-	nothingLeft(t)
-	for name, load := range map[string]func(){
-		"LoadCode":   func() { LoadCode([]byte{1, 2, 3, 4}) },
-		"LoadObject": func() { LoadObject(path) },
-	} {
-		budget(t, guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { panic(errors.New("no")) }})
-		if err := panicOf(load); err == nil || err.Error() != "no" {
-			t.Errorf("%s: %v", name, err)
-		}
-		mustDo(t, guard.SetBudget(guard.Budget{}))
-	}
+	stacktest.NoError(t, p.Close())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
 // ErrOverflow is wrapped by the error of a call for which a stack has no room. It wraps
@@ -98,7 +99,7 @@ func (c Config) open(count int, sh shape, r *region.Region) (*Pool, error) {
 		shape: sh, first: (*Stack)(r.Base()), slack: 2 * uintptr(c.Retain),
 		config: c, number: sh.enter(), most: uintptr(count), region: r,
 	}
-	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(Stack{}.block), stackSize)
+	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(header.Header{}.Block), stackSize)
 	r.CountLive(p.count)
 	return p, nil
 }
@@ -133,8 +134,8 @@ func (p *Pool) Get() (*Stack, error) {
 
 // start makes an idle stack usable.
 func (s *Stack) start() {
-	s.limit = s.top - uintptr(s.clean)
-	s.state = used
+	s.head.Limit = s.head.Top - uintptr(s.clean)
+	s.head.State = header.StateUsed
 }
 
 // get is Get where the processor has no stack.
@@ -213,10 +214,10 @@ func (p *Pool) takeIdle(out []uint32) (n int) {
 // begin makes a Stack of memory that reads zero.
 func (s *Stack) begin(p *Pool) {
 	s.shape = p.number
-	s.top = p.end(s)
-	s.limit, s.lowest = s.top, s.top
+	s.head.Top = p.end(s)
+	s.head.Limit, s.lowest = s.head.Top, s.head.Top
 	s.clean = uint32(p.size)
-	s.state = idle
+	s.head.State = header.StateIdle
 }
 
 // grow makes more stacks ready, p.mu is held: a sixteenth of those that there are, so that few
@@ -270,19 +271,19 @@ func (p *Pool) Put(s *Stack) {
 		p.refuse(s)
 		return
 	}
-	if s.block != 0 {
-		panic(s.violation("Put", "native code runs on the stack"))
+	if s.head.Block != 0 {
+		panic(s.head.Violation("stack.Put", "native code runs on the stack"))
 	}
-	if !atomic.CompareAndSwapUint32(&s.state, used, idle) {
-		panic(s.violation("Put", "put twice"))
+	if !atomic.CompareAndSwapUint32(&s.head.State, header.StateUsed, header.StateIdle) {
+		panic(s.head.Violation("stack.Put", "put twice"))
 	}
 	i := off / stackSize
 	end := p.cells + (i+1)*p.stride - off // shape.end of what is at hand: half a nanosecond
-	if s.top != end || end-s.lowest > p.slack || s.held != 0 || s.native {
+	if s.head.Top != end || end-s.lowest > p.slack || s.held != 0 || s.head.Native {
 		p.tidy(s)
 	}
-	s.clean = uint32(s.top - s.limit)
-	s.limit = s.top
+	s.clean = uint32(s.head.Top - s.head.Limit)
+	s.head.Limit = s.head.Top
 	s.serial++
 	s.frame = s.serial // no frame's: those that are open are not popped any more
 	if invariant.Enabled {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
 func get(t testing.TB, p *Pool) *Stack {
@@ -288,10 +289,10 @@ func TestPurge(t *testing.T) {
 	if after.Committed > before.Committed/2 || after.Stacks != int(p.index(all[20]))+1 || after.InUse != 1 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	if all[20].Used() != 20<<10 || all[20].top != p.end(all[20])-20<<10 {
+	if all[20].Used() != 20<<10 || all[20].head.Top != p.end(all[20])-20<<10 {
 		t.Error("a stack in use was touched")
 	}
-	if b := unsafe.Slice((*byte)(all[20].at(all[20].top)), 20<<10); b[0] != 1 {
+	if b := unsafe.Slice((*byte)(all[20].at(all[20].head.Top)), 20<<10); b[0] != 1 {
 		t.Error("contents are lost")
 	}
 	// A second time there is nothing to do.
@@ -340,7 +341,7 @@ func (p *Pool) taken() iter.Seq2[*Stack, bool] {
 func (p *Pool) inUse() iter.Seq[*Stack] {
 	return func(yield func(*Stack) bool) {
 		for i := range p.fresh.Load() / stackSize {
-			if s := p.stack(i); s.state == used && !yield(s) {
+			if s := p.stack(i); s.head.State == header.StateUsed && !yield(s) {
 				return
 			}
 		}
@@ -360,9 +361,9 @@ func TestPurgeTakesAll(t *testing.T) {
 	for _, s := range all {
 		clear(s.Alloc(200<<10, 8))
 	}
-	all[0].native = true
+	all[0].head.Native = true
 	// Native code left an OS page there, and nothing else did.
-	shallow.native, shallow.limit = true, shallow.top
+	shallow.head.Native, shallow.head.Limit = true, shallow.head.Top
 	b := whole(shallow)
 	b[len(b)-1] = 1
 	p.Put(shallow)

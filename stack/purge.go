@@ -16,18 +16,18 @@ const patience = 8
 // tidy takes back what is on a stack that is being put, and sees to what it has in RAM.
 func (p *Pool) tidy(s *Stack) {
 	end := p.end(s)
-	if s.top != end {
+	if s.head.Top != end {
 		s.free(end)
 	}
 	if end-s.lowest > p.slack {
-		s.rounds = 0
+		s.head.Rounds = 0
 		s.settle(end, end-s.lowest)
 		return
 	}
-	if s.rounds++; s.rounds < patience {
+	if s.head.Rounds++; s.head.Rounds < patience {
 		return
 	}
-	s.rounds = 0
+	s.head.Rounds = 0
 	p.trim(s)
 }
 
@@ -48,10 +48,10 @@ func (s *Stack) settle(end, depth uintptr) {
 
 // look finds how deep native code went, as far as that is in RAM.
 func (p *Pool) look(s *Stack) {
-	if !s.native {
+	if !s.head.Native {
 		return
 	}
-	s.native = false
+	s.head.Native = false
 	end := p.end(s)
 	in, ok := p.resident(s)
 	if !ok { // all of it may be in RAM

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // Purge that fails alike for many stacks says so once.
@@ -25,7 +26,7 @@ func TestOutsidePurgeErrors(t *testing.T) {
 		p.Put(s)
 	}
 	// Guard refuses to discard what cannot be written to. One more fails otherwise.
-	protect := func(prot guard.Prot) { mustDo(t, p.region.Protect(int(p.cells), many*int(p.stride), prot)) }
+	protect := func(prot guard.Prot) { stacktest.NoError(t, p.region.Protect(int(p.cells), many*int(p.stride), prot)) }
 	protect(guard.Read)
 	stop := vm.Inject(vm.Madvise, 1, vm.OutOfMemory)
 	err := p.Purge()
@@ -41,7 +42,7 @@ func TestOutsidePurgeErrors(t *testing.T) {
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Errorf("%v does not wrap ErrNoMemory", err)
 	}
-	mustDo(t, p.Purge())
+	stacktest.NoError(t, p.Purge())
 	p.check(map[*Stack]bool{all[many+1]: true})
 }
 
@@ -51,13 +52,13 @@ func TestOutsideNoResidency(t *testing.T) {
 	p := mustOpen(t, Config{Size: 64 << 10, Max: 10})
 	a, b := get(t, p), get(t, p)
 	s := p.stack(min(p.index(a), p.index(b))) // the other keeps it committed
-	s.native, s.limit = true, s.top
+	s.head.Native, s.head.Limit = true, s.head.Top
 	clear(whole(s)) // into RAM, as native code would
 	p.Put(s)
 	stop := vm.Inject(vm.Mincore, 1, syscall.EPERM)
 	err := p.Purge()
 	calls := stop()
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	if calls == 0 {
 		t.Skip("the system never tells")
 	}

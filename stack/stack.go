@@ -5,10 +5,9 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
-	"github.com/seed-9a6c551e/offheap/internal/trap"
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
 // Stack is a stack of a Pool: memory that is handed out from its top downwards, and taken back in
@@ -18,16 +17,12 @@ import (
 // It lies outside the Go heap, apart from the memory that it hands out, alone on its cache line.
 // Places in that memory are kept as distances from the Stack itself.
 type Stack struct {
-	_ nocopy.NoCopy
+	_    nocopy.NoCopy
+	head header.Header // first: package native finds it at the address of the Stack
 
-	// Invariants: floor ≤ limit ≤ top ≤ end, where [floor, end) is the stack's memory; the bytes of
-	// [limit, top) are zero; limit is top, which sends every call to the slow path, while the stack
-	// is idle; lowest is the lowest that top was since the last Put, but for what top says now.
-	top    uintptr
-	limit  uintptr
+	// Invariants: floor ≤ head.Limit ≤ head.Top ≤ end, where [floor, end) is the stack's memory; lowest
+	// is the lowest that head.Top was since the last Put, but for what head.Top says now.
 	lowest uintptr
-
-	block trap.Block // not zero while native code runs here
 
 	frame  uint32 // the innermost that is open, or what it was when none was
 	serial uint32 // of the last frame pushed
@@ -35,82 +30,50 @@ type Stack struct {
 	clean   uint32 // bytes below end that are zero, while the stack is idle
 	deepest uint32 // bytes below end that were ever used, but for what lowest says
 	held    uint32 // of those, what may be in RAM: see tidy
-	state   uint32
-	shape   uint32 // its number
-	rounds  uint8  // Puts in a row that were not deep
-	native  bool   // native code ran here since it was last looked how deep it went
 
-	_ [2 + 4*(8-unsafe.Sizeof(uintptr(0)))]byte
+	_     [4 * (8 - unsafe.Sizeof(uintptr(0)))]byte
+	shape uint32 // its number
 }
 
 // stackSize is a cache line, so that stacks of two processors do not share one.
 const stackSize = 64
 
-var _ = [1]struct{}{}[unsafe.Sizeof(Stack{})-stackSize]
-
-// The states of a Stack. Memory that was never used, or whose pool is closed, reads as none.
-const (
-	none = iota
-	idle
-	used
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(Stack{})-stackSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(Stack{}.head)]
 )
 
 // at returns a place in the stack's memory.
 func (s *Stack) at(place uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(s), place) }
 
-// usable panics unless the stack was got and not put since.
-func (s *Stack) usable(op string) {
-	switch s.state {
-	case used:
-	case idle:
-		panic(s.violation(op, "use after Put"))
-	default:
-		panic(s.violation(op, s.unusable()))
-	}
-}
-
-// unusable says why a Stack that reads zero cannot be used. One in none of our regions is no pool's,
-// or its pool was closed so long ago that the addresses have left quarantine.
-func (s *Stack) unusable() string {
-	if guard.Locate(uintptr(unsafe.Pointer(s))) == nil {
-		return "use of a zero Stack: Pool.Get makes one"
-	}
-	return "use after Close of the pool"
-}
-
-func (s *Stack) violation(op, what string) *guard.Violation {
-	v := &guard.Violation{Op: "stack." + op, What: what, Addr: uintptr(unsafe.Pointer(s))}
-	if f := guard.Locate(v.Addr); f != nil {
-		v.Region, v.Offset = f.Region, f.Offset
-	}
-	return v
-}
+// usable panics unless the stack was got and not put since. op is the call, with its package.
+func (s *Stack) usable(op string) { s.head.CheckUsable(op) }
 
 // Size returns the bytes that the stack can hold, those in use included.
 func (s *Stack) Size() int {
-	s.usable("Size")
+	s.usable("stack.Size")
 	return int(s.shapeOf().size)
 }
 
 // Used returns the bytes in use.
 func (s *Stack) Used() int {
-	s.usable("Used")
-	return int(s.shapeOf().end(s) - s.top)
+	s.usable("stack.Used")
+	return int(s.shapeOf().end(s) - s.head.Top)
 }
 
 // HighWater returns the most bytes that were ever in use, by whoever had the stack. What native code
 // used is known to the OS page, and as far as it is in RAM; to find that takes a system call, and
 // touches nothing. Native code that runs meanwhile is not waited for.
 func (s *Stack) HighWater() int {
-	s.usable("HighWater")
+	s.usable("stack.HighWater")
 	return s.highWater()
 }
 
 func (s *Stack) highWater() int {
 	sh := s.shapeOf()
 	end := sh.end(s)
-	deep := max(uintptr(atomic.LoadUint32(&s.deepest)), end-atomic.LoadUintptr(&s.lowest), end-atomic.LoadUintptr(&s.top))
-	if s.native {
+	deep := max(uintptr(atomic.LoadUint32(&s.deepest)), end-atomic.LoadUintptr(&s.lowest), end-atomic.LoadUintptr(&s.head.Top))
+	if s.head.Native {
 		in, _ := sh.resident(s)
 		deep = max(deep, in)
 	}
@@ -130,10 +93,10 @@ func (s *Stack) Push() Frame { return push(s, (*Stack).usable) }
 // push is Push with its slow path as a parameter, for the inliner: see arena.bump, which says why.
 // Serials may come round to 0, which is one like the others.
 func push(s *Stack, usable func(s *Stack, op string)) Frame {
-	if s.state != used {
-		usable(s, "Push")
+	if s.head.State != header.StateUsed {
+		usable(s, "stack.Push")
 	}
-	f := Frame{s, s.top, s.serial + 1, s.frame}
+	f := Frame{s, s.head.Top, s.serial + 1, s.frame}
 	s.serial, s.frame = f.serial, f.serial
 	return f
 }
@@ -161,17 +124,17 @@ func (s *Stack) Pop(f Frame) {
 // refuse says what is wrong with a frame. The innermost of a stack that was put is none of its
 // frames: Put sees to that.
 func (s *Stack) refuse(f Frame) {
-	s.usable("Pop")
+	s.usable("stack.Pop")
 	if f.stack != s {
-		panic(s.violation("Pop", "frame of another stack"))
+		panic(s.head.Violation("stack.Pop", "frame of another stack"))
 	}
-	panic(s.violation("Pop", "frame that is not the innermost open one"))
+	panic(s.head.Violation("stack.Pop", "frame that is not the innermost open one"))
 }
 
 // free takes back what lies below to.
 func (s *Stack) free(to uintptr) {
-	top := s.top
-	s.top = to
+	top := s.head.Top
+	s.head.Top = to
 	if top == to {
 		return
 	}
@@ -181,7 +144,7 @@ func (s *Stack) free(to uintptr) {
 	if n := to - top; n <= eager {
 		clear(unsafe.Slice((*byte)(s.at(top)), n))
 	} else {
-		s.limit = to
+		s.head.Limit = to
 	}
 }
 
@@ -192,13 +155,13 @@ const clearStep = 512
 func (s *Stack) reach(size uintptr) error {
 	sh := s.shapeOf()
 	floor := sh.end(s) - sh.size
-	if size > s.top-floor {
-		return fmt.Errorf("stack: %q: %d bytes do not fit, %d of %d are in use: %w", sh.name, size, sh.end(s)-s.top, sh.size, ErrOverflow)
+	if size > s.head.Top-floor {
+		return fmt.Errorf("stack: %q: %d bytes do not fit, %d of %d are in use: %w", sh.name, size, sh.end(s)-s.head.Top, sh.size, ErrOverflow)
 	}
-	if to := s.top - size; to < s.limit {
-		to = max(floor, min(to, s.limit-min(s.limit, clearStep)))
-		clear(unsafe.Slice((*byte)(s.at(to)), s.limit-to))
-		s.limit = to
+	if to := s.head.Top - size; to < s.head.Limit {
+		to = max(floor, min(to, s.head.Limit-min(s.head.Limit, clearStep)))
+		clear(unsafe.Slice((*byte)(s.at(to)), s.head.Limit-to))
+		s.head.Limit = to
 	}
 	if invariant.Enabled {
 		s.check()

@@ -3,6 +3,8 @@ package stack
 import (
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
 // Stats are a pool's figures at one moment, in bytes where nothing else is said.
@@ -65,9 +67,9 @@ func (p *Pool) Stats() Stats {
 func (p *Pool) countUsed() (stacks int, bytes int64) {
 	for i := range p.fresh.Load() / stackSize {
 		s := p.stack(i)
-		if atomic.LoadUint32(&s.state) == used {
+		if atomic.LoadUint32(&s.head.State) == header.StateUsed {
 			stacks++
-			bytes += int64(p.end(s) - atomic.LoadUintptr(&s.top))
+			bytes += int64(p.end(s) - atomic.LoadUintptr(&s.head.Top))
 		}
 	}
 	return stacks, bytes

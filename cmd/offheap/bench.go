@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -69,14 +70,15 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	job.progress, done = newProgress(stderr, "")
 	job.warn = func(err error) { fmt.Fprintf(stderr, "%s: %v\n", f.Name(), err) }
 	var all []result
+	var printed error
 	job.report = func(r result) {
 		all = append(all, r)
 		if *kv {
 			done()
-			printKeys(stdout, r)
+			printed = errors.Join(printed, printKeys(stdout, r))
 		}
 	}
-	err := c.run(job)
+	err := errors.Join(c.run(job), printed)
 	done()
 	switch {
 	case err != nil:
@@ -179,7 +181,8 @@ Labels, in parentheses those of the drivers for C allocators, which are accepted
 // labelWidth is the width of the labels in the help.
 const labelWidth = 23
 
-func printKeys(w io.Writer, r result) {
+// printKeys writes a result as a line of key=value.
+func printKeys(w io.Writer, r result) error {
 	var words []string
 	if strings.Contains(r.name, "=") {
 		words = append(words, r.name)
@@ -190,9 +193,11 @@ func printKeys(w io.Writer, r result) {
 	if r.proof != "" {
 		words = append(words, r.proof)
 	}
-	fmt.Fprintln(w, strings.Join(words, " "))
+	_, err := fmt.Fprintln(w, strings.Join(words, " "))
+	return err
 }
 
+// printRows writes all results as a table.
 func printRows(w io.Writer, all []result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 	for i, r := range all {

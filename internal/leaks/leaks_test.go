@@ -15,6 +15,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 type self struct{}
@@ -71,10 +72,10 @@ func TestLeftOpen(t *testing.T) {
 		{"slab.Open, hardened", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve, Hardened: true})) }},
 		{"slab.OpenPool", `"pool", "pool: generations", "pool: metadata"`, here(), func() io.Closer { return must(slab.OpenPool[int](slab.Config{Reserve: reserve})) }},
 		{"stack.Open", `"stacks"`, here(), func() io.Closer { return must(stack.Open(stack.Config{Max: 100})) }},
-		{"stack.LoadCode", `"code"`, here(), func() io.Closer { return must(stack.LoadCode(make([]byte, 8))) }},
+		{"native.LoadCode", `"code"`, here(), func() io.Closer { return must(native.LoadCode(make([]byte, 8))) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := stack.LoadCode(nil); c.name == "stack.LoadCode" && errors.Is(err, errors.ErrUnsupported) {
+			if _, err := native.LoadCode(nil); c.name == "native.LoadCode" && errors.Is(err, errors.ErrUnsupported) {
 				t.Skip(err)
 			}
 			var opened io.Closer

@@ -22,6 +22,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 // inAlone runs a test in a process of its own, and fails or skips as it does there.
@@ -155,7 +156,7 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"code": func(kept *[]any) error {
 		for {
-			c, err := stack.LoadCode([]byte{0xc3, 0, 0, 0})
+			c, err := native.LoadCode([]byte{0xc3, 0, 0, 0})
 			if *kept = append(*kept, c); err != nil {
 				return err
 			}

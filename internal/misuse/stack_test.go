@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 // stacks opens a pool of stacks. Whatever happens, it works afterwards.
@@ -74,6 +75,9 @@ func (w *world) unchanged(s *stack.Stack) {
 // inStack is a violation of a stack.
 func inStack(op, what string) outcomes { return plainly(violates("stack."+op, what, "stacks", "#")) }
 
+// inNative is a violation of a stack that a call of package native notices.
+func inNative(op, what string) outcomes { return plainly(violates("native."+op, what, "stacks", "#")) }
+
 const (
 	notInnermost = "frame that is not the innermost open one"
 	otherStack   = "frame of another stack"
@@ -96,8 +100,8 @@ var stackMisuse = []misuse{
 	{"Get from a zero Pool", func(w *world) { w.get(new(stack.Pool)) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
 	{"Get from a nil Pool", func(w *world) { w.get(nil) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
 	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero Stack: Pool.Get makes one", "", "0"))},
-	{"Func of a zero Code", func(w *world) { new(stack.Code).Func(0) }, plainly(`violation: stack.Func: use of a zero Code: stack.LoadCode makes one ("")`)},
-	{"Func of a zero Object", func(w *world) { new(stack.Object).Func("f") }, plainly(`violation: stack.Func: use of a zero Object: stack.LoadObject makes one ("")`)},
+	{"Func of a zero Code", func(w *world) { new(native.Code).Func(0) }, plainly(`violation: native.Func: use of a zero Code: native.LoadCode makes one ("")`)},
+	{"Func of a zero Object", func(w *world) { new(native.Object).Func("f") }, plainly(`violation: native.Func: use of a zero Object: native.LoadObject makes one ("")`)},
 	{"Put of a copy", func(w *world) { w.stacks("stacks").Put(new(stack.Stack)) }, inStack("Put", otherPool)},
 	{"Put of what is inside", func(w *world) {
 		p := w.stacks("stacks")
@@ -118,8 +122,8 @@ var stackMisuse = []misuse{
 	{"Size after Put", func(w *world) { w.idle().Size() }, inStack("Size", afterPut)},
 	{"Used after Put", func(w *world) { w.idle().Used() }, inStack("Used", afterPut)},
 	{"HighWater after Put", func(w *world) { w.idle().HighWater() }, inStack("HighWater", afterPut)},
-	{"Call after Put", func(w *world) { w.idle().Call(0) }, inStack("Call", afterPut)},
-	{"CallF after Put", func(w *world) { w.idle().CallF(0) }, inStack("CallF", afterPut)},
+	{"Call after Put", func(w *world) { native.Call(w.idle(), 0) }, inNative("Call", afterPut)},
+	{"CallF after Put", func(w *world) { native.CallF(w.idle(), 0) }, inNative("CallF", afterPut)},
 	{"Pop after Put", func(w *world) { p := w.stacks("stacks"); s := w.get(p); f := s.Push(); p.Put(s); s.Pop(f) }, inStack("Pop", afterPut)},
 	{"Pop after Put and Get", func(w *world) {
 		p := w.stacks("stacks")
@@ -134,7 +138,7 @@ var stackMisuse = []misuse{
 	{"New after Close", func(w *world) { _, s, _ := w.shut(); stack.New[int](s) }, inStack("New", poolIsClosed)},
 	{"Push after Close", func(w *world) { _, s, _ := w.shut(); s.Push() }, inStack("Push", poolIsClosed)},
 	{"Pop after Close", func(w *world) { _, s, f := w.shut(); s.Pop(f) }, inStack("Pop", poolIsClosed)},
-	{"Call after Close", func(w *world) { _, s, _ := w.shut(); s.Call(0) }, inStack("Call", poolIsClosed)},
+	{"Call after Close", func(w *world) { _, s, _ := w.shut(); native.Call(s, 0) }, inNative("Call", poolIsClosed)},
 	{"Pop of the outer frame", func(w *world) {
 		s := w.get(w.stacks("stacks"))
 		outer := s.Push()
@@ -202,27 +206,27 @@ var stackMisuse = []misuse{
 	}, plainly(`fault: guard: touch of a guard in region "stacks": address 0xADDR, offset # of #`)},
 	{"native code that does not end", func(w *world) {
 		s := w.get(w.stacks("stacks"))
-		code, err := stack.LoadCode(endless())
+		code, err := native.LoadCode(endless())
 		w.must(err)
 		w.then(code.Close)
-		_, err = s.Call(code.Func(0))
+		_, err = native.Call(s, code.Func(0))
 		w.must(err)
 	}, plainly(`fault: guard: stack overflow in region "stacks": address 0xADDR, offset # of #, at instruction 0xADDR`)},
 	{"native code that is closed", func(w *world) {
 		s := w.get(w.stacks("stacks"))
-		code, err := stack.LoadCode(endless())
+		code, err := native.LoadCode(endless())
 		w.must(err)
 		f := code.Func(0)
 		w.must(code.Close())
-		_, err = s.Call(f)
+		_, err = native.Call(s, f)
 		w.must(err)
 	}, plainly(`fault: guard: use after close in region "code": address 0xADDR, offset 0 of #, at instruction 0xADDR`)},
 	{"Func outside of the code", func(w *world) {
-		code, err := stack.LoadCode(endless())
+		code, err := native.LoadCode(endless())
 		w.must(err)
 		w.then(code.Close)
 		code.Func(100)
-	}, plainly("panic: stack: code of # bytes has no instruction at offset 100")},
+	}, plainly("panic: native: code of # bytes has no instruction at offset 100")},
 	{"type with pointers", func(w *world) { stack.New[struct{ Name string }](w.get(w.stacks("stacks"))) },
 		plainly(pointers("stack", "struct { Name string }", "struct { Name string }.Name is a string"))},
 	{"slice overflow", func(w *world) { stack.MakeSlice[int](w.get(w.stacks("stacks")), 0, math.MaxInt) },

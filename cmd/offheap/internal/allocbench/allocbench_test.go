@@ -56,7 +56,7 @@ func TestCheckValues(t *testing.T) {
 }
 
 // TestGrowth runs short forms of the churn with few and with many objects: all allocators do the
-// same work, and the live bytes are those of the objects drawn.
+// same work, and have live objects of the mean size that is drawn.
 func TestGrowth(t *testing.T) {
 	var first []float64
 	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero} {

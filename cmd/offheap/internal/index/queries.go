@@ -58,8 +58,8 @@ func (c *Corpus) draw(queries int, frequencies *sketch, progress measure.Progres
 			}
 			return query, from
 		}
-		// Every document gives its share of the queries, and that of documents before it that
-		// have no words to ask for.
+		// Every document gives its share of the queries, and the shares of documents before it
+		// that have no words to ask for.
 		share := int(min(int64(visit+1)*int64(queries)/int64(documents), int64(queries)))
 		for drawn.Len() < share {
 			query, at := pick(nil, 0, len(text))

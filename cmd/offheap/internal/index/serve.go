@@ -24,7 +24,7 @@ type Report struct {
 // For each query it finds the answer and renders it as JSON in fresh memory of the Go heap, as a service
 // does. So there is garbage to collect while the index lives, and the cost of that depends on the side.
 //
-// The figures are those of the process, so it should have nothing else to do.
+// The figures are the whole process's, so it should have nothing else to do.
 func Measure(side Side, c *Corpus, progress measure.Progress) (*Report, error) {
 	index, err := Open(side)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package stackbench measures many stacks held at the same time: those of package stack, goroutines, and
+// Package stackbench measures many stacks held at the same time: stacks of package stack, goroutines, and
 // threads of C. For each kind it takes the time to open one, the mappings, and the memory beyond the
 // touched OS pages. It also times the operations on one stack.
 //
-// The figures are those of the whole process, so each kind is measured in a process of its own.
+// The figures are the whole process's, so each kind is measured in a process of its own.
 package stackbench
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 // Figures are the costs of many stacks held at the same time, each touched in one OS page.
@@ -192,7 +193,7 @@ var (
 // measureCalls times a call of an empty function, and a call that touches memory below the stack and
 // returns an error.
 func (t *Times) measureCalls(s *stack.Stack) (err error) {
-	empty, err := stack.LoadCode(returns[runtime.GOARCH])
+	empty, err := native.LoadCode(returns[runtime.GOARCH])
 	if err != nil {
 		if errors.Is(err, errors.ErrUnsupported) {
 			return nil
@@ -200,7 +201,7 @@ func (t *Times) measureCalls(s *stack.Stack) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, empty.Close()) }()
-	overflowing, err := stack.LoadCode(writes[runtime.GOARCH])
+	overflowing, err := native.LoadCode(writes[runtime.GOARCH])
 	if err != nil {
 		return err
 	}
@@ -209,7 +210,7 @@ func (t *Times) measureCalls(s *stack.Stack) (err error) {
 	fn := empty.Func(0)
 	t.Call = measure.Nanoseconds(func(n int) {
 		for range n {
-			if _, failed := s.Call(fn); failed != nil {
+			if _, failed := native.Call(s, fn); failed != nil {
 				err = failed
 			}
 		}
@@ -221,7 +222,7 @@ func (t *Times) measureCalls(s *stack.Stack) (err error) {
 	t.Overflow = measure.Nanoseconds(func(n int) {
 		for range n {
 			var fault *guard.Fault
-			if _, failed := s.Call(fn, floor-8); !errors.As(failed, &fault) || fault.Kind != guard.StackOverflow {
+			if _, failed := native.Call(s, fn, floor-8); !errors.As(failed, &fault) || fault.Kind != guard.StackOverflow {
 				err = fmt.Errorf("an overflow gave %v", failed)
 			}
 		}

@@ -13,6 +13,7 @@ package trace
 import (
 	"bufio"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -42,7 +43,7 @@ type Op struct {
 const header = "op,thread,id,size,align"
 
 // Read reads lines of op,thread,id,size,align, compressed by gzip or not. An error for a line has its
-// number and the reason.
+// number and the reason. A trace without lines is an error.
 func Read(r io.Reader) (*Trace, error) {
 	buffered := bufio.NewReader(r)
 	if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" {
@@ -55,7 +56,8 @@ func Read(r io.Reader) (*Trace, error) {
 	}
 	p := parser{threads: map[uint64]uint32{}, objects: map[uint64]*object{}}
 	lines := bufio.NewScanner(buffered)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || n == 1 && line == header {
 			continue
@@ -64,8 +66,13 @@ func Read(r io.Reader) (*Trace, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 	}
-	if err := lines.Err(); err != nil {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("line %d is too long for a trace, want %s", n, header)
+	case err != nil:
 		return nil, err
+	case len(p.trace.Ops) == 0:
+		return nil, errors.New("there is no line of " + header)
 	}
 	p.trace.Objects, p.trace.Threads = len(p.objects), len(p.threads)
 	return &p.trace, nil
@@ -78,7 +85,7 @@ type parser struct {
 	objects map[uint64]*object
 }
 
-// object is an object of the trace as far as it was read.
+// object is the state of an object after the lines read so far.
 type object struct {
 	number, turns uint32
 	size          int

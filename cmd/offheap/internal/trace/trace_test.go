@@ -16,8 +16,8 @@ import (
 // sharedInputs has recorded traces, on machines that have them.
 const sharedInputs = "../../../../../shared"
 
-// TestReplayTraces compares the totals of the recorded traces with those of their list, and replays them
-// with all contents checked.
+// TestReplayTraces compares the totals of the recorded traces with a list, and replays them with all
+// contents checked.
 func TestReplayTraces(t *testing.T) {
 	f, err := os.Open(filepath.Join(sharedInputs, "inputs/malloc/STATS.csv"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,6 +77,9 @@ func TestReadTrace(t *testing.T) {
 		t.Errorf("%+v", op)
 	}
 	for line, want := range map[string]string{
+		"":                                "there is no line",
+		header + "\n":                     "there is no line",
+		header + strings.Repeat("m", 1e5): "line 1 is too long",
 		"m,1,2,3":                         "line 1: 4 fields",
 		"q,1,2,3,0":                       `line 1: operation "q"`,
 		"m,1,2,x,0":                       `line 1: size "x"`,

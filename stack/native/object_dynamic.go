@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"debug/elf"

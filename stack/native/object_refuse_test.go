@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"debug/elf"
@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 func mustRefuse(t testing.TB, what, path, want string) {
@@ -21,7 +22,7 @@ func mustRefuse(t testing.TB, what, path, want string) {
 	case err == nil:
 		o.Close()
 		t.Errorf("%s: no error", what)
-	case !strings.HasPrefix(err.Error(), "stack: load object \""+path+"\": ") || !strings.Contains(err.Error(), want):
+	case !strings.HasPrefix(err.Error(), "native: load object \""+path+"\": ") || !strings.Contains(err.Error(), want):
 		t.Errorf("%s: got %q, want %q in it", what, err, want)
 	}
 }
@@ -135,7 +136,7 @@ func TestObjectsThatAreDamaged(t *testing.T) {
 		p := openPatient(t, path)
 		c.damage(p)
 		damaged := filepath.Join(t.TempDir(), "damaged.so")
-		mustDo(t, os.WriteFile(damaged, p.data, 0o600))
+		stacktest.NoError(t, os.WriteFile(damaged, p.data, 0o600))
 		mustRefuse(t, c.name, damaged, c.want)
 	}
 }
@@ -150,7 +151,7 @@ func TestObjectWithHugeTable(t *testing.T) {
 	put64(h[40:], maxTable+1)
 	put64(p.tag(elf.DT_STRTAB)[8:], binary.LittleEndian.Uint64(h[16:]))
 	put64(p.tag(elf.DT_STRSZ)[8:], maxTable+1)
-	mustDo(t, os.WriteFile(path, p.data, 0o600), os.Truncate(path, 2*maxTable))
+	stacktest.NoError(t, os.WriteFile(path, p.data, 0o600), os.Truncate(path, 2*maxTable))
 	mustRefuse(t, "huge names", path, "which is more than 67108864")
 }
 
@@ -170,15 +171,15 @@ func TestFunctionsOutsideOfCode(t *testing.T) {
 			}
 		}
 		all, err := openPatient(t, path).elf.DynamicSymbols() // as they were
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 		addresses := map[string]uint64{}
 		for _, s := range all {
 			addresses[s.Name] = s.Value
 		}
 		changed := filepath.Join(t.TempDir(), "changed.so")
-		mustDo(t, os.WriteFile(changed, p.data, 0o600))
+		stacktest.NoError(t, os.WriteFile(changed, p.data, 0o600))
 		o, err := LoadObject(changed)
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 		for _, name := range []string{"add", "sub", "use"} {
 			if f, err := o.Func(name); err == nil {
 				t.Errorf("%s: %s is at %#x", what, name, f)
@@ -189,7 +190,7 @@ func TestFunctionsOutsideOfCode(t *testing.T) {
 		if what == "absolute" && got != addresses["add"] {
 			t.Errorf("the absolute symbol %#x is relocated to %#x", addresses["add"], got)
 		}
-		mustDo(t, o.Close())
+		stacktest.NoError(t, o.Close())
 	}
 }
 
@@ -204,12 +205,12 @@ func TestObjectsThatAreTruncated(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, 1, 15, 16, 63, 64, 65, 200, last / 2, last - 1} {
-		mustDo(t, os.WriteFile(path, p.data[:n], 0o600))
+		stacktest.NoError(t, os.WriteFile(path, p.data[:n], 0o600))
 		mustRefuse(t, "truncated", path, "")
 	}
-	mustDo(t, os.WriteFile(path, p.data[:last], 0o600))
+	stacktest.NoError(t, os.WriteFile(path, p.data[:last], 0o600))
 	o, err := LoadObject(path)
-	mustDo(t, err, o.Close())
+	stacktest.NoError(t, err, o.Close())
 }
 
 func TestObjectsThatAreNone(t *testing.T) {
@@ -220,18 +221,18 @@ func TestObjectsThatAreNone(t *testing.T) {
 		t.Error(err)
 	}
 	mustRefuse(t, "directory", dir, "not a regular file")
-	mustDo(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
+	stacktest.NoError(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
 	mustRefuse(t, "pipe", filepath.Join(dir, "pipe"), "not a regular file")
-	mustDo(t, os.WriteFile(filepath.Join(dir, "text"), []byte(strings.Repeat("text ", 100)), 0o600))
+	stacktest.NoError(t, os.WriteFile(filepath.Join(dir, "text"), []byte(strings.Repeat("text ", 100)), 0o600))
 	mustRefuse(t, "text", filepath.Join(dir, "text"), "not an ELF file")
 }
 
 func TestLoadObjectBeyondBudget(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
-	mustDo(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + int64(2*guard.PageSize())}))
+	stacktest.NoError(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + int64(2*guard.PageSize())}))
 	_, err := LoadObject(path)
-	mustDo(t, guard.SetBudget(guard.Budget{}))
+	stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Error(err)
 	}

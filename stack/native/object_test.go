@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // loaded is an object beside what another reader says of its file.
@@ -26,17 +27,17 @@ type loaded struct {
 func load(t *testing.T, path string) *loaded {
 	t.Helper()
 	o, err := LoadObject(path)
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	t.Cleanup(func() {
 		if err := o.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
 			t.Error(err)
 		}
 	})
 	f, err := elf.Open(path)
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	t.Cleanup(func() { f.Close() })
 	all, err := f.DynamicSymbols()
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	l := &loaded{t, o, f, map[string]elf.Symbol{}, 0}
 	for _, s := range all {
 		l.symbols[s.Name] = s
@@ -66,7 +67,7 @@ func (l *loaded) address(addr uint64) uint64 { return uint64(uintptr(l.region.Ba
 func (l *loaded) function(name string) uint64 {
 	l.Helper()
 	f, err := l.Func(name)
-	mustDo(l.T, err)
+	stacktest.NoError(l.T, err)
 	return uint64(f)
 }
 
@@ -84,7 +85,7 @@ func TestLoadObject(t *testing.T) {
 			text := (*byte)(l.region.Base())
 			text = (*byte)(unsafe.Add(unsafe.Pointer(text), l.functions["add"]))
 			mustFault(t, "write to code", guard.Protected, text, true)
-			mustDo(t, l.Close())
+			stacktest.NoError(t, l.Close())
 			mustFault(t, "closed object", guard.UseAfterClose, text, false)
 			if err := l.Close(); !errors.Is(err, guard.ErrClosed) {
 				t.Errorf("second Close: %v", err)
@@ -98,7 +99,7 @@ func (l *loaded) checkContents() {
 	l.Helper()
 	text := l.file.Section(".text")
 	code, err := text.Data()
-	mustDo(l.T, err)
+	stacktest.NoError(l.T, err)
 	for _, name := range []string{"add", "sub", "use"} {
 		s := l.symbols[name]
 		if l.function(name) != l.address(s.Value) {
@@ -146,14 +147,14 @@ func (l *loaded) checkContents() {
 func (l *loaded) checkRelocations() {
 	l.Helper()
 	all, err := l.file.DynamicSymbols()
-	mustDo(l.T, err)
+	stacktest.NoError(l.T, err)
 	seen := 0
 	for _, s := range l.file.Sections {
 		if s.Type != elf.SHT_RELA {
 			continue
 		}
 		data, err := s.Data()
-		mustDo(l.T, err)
+		stacktest.NoError(l.T, err)
 		for ; len(data) > 0; data = data[24:] {
 			want := binary.LittleEndian.Uint64(data[16:])
 			if index := binary.LittleEndian.Uint32(data[12:]); index == 0 {
@@ -197,7 +198,7 @@ func TestObjectsAreTheirOwn(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
 	before, err := os.ReadFile(path)
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	a, b := load(t, path), load(t, path)
 	for _, name := range []string{"filled", "zeroed"} {
 		a.object(name)[0] = 99
@@ -208,11 +209,11 @@ func TestObjectsAreTheirOwn(t *testing.T) {
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("the file has changed: %v", err)
 	}
-	mustDo(t, os.Remove(path), b.Close())
+	stacktest.NoError(t, os.Remove(path), b.Close())
 	if a.object("filled")[0] != 99 || a.object("filled")[4] != 8 {
 		t.Error("contents lost")
 	}
-	mustDo(t, a.Close())
+	stacktest.NoError(t, a.Close())
 }
 
 // Section headers are for linkers and debuggers.
@@ -222,11 +223,11 @@ func TestObjectWithoutSections(t *testing.T) {
 	p := openPatient(t, path)
 	clear(p.data[40:48])
 	clear(p.data[58:64])
-	mustDo(t, os.WriteFile(path, p.data, 0o600))
+	stacktest.NoError(t, os.WriteFile(path, p.data, 0o600))
 	o, err := LoadObject(path)
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	_, err = o.Func("use")
-	mustDo(t, err, o.Close())
+	stacktest.NoError(t, err, o.Close())
 }
 
 // What was cut off a file that is in use faults, be it written to already, and closing goes on.
@@ -239,7 +240,7 @@ func TestObjectCutShort(t *testing.T) {
 	if !vm.Probe().Populate {
 		t.Skip("this may be an emulator that gets the address wrong")
 	}
-	mustDo(t, os.Truncate(path, 0))
+	stacktest.NoError(t, os.Truncate(path, 0))
 	mustFault(t, "variable", guard.Truncated, filled, false)
-	mustDo(t, l.Close())
+	stacktest.NoError(t, l.Close())
 }

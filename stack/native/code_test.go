@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // needNative skips a test where no native code can be loaded, having looked that the error says so.
@@ -35,14 +36,6 @@ func nothingLeft(t testing.TB) {
 			t.Errorf("before %+v, after %+v", before, after)
 		}
 	})
-}
-
-// mustDo ends a test at an error.
-func mustDo(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // mustFault reads or writes the byte at p, which must fault as kind.
@@ -85,7 +78,7 @@ func TestLoadCode(t *testing.T) {
 	for _, n := range []int{4, guard.PageSize(), guard.PageSize() + 4} {
 		code := bytes.Repeat([]byte{1, 2, 3, 4}, n/4)
 		c, err := LoadCode(code)
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 		base := c.region.Base()
 		if !bytes.Equal(unsafe.Slice((*byte)(base), n), code) {
 			t.Error("not what was loaded")
@@ -103,7 +96,7 @@ func TestLoadCode(t *testing.T) {
 		if instructionAlign == 4 {
 			mustPanic(t, c, 2)
 		}
-		mustDo(t, c.Close())
+		stacktest.NoError(t, c.Close())
 		mustFault(t, "closed code", guard.UseAfterClose, (*byte)(base), false)
 		if err := c.Close(); !errors.Is(err, guard.ErrClosed) {
 			t.Errorf("second Close: %v", err)
@@ -127,9 +120,9 @@ func mustPanic(t testing.TB, c *Code, off int) {
 func TestLoadCodeBeyondBudget(t *testing.T) {
 	needNative(t)
 	nothingLeft(t)
-	mustDo(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + 1}))
+	stacktest.NoError(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + 1}))
 	_, err := LoadCode([]byte{1, 2, 3, 4})
-	mustDo(t, guard.SetBudget(guard.Budget{}))
+	stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Error(err)
 	}

@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"errors"
@@ -6,6 +6,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // prctl's PR_SET_MDWE and its PR_MDWE_REFUSE_EXEC_GAIN, of Linux 6.3.
@@ -17,7 +20,7 @@ const (
 // Where the kernel refuses to make memory executable LoadCode says so. Files can be executed all the same.
 func TestOutsideMDWE(t *testing.T) {
 	needNative(t)
-	if !alone(t, "true") {
+	if !stacktest.Alone(t) {
 		return
 	}
 	path := build(t, kernels)
@@ -30,12 +33,12 @@ func TestOutsideMDWE(t *testing.T) {
 		t.Errorf("LoadCode: %v", err)
 	}
 	o, err := LoadObject(path)
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	f, err := o.Func("add")
-	mustDo(t, err)
-	s := get(t, mustOpen(t, Config{}))
-	if sum, err := s.Call(f, 1, 2); err != nil || sum != 3 {
+	stacktest.NoError(t, err)
+	s := hold(t, mustOpen(t, stack.Config{}))
+	if sum, err := Call(s, f, 1, 2); err != nil || sum != 3 {
 		t.Errorf("1 and 2 are %d, %v", sum, err)
 	}
-	mustDo(t, o.Close())
+	stacktest.NoError(t, o.Close())
 }

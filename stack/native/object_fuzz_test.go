@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"debug/elf"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // surgery changes bytes of objects that are good where it matters: headers and tables.
@@ -48,7 +49,7 @@ func (s *surgery) operate(t testing.TB, dir string, which uint8, edits []byte) (
 		data[s.places[i][(int(edits[0])<<8|int(edits[1]))%len(s.places[i])]] = edits[2]
 	}
 	path := filepath.Join(dir, "changed.so")
-	mustDo(t, os.WriteFile(path, data, 0o600))
+	stacktest.NoError(t, os.WriteFile(path, data, 0o600))
 	before := guard.Committed()
 	o, err := LoadObject(path)
 	if err == nil {
@@ -59,7 +60,7 @@ func (s *surgery) operate(t testing.TB, dir string, which uint8, edits []byte) (
 		}
 		err = o.Close()
 		loaded = err == nil
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 	}
 	if guard.Committed() != before {
 		t.Fatalf("%d bytes stay committed", guard.Committed()-before)

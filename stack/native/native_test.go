@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // natives is what the tests have run, in C.
@@ -107,9 +109,9 @@ func buildNatives(t testing.TB) *Object {
 
 const isARM = runtime.GOARCH == "arm64"
 
-func call(t testing.TB, s *Stack, f Func, args ...uintptr) uintptr {
+func call(t testing.TB, s *stack.Stack, f Func, args ...uintptr) uintptr {
 	t.Helper()
-	r, err := s.Call(f, args...)
+	r, err := Call(s, f, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,10 +122,10 @@ func addr[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
 func TestNativeResults(t *testing.T) {
 	f := native(t)
-	p := mustOpen(t, Config{Size: 1 << 20})
+	p := mustOpen(t, stack.Config{Size: 1 << 20})
 	s := get(t, p)
 	frame := s.Push()
-	list := MakeSlice[uint64](s, 1000, 1000)
+	list := stack.MakeSlice[uint64](s, 1000, 1000)
 	want := uint64(0)
 	for i := range list {
 		list[i] = uint64(i * i)
@@ -143,10 +145,10 @@ func TestNativeResults(t *testing.T) {
 	if got := call(t, s, f("six"), 1, 2, 3, 4, 5, 6); got != 654321 {
 		t.Errorf("six arguments give %d", got)
 	}
-	if got, err := s.CallF(f("eight"), 1, 1, 1, 1, 1, 1, 1, 0.5); err != nil || got != 32 {
+	if got, err := CallF(s, f("eight"), 1, 1, 1, 1, 1, 1, 1, 0.5); err != nil || got != 32 {
 		t.Errorf("eight arguments give %v, %v", got, err)
 	}
-	numbers := MakeSlice[int64](s, 20000, 20000)
+	numbers := stack.MakeSlice[int64](s, 20000, 20000)
 	for i := range numbers {
 		numbers[i] = int64((i * 7919) % 20011)
 	}
@@ -161,23 +163,20 @@ func TestNativeResults(t *testing.T) {
 	}
 	s.Pop(frame)
 	p.Put(s)
-	p.check(nil)
+	checkIdle(t, p)
 	// What the code left below is not seen.
 	s = get(t, p)
-	for i, x := range s.Alloc(1<<20, 8) {
-		if x != 0 {
-			t.Fatalf("byte %d is %d", i, x)
-		}
-	}
+	mustBeZero(t, s.Alloc(1<<20, 8))
+	p.Put(s)
 }
 
 func TestTooManyArguments(t *testing.T) {
 	f := native(t)
-	s := get(t, mustOpen(t, Config{}))
-	if _, err := s.Call(f("six"), 1, 2, 3, 4, 5, 6, 7); err == nil || !strings.Contains(err.Error(), "7") {
+	s := hold(t, mustOpen(t, stack.Config{}))
+	if _, err := Call(s, f("six"), 1, 2, 3, 4, 5, 6, 7); err == nil || !strings.Contains(err.Error(), "7") {
 		t.Error(err)
 	}
-	if _, err := s.CallF(f("eight"), 1, 2, 3, 4, 5, 6, 7, 8, 9); err == nil {
+	if _, err := CallF(s, f("eight"), 1, 2, 3, 4, 5, 6, 7, 8, 9); err == nil {
 		t.Error("nine were accepted")
 	}
 }
@@ -186,10 +185,13 @@ func TestTooManyArguments(t *testing.T) {
 // can be used as before.
 func TestNativeFaults(t *testing.T) {
 	f := native(t)
-	p := mustOpen(t, Config{Name: "native"})
+	p := mustOpen(t, stack.Config{Name: "native"})
 	above, s := get(t, p), get(t, p)
-	if p.index(above) < p.index(s) {
+	if addr(above) < addr(s) {
 		above, s = s, above
+	}
+	if addr(above)-addr(s) != unsafe.Sizeof(*s) {
+		t.Fatal("the stacks do not lie side by side")
 	}
 	r, err := guard.Reserve(guard.Config{Name: "data", Size: guard.PageSize()})
 	if err != nil {
@@ -199,9 +201,11 @@ func TestNativeFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := uintptr(r.Base())
-	top := uintptr(s.at(s.top))
+	guardSize := uintptr(guard.PageSize())
+	top := addr(&above.Alloc(above.Size(), 8)[0]) - guardSize
 	floor := top - uintptr(s.Size())
 	for round := range 3 {
+		used := s.Used()
 		for _, c := range []struct {
 			name string
 			call func() error
@@ -209,22 +213,22 @@ func TestNativeFaults(t *testing.T) {
 			addr uintptr // 0 is any
 			x86  bool
 		}{
-			{"overflow", func() error { _, err := s.Call(f("ackermann"), 4, 10); return err }, guard.StackOverflow, 0, false},
-			{"nil", func() error { _, err := s.Call(f("peek"), 0); return err }, guard.BadAddress, 0, false},
-			{"a bad address", func() error { _, err := s.Call(f("peek"), 0x1000); return err }, guard.BadAddress, 0x1000, false},
-			{"no address at all", func() error { _, err := s.Call(f("peek"), ^(^uintptr(0)>>1)|8); return err }, guard.Refused, 0, false},
-			{"beyond a region", func() error { _, err := s.Call(f("poke"), data, uintptr(r.Size())); return err }, guard.Overflow, data + uintptr(r.Size()), false},
-			{"before a region", func() error { _, err := s.Call(f("poke"), data, ^uintptr(0)); return err }, guard.Underflow, data - 1, false},
-			{"above the stack", func() error { _, err := s.Call(f("poke"), top, 0); return err }, guard.Guarded, top, false},
-			{"below the stack", func() error { _, err := s.Call(f("poke"), floor, ^uintptr(0)); return err }, guard.StackOverflow, floor - 1, false},
-			{"its own code", func() error { _, err := s.Call(f("poke"), uintptr(f("poke")), 0); return err }, guard.Protected, uintptr(f("poke")), false},
-			{"an illegal instruction", func() error { _, err := s.Call(f("trap")); return err }, guard.IllegalInstruction, 0, false},
-			{"an old exception pending", func() error { _, err := s.Call(f("x87")); return err }, guard.IllegalInstruction, 0, true},
-			{"a privileged instruction", func() error { _, err := s.Call(f("privileged")); return err }, guard.Refused, 0, true},
-			{"division by zero", func() error { _, err := s.Call(f("divide"), 1, 0); return err }, guard.Arithmetic, 0, false},
-			{"a call of nothing", func() error { _, err := s.Call(0); return err }, guard.BadAddress, 0, false},
-			{"a call of data", func() error { _, err := s.Call(Func(data)); return err }, guard.Protected, data, false},
-			{"a call of floating-point code that is data", func() error { _, err := s.CallF(Func(data)); return err }, guard.Protected, data, false},
+			{"overflow", func() error { _, err := Call(s, f("ackermann"), 4, 10); return err }, guard.StackOverflow, 0, false},
+			{"nil", func() error { _, err := Call(s, f("peek"), 0); return err }, guard.BadAddress, 0, false},
+			{"a bad address", func() error { _, err := Call(s, f("peek"), 0x1000); return err }, guard.BadAddress, 0x1000, false},
+			{"no address at all", func() error { _, err := Call(s, f("peek"), ^(^uintptr(0)>>1)|8); return err }, guard.Refused, 0, false},
+			{"beyond a region", func() error { _, err := Call(s, f("poke"), data, uintptr(r.Size())); return err }, guard.Overflow, data + uintptr(r.Size()), false},
+			{"before a region", func() error { _, err := Call(s, f("poke"), data, ^uintptr(0)); return err }, guard.Underflow, data - 1, false},
+			{"above the stack", func() error { _, err := Call(s, f("poke"), top, 0); return err }, guard.Guarded, top, false},
+			{"below the stack", func() error { _, err := Call(s, f("poke"), floor, ^uintptr(0)); return err }, guard.StackOverflow, floor - 1, false},
+			{"its own code", func() error { _, err := Call(s, f("poke"), uintptr(f("poke")), 0); return err }, guard.Protected, uintptr(f("poke")), false},
+			{"an illegal instruction", func() error { _, err := Call(s, f("trap")); return err }, guard.IllegalInstruction, 0, false},
+			{"an old exception pending", func() error { _, err := Call(s, f("x87")); return err }, guard.IllegalInstruction, 0, true},
+			{"a privileged instruction", func() error { _, err := Call(s, f("privileged")); return err }, guard.Refused, 0, true},
+			{"division by zero", func() error { _, err := Call(s, f("divide"), 1, 0); return err }, guard.Arithmetic, 0, false},
+			{"a call of nothing", func() error { _, err := Call(s, 0); return err }, guard.BadAddress, 0, false},
+			{"a call of data", func() error { _, err := Call(s, Func(data)); return err }, guard.Protected, data, false},
+			{"a call of floating-point code that is data", func() error { _, err := CallF(s, Func(data)); return err }, guard.Protected, data, false},
 		} {
 			if c.x86 && isARM {
 				continue
@@ -242,40 +246,41 @@ func TestNativeFaults(t *testing.T) {
 			if fault.PC == 0 && c.name != "a call of nothing" {
 				t.Errorf("%s: no instruction: %v", c.name, fault)
 			}
-			if c.name == "overflow" && (fault.Region != "native" || fault.Addr >= floor || fault.Addr < floor-p.stride+p.size || s.HighWater() != s.Size()) {
+			if c.name == "overflow" && (fault.Region != "native" || fault.Addr >= floor || fault.Addr < floor-guardSize || s.HighWater() != s.Size()) {
 				t.Errorf("the overflow is %v, with the floor at %#x, high water %d", fault, floor, s.HighWater())
 			}
-			s.check()
+			checkInUse(t, s, used)
 			if got := call(t, s, f("six"), 1, 2, 3, 4, 5, 6); got != 654321 {
 				t.Fatalf("after %s: %d", c.name, got)
 			}
 		}
 		// Go's own faults are Go's.
 		var nothing *int
-		if err := panicOf(func() { *nothing = 1 }); err == nil || !strings.Contains(err.Error(), "nil pointer") {
+		if err := stacktest.PanicOf(func() { *nothing = 1 }); err == nil || !strings.Contains(err.Error(), "nil pointer") {
 			t.Fatalf("a nil pointer in Go: %v", err)
 		}
 		if err := guard.Catch(func() { *(*byte)(unsafe.Add(r.Base(), r.Size())) = 1 }); err == nil {
 			t.Fatal("a fault of Go code was not caught")
 		}
 		zero := 0
-		if err := panicOf(func() { zero = 1 / zero }); err == nil || !strings.Contains(err.Error(), "divide") {
+		if err := stacktest.PanicOf(func() { zero = 1 / zero }); err == nil || !strings.Contains(err.Error(), "divide") {
 			t.Fatalf("a division in Go: %v", err)
 		}
 		s.Push()
-		if x := New[[100]uint64](s); *x != [100]uint64{} {
+		if x := stack.New[[100]uint64](s); *x != [100]uint64{} {
 			t.Fatal("the stack is dirty")
 		}
 	}
 	p.Put(s)
 	p.Put(above)
-	p.check(nil)
+	checkIdle(t, p)
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = get(t, p)
 	var fault *guard.Fault
-	if _, err := s.Call(f("poke"), data, 0); !errors.As(err, &fault) || fault.Kind != guard.UseAfterClose || fault.Region != "data" {
+	if _, err := Call(s, f("poke"), data, 0); !errors.As(err, &fault) || fault.Kind != guard.UseAfterClose || fault.Region != "data" {
 		t.Errorf("a closed region: %v", err)
 	}
+	p.Put(s)
 }

@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // TestFailLoad: every system call fails once at every position. There is an error, or another way
@@ -40,9 +41,9 @@ func TestFailLoad(t *testing.T) {
 	}
 	for kind := range vm.Kinds {
 		o, err := LoadObject(path)
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 		stop := vm.Inject(kind, 0, nil)
-		mustDo(t, o.Close())
+		stacktest.NoError(t, o.Close())
 		closing := stop()
 		stop = vm.Inject(kind, 0, nil)
 		scenario()

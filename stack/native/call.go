@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
+	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
 // redZone is what native code leaves alone above its first frame. So its stack pointer, which tells
@@ -46,7 +48,7 @@ const redZone = 64
 // and the kernel's error where a sandbox (seccomp) refuses.
 //
 // Cost: some 5 ns; where it is stopped what the kernel takes for a signal, 4 to 15 µs.
-func (s *Stack) Call(fn Func, args ...uintptr) (uintptr, error) {
+func Call(s *stack.Stack, fn Func, args ...uintptr) (uintptr, error) {
 	in := &noInts
 	switch n := len(args); {
 	case n == len(in):
@@ -58,35 +60,37 @@ func (s *Stack) Call(fn Func, args ...uintptr) (uintptr, error) {
 		copy(some[:], args)
 		in = &some
 	}
-	if s.state != used || s.block != 0 || !trap.Ready() {
-		if err := s.admit("Call"); err != nil {
+	h := headerOf(s)
+	if h.State != header.StateUsed || h.Block != 0 || !trap.Ready() {
+		if err := admit(h, "native.Call"); err != nil {
 			return 0, err
 		}
 	}
-	s.limit, s.native = s.top, true // what is below may be dirty from here on
-	out, stop := trap.Call(&s.block, uintptr(fn), s.pointer(), in)
+	h.Limit, h.Native = h.Top, true // what is below may be dirty from here on
+	out, stop := trap.Call(&h.Block, uintptr(fn), pointer(h), in)
 	if stop.Signal != 0 {
-		return 0, s.fault(stop)
+		return 0, fault(h, stop)
 	}
 	return out, nil
 }
 
 // CallF is Call with up to eight float64 arguments and a float64 result.
-func (s *Stack) CallF(fn Func, args ...float64) (float64, error) {
+func CallF(s *stack.Stack, fn Func, args ...float64) (float64, error) {
 	var in [8]float64
 	if len(args) > len(in) {
 		return 0, tooMany(len(args), len(in))
 	}
 	copy(in[:], args)
-	if s.state != used || s.block != 0 || !trap.Ready() {
-		if err := s.admit("CallF"); err != nil {
+	h := headerOf(s)
+	if h.State != header.StateUsed || h.Block != 0 || !trap.Ready() {
+		if err := admit(h, "native.CallF"); err != nil {
 			return 0, err
 		}
 	}
-	s.limit, s.native = s.top, true
-	out, stop := trap.CallF(&s.block, uintptr(fn), s.pointer(), &in)
+	h.Limit, h.Native = h.Top, true
+	out, stop := trap.CallF(&h.Block, uintptr(fn), pointer(h), &in)
 	if stop.Signal != 0 {
-		return 0, s.fault(stop)
+		return 0, fault(h, stop)
 	}
 	return out, nil
 }
@@ -95,20 +99,23 @@ func (s *Stack) CallF(fn Func, args ...float64) (float64, error) {
 var noInts [6]uintptr
 
 func tooMany(n, most int) error {
-	return fmt.Errorf("stack: call: %d arguments are more than %d", n, most)
+	return fmt.Errorf("native: call: %d arguments are more than %d", n, most)
 }
 
+// headerOf returns the header of a stack, which is at the same address.
+func headerOf(s *stack.Stack) *header.Header { return (*header.Header)(unsafe.Pointer(s)) }
+
 // admit says why native code may not run, or makes it possible.
-func (s *Stack) admit(op string) error {
-	s.usable(op)
-	if s.block != 0 {
-		panic(s.violation(op, "native code runs on the stack"))
+func admit(h *header.Header, op string) error {
+	h.CheckUsable(op)
+	if h.Block != 0 {
+		panic(h.Violation(op, "native code runs on the stack"))
 	}
 	return explainRefusal(trap.Install(), refusedSignal)
 }
 
 // pointer is where native code begins: below top, aligned as C wants it.
-func (s *Stack) pointer() uintptr { return (uintptr(unsafe.Pointer(s)) + s.top - redZone) &^ 15 }
+func pointer(h *header.Header) uintptr { return (h.Addr(h.Top) - redZone) &^ 15 }
 
 // The signals that native code is stopped by, and what tells that there is no address, on Linux.
 const (
@@ -123,7 +130,7 @@ const (
 )
 
 // fault says what native code was stopped for.
-func (s *Stack) fault(stop trap.Stop) error {
+func fault(h *header.Header, stop trap.Stop) error {
 	f := &guard.Fault{Addr: stop.Addr, PC: stop.PC}
 	switch {
 	case stop.Signal == sigILL || stop.Signal == sigTRAP:
@@ -136,18 +143,10 @@ func (s *Stack) fault(stop trap.Stop) error {
 		f = guard.Locate(stop.Addr)
 		if f == nil {
 			f = &guard.Fault{Addr: stop.Addr, Kind: guard.BadAddress}
-		} else if s.guards(stop.Addr) {
+		} else if header.Overflowed(h, stop.Addr) {
 			f.Kind = guard.StackOverflow
-			s.deepest = uint32(s.shapeOf().size)
 		}
 		f.PC = stop.PC
 	}
 	return f
-}
-
-// guards tells whether an address lies in the guard below the stack.
-func (s *Stack) guards(addr uintptr) bool {
-	sh := s.shapeOf()
-	floor := uintptr(unsafe.Pointer(s)) + sh.end(s) - sh.size
-	return addr < floor && addr >= floor-(sh.stride-sh.size)
 }

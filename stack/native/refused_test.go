@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"errors"
@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // What the system does not let be executed is an error that says what may be behind it.
@@ -31,7 +33,7 @@ func TestOutsideNoExecutableMemory(t *testing.T) {
 	stop := vm.Inject(vm.Mprotect, 0, nil)
 	c, err := LoadCode([]byte{1, 2, 3, 4})
 	last := stop()
-	mustDo(t, err, c.Close())
+	stacktest.NoError(t, err, c.Close())
 	stop = vm.Inject(vm.Mprotect, last, syscall.EACCES)
 	_, err = LoadCode([]byte{1, 2, 3, 4})
 	stop()
@@ -40,7 +42,7 @@ func TestOutsideNoExecutableMemory(t *testing.T) {
 	stop = vm.Inject(vm.Mmap, 0, nil)
 	o, err := LoadObject(path)
 	last = stop()
-	mustDo(t, err, o.Close())
+	stacktest.NoError(t, err, o.Close())
 	for nth := 2; nth <= last; nth++ { // the first reserves addresses
 		for _, refusal := range []error{syscall.EACCES, syscall.EPERM} {
 			stop = vm.Inject(vm.Mmap, nth, refusal)
@@ -57,20 +59,19 @@ func TestOutsideNoExecutableMemory(t *testing.T) {
 // The first Call puts a handler in place, which a sandbox may refuse.
 func TestOutsideNoSignalHandler(t *testing.T) {
 	needNative(t)
-	if !alone(t, "true") {
+	if !stacktest.Alone(t) {
 		return
 	}
-	p := mustOpen(t, Config{})
-	s := get(t, p)
+	s := hold(t, mustOpen(t, stack.Config{}))
 	f := returns.load(t)
 	for nth := range 2 {
 		stop := vm.Inject(vm.Sigaction, nth+1, syscall.EPERM)
-		_, err := s.Call(f)
+		_, err := Call(s, f)
 		stop()
 		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "seccomp") {
 			t.Errorf("rt_sigaction %d was refused: %v", nth+1, err)
 		}
 	}
-	_, err := s.Call(f)
-	mustDo(t, err)
+	_, err := Call(s, f)
+	stacktest.NoError(t, err)
 }

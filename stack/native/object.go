@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"errors"
@@ -42,7 +42,7 @@ type Object struct {
 func LoadObject(path string) (*Object, error) {
 	o, err := loadObject(path)
 	if err != nil {
-		return nil, fmt.Errorf("stack: load object %q: %w", path, err)
+		return nil, fmt.Errorf("native: load object %q: %w", path, err)
 	}
 	return o, nil
 }
@@ -95,7 +95,7 @@ func (o *Object) Func(name string) (Func, error) {
 	o.usable("Func")
 	offset, found := o.functions[name]
 	if !found {
-		return 0, fmt.Errorf("stack: object %q exports no function %q", o.path, name)
+		return 0, fmt.Errorf("native: object %q exports no function %q", o.path, name)
 	}
 	return Func(uintptr(o.region.Base()) + offset), nil
 }
@@ -111,6 +111,6 @@ func (o *Object) Close() error {
 // usable panics unless LoadObject made the object.
 func (o *Object) usable(op string) {
 	if o == nil || o.region == nil {
-		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Object: stack.LoadObject makes one"})
+		panic(&guard.Violation{Op: "native." + op, What: "use of a zero Object: native.LoadObject makes one"})
 	}
 }

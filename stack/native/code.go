@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"debug/elf"
@@ -14,7 +14,7 @@ import (
 )
 
 // Func is the address of native code that follows the C calling convention of the machine, for
-// Stack.Call. It is good until what it comes from is closed, which it does not keep open; a call
+// Call. It is good until what it comes from is closed, which it does not keep open; a call
 // after that faults (guard.UseAfterClose), as long as the quarantine holds the addresses.
 type Func uintptr
 
@@ -39,7 +39,7 @@ type Code struct {
 func LoadCode(code []byte) (*Code, error) {
 	r, err := loadCode(code)
 	if err != nil {
-		return nil, fmt.Errorf("stack: load code: %w", err)
+		return nil, fmt.Errorf("native: load code: %w", err)
 	}
 	return &Code{region: r, size: len(code)}, nil
 }
@@ -107,7 +107,7 @@ func supported() error {
 func (c *Code) Func(off int) Func {
 	c.usable("Func")
 	if off < 0 || off >= c.size || off%instructionAlign != 0 {
-		panic(fmt.Errorf("stack: code of %d bytes has no instruction at offset %d", c.size, off))
+		panic(fmt.Errorf("native: code of %d bytes has no instruction at offset %d", c.size, off))
 	}
 	return Func(uintptr(c.region.Base()) + uintptr(off))
 }
@@ -122,6 +122,6 @@ func (c *Code) Close() error {
 // usable panics unless LoadCode made the code.
 func (c *Code) usable(op string) {
 	if c == nil || c.region == nil {
-		panic(&guard.Violation{Op: "stack." + op, What: "use of a zero Code: stack.LoadCode makes one"})
+		panic(&guard.Violation{Op: "native." + op, What: "use of a zero Code: native.LoadCode makes one"})
 	}
 }

@@ -1,4 +1,4 @@
-package stack
+package native
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 // compiler is a C compiler for the machine that the test is compiled for; nil where there is none.
@@ -94,9 +96,9 @@ type patient struct {
 func openPatient(t testing.TB, path string) *patient {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	f, err := elf.NewFile(bytes.NewReader(data))
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	return &patient{data, f}
 }
 
@@ -137,6 +139,6 @@ func put32(b []byte, v uint32) { binary.LittleEndian.PutUint32(b, v) }
 func hexadecimal(t testing.TB, s string) uint64 {
 	t.Helper()
 	n, err := strconv.ParseUint(s, 16, 64)
-	mustDo(t, err)
+	stacktest.NoError(t, err)
 	return n
 }

@@ -1,0 +1,26 @@
+package native
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
+)
+
+// LoadCode and LoadObject leave nothing behind when OnSoft panics.
+func TestOutsideOnSoftPanicsWhileLoading(t *testing.T) {
+	needNative(t)
+	path := build(t, kernels)
+	nothingLeft(t)
+	for name, load := range map[string]func(){
+		"LoadCode":   func() { LoadCode([]byte{1, 2, 3, 4}) },
+		"LoadObject": func() { LoadObject(path) },
+	} {
+		stacktest.SetBudget(t, guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { panic(errors.New("no")) }})
+		if err := stacktest.PanicOf(load); err == nil || err.Error() != "no" {
+			t.Errorf("%s: %v", name, err)
+		}
+		stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+	}
+}
