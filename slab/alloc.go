@@ -108,7 +108,7 @@ func (h *Heap) claim(it item) bool {
 
 // bytes returns the object in a slot.
 func (h *Heap) bytes(it item, size int, capacity uint32) []byte {
-	return (*[2*largestSlot]byte)(h.at(it))[:size:capacity%(2*largestSlot)]
+	return (*[2 * largestSlot]byte)(h.at(it))[: size : capacity%(2*largestSlot)]
 }
 
 // capacity is the size of a slot.

@@ -85,14 +85,14 @@ func ExamplePool() {
 
 	x := p.Get()
 	x.User = 7
-	handle := p.Handle(x) // 8 bytes without a pointer: may be stored anywhere
+	handle := slab.HandleOf(p, x) // 8 bytes without a pointer: may be stored anywhere
 
-	if s, ok := p.At(handle); ok {
+	if s, ok := handle.Deref(p); ok {
 		fmt.Println(s.User)
 	}
 	p.Put(x)
 	p.Get() // in the same place, perhaps
-	_, ok := p.At(handle)
+	_, ok := handle.Deref(p)
 	fmt.Println(ok)
 
 	// Output:

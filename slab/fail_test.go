@@ -182,17 +182,17 @@ func (s *scenario) pool() {
 			var x *page
 			s.try("Get", func() (err error) { x, err = p.TryGet(); return err })
 			s.fresh(x[:], len(x))
-			handles[p.Handle(x)] = x
+			handles[HandleOf(p, x)] = x
 		}
 		if len(handles) != 50 || p.Len() != 50 {
 			s.t.Errorf("%s: %d handles of %d objects, want 50", s.what, len(handles), p.Len())
 		}
 		for h, x := range handles {
-			if at, ok := p.At(h); !ok || at != x || x[0] != 1 {
+			if at, ok := h.Deref(p); !ok || at != x || x[0] != 1 {
 				s.t.Errorf("%s: an object is lost", s.what)
 			}
 			p.Put(x)
-			if _, ok := p.At(h); ok {
+			if _, ok := h.Deref(p); ok {
 				s.t.Errorf("%s: a handle outlives its object", s.what)
 			}
 		}

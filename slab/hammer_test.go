@@ -149,7 +149,7 @@ func TestHammerOneWay(t *testing.T) {
 	n := rounds(1_000_000)
 	wg.Go(func() {
 		for i := range n {
-			way <- h.AllocDirty(i % 300, 8)
+			way <- h.AllocDirty(i%300, 8)
 		}
 		close(way)
 	})
@@ -181,7 +181,7 @@ func TestHammerBudget(t *testing.T) {
 			var live []held
 			for range rounds(10000) {
 				if r.IntN(3) > 0 {
-					b, err := h.TryAlloc(r.IntN(1 << r.IntN(18)), 8)
+					b, err := h.TryAlloc(r.IntN(1<<r.IntN(18)), 8)
 					if err != nil {
 						refused.Add(1)
 						if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") && !strings.Contains(err.Error(), "Limit") {

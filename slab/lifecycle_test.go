@@ -50,7 +50,7 @@ func TestUseOfAClosedLocal(t *testing.T) {
 		for name, use := range map[string]func(){
 			"AllocDirty":     func() { l.AllocDirty(100, 8) },
 			"Alloc":          func() { l.Alloc(100, 8) },
-			"Alloc of large": func() { l.Alloc(2 << 20, 8) },
+			"Alloc of large": func() { l.Alloc(2<<20, 8) },
 			"Free":           func() { l.Free(small) },
 			"Free of large":  func() { l.Free(large) },
 		} {
@@ -103,7 +103,7 @@ func TestLocalGivesWayToItself(t *testing.T) {
 		l.Free(b)
 	}
 	for range 1 << 20 / (64 << 10) {
-		l.Free(l.Alloc(64 << 10, 8))
+		l.Free(l.Alloc(64<<10, 8))
 	}
 }
 

@@ -206,7 +206,7 @@ func TestOutsideDroppedLocalIsNotEarly(t *testing.T) {
 	for name, use := range map[string]func(h *Heap){
 		"Alloc":       func(h *Heap) { h.Local().Alloc(1000, 8) },
 		"AllocDirty":  func(h *Heap) { h.Local().AllocDirty(1000, 8) },
-		"large Alloc": func(h *Heap) { h.Local().Alloc(2 << 20, 8) },
+		"large Alloc": func(h *Heap) { h.Local().Alloc(2<<20, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, Config{})

@@ -95,7 +95,7 @@ func TestNothingIsAnObject(t *testing.T) {
 func TestNothingAligned(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	for i := range 20 {
-		keep := h.Alloc(1<<20 + i%7*4096, 8) // shifts what is mapped next
+		keep := h.Alloc(1<<20+i%7*4096, 8) // shifts what is mapped next
 		for align := 1; align <= maxAlign; align *= 2 {
 			b := h.Alloc(0, align)
 			if addr(b)%uintptr(align) != 0 || h.Size(b) != 0 {
@@ -121,12 +121,12 @@ func TestPoolOfNothing(t *testing.T) {
 	for _, hardened := range []bool{false, true} {
 		p := poolFor[struct{}](t, Config{Hardened: hardened})
 		one, two := p.Get(), p.Get()
-		x := p.Handle(one)
-		if at, ok := p.At(x); !ok || at != one || x == p.Handle(two) {
+		x := HandleOf(p, one)
+		if at, ok := x.Deref(p); !ok || at != one || x == HandleOf(p, two) {
 			t.Errorf("hardened %v: %v names %p, %p", hardened, x, at, two)
 		}
 		p.Put(one)
-		if _, ok := p.At(x); ok || p.Len() != 1 {
+		if _, ok := x.Deref(p); ok || p.Len() != 1 {
 			t.Errorf("hardened %v: it was put back, %d are there", hardened, p.Len())
 		}
 		n := 0

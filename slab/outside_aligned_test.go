@@ -95,7 +95,7 @@ func TestOutsideAlignedAtLimit(t *testing.T) {
 func TestOutsideLargeWaste(t *testing.T) {
 	h := open(t, Config{})
 	page := guard.PageSize()
-	b := h.Alloc(2<<20 + 1, 8)
+	b := h.Alloc(2<<20+1, 8)
 	for _, size := range []int{2<<20 + 1, 2<<20 + 5, 3<<20 + 7, 3<<20 - 9, 9<<20 + 1, 8 << 20, 8<<20 - 100} {
 		b = h.Realloc(b, size)
 		if got, room := h.Stats().Waste, h.Size(b); got != int64(room-size) || size > 3<<20 && room%page != 0 {

@@ -193,7 +193,7 @@ func poolUses(p *Pool[closable]) []func(int) {
 	got := keep[*closable]{free: p.Put}
 	tried := keep[*closable]{free: p.Put}
 	mine := p.Get()
-	handle := p.Handle(mine)
+	handle := HandleOf(p, mine)
 	use := []func(int){
 		func(i int) { got.add(p.Get()) },
 		func(i int) {
@@ -205,12 +205,12 @@ func poolUses(p *Pool[closable]) []func(int) {
 		},
 		func(i int) { p.Put(p.Get()) },
 		func(i int) {
-			if at, ok := p.At(handle); !ok || at != mine {
+			if at, ok := handle.Deref(p); !ok || at != mine {
 				panic("a handle is refused that is good")
 			}
 		},
 		func(i int) {
-			if p.Handle(mine) != handle {
+			if HandleOf(p, mine) != handle {
 				panic("another handle")
 			}
 		},
@@ -219,7 +219,7 @@ func poolUses(p *Pool[closable]) []func(int) {
 			}
 		},
 		func(i int) { p.Len() },
-		func(i int) { x := p.Get(); p.Handle(x); p.Put(x) },
+		func(i int) { x := p.Get(); HandleOf(p, x); p.Put(x) },
 	}
 	return use
 }

@@ -246,7 +246,7 @@ func TestOutsideLimitSharedByGoroutines(t *testing.T) {
 func TestOutsideHighWaterOfRefused(t *testing.T) {
 	h := open(t, Config{})
 	setBudget(t, guard.Budget{Hard: guard.Committed() + 1<<20})
-	if _, err := h.TryAlloc(64 << 20, 8); err == nil {
+	if _, err := h.TryAlloc(64<<20, 8); err == nil {
 		t.Fatal("the budget does not hold")
 	}
 	if got := h.Stats().HighWater; got != 0 {

@@ -251,7 +251,7 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 					return nil
 				})
 				if i%10 == 0 {
-					try(func() []byte { return h.Alloc(2<<20 + 1, 8) })
+					try(func() []byte { return h.Alloc(2<<20+1, 8) })
 				}
 				b := live[len(live)-1]
 				if n := len(b); n > 2<<20 && n < 20<<20 { // it grows, and is as it was if OnSoft panics

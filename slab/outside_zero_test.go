@@ -10,7 +10,7 @@ func TestOutsideZeroHeap(t *testing.T) {
 	b, number := make([]byte, 100), new(int)
 	uses := map[string]func(h *Heap){
 		"Alloc":           func(h *Heap) { h.Alloc(10, 8) },
-		"Alloc, large":    func(h *Heap) { h.Alloc(2 << 20, 8) },
+		"Alloc, large":    func(h *Heap) { h.Alloc(2<<20, 8) },
 		"TryAlloc":        func(h *Heap) { h.TryAlloc(10, 8) },
 		"AllocDirty":      func(h *Heap) { h.AllocDirty(10, 8) },
 		"TryAllocDirty":   func(h *Heap) { h.TryAllocDirty(10, 8) },

@@ -104,7 +104,7 @@ func TestUnderrunsAreExact(t *testing.T) {
 		k := &classes[i+1]
 		all := make([][]byte, k.slots)
 		for i := range all {
-			all[i] = h.AllocDirty(int(k.size) - canarySize, 8)
+			all[i] = h.AllocDirty(int(k.size)-canarySize, 8)
 		}
 		slices.SortFunc(all, func(a, b []byte) int { return int(addr(a)) - int(addr(b)) })
 		mustFault(t, all[0], -1)

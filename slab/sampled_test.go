@@ -193,17 +193,17 @@ func TestSampledPool(t *testing.T) {
 	seen := map[Handle[order]]bool{}
 	for range 1000 { // more than there are slots
 		x := p.Get()
-		h := p.Handle(x)
-		if at, ok := p.At(h); !ok || at != x || seen[h] || h.IsNil() || *x != (order{}) {
+		h := HandleOf(p, x)
+		if at, ok := h.Deref(p); !ok || at != x || seen[h] || h.IsNil() || *x != (order{}) {
 			t.Fatalf("handle %v, seen %v: %p, %v, want %p", h, seen[h], at, ok, x)
 		}
-		if at, ok := other.At(h); ok {
+		if at, ok := h.Deref(other); ok {
 			t.Fatalf("another pool has %p for %v", at, h)
 		}
 		seen[h] = true
 		x.id = 5
 		p.Put(x)
-		if at, ok := p.At(h); ok {
+		if at, ok := h.Deref(p); ok {
 			t.Fatalf("stale, but names %p", at)
 		}
 	}
@@ -219,17 +219,17 @@ func TestSampledPool(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	p.Put(x)
-	for _, f := range []func(){func() { p.Put(x) }, func() { p.Handle(x) }, func() { other.Put(y) }} {
+	for _, f := range []func(){func() { p.Put(x) }, func() { HandleOf(p, x) }, func() { other.Put(y) }} {
 		var v *guard.Violation
 		if err, _ := panicOf(f).(error); !errors.As(err, &v) || v.Allocated == "" {
 			t.Errorf("%v", err)
 		}
 	}
-	h := p.Handle(y)
+	h := HandleOf(p, y)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if v := violationOf(t, func() { p.At(h) }); v == nil || v.What != "use after Close" {
+	if v := violationOf(t, func() { h.Deref(p) }); v == nil || v.What != "use after Close" {
 		t.Errorf("a handle of a closed pool: %v", v)
 	}
 	var f *guard.Fault

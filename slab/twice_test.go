@@ -90,7 +90,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 		"no memory": func(t *testing.T, h *Heap, b []byte) {
 			freeTwice(h, b, h.Free, h.Free)
 			now += beat
-			expectFreedTwice(t, func() { h.TryAlloc(65 << 20, 8) })
+			expectFreedTwice(t, func() { h.TryAlloc(65<<20, 8) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestPutTwiceKeepsHandlesGood(t *testing.T) {
 		t.Fatal("the test is wrong")
 	}
 	expectFreedTwice(t, func() { p.Get() })
-	if z, ok := p.At(p.Handle(y)); !ok || z != y {
+	if z, ok := HandleOf(p, y).Deref(p); !ok || z != y {
 		t.Error("its handle is refused")
 	}
 	p.Put(y)

@@ -79,12 +79,17 @@ func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
 	panic(h.violation("Free", otherSize, p))
 }
 
-// mustBePointerFree panics if what p, a nil *T, points to contains pointers.
-func mustBePointerFree(p any) {
+// pointerFree returns an error if T contains pointers, where p is a nil *T. The error names the field.
+func pointerFree(p any) error {
 	if pointerfree.Trusted && pointerfree.Words(p) == 0 {
-		return
+		return nil
 	}
-	if err := pointerfree.Check(reflect.TypeOf(p).Elem()); err != nil {
+	return pointerfree.Check(reflect.TypeOf(p).Elem())
+}
+
+// mustBePointerFree panics if T contains pointers, where p is a nil *T.
+func mustBePointerFree(p any) {
+	if err := pointerFree(p); err != nil {
 		panic(fmt.Errorf("slab: %w", err))
 	}
 }

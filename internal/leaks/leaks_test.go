@@ -180,7 +180,7 @@ func TestLiveWhileLocksAreHeld(t *testing.T) {
 	defer guard.SetBudget(guard.Budget{})
 	for i, allocate := range []func(){
 		func() { heap.Free(heap.Alloc(100, 8)) },
-		func() { heap.Free(heap.Alloc(2 << 20, 8)) },
+		func() { heap.Free(heap.Alloc(2<<20, 8)) },
 		func() { stacks.Put(must(stacks.Get())) },
 	} {
 		if err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {

@@ -325,7 +325,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	})
 	var objects [][]byte
 	for range 64 {
-		b, err := h.TryAlloc(1 << 20, 8)
+		b, err := h.TryAlloc(1<<20, 8)
 		must("Alloc", touched(b, err))
 		objects = append(objects, b)
 	}
@@ -351,7 +351,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	}
 	must("hardened Purge", hard.Purge())
 	must("stacks' Purge", p.Purge())
-	b, err := h.TryAlloc(8 << 20, 8)
+	b, err := h.TryAlloc(8<<20, 8)
 	must("large", touched(b, err))
 	b, err = h.TryRealloc(b, 3<<20)
 	must("Realloc", err)
@@ -445,7 +445,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 		if err := r.Decommit(0, 64<<20); err != nil {
 			t.Fatal(err)
 		}
-		b, err := h.TryAllocDirty(64 << 20, 8)
+		b, err := h.TryAllocDirty(64<<20, 8)
 		if err != nil {
 			t.Fatalf("large object, round %d: %v", round, err)
 		}
@@ -453,7 +453,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 		h.Free(b)
 		var all [][]byte
 		for range 64 {
-			b, err := h.TryAllocDirty(1 << 20, 8)
+			b, err := h.TryAllocDirty(1<<20, 8)
 			if err != nil {
 				t.Fatalf("objects, round %d: %v", round, err)
 			}

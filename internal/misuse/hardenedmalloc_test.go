@@ -159,7 +159,7 @@ var hardenedMalloc = []misuse{
 	{"calloc_zeroed", func(w *world) {
 		h := w.heap()
 		for range 100 {
-			b := h.Alloc(1 << 16, 8)
+			b := h.Alloc(1<<16, 8)
 			w.zero(b)
 			poke(b, 777)
 			h.Free(b)
@@ -194,7 +194,10 @@ var hardenedMalloc = []misuse{
 	{"malloc_object_size", func(w *world) { h := w.heap(); w.holds(h.Size(h.Alloc(16, 8)) == 16, "the size is 16") }, everywhere(fine)},
 	{"malloc_object_size_offset", func(w *world) { h := w.heap(); h.Size(h.Alloc(16, 8)[5:]) },
 		inHeap("slab.Size", interior, "5")},
-	{"malloc_object_size_zero", func(w *world) { h := w.heap(); w.holds(h.Size(h.Alloc(0, 8)) <= 16, "the size is no more than a slot's") }, everywhere(fine)},
+	{"malloc_object_size_zero", func(w *world) {
+		h := w.heap()
+		w.holds(h.Size(h.Alloc(0, 8)) <= 16, "the size is no more than a slot's")
+	}, everywhere(fine)},
 	{"malloc_zero_different", func(w *world) {
 		h := w.heap()
 		a, b := h.Alloc(0, 8), h.Alloc(0, 8)

@@ -120,7 +120,7 @@ var isoalloc = []misuse{
 	}, first("slab.Free", freedAlready)},
 	{"big_double_free", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(8 << 20, 8)
+		b := h.Alloc(8<<20, 8)
 		h.Free(b)
 		h.Free(b)
 	}, everywhere(violates("slab.Free", freedAlready, largeRegion, "0"))},
@@ -177,7 +177,7 @@ var isoalloc = []misuse{
 	{"big_tests", func(w *world) {
 		h := w.heap()
 		for size := 1 << 20; size <= 32<<20; size *= 2 {
-			b := h.Alloc(size + 17, 8)
+			b := h.Alloc(size+17, 8)
 			b[0], b[size+16] = 1, 1
 			h.Free(b)
 		}
@@ -202,7 +202,7 @@ var isoalloc = []misuse{
 	{"tagged_ptr_test", func(w *world) {
 		p := w.pool()
 		x := p.Get()
-		y, ok := p.At(p.Handle(x))
+		y, ok := slab.HandleOf(p, x).Deref(p)
 		w.holds(ok && y == x, "a handle names its object")
 		p.Put(x)
 	}, everywhere(fine)},

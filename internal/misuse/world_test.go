@@ -44,6 +44,12 @@ func pointers(pkg, typ, what string) string {
 	return fmt.Sprintf("panic: %s: %s cannot live outside the Go heap: %s, and the garbage collector does not see pointers there", pkg, typ, what)
 }
 
+// refused is the panic for a size or an alignment that cannot be. The three allocators have one rule
+// and the same words.
+func refused(pkg string, size, align, most int) string {
+	return fmt.Sprintf("panic: %s: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", pkg, size, align, most)
+}
+
 // What is told of an object that was sampled has the stack of who allocated it, and if it is freed
 // that of who freed it.
 const (
@@ -120,7 +126,7 @@ func works(h *slab.Heap) (err error) {
 	}
 	var all [][]byte
 	for i := range 300 {
-		b := h.Alloc(i * 7 % 200, 8)
+		b := h.Alloc(i*7%200, 8)
 		for j := range b {
 			if b[j] != 0 {
 				return fmt.Errorf("byte %d of %d fresh ones is %#x", j, len(b), b[j])

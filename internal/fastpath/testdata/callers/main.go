@@ -69,10 +69,10 @@ func slabPoolGet(p *slab.Pool[pair]) *pair { return p.Get() }
 func slabPoolPut(p *slab.Pool[pair], x *pair) { p.Put(x) }
 
 //go:noinline
-func slabPoolAt(p *slab.Pool[pair], x slab.Handle[pair]) (*pair, bool) { return p.At(x) }
+func slabHandleDeref(p *slab.Pool[pair], x slab.Handle[pair]) (*pair, bool) { return x.Deref(p) }
 
 //go:noinline
-func slabPoolHandle(p *slab.Pool[pair], x *pair) slab.Handle[pair] { return p.Handle(x) }
+func slabHandleOf(p *slab.Pool[pair], x *pair) slab.Handle[pair] { return slab.HandleOf(p, x) }
 
 //go:noinline
 func stackNew(s *stack.Stack) *pair { return stack.New[pair](s) }
@@ -114,7 +114,7 @@ func main() {
 	slabLocalFree(l, slabLocalAlloc(l, 1))
 	p, _ := slab.OpenPool[pair](slab.Config{})
 	x := slabPoolGet(p)
-	slabPoolAt(p, slabPoolHandle(p, x))
+	slabHandleDeref(p, slabHandleOf(p, x))
 	slabPoolPut(p, x)
 
 	stacks, _ := stack.Open(stack.Config{})
