@@ -230,7 +230,7 @@ func TestRequirements(t *testing.T) {
 // requests from pooled ones, and lives within a budget.
 func TestStory(t *testing.T) {
 	before := guard.Usage()
-	if err := guard.SetBudget(guard.Budget{Hard: before.Committed + 32<<20}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: before.Committed + 32<<20}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})
@@ -398,11 +398,11 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 	if limit == 0 {
 		c = stack.Config{Size: 3900 << 10, Max: 1000}
 	}
-	p, err := stack.Open(c)
+	p, err := stack.OpenPool(c)
 	if err != nil {
 		return alloctest.Allocator{}, err
 	}
-	first, err := p.Get()
+	first, err := p.TryGet()
 	if err != nil {
 		return alloctest.Allocator{}, errors.Join(err, p.Close())
 	}
@@ -420,7 +420,7 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 			if !errors.Is(err, stack.ErrOverflow) || size > last.Size() || limit > 0 {
 				return b, err
 			}
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				return nil, err
 			}
@@ -429,7 +429,7 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 		},
 		Reset: func() {
 			release()
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				panic(err)
 			}

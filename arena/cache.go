@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// chunk is the per-processor cache of a Concurrent: the processor allocates from [top, limit), whose
-// bytes are zero. It is alone on its cache lines.
+// chunk is where one processor (see percpu) allocates for a Concurrent: the bytes of [top, limit) are zero.
+// It is alone on its cache lines.
 type chunk struct {
 	chunkState
 	_ [percpu.Alone - unsafe.Sizeof(chunkState{})]byte
@@ -17,22 +17,24 @@ type chunk struct {
 
 type chunkState struct {
 	top, limit uintptr
-	copies     uintptr        // calls of StringIn that began here; those from copied on are not done
-	copied     atomic.Uintptr // calls of StringIn that are done
+	copies     uintptr        // calls of StringIn that found room here
+	copied     atomic.Uintptr // those of them that are done
 	percpu.Mutex
 }
 
 func newChunk() *chunk { return new(chunk) }
 
-// retire waits until nobody copies a string into a chunk that no processor uses.
-func (c *chunk) retire() {
+// drain waits until the calls of StringIn that found room in the chunk have copied their strings. No
+// processor uses the chunk.
+func (c *chunk) drain() {
 	for c.copied.Load() != c.copies {
 		runtime.Gosched()
 	}
 }
 
-// cache is the per-processor cache of a Pool: one idle arena. Any goroutine may take it, so goroutines are
-// pinned only to find the cache, and emptying the caches stops no world. It is alone on its cache lines.
+// cache holds an idle arena of a Pool for one processor (see percpu). Any goroutine may take the arena: so
+// Get and Put are pinned only to find the cache, and emptying all caches does not stop the world. It is
+// alone on its cache lines.
 type cache struct {
 	cacheState
 	_ [percpu.Alone - unsafe.Sizeof(cacheState{})]byte

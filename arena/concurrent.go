@@ -407,7 +407,7 @@ func (k *Concurrent) Close() error {
 		return fmt.Errorf("arena: close %q: %w", k.config.Name, guard.ErrClosed)
 	}
 	k.closed.Store(true)
-	percpu.Drain((*chunk).retire, &k.chunks) // and k.mu keeps new ones away
+	percpu.Drain((*chunk).drain, &k.chunks) // and k.mu keeps new ones away
 	if err := k.region.Close(); err != nil {
 		k.closed.Store(false)
 		return fmt.Errorf("arena: close: %w", err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 )
 
 // inChild is set in a process of its own that a test was started in again.
@@ -48,7 +49,7 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 	if !child(t, "") {
 		return
 	}
-	defer guard.SetQuarantine(guard.SetQuarantine(64 << 20))
+	alloctest.SetQuarantine(t, 64<<20)
 	nothingLeft(t)
 	long, longer := strings.Repeat("x", chunkSize/8), strings.Repeat("y", 40<<10)
 	forms := map[string]func(k *Concurrent, r Ref[uint64], p *uint64) error{

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -209,7 +210,7 @@ func TestConcurrentOnMoreProcessors(t *testing.T) {
 // on: every object is carved off by itself.
 func TestConcurrentWithoutChunks(t *testing.T) {
 	k := concurrent(t, Config{})
-	percpu.Close((*chunk).retire, &k.chunks)
+	percpu.Close((*chunk).drain, &k.chunks)
 	for range 100 {
 		*NewIn[[3]uint64](k) = [3]uint64{1, 2, 3}
 	}
@@ -220,7 +221,7 @@ func TestConcurrentWithoutChunks(t *testing.T) {
 
 // TestConcurrentFails: what could not be committed is not lost.
 func TestConcurrentFails(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(0)) // or it gives way
+	alloctest.SetQuarantine(t, 0) // or it gives way
 	k := concurrent(t, Config{})
 	NewIn[uint64](k)
 	live := k.Stats().Live

@@ -186,7 +186,7 @@ func TestHammerBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	var low atomic.Int64
-	if err := guard.SetBudget(guard.Budget{Soft: before + room/2, Hard: before + room, OnSoft: func(committed int64) {
+	if _, err := guard.SetBudget(guard.Budget{Soft: before + room/2, Hard: before + room, OnSoft: func(committed int64) {
 		low.Add(1)
 		// The account itself: a sum over regions that come and go meanwhile would be of no moment.
 		if committed > before+room {

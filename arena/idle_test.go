@@ -319,7 +319,7 @@ func TestOutsideConcurrentOnSoft(t *testing.T) {
 	other.Alloc(8<<20, 8)
 	other.Reset()
 	calls := 0
-	if err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1<<20, Hard: guard.Committed() + 2<<20, OnSoft: func(int64) {
+	if _, err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1<<20, Hard: guard.Committed() + 2<<20, OnSoft: func(int64) {
 		calls++
 		if err := errors.Join(k.Purge(), other.Purge()); err != nil {
 			t.Error(err)

@@ -35,6 +35,13 @@ type Budget struct {
 // Committed returns the bytes that all regions together have committed. It costs one load.
 func Committed() int64 { return region.Committed() }
 
-// SetBudget replaces the budget. What is committed beyond a new Hard stays; new
-// commits fail until enough is given back. Safe for concurrent use.
-func SetBudget(b Budget) error { return region.SetBudget(region.Budget(b)) }
+// CurrentBudget returns the budget in force.
+func CurrentBudget() Budget { return Budget(region.CurrentBudget()) }
+
+// SetBudget replaces the budget, and returns the one that it replaces. What is committed beyond a new Hard
+// stays; new commits fail until enough is given back. The error says what of the budget cannot be; then nothing
+// has changed. Safe for concurrent use.
+func SetBudget(b Budget) (old Budget, err error) {
+	was, err := region.SetBudget(region.Budget(b))
+	return Budget(was), err
+}

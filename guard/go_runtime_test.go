@@ -136,8 +136,8 @@ func TestOutsideGoDoesNotKnowKeys(t *testing.T) {
 // TestOutsideGoDoesNotKnowLeaks keeps a pointer into a region, and not the region.
 func TestOutsideGoDoesNotKnowLeaks(t *testing.T) {
 	leaked := make(chan Info, 100)
-	OnLeak(func(in Info) { leaked <- in })
-	defer OnLeak(nil)
+	SetOnLeak(func(in Info) { leaked <- in })
+	defer SetOnLeak(nil)
 	s := func() string {
 		r, err := Reserve(Config{Name: "kept by a string", Size: PageSize()})
 		if err == nil {

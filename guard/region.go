@@ -51,14 +51,20 @@ type Region struct {
 // Commit. Base is aligned to 2 MiB for sizes from 2 MiB on, to OS pages else.
 // The error wraps ErrNoMemory where addresses are refused.
 func Reserve(c Config) (*Region, error) {
-	r, err := region.Reserve(region.Config{
-		Name: c.Name, Size: c.Size, MinSize: c.MinSize, HugePages: c.HugePages, Prefault: c.Prefault,
-		Secret: c.Secret, MaySwap: c.MaySwap, Skip: 1,
-	})
+	config := c.internal()
+	config.Skip = 1
+	r, err := region.Reserve(config)
 	if err != nil {
 		return nil, err
 	}
 	return &Region{r: r}, nil
+}
+
+func (c Config) internal() region.Config {
+	return region.Config{
+		Name: c.Name, Size: c.Size, MinSize: c.MinSize, HugePages: c.HugePages, Prefault: c.Prefault,
+		Secret: c.Secret, MaySwap: c.MaySwap,
+	}
 }
 
 // made returns what the region is made of, and panics for a Region that Reserve did not make.

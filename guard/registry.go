@@ -2,6 +2,7 @@ package guard
 
 import (
 	"iter"
+	"sync"
 
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
@@ -49,16 +50,38 @@ func Usage() Totals { return Totals(region.Usage()) }
 // SetQuarantine bounds the addresses, in bytes, that closed regions keep reserved so that stale
 // pointers fault: of each, what was ever committed. The default is 1 TiB (256 MiB on 32-bit
 // systems, and at most an eighth of RLIMIT_AS); 0 keeps none. At most 4096 regions are kept
-// whatever their size. It returns the bound it replaces; a negative bytes changes nothing.
-func SetQuarantine(bytes int) (old int) { return region.SetQuarantine(bytes) }
+// whatever their size. It returns the bound that it
+// replaces. A negative bound is an error, and changes nothing.
+func SetQuarantine(bytes int64) (old int64, err error) { return region.SetQuarantine(bytes) }
 
-// OnLeak sets what is called for a region, or a slab.Local, that became unreachable without Close. A
-// region stays mapped. The calls come one after the other, on a goroutine of their own, which f may end.
-// By default a line is written to standard error; nil brings that back.
-func OnLeak(f func(Info)) {
+// CurrentQuarantine returns the bound of the quarantine in bytes.
+func CurrentQuarantine() int64 { return region.CurrentQuarantine() }
+
+// onLeak is what SetOnLeak set last.
+var onLeak struct {
+	mu sync.Mutex
+	f  func(Info)
+}
+
+// SetOnLeak sets the function that is called for a region, or a slab.Local, that became unreachable without
+// Close, and returns the one that it replaces. A region stays mapped; of a Local, which is no region, only Name,
+// Leaked and Opened are told. The calls come one after the other, on a goroutine of their own, which f may end. By
+// default, and with nil, a line is written to standard error. err is always nil.
+func SetOnLeak(f func(Info)) (old func(Info), err error) {
+	onLeak.mu.Lock()
+	defer onLeak.mu.Unlock()
+	old, onLeak.f = onLeak.f, f
 	if f == nil {
-		region.OnLeak(nil)
-		return
+		region.SetOnLeak(nil)
+	} else {
+		region.SetOnLeak(func(in region.Info) { f(Info(in)) })
 	}
-	region.OnLeak(func(in region.Info) { f(Info(in)) })
+	return old, nil
+}
+
+// CurrentOnLeak returns the function that SetOnLeak set; nil where leaks are written to standard error.
+func CurrentOnLeak() func(Info) {
+	onLeak.mu.Lock()
+	defer onLeak.mu.Unlock()
+	return onLeak.f
 }

@@ -175,7 +175,7 @@ func (h *Heap) object(c uint8, it item, size int) []byte {
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
 // depot, and others for the magazine of the processor.
 func (h *Heap) fetch(t *percpu.Table[cache], c uint8, size int) (item, error) {
-	if it, ok := popDue(t, c); ok {
+	if it, ok := popUncounted(t, c); ok {
 		return it, nil
 	}
 	var items batch
@@ -186,7 +186,7 @@ func (h *Heap) fetch(t *percpu.Table[cache], c uint8, size int) (item, error) {
 	stocked := 0
 	pc := percpu.PinNew(t, newCache)
 	if pc != nil {
-		stocked = pc.magazine(c).stock(items[:n-1])
+		stocked = pc.magazine(c).fill(items[:n-1])
 	}
 	percpu.Unpin(pc)
 	return h.keep(c, processors, items[:n], stocked), nil

@@ -9,14 +9,15 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
-// fullMagazine is the most slots that a magazine holds; those of large slots hold fewer, see
+// fullMagazine is the most slots that any magazine holds. Those of large slots hold fewer: see
 // class.most.
 const fullMagazine = 128
 
 // mostClasses is a power of two, so that c%mostClasses needs no check.
 const mostClasses = 128
 
-// cache is what one processor, or one Local, allocates from and frees to without a lock.
+// cache holds free slots, so that its owner allocates and frees without a lock. The owner is a processor
+// (see percpu), or a Local.
 //
 //	magazines  ┌──────────────┬──────────────┬──────────────┬─ ─      24 bytes a class
 //	           │ n, room, …   │ n, room, …   │ n, room, …   │
@@ -26,38 +27,42 @@ const mostClasses = 128
 //	           │slot│slot│   │ │slot│    │   │
 //	           └────┴────┴ ─ ┘ └────┴────┴ ─ ┘
 //
-// A processor's has room for full magazines from the start, because nothing may be allocated while
-// the goroutine is pinned. A Local's has none at first: see grow.
+// A processor's cache has room for full magazines from the start, because nothing may be allocated while
+// the goroutine is pinned. A Local's cache has room for nothing at first: see grow.
+//
+// An allocation is due when the sampling countdown of its class has run out: then it is sampled (see
+// Sampling), or only starts the next countdown.
 type cache struct {
 	percpu.Mutex
-	_         [percpu.Alone]byte // its neighbours on the Go heap are others' to write
+	_         [percpu.Alone]byte // other goroutines write to the neighbours on the Go heap
 	magazines [mostClasses]magazine
-	sample    [mostClasses / 64]uint64 // a bit a class: what is due is to be sampled, not only to be drawn anew
-	grown     [mostClasses / 64]uint64 // a bit a class: a Local's magazine has room
+	sample    [mostClasses / 64]uint64 // a bit for each class: the allocation that is due next is sampled
+	grown     [mostClasses / 64]uint64 // a bit for each class: a Local's magazine has room
 	_         [percpu.Alone]byte
 }
 
-// magazine is a stack of cached slots of one class. The fast path loads n and items at once, from one
-// cache line, and then the slot: that items lie apart adds nothing to the time until it has the slot.
+// magazine is a stack of cached slots of one class. The fast path loads n and items together, from one
+// cache line, and then the slot, so keeping the items apart adds no load to wait for.
 type magazine struct {
-	n     uint64         // slots in it, and passing for each that may be popped until an allocation is due
-	items unsafe.Pointer // room of them
-	size  uint32         // of the class
+	n     uint64         // the number of slots, and onePass for each allocation until one is due
+	items unsafe.Pointer // an array of room items
+	size  uint32         // of a slot, in bytes
 	room  uint32
 }
 
-// leastRoom is the slots that a Local's magazine has room for when the Local first uses the class.
-const leastRoom = 8
+// firstRoom is the room of a Local's magazine when the Local first uses the class.
+const firstRoom = 8
 
-// spread is the items between the magazines of a processor. They keep the distance from being a
-// multiple of 4096 bytes: so the tops of several lie in different sets of the cache.
-const spread = 9
+// gap is the number of unused items between the magazines of a processor. It keeps their distance from
+// being a multiple of 4096 bytes, so that the tops of several magazines lie in different sets of the CPU
+// cache.
+const gap = 9
 
-// passing is what is taken from magazine.n with each slot: the allocations that pass before one is
-// due are counted in the same word as the slots, so counting them costs nothing.
-const passing = 1 << 32
+// onePass is one step of the sampling countdown in magazine.n. Slots and countdown share a word, so that
+// a pop counts both down with one subtraction.
+const onePass = 1 << 32
 
-// open makes a cache ready that has room for nothing.
+// open prepares a cache that has room for nothing.
 func (pc *cache) open() *cache {
 	for c := range pc.magazines {
 		pc.magazines[c].size = classes[c].size
@@ -66,45 +71,48 @@ func (pc *cache) open() *cache {
 	return pc
 }
 
-// newCache makes the cache of a processor, with room for full magazines.
+// newCache makes a cache with room for full magazines, for a processor.
 func newCache() *cache {
-	n := spread
+	n := gap
 	for c := range mostClasses {
-		n += int(classes[c].most) + spread
+		n += int(classes[c].most) + gap
 	}
 	items := make([]item, n)
 	pc := new(cache).open()
-	n = spread
+	n = gap
 	for c := range pc.magazines {
 		m, most := &pc.magazines[c], int(classes[c].most)
 		m.items, m.room = unsafe.Pointer(&items[n]), uint32(most)
-		n += most + spread
+		n += most + gap
 	}
 	return pc
 }
 
 func (pc *cache) magazine(c uint8) *magazine { return &pc.magazines[c%mostClasses] }
 
-// len is how many slots are in it.
+// len returns the number of slots.
 func (m *magazine) len() uint32 { return uint32(m.n) }
 
-// at is where the slot of a number lies, which is below room.
+// at returns where item n lies. n is below room.
 func (m *magazine) at(n uint32) *item {
 	return (*item)(unsafe.Add(m.items, uintptr(n)*unsafe.Sizeof(item(0))))
 }
 
-// slots are those in it.
+// slots returns the slots, the oldest first.
 func (m *magazine) slots() []item { return unsafe.Slice((*item)(m.items), m.len()) }
 
-// next returns what m.n is without the slot that goes next, which is at(uint32(rest)). ok is false if
-// there is none, or an allocation is due. It does not return the slot: with that, the compiler keeps
-// ok in a register to look at it again, which is eight instructions more for AllocDirty.
+// next returns the value of m.n without the slot that pop would take, which is at(uint32(rest)). ok is
+// false if the magazine is empty, or an allocation is due.
+//
+// It does not return the slot too: then the compiler would keep ok in a register and look at it again,
+// which is eight instructions more in AllocDirty.
 func (m *magazine) next() (rest uint64, ok bool) {
-	rest = m.n - passing - 1
+	rest = m.n - onePass - 1
 	return rest, uint32(rest) < fullMagazine && int64(rest) >= 0
 }
 
-// pop takes the slot that goes next. ok is false if there is none, or an allocation is due.
+// pop takes the slot that was pushed last, and counts the allocation. ok is false if the magazine is
+// empty, or an allocation is due.
 func (m *magazine) pop() (it item, ok bool) {
 	rest, ok := m.next()
 	if !ok {
@@ -114,8 +122,8 @@ func (m *magazine) pop() (it item, ok bool) {
 	return *m.at(uint32(rest)), true
 }
 
-// popDue is pop of what is no more due.
-func (m *magazine) popDue() (it item, ok bool) {
+// popUncounted pops a slot without counting it for sampling: due has counted this allocation already.
+func (m *magazine) popUncounted() (it item, ok bool) {
 	if m.len() == 0 {
 		return it, false
 	}
@@ -123,10 +131,11 @@ func (m *magazine) popDue() (it item, ok bool) {
 	return *m.at(m.len()), true
 }
 
-// due counts an allocation of a class that top had no slot for, and tells whether it is to be sampled.
+// due counts an allocation for which pop had no slot, and tells whether it is to be sampled. Where the
+// countdown has run out it starts the next.
 func (pc *cache) due(c uint8) bool {
-	if m := pc.magazine(c); m.n >= passing {
-		m.n -= passing
+	if m := pc.magazine(c); m.n >= onePass {
+		m.n -= onePass
 		return false
 	}
 	sample := pc.sample[c%mostClasses/64]>>(c%64)&1 != 0
@@ -134,18 +143,18 @@ func (pc *cache) due(c uint8) bool {
 	return sample
 }
 
-// draw says when the next allocation of a class is due.
+// draw starts a sampling countdown for a class, of a random length.
 func (pc *cache) draw(c uint8) {
 	pass, sample := sampled.Draw()
 	m, word := pc.magazine(c), &pc.sample[c%mostClasses/64]
-	m.n = uint64(m.len()) + uint64(pass)*passing
+	m.n = uint64(m.len()) + uint64(pass)*onePass
 	*word &^= 1 << (c % 64)
 	if sample {
 		*word |= 1 << (c % 64)
 	}
 }
 
-// push puts a slot into a magazine, if it is not full.
+// push puts a slot on top; false if the magazine is full.
 func (m *magazine) push(it item) bool {
 	n := m.n
 	if uint32(n) >= m.room {
@@ -155,14 +164,14 @@ func (m *magazine) push(it item) bool {
 	return true
 }
 
-// add is push where n is m.n, and there is room.
+// add pushes a slot without a check. n is m.n, and there is room.
 func (m *magazine) add(n uint64, it item) {
 	*m.at(uint32(n)) = it
 	m.n = n + 1
 }
 
-// exchange pushes a slot. If the magazine is full it moves the older half out first, and returns
-// how many that are. Its room is that of a full magazine.
+// exchange pushes a slot. If the magazine is full, it moves the older half to out first, and returns the
+// number of slots there. The magazine has room for class.most slots.
 func (m *magazine) exchange(it item, out []item) (n int) {
 	if m.push(it) {
 		return 0
@@ -175,35 +184,34 @@ func (m *magazine) exchange(it item, out []item) (n int) {
 	return n
 }
 
-// stock puts as many slots into a magazine as it takes, and returns how many these are.
-func (m *magazine) stock(items []item) (n int) {
+// fill pushes slots until the magazine is full, and returns how many it took.
+func (m *magazine) fill(items []item) (n int) {
 	n = copy(unsafe.Slice((*item)(m.items), m.room)[m.len():], items)
 	m.n += uint64(n)
 	return n
 }
 
-// grow makes room for four times as many slots of a class, and at the most for those of a full
-// magazine; false if there is room for these already. So a Local that uses many classes a little takes
-// little.
+// grow makes room for four times as many slots of a class, up to class.most; false if there is room for
+// these already. So a Local that uses many classes a little takes little memory.
 func (pc *cache) grow(c uint8) bool {
 	m := pc.magazine(c)
-	room := min(max(4*m.room, leastRoom), classes[c].most)
+	room := min(max(4*m.room, firstRoom), classes[c].most)
 	if room <= m.room {
 		return false
 	}
 	pc.grown[c%mostClasses/64] |= 1 << (c % 64)
 	items := make([]item, room)
 	copy(items, m.slots())
-	// In this order: who uses a Local while another does, which is misuse, shall not write beyond the items.
+	// In this order: two goroutines that use one Local, which is misuse, do not write beyond the items.
 	m.items = unsafe.Pointer(unsafe.SliceData(items))
 	m.room = room
 	return true
 }
 
-// keep flushes those of a refill's slots that the magazine did not take, because it was filled
-// meanwhile: the user's OnSoft may free, and processors take turns. The last slot is the object to be.
-// Should one of the others have been freed twice at the same moment, keep panics, and nobody gets the
-// object.
+// keep takes the last slot of a refill for an object, and gives the depot those that the magazine had no
+// room for: others may have filled it meanwhile, or the user's OnSoft. stocked is the number of slots
+// that the magazine took. If one of the others was freed twice at the same moment, keep panics, and
+// nobody gets the object.
 func (h *Heap) keep(c, owner uint8, items []item, stocked int) item {
 	last := len(items) - 1
 	if stocked < last {
@@ -216,8 +224,8 @@ func (h *Heap) keep(c, owner uint8, items []item, stocked int) item {
 	return items[last]
 }
 
-// empty brings home all that a cache holds. Nobody uses the cache meanwhile.
-func (h *Heap) empty(pc *cache) (bad *guard.Violation) {
+// drain returns all slots of a cache to their slabs. Nobody uses the cache meanwhile.
+func (h *Heap) drain(pc *cache) (bad *guard.Violation) {
 	for c := range pc.magazines {
 		m := pc.magazine(uint8(c))
 		if m.len() == 0 {
@@ -226,7 +234,7 @@ func (h *Heap) empty(pc *cache) (bad *guard.Violation) {
 		d := &h.depots[c]
 		d.mu.Lock()
 		if !h.closed.Load() {
-			bad = cmp.Or(bad, h.bringHome(uint8(c), d, m.slots()))
+			bad = cmp.Or(bad, h.returnToSlabs(uint8(c), d, m.slots()))
 		}
 		d.mu.Unlock()
 		m.n -= uint64(m.len())

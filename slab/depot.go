@@ -29,7 +29,7 @@ func (it item) at() uint32    { return uint32(it >> 32) }
 func (it item) state() uint32 { return uint32(it) &^ cleanBit }
 func (it item) clean() bool   { return it&cleanBit != 0 }
 
-// batch is what goes between magazines and the depot at a time: half a magazine.
+// batch is the unit of exchange between magazines and the depot: half a magazine.
 type batch [fullMagazine / 2]item
 
 // owners is how many groups caches fall into: one for all processors, because goroutines move from
@@ -100,13 +100,13 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 	return n, nil
 }
 
-// giveBack brings home slots that nobody will get.
+// giveBack returns slots to their slabs that nobody will get.
 func (h *Heap) giveBack(c uint8, items []item) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !h.closed.Load() {
-		h.bringHome(c, d, items)
+		h.returnToSlabs(c, d, items)
 	}
 	h.note()
 }
@@ -269,12 +269,12 @@ func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 		d.gave = append(d.gave, owner)
 		return nil
 	}
-	return h.bringHome(c, d, items)
+	return h.returnToSlabs(c, d, items)
 }
 
-// bringHome puts slots of a class back into their slabs. What is no cached slot is left out: the
-// caller raises the violation, when what it is in the middle of is done. The depot's lock is held.
-func (h *Heap) bringHome(c uint8, d *depot, items []item) (bad *guard.Violation) {
+// returnToSlabs puts slots of a class back into their slabs. It leaves out an item that is no cached slot
+// and returns the violation: the caller raises it when its own work is done. Caller holds d.mu.
+func (h *Heap) returnToSlabs(c uint8, d *depot, items []item) (bad *guard.Violation) {
 	defer h.checked(c, d)
 	for _, it := range items {
 		s := h.state(it.state())

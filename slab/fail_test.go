@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -227,7 +228,7 @@ func owned(t *testing.T) (h holdings) {
 
 // each runs f for a heap and for a hardened one, in which nothing depends on the time.
 func each(t *testing.T, f func(t *testing.T, c Config)) {
-	defer guard.SetQuarantine(guard.SetQuarantine(0)) // so that addresses are given back, too
+	alloctest.SetQuarantine(t, 0) // so that addresses are given back, too
 	real, now := ticks, ticks()
 	ticks = func() uint32 { return now }
 	defer func() { ticks = real }()
@@ -271,7 +272,7 @@ func TestBudgetEverywhere(t *testing.T) {
 		for pages := 0; !t.Failed(); pages += 1 + pages/8 {
 			before := owned(t)
 			s := &scenario{t: t, what: fmt.Sprintf("%d OS pages", pages), config: c, lift: func() { guard.SetBudget(guard.Budget{}) }}
-			if err := guard.SetBudget(guard.Budget{Hard: before.books + max(int64(pages*guard.PageSize()), 1)}); err != nil {
+			if _, err := guard.SetBudget(guard.Budget{Hard: before.books + max(int64(pages*guard.PageSize()), 1)}); err != nil {
 				t.Fatal(err)
 			}
 			s.run()

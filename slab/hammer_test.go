@@ -169,7 +169,7 @@ func TestHammerOneWay(t *testing.T) {
 func TestHammerBudget(t *testing.T) {
 	h := open(t, Config{Limit: 12 << 20})
 	before := guard.Committed()
-	if err := guard.SetBudget(guard.Budget{Hard: before + 8<<20}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: before + 8<<20}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})

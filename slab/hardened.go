@@ -328,7 +328,7 @@ func (h *Heap) release(c uint8) (bad *guard.Violation) {
 	if q.len() == 0 || h.closed.Load() {
 		return nil
 	}
-	bad = cmp.Or(h.bringHome(c, d, q.items), h.bringHome(c, d, q.queue))
+	bad = cmp.Or(h.returnToSlabs(c, d, q.items), h.returnToSlabs(c, d, q.queue))
 	*q = quarantine{}
 	return bad
 }

@@ -22,7 +22,7 @@ import (
 // up to 64 KiB of free slots of each size until it is closed, empties itself for want of memory, or
 // comes to its slow path after a pause. In a hardened heap it keeps none.
 //
-// A Local that becomes unreachable without Close is reported: guard.OnLeak gets an Info with the name
+// A Local that becomes unreachable without Close is reported: guard.SetOnLeak gets an Info with the name
 // of the heap and ": Local", and where the Local was opened, and guardtest.CheckLeaks counts the Local as
 // open. Its free slots go back to the heap; the objects that it allocated stay. A slot that is found
 // freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free
@@ -92,7 +92,7 @@ func (l *Local) release() (bad *guard.Violation) {
 	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
 	// committed; before the heap forgets the Local, so that Stats sees the slots here or in their slabs.
-	bad = h.empty(&l.cache)
+	bad = h.drain(&l.cache)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.locals, l.self)
@@ -277,7 +277,7 @@ func (l *Local) getUncached(fast, size, align int) (b []byte, clean bool, err er
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
 // depot, and others for the magazine, half as many as it has room for.
 func (l *Local) fetch(c uint8, size int) (item, error) {
-	if it, ok := l.cache.magazine(c).popDue(); ok {
+	if it, ok := l.cache.magazine(c).popUncounted(); ok {
 		return it, nil
 	}
 	m := l.cache.magazine(c)
@@ -288,7 +288,7 @@ func (l *Local) fetch(c uint8, size int) (item, error) {
 	if err != nil {
 		return 0, err
 	}
-	return h.keep(c, l.owner, items[:n], m.stock(items[:n-1])), nil
+	return h.keep(c, l.owner, items[:n], m.fill(items[:n-1])), nil
 }
 
 // Free is Heap.Free.

@@ -14,12 +14,12 @@ import (
 // leaks collects what is reported to OnLeak until the test ends.
 func leaks(t *testing.T) chan guard.Info {
 	reports := make(chan guard.Info, 20_000)
-	guard.OnLeak(func(in guard.Info) {
+	guard.SetOnLeak(func(in guard.Info) {
 		if strings.HasSuffix(in.Name, ": Local") {
 			reports <- in
 		}
 	})
-	t.Cleanup(func() { guard.OnLeak(nil) })
+	t.Cleanup(func() { guard.SetOnLeak(nil) })
 	return reports
 }
 
@@ -428,11 +428,11 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 }
 
 func setBudget(t *testing.T, b guard.Budget) {
-	if err := guard.SetBudget(b); err != nil {
+	if _, err := guard.SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := guard.SetBudget(guard.Budget{}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -22,11 +22,11 @@ func withBudget(t *testing.T, soft, hard int64, onSoft func()) (calls *int) {
 	if hard > 0 {
 		b.Hard = guard.Committed() + hard
 	}
-	if err := guard.SetBudget(b); err != nil {
+	if _, err := guard.SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := guard.SetBudget(guard.Budget{}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -14,7 +14,7 @@ import (
 // id is the heap as the owner of sampled objects.
 func (h *Heap) id() uintptr { return uintptr(h.base) }
 
-// due counts an allocation of a class on the processor, and tells whether it is to be sampled.
+// due counts an allocation in the processor's cache, and tells whether it is to be sampled.
 func due(t *percpu.Table[cache], c uint8) bool {
 	pc := percpu.PinNew(t, newCache)
 	due := pc != nil && pc.due(c)
@@ -26,17 +26,17 @@ func due(t *percpu.Table[cache], c uint8) bool {
 	return due
 }
 
-// popDue takes a slot of a class that the processor has.
-func popDue(t *percpu.Table[cache], c uint8) (it item, ok bool) {
+// popUncounted pops a slot of the processor's cache without counting it for sampling.
+func popUncounted(t *percpu.Table[cache], c uint8) (it item, ok bool) {
 	pc := percpu.Pin(t)
 	if pc != nil {
-		it, ok = pc.magazine(c).popDue()
+		it, ok = pc.magazine(c).popUncounted()
 	}
 	percpu.Unpin(pc)
 	return it, ok
 }
 
-// pop takes a slot of a class that the processor has, unless an allocation is due.
+// pop pops a slot of the processor's cache. ok is false if there is none, or an allocation is due.
 func pop(t *percpu.Table[cache], c uint8) (it item, ok bool) {
 	pc := percpu.Pin(t)
 	if pc != nil {

@@ -142,7 +142,7 @@ func (h *Heap) handedOut(c uint8) int {
 	return n
 }
 
-// held counts the slots in magazines, by class.
+// held counts the slots in the caches of processors and Locals, by class.
 func (h *Heap) held() (n [mostClasses]int) {
 	for _, t := range h.allCaches() {
 		countCached(t, &n)
@@ -155,14 +155,16 @@ func (h *Heap) held() (n [mostClasses]int) {
 	return n
 }
 
+// countCached adds the slots in the caches of a table to n, by class.
 func countCached(t *percpu.Table[cache], n *[mostClasses]int) {
 	for pc := range t.All() {
 		pc.count(n)
 	}
 }
 
-// count reads what others write meanwhile, which is all that Stats promises. The race detector is
-// not told, and not with a lock either: that would hide from it two goroutines that use one Local.
+// count adds the slots in a cache to n, by class. It reads what the owner writes meanwhile: Stats promises
+// no more. The race detector is not told, and not with a lock either: that would hide from it two
+// goroutines that use one Local.
 //
 //go:norace
 func (pc *cache) count(n *[mostClasses]int) {

@@ -23,7 +23,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	var pools []*Pool
 	for {
 		free := vm.FreeAddresses()
-		p, err := Open(Config{})
+		p, err := OpenPool(Config{})
 		if err != nil {
 			if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "RLIMIT_AS") {
 				t.Error(err)
@@ -48,7 +48,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 		t.Errorf("%d pools leave %d bytes free", len(pools), free)
 	}
 	// One that says how many stacks it wants gets them.
-	p, err := Open(Config{Max: 100})
+	p, err := OpenPool(Config{Max: 100})
 	stacktest.NoError(t, err)
 	pools = append(pools, p)
 	for range 100 {
@@ -62,7 +62,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	}
 	guard.SetQuarantine(0)
 	// A quarter has no room for the largest stack.
-	if _, err := Open(Config{Size: 1 << 30}); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Config.Max") {
+	if _, err := OpenPool(Config{Size: 1 << 30}); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Config.Max") {
 		t.Errorf("one stack that is too large: %v", err)
 	}
 }

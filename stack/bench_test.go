@@ -43,11 +43,7 @@ func BenchmarkPushNewPop(b *testing.B) {
 func BenchmarkGetPut(b *testing.B) {
 	p := mustOpen(b, Config{})
 	for i := 0; i < b.N; i++ {
-		s, err := p.Get()
-		if err != nil {
-			b.Fatal(err)
-		}
-		p.Put(s)
+		p.Put(p.Get())
 	}
 }
 
@@ -55,12 +51,7 @@ func BenchmarkGetPutParallel(b *testing.B) {
 	p := mustOpen(b, Config{})
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			s, err := p.Get()
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			p.Put(s)
+			p.Put(p.Get())
 		}
 	})
 }

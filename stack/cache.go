@@ -6,12 +6,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// cacheSize is the most idle stacks that a processor keeps to itself. What these have in RAM beyond
-// Config.Retain is not given back at once, so they are few.
+// cacheSize is the most idle stacks that a processor's cache holds. It is small, because what these stacks
+// have in RAM beyond Config.Retain is not given back at once.
 const cacheSize = 8
 
-// cache is the per-processor cache: its processor gets stacks from it and puts them to it without a
-// lock; the last in is the first out.
+// cache holds idle stacks of one processor (see percpu), which gets and puts them without a lock. The
+// stack that was put last goes out first.
 type cache struct {
 	_ [percpu.Alone]byte
 	percpu.Mutex
@@ -22,7 +22,7 @@ type cache struct {
 
 func newCache() *cache { return new(cache) }
 
-// push puts a stack in, if there is room.
+// push puts a stack in; false if the cache is full.
 func (c *cache) push(i uint32) bool {
 	n := c.n
 	if n >= cacheSize {
@@ -33,7 +33,7 @@ func (c *cache) push(i uint32) bool {
 	return true
 }
 
-// pop takes the stack out that was put in last; false if there is none.
+// pop takes the stack that was put last; false if there is none.
 func (c *cache) pop() (i uint32, ok bool) {
 	n := c.n - 1
 	if n >= cacheSize {
@@ -43,8 +43,8 @@ func (c *cache) pop() (i uint32, ok bool) {
 	return c.stacks[n], true
 }
 
-// exchange pushes a stack. If there is no room it moves the older half out first, and returns how
-// many that are.
+// exchange pushes a stack. If the cache is full, it moves the older half to out first, and returns the
+// number of stacks there.
 func (c *cache) exchange(i uint32, out *[cacheSize / 2]uint32) (n int) {
 	if c.push(i) {
 		return 0
@@ -55,7 +55,7 @@ func (c *cache) exchange(i uint32, out *[cacheSize / 2]uint32) (n int) {
 	return n
 }
 
-// anyCached tells whether there are idle stacks in per-processor caches.
+// anyCached tells whether processors cache idle stacks.
 func (p *Pool) anyCached() bool {
 	n := uint32(0)
 	for c := range p.caches.All() {
@@ -66,8 +66,8 @@ func (p *Pool) anyCached() bool {
 	return n > 0
 }
 
-// takeCached moves the stacks of a cache that no processor uses to p.idle. Caller holds p.mu.
-func (p *Pool) takeCached(c *cache) {
+// drain moves the stacks of a cache to p.idle. No processor uses the cache. Caller holds p.mu.
+func (p *Pool) drain(c *cache) {
 	p.idle = append(p.idle, c.stacks[:c.n]...)
 	c.n = 0
 }

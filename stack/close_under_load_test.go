@@ -24,7 +24,7 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 	fn := returning(t)
 	stacktest.Background(t, runtime.GC)
 	for range stacktest.Rounds(100) {
-		p, err := stack.Open(stack.Config{Size: 8 << 10, Max: 200})
+		p, err := stack.OpenPool(stack.Config{Size: 8 << 10, Max: 200})
 		stacktest.NoError(t, err)
 		var wg sync.WaitGroup
 		var ended atomic.Int64
@@ -32,7 +32,7 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 			wg.Go(func() {
 				defer ended.Add(1)
 				for {
-					s, err := p.Get()
+					s, err := p.TryGet()
 					if err != nil {
 						if !errors.Is(err, guard.ErrClosed) {
 							t.Errorf("Get: %v", err)
@@ -82,9 +82,9 @@ func TestOutsideUseAroundClose(t *testing.T) {
 	fn := returning(t)
 	const putAlready, afterClose = "use after Put", "use after Close of the pool"
 	for range stacktest.Rounds(100) {
-		p, err := stack.Open(stack.Config{Size: 8 << 10, Max: 200})
+		p, err := stack.OpenPool(stack.Config{Size: 8 << 10, Max: 200})
 		stacktest.NoError(t, err)
-		s, err := p.Get()
+		s, err := p.TryGet()
 		stacktest.NoError(t, err)
 		f := s.Push()
 		p.Put(s)

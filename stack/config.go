@@ -19,7 +19,7 @@ type Config struct {
 
 	// Max is the most stacks that there can be. Default 2^20, or fewer where addresses are scarce:
 	// they take at most a quarter of those that RLIMIT_AS leaves free, and 256 MiB on 32-bit
-	// systems. Less than 16 MiB, or than one stack needs, is an error of Open that wraps
+	// systems. Less than 16 MiB, or than one stack needs, is an error of OpenPool that wraps
 	// guard.ErrNoMemory. A Max that is given is reserved whole.
 	Max int
 

@@ -17,7 +17,7 @@
 //
 // # Life
 //
-//  1. Open reserves addresses for Config.Max stacks. They cost nothing.
+//  1. OpenPool reserves addresses for Config.Max stacks. They cost nothing.
 //  2. Get hands out an idle stack, or one that was never used: it gets its guard first, then memory,
 //     which comes into RAM as it is touched. The guard stays until the pool is closed.
 //  3. Push opens a frame; New, MakeSlice and Alloc hand out zeroed memory; Pop frees what was
@@ -72,5 +72,5 @@
 // heap, where the collector does not see that nobody has it any more. So put it with defer. Three
 // things show what was dropped: Stats.InUse grows, and stays above 0 after Close; guardtest.CheckLeaks
 // fails a test that leaves more stacks in use than there were; and a pool that was closed while stacks
-// were dropped never closes its region, which guard.OnLeak reports when the Pool is unreachable.
+// were dropped never closes its region, which guard.SetOnLeak reports when the Pool is unreachable.
 package stack

@@ -16,10 +16,10 @@ import (
 // region of its pool is reported when the pool was closed and dropped, too.
 func TestOutsideDroppedStack(t *testing.T) {
 	told := make(chan guard.Info, 10)
-	guard.OnLeak(func(in guard.Info) { told <- in })
-	defer guard.OnLeak(nil)
+	guard.SetOnLeak(func(in guard.Info) { told <- in })
+	defer guard.SetOnLeak(nil)
 	func() {
-		p, err := Open(Config{Name: "dropped", Size: 64 << 10, Max: 10})
+		p, err := OpenPool(Config{Name: "dropped", Size: 64 << 10, Max: 10})
 		stacktest.NoError(t, err)
 		var reports recorder
 		guardtest.CheckLeaks(&reports)

@@ -10,16 +10,13 @@ import (
 
 // Frames are freed in the opposite order.
 func Example() {
-	pool, err := stack.Open(stack.Config{Name: "evaluator", Size: 256 << 10})
+	pool, err := stack.OpenPool(stack.Config{Name: "evaluator", Size: 256 << 10})
 	if err != nil {
 		panic(err)
 	}
 	defer pool.Close()
 
-	s, err := pool.Get()
-	if err != nil {
-		panic(err)
-	}
+	s := pool.Get()
 	defer pool.Put(s)
 
 	var sum func(n int) int
@@ -40,15 +37,12 @@ func Example() {
 }
 
 func ExampleTryMakeSlice() {
-	pool, err := stack.Open(stack.Config{Name: "small", Size: 8192})
+	pool, err := stack.OpenPool(stack.Config{Name: "small", Size: 8192})
 	if err != nil {
 		panic(err)
 	}
 	defer pool.Close()
-	s, err := pool.Get()
-	if err != nil {
-		panic(err)
-	}
+	s := pool.Get()
 	defer pool.Put(s)
 	_, err = stack.TryMakeSlice[byte](s, 10000, 10000)
 	fmt.Println(err)
@@ -56,4 +50,21 @@ func ExampleTryMakeSlice() {
 	// Output:
 	// stack: "small": 10000 bytes do not fit, 0 of 8192 are in use: stack overflow: no memory
 	// true true
+}
+
+func ExamplePool_TryGet() {
+	pool, err := stack.OpenPool(stack.Config{Name: "single", Max: 1})
+	if err != nil {
+		panic(err)
+	}
+	defer pool.Close()
+
+	s := pool.Get() // panics where there is none
+	_, err = pool.TryGet()
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, guard.ErrNoMemory))
+	pool.Put(s)
+	// Output:
+	// stack: pool "single": all of Max 1 stacks are in use: no memory
+	// true
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -24,8 +25,8 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 		}
 	}
 	var p *Pool
-	try("Open", func() (err error) {
-		p, err = Open(Config{Size: 64 << 10, Max: 24, Retain: 4 << 10})
+	try("OpenPool", func() (err error) {
+		p, err = OpenPool(Config{Size: 64 << 10, Max: 24, Retain: 4 << 10})
 		return err
 	})
 	taken := map[*Stack]bool{}
@@ -33,7 +34,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	fill := func(n int) {
 		for range n {
 			try("Get", func() error {
-				s, err := p.Get()
+				s, err := p.TryGet()
 				if err == nil {
 					taken[s] = true
 					order = append(order, s)
@@ -70,7 +71,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	fill(16)
 	put(24)
 	p.check(taken)
-	if _, err := p.Get(); err != nil {
+	if _, err := p.TryGet(); err != nil {
 		errs = append(errs, err)
 	} else {
 		for s := range p.inUse() {
@@ -95,7 +96,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 // TestFailPool: every call of every kind fails once at every position. The error comes back or is
 // made up for, the invariants hold, nothing leaks, and the next call works.
 func TestFailPool(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	alloctest.SetQuarantine(t, 1<<30)
 	for kind := range vm.Kinds {
 		stop := vm.Inject(kind, 0, nil)
 		if errs := scenario(t, "nothing injected", func() {}); errs != nil {
@@ -129,13 +130,13 @@ func TestFailPool(t *testing.T) {
 
 // TestBudgetEverywhere lets the budget end at every place of the scenario.
 func TestBudgetEverywhere(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	alloctest.SetQuarantine(t, 1<<30)
 	lift := func() { guard.SetBudget(guard.Budget{}) }
 	defer lift()
 	refused := 0
 	for pages := 0; !t.Failed(); pages += 1 + pages/8 {
 		before := guard.Usage()
-		if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
 			t.Fatal(err)
 		}
 		errs := scenario(t, fmt.Sprintf("%d OS pages", pages), lift)

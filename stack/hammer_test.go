@@ -39,7 +39,7 @@ func TestHammerPool(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(seed, 0))
 			for range stacktest.Rounds(4000) {
-				s, err := p.Get()
+				s, err := p.TryGet()
 				if err != nil {
 					if !errors.Is(err, guard.ErrNoMemory) {
 						t.Error(err)

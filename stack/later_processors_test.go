@@ -26,7 +26,7 @@ func TestOutsideLaterProcessors(t *testing.T) {
 		for range many {
 			wg.Go(func() {
 				for range 100 {
-					s, err := p.Get()
+					s, err := p.TryGet()
 					if err != nil {
 						t.Error(err)
 						return

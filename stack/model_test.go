@@ -19,7 +19,7 @@ func FuzzStack(f *testing.F) {
 			return
 		}
 		before := guard.Usage()
-		p, err := Open(Config{Size: 64 << 10, Max: 40, Retain: 4 << 10})
+		p, err := OpenPool(Config{Size: 64 << 10, Max: 40, Retain: 4 << 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ type object struct {
 
 func (m *model) do(op, lo, hi byte) {
 	if len(m.stacks) == 0 || op%10 == 0 {
-		s, err := m.p.Get()
+		s, err := m.p.TryGet()
 		if err != nil {
 			if len(m.stacks) < 40 || !errors.Is(err, guard.ErrNoMemory) {
 				m.t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 func TestOutsideOnSoftUsesThePool(t *testing.T) {
 	for name, use := range map[string]func(p *Pool, held *Stack) error{
 		"Get": func(p *Pool, _ *Stack) error {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err == nil {
 				p.Put(s)
 			}
@@ -28,7 +28,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		"Usage": func(p *Pool, _ *Stack) error { guard.Usage(); return nil },
 		"Close": func(p *Pool, _ *Stack) error { return p.Close() },
 	} {
-		p, err := Open(Config{Size: 1 << 20, Max: 100}) // not mustOpen, which would wait for a lock
+		p, err := OpenPool(Config{Size: 1 << 20, Max: 100}) // not mustOpen, which would wait for a lock
 		stacktest.NoError(t, err)
 		held := get(t, p)
 		calls := 0
@@ -40,7 +40,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		}})
 		stacktest.EndsSoon(t, func() {
 			for range 20 {
-				if _, err := p.Get(); err != nil && !(name == "Close" && errors.Is(err, guard.ErrClosed)) {
+				if _, err := p.TryGet(); err != nil && !(name == "Close" && errors.Is(err, guard.ErrClosed)) {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
@@ -48,7 +48,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		if calls == 0 {
 			t.Errorf("%s: OnSoft was not called", name)
 		}
-		stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+		stacktest.SetBudget(t, guard.Budget{})
 		for s := range p.inUse() {
 			p.Put(s)
 		}
@@ -61,7 +61,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 // At the hard limit OnSoft has one chance to give memory back, also to this pool, and then Get tries
 // again.
 func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
-	p, err := Open(Config{Size: 1 << 20, Max: 100})
+	p, err := OpenPool(Config{Size: 1 << 20, Max: 100})
 	stacktest.NoError(t, err)
 	other := mustOpen(t, Config{Size: 1 << 20, Max: 100})
 	var spare, own []*Stack
@@ -88,7 +88,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	}})
 	stacktest.EndsSoon(t, func() {
 		for range 14 { // 7 fit, and OnSoft makes room for others
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				t.Fatalf("after %d: %v", len(own), err)
 			}
@@ -103,7 +103,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 			spare = spare[1:]
 		}
 		for range 20 {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				t.Fatalf("with %d in use: %v", len(own), err)
 			}
@@ -111,14 +111,14 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 		}
 		// It gives nothing: one call, and an error.
 		give, calls = false, 0
-		if _, err := p.Get(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
+		if _, err := p.TryGet(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
 			t.Errorf("with nothing given back: %v", err)
 		}
 		if calls > 2 {
 			t.Errorf("OnSoft was called %d times", calls)
 		}
 	})
-	stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+	stacktest.SetBudget(t, guard.Budget{})
 	taken := map[*Stack]bool{}
 	for s := range p.inUse() {
 		taken[s] = true
@@ -132,7 +132,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 
 // An OnSoft that panics, or ends the goroutine, takes no stack with it.
 func TestOutsideOnSoftPanics(t *testing.T) {
-	p, err := Open(Config{Size: 1 << 20, Max: 100})
+	p, err := OpenPool(Config{Size: 1 << 20, Max: 100})
 	stacktest.NoError(t, err)
 	for name, end := range map[string]func(){"panic": func() { panic("no") }, "Goexit": runtime.Goexit} {
 		for _, hard := range []bool{false, true} {
@@ -148,14 +148,14 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 			stacktest.EndsSoon(t, func() {
 				defer func() { recover() }()
 				for range 50 {
-					s, err := p.Get()
+					s, err := p.TryGet()
 					if err != nil {
 						return
 					}
 					taken[s] = true
 				}
 			})
-			stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+			stacktest.SetBudget(t, guard.Budget{})
 			if !called {
 				t.Errorf("%s, hard %v: OnSoft was not called", name, hard)
 			}

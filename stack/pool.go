@@ -21,7 +21,7 @@ import (
 // guard.ErrNoMemory.
 var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
 
-// Pool keeps stacks of one size in one region. Open makes one; use of the zero Pool is a
+// Pool keeps stacks of one size in one region. OpenPool makes one; use of the zero Pool is a
 // *guard.Violation. Its methods may be called by any number of goroutines; the stacks are for one
 // goroutine at a time. A Pool must not be copied.
 type Pool struct {
@@ -57,9 +57,9 @@ const (
 	closed
 )
 
-// Open reserves a pool. No stack has memory yet, nor a guard: a large Max costs addresses only.
+// OpenPool reserves a pool. No stack has memory yet, nor a guard: a large Max costs addresses only.
 // The error wraps guard.ErrNoMemory where these are refused.
-func Open(c Config) (*Pool, error) {
+func OpenPool(c Config) (*Pool, error) {
 	c, err := c.normal()
 	if err != nil {
 		return nil, err
@@ -109,16 +109,33 @@ func (p *Pool) stack(i uintptr) *Stack {
 }
 
 // Get returns an empty stack, one that was put lately if there is one. It is the caller's until Put.
-// The error wraps guard.ErrNoMemory where all are in use or the next cannot have its memory, and
-// guard.ErrClosed after Close. Get calls Budget.OnSoft where that is due, without a lock: OnSoft may
-// use the pool.
+// It panics with an error that wraps guard.ErrNoMemory where all are in use or the next cannot have its
+// memory; after Close it is a *guard.Violation. Get calls Budget.OnSoft where that is due, without a
+// lock: OnSoft may use the pool.
 //
 // Cost: the pin and a pop. For stacks that were never used, a sixteenth more than there are get
 // their guards and memory with three system calls.
-func (p *Pool) Get() (*Stack, error) {
+func (p *Pool) Get() *Stack {
 	if p == nil { // pinned it would be fatal
 		p.usable("Get")
 	}
+	c := percpu.Pin(&p.caches)
+	if c != nil {
+		if i, ok := c.pop(); ok {
+			percpu.Unpin(c)
+			s := p.stack(uintptr(i))
+			s.start()
+			return s
+		}
+	}
+	percpu.Unpin(c)
+	return p.mustFind()
+}
+
+// TryGet is Get that returns its error: one that wraps guard.ErrNoMemory, or guard.ErrClosed after
+// Close.
+func (p *Pool) TryGet() (*Stack, error) {
+	p.usable("Get")
 	c := percpu.Pin(&p.caches)
 	if c != nil {
 		if i, ok := c.pop(); ok {
@@ -129,7 +146,7 @@ func (p *Pool) Get() (*Stack, error) {
 		}
 	}
 	percpu.Unpin(c)
-	return p.get()
+	return p.find()
 }
 
 // start makes an idle stack usable.
@@ -138,9 +155,20 @@ func (s *Stack) start() {
 	s.head.State = header.StateUsed
 }
 
-// get is Get where the processor has no stack.
-func (p *Pool) get() (*Stack, error) {
+// mustFind is find that panics with its error.
+//
+//go:noinline
+func (p *Pool) mustFind() *Stack {
 	p.usable("Get")
+	s, err := p.find()
+	if errors.Is(err, guard.ErrClosed) {
+		panic(&guard.Violation{Op: "stack.Get", What: "use after Close", Region: p.name})
+	}
+	return must(s, err)
+}
+
+// find returns a stack from the shared store, or one that was never used.
+func (p *Pool) find() (*Stack, error) {
 	var taken [cacheSize / 2]uint32
 	n, err := p.take(taken[:])
 	if err != nil && errors.Is(err, guard.ErrNoMemory) && region.Reclaim() {
@@ -159,7 +187,7 @@ func (p *Pool) get() (*Stack, error) {
 	return s, nil
 }
 
-// usable panics unless Open made the pool. It may be closed.
+// usable panics unless OpenPool made the pool. It may be closed.
 func (p *Pool) usable(op string) {
 	if p == nil || p.region == nil {
 		panic(zeroPool(op))
@@ -170,7 +198,7 @@ func (p *Pool) usable(op string) {
 //
 //go:noinline
 func zeroPool(op string) *guard.Violation {
-	return &guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.Open makes one"}
+	return &guard.Violation{Op: "stack." + op, What: "use of a zero Pool: stack.OpenPool makes one"}
 }
 
 // take takes some stacks that nobody has, at least one.
@@ -187,7 +215,7 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 	if next == p.ready {
 		if err := p.grow(); err != nil {
 			if p.anyCached() { // other processors keep what this one needs
-				percpu.Drain(p.takeCached, &p.caches)
+				percpu.Drain(p.drain, &p.caches)
 			}
 			if n = p.takeIdle(out[:1]); n > 0 {
 				return n, nil

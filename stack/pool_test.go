@@ -15,11 +15,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 func get(t testing.TB, p *Pool) *Stack {
 	t.Helper()
-	s, err := p.Get()
+	s, err := p.TryGet()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func mustOpen(t testing.TB, c Config) *Pool {
 	if c.Max == 0 {
 		c.Max = 1000
 	}
-	p, err := Open(c)
+	p, err := OpenPool(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,10 @@ func TestStacksLieBetweenGuards(t *testing.T) {
 				t.Fatalf("%+v: nothing above the stack", c)
 			}
 		}
-		if _, err := p.Get(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Max") {
+		if err := stacktest.PanicOf(func() { p.Get() }); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Max") {
+			t.Fatalf("%+v: Get panics with %v", c, err)
+		}
+		if _, err := p.TryGet(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Max") {
 			t.Errorf("%+v: one too many: %v", c, err)
 		}
 		taken := map[*Stack]bool{}
@@ -172,7 +176,7 @@ func TestBadConfig(t *testing.T) {
 		{Config{Size: 8192, Retain: 8193}, "above Size", false},
 		{Config{Size: 1 << 30, Max: 1 << 30}, "stacks", true},
 	} {
-		p, err := Open(c.Config)
+		p, err := OpenPool(c.Config)
 		if err == nil {
 			t.Errorf("%+v was accepted", c.Config)
 			p.Close()
@@ -397,7 +401,7 @@ func TestPurgeTakesAll(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	before := guard.Usage()
-	p, err := Open(Config{Name: "closing", Max: 100})
+	p, err := OpenPool(Config{Name: "closing", Max: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,9 +414,10 @@ func TestClose(t *testing.T) {
 	if err := p.Close(); !errors.Is(err, guard.ErrClosed) {
 		t.Errorf("closed twice: %v", err)
 	}
-	if _, err := p.Get(); !errors.Is(err, guard.ErrClosed) {
-		t.Errorf("Get: %v", err)
+	if _, err := p.TryGet(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("TryGet: %v", err)
 	}
+	stacktest.Violates(t, "Get", func() { p.Get() }, "use after Close")
 	if err := p.Purge(); !errors.Is(err, guard.ErrClosed) {
 		t.Errorf("Purge: %v", err)
 	}
@@ -439,10 +444,10 @@ func TestClose(t *testing.T) {
 // A pool that nobody closed is told, although its stacks know it.
 func TestLeakIsReported(t *testing.T) {
 	told := make(chan guard.Info, 10)
-	guard.OnLeak(func(in guard.Info) { told <- in })
-	defer guard.OnLeak(nil)
+	guard.SetOnLeak(func(in guard.Info) { told <- in })
+	defer guard.SetOnLeak(nil)
 	func() {
-		p, err := Open(Config{Name: "leaked", Max: 10})
+		p, err := OpenPool(Config{Name: "leaked", Max: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -499,13 +504,13 @@ func TestStats(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	p := mustOpen(t, Config{Size: 1 << 20})
-	if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 10<<20}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 10<<20}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})
 	taken := map[*Stack]bool{}
 	for {
-		s, err := p.Get()
+		s, err := p.TryGet()
 		if err != nil {
 			if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
 				t.Error(err)
@@ -541,7 +546,7 @@ func TestMapLimit(t *testing.T) {
 	p := mustOpen(t, Config{Size: 4096, Max: 100_000})
 	n := 0
 	for {
-		_, err := p.Get()
+		_, err := p.TryGet()
 		if err != nil {
 			if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "max_map_count") || !strings.Contains(err.Error(), "stacks") {
 				t.Error(err)

@@ -84,7 +84,7 @@ func (p *Pool) Purge() error {
 	if p.state != open {
 		return fmt.Errorf("stack: purge pool %q: %w", p.name, guard.ErrClosed)
 	}
-	percpu.Drain(p.takeCached, &p.caches)
+	percpu.Drain(p.drain, &p.caches)
 	slices.Sort(p.idle)
 	// The last stacks, as far as they are idle, are decommitted: that refunds the budget. What is
 	// idle between others is not, because it would split the mapping.
@@ -178,7 +178,7 @@ func (p *Pool) Close() error {
 		return fmt.Errorf("stack: close pool %q: %w", p.name, guard.ErrClosed)
 	}
 	p.state = closing
-	percpu.Close(p.takeCached, &p.caches)
+	percpu.Close(p.drain, &p.caches)
 	return p.endIfIdle()
 }
 

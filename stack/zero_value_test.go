@@ -12,7 +12,7 @@ import (
 // A zero value says what makes one that can be used; so does a nil pointer where nothing else can be meant.
 func TestOutsideZeroValues(t *testing.T) {
 	const (
-		noPool  = "use of a zero Pool: stack.Open makes one"
+		noPool  = "use of a zero Pool: stack.OpenPool makes one"
 		noStack = "use of a zero Stack: Pool.Get makes one"
 	)
 	if !stacktest.Alone(t) { // a fault while the goroutine is pinned ends the process
@@ -21,7 +21,7 @@ func TestOutsideZeroValues(t *testing.T) {
 	s := get(t, mustOpen(t, Config{}))
 	for _, p := range []*Pool{nil, new(Pool)} {
 		for name, f := range map[string]func(){
-			"Get": func() { p.Get() }, "Put": func() { p.Put(s) }, "Purge": func() { p.Purge() },
+			"Get": func() { p.Get() }, "TryGet": func() { p.TryGet() }, "Put": func() { p.Put(s) }, "Purge": func() { p.Purge() },
 			"Stats": func() { p.Stats() }, "Close": func() { p.Close() },
 		} {
 			stacktest.Violates(t, fmt.Sprintf("%s, nil %v", name, p == nil), f, noPool)
@@ -43,7 +43,7 @@ func TestOutsideZeroValues(t *testing.T) {
 
 // Putting nil does nothing, as in the other packages, whatever state the pool is in.
 func TestOutsidePutNil(t *testing.T) {
-	p, err := Open(Config{Max: 10})
+	p, err := OpenPool(Config{Max: 10})
 	stacktest.NoError(t, err)
 	s := get(t, p)
 	put := func(when string) {

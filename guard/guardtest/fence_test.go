@@ -18,6 +18,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -195,7 +196,7 @@ func TestFenceRefuses(t *testing.T) {
 			t.Errorf("%q, want %q", fake.errors, want)
 		}
 	}
-	if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 1}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 1}); err != nil {
 		t.Fatal(err)
 	}
 	var fake fakeT
@@ -213,7 +214,7 @@ func TestFenceRefuses(t *testing.T) {
 
 // TestFenceFails lets every system call of a fence's life fail once.
 func TestFenceFails(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(0)) // or it gives way, and a call that failed is made again
+	alloctest.SetQuarantine(t, 0) // or it gives way, and a call that failed is made again
 	// As after many fences, whatever tests were run before: the first are hidden one by one as they end, and
 	// where the kernel refuses that nobody is told.
 	defer fences.ended.Store(fences.ended.Load())
@@ -452,7 +453,7 @@ func TestOutsideFenceOnSoftPanics(t *testing.T) {
 			Fence(&fake, make([]byte, 200<<10))
 		}()
 		fake.end()
-		if err := guard.SetBudget(guard.Budget{}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 			t.Fatal(err)
 		}
 	}

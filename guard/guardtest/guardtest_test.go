@@ -27,11 +27,11 @@ func mustReserve(t testing.TB, c region.Config) *region.Region {
 // budget sets a budget relative to what is committed now, until the end of the test.
 func budget(t *testing.T, b guard.Budget) {
 	t.Helper()
-	if err := guard.SetBudget(b); err != nil {
+	if _, err := guard.SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := guard.SetBudget(guard.Budget{}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 			t.Error(err)
 		}
 	})

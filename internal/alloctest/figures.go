@@ -100,7 +100,7 @@ func stats(t *testing.T, m Maker) {
 // budget lets the process's budget refuse instead of the allocator's own limit.
 func budget(t *testing.T, m Maker) {
 	hard := region.Usage().Committed + 8<<20
-	if err := region.SetBudget(region.Budget{Hard: hard}); err != nil {
+	if _, err := region.SetBudget(region.Budget{Hard: hard}); err != nil {
 		t.Fatal(err)
 	}
 	defer region.SetBudget(region.Budget{})
@@ -124,7 +124,7 @@ func budget(t *testing.T, m Maker) {
 		t.Fatalf("refused at %d bytes of a budget of 8 MiB", got)
 	}
 	o.verify()
-	if err := region.SetBudget(region.Budget{}); err != nil {
+	if _, err := region.SetBudget(region.Budget{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {

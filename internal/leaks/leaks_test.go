@@ -71,7 +71,7 @@ func TestLeftOpen(t *testing.T) {
 		{"slab.Open", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve})) }},
 		{"slab.Open, hardened", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve, Hardened: true})) }},
 		{"slab.OpenPool", `"pool", "pool: generations", "pool: metadata"`, here(), func() io.Closer { return must(slab.OpenPool[int](slab.Config{Reserve: reserve})) }},
-		{"stack.Open", `"stacks"`, here(), func() io.Closer { return must(stack.Open(stack.Config{Max: 100})) }},
+		{"stack.OpenPool", `"stacks"`, here(), func() io.Closer { return must(stack.OpenPool(stack.Config{Max: 100})) }},
 		{"native.LoadCode", `"code"`, here(), func() io.Closer { return must(native.LoadCode(make([]byte, 8))) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestLeftAllocated(t *testing.T) {
 	closeLater(hard)
 	pool, poolLine := must(slab.OpenPool[pair](slab.Config{Reserve: reserve})), here()
 	closeLater(pool)
-	stacks, stacksLine := must(stack.Open(stack.Config{Max: 100})), here()
+	stacks, stacksLine := must(stack.OpenPool(stack.Config{Max: 100})), here()
 	closeLater(stacks)
 	a, arenaLine := must(arena.Open(arena.Config{Reserve: reserve})), here()
 	closeLater(a)
@@ -129,7 +129,7 @@ func TestLeftAllocated(t *testing.T) {
 	var s *stack.Stack
 	var frame stack.Frame
 	var one, other *arena.Arena
-	held := must(stacks.Get())
+	held := stacks.Get()
 	defer stacks.Put(held)
 	slot := int64(heap.Size(heap.Alloc(100, 8))) // and more that were there before
 	for _, c := range []struct {
@@ -145,7 +145,7 @@ func TestLeftAllocated(t *testing.T) {
 		{"an object of a Pool", `"pool" %s: 1 objects, were 0; 16 bytes, were 0`, poolLine,
 			func() { x = pool.Get() }, func() { pool.Put(x) }},
 		{"a stack", `"stacks" %s: 2 objects, were 1; 0 bytes, were 0`, stacksLine,
-			func() { s = must(stacks.Get()) }, func() { stacks.Put(s) }},
+			func() { s = stacks.Get() }, func() { stacks.Put(s) }},
 		{"a frame", `"stacks" %s: 1 objects, were 1; 16 bytes, were 0`, stacksLine,
 			func() { frame = held.Push(); stack.New[pair](held) }, func() { held.Pop(frame) }},
 		{"what an arena holds", `"arena" %s: 0 objects, were 0; 16 bytes, were 0`, arenaLine,
@@ -174,16 +174,16 @@ func TestLeftAllocated(t *testing.T) {
 func TestLiveWhileLocksAreHeld(t *testing.T) {
 	heap := must(slab.Open(slab.Config{Reserve: reserve}))
 	defer heap.Close()
-	stacks := must(stack.Open(stack.Config{Max: 100}))
+	stacks := must(stack.OpenPool(stack.Config{Max: 100}))
 	defer stacks.Close()
 	asked := 0
 	defer guard.SetBudget(guard.Budget{})
 	for i, allocate := range []func(){
 		func() { heap.Free(heap.Alloc(100, 8)) },
 		func() { heap.Free(heap.Alloc(2<<20, 8)) },
-		func() { stacks.Put(must(stacks.Get())) },
+		func() { stacks.Put(stacks.Get()) },
 	} {
-		if err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {
 			t.Fatal(err)
 		}
 		before := asked

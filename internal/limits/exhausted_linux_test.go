@@ -103,9 +103,9 @@ var openers = []struct {
 			}
 			return touched(x[:], nil)
 		})},
-	{"stacks", opener(func() (*stack.Pool, error) { return stack.Open(stack.Config{Max: 1000}) },
+	{"stacks", opener(func() (*stack.Pool, error) { return stack.OpenPool(stack.Config{Max: 1000}) },
 		func(p *stack.Pool) error {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				return err
 			}
@@ -193,7 +193,7 @@ func TestMemoryExhausted(t *testing.T) {
 	const limit, hard = 64 << 20, 24 << 20
 	switch os.Getenv(exhausted) {
 	case "budget":
-		if err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range openers {

@@ -145,9 +145,9 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"stack pools": func(kept *[]any) error {
 		for {
-			p, err := stack.Open(stack.Config{Max: 4})
+			p, err := stack.OpenPool(stack.Config{Max: 4})
 			if err == nil {
-				_, err = p.Get()
+				_, err = p.TryGet()
 			}
 			if *kept = append(*kept, p); err != nil {
 				return err
@@ -300,7 +300,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	must("heap", err)
 	hard, err := slab.Open(slab.Config{Reserve: 256 << 20, Hardened: true})
 	must("hardened heap", err)
-	p, err := stack.Open(stack.Config{Max: 100})
+	p, err := stack.OpenPool(stack.Config{Max: 100})
 	must("stacks", err)
 	r, err := guard.Reserve(guard.Config{Name: "locked", Size: 1 << 20})
 	must("region", err)
@@ -308,7 +308,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 		return
 	}
 	if os.Getenv(exhausted) == "lock after" {
-		s, err := p.Get()
+		s, err := p.TryGet()
 		must("Get before", err)
 		must("stack before", touched(s.TryAlloc(100, 8)))
 		must("hardened before", touched(hard.TryAlloc(100, 8)))
@@ -336,7 +336,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 		must("Purge", h.Purge())
 	})
 	for range 10 {
-		s, err := p.Get()
+		s, err := p.TryGet()
 		must("Get", err)
 		if err == nil {
 			must("stack", touched(s.TryAlloc(1000, 8)))
@@ -498,7 +498,7 @@ func TestOutsideAddressesAreShared(t *testing.T) {
 			{"heap", func() (any, error) { return slab.Open(slab.Config{}) }},
 			{"hardened heap", func() (any, error) { return slab.Open(slab.Config{Hardened: true}) }},
 			{"pool", func() (any, error) { return slab.OpenPool[[64]byte](slab.Config{}) }},
-			{"stacks", func() (any, error) { return stack.Open(stack.Config{}) }},
+			{"stacks", func() (any, error) { return stack.OpenPool(stack.Config{}) }},
 		} {
 			free := vm.FreeAddresses()
 			it, err := o.open()
@@ -584,10 +584,10 @@ func dieAfterPurge(t *testing.T) {
 		}
 		must(h.Purge())
 	case "stacks":
-		p, err := stack.Open(stack.Config{})
+		p, err := stack.OpenPool(stack.Config{})
 		must(err)
 		for range 100 {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			must(err)
 			must(touched(s.TryAlloc(60000, 8)))
 			defer p.Put(s)

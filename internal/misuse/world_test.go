@@ -19,6 +19,7 @@ var suites = []suite{
 	{"arena", false, arenaMisuse},
 	{"table", false, tableMisuse},
 	{"stack", false, stackMisuse},
+	{"stack/native", false, nativeMisuse},
 	{"guard", false, regionMisuse},
 }
 

@@ -38,23 +38,32 @@ var ledger struct {
 // Committed returns the bytes that all regions together have committed. It costs one load.
 func Committed() int64 { return ledger.committed.Load() }
 
-// SetBudget replaces the budget. What is committed beyond a new Hard stays; new
-// commits fail until enough is given back. Safe for concurrent use.
-func SetBudget(b Budget) error {
-	switch {
-	case b.Soft < 0 || b.Hard < 0:
-		return fmt.Errorf("guard: budget: soft %d and hard %d must not be negative", b.Soft, b.Hard)
-	case b.Hard > 0 && b.Soft > b.Hard:
-		return fmt.Errorf("guard: budget: soft %d is above hard %d", b.Soft, b.Hard)
-	case b.Soft > 0 && b.OnSoft == nil:
-		return errors.New("guard: budget: Soft without OnSoft does nothing")
+// CurrentBudget returns the budget in force.
+func CurrentBudget() Budget {
+	if b := ledger.budget.Load(); b != nil {
+		return *b
 	}
+	return Budget{}
+}
+
+// SetBudget replaces the budget, and returns the one that it replaces. What is committed beyond a new Hard
+// stays; new commits fail until enough is given back. After an error nothing has changed. Safe for concurrent use.
+func SetBudget(b Budget) (old Budget, err error) {
 	ledger.set.Lock()
 	defer ledger.set.Unlock()
+	old = CurrentBudget()
+	switch {
+	case b.Soft < 0 || b.Hard < 0:
+		return old, fmt.Errorf("guard: budget: soft %d and hard %d must not be negative", b.Soft, b.Hard)
+	case b.Hard > 0 && b.Soft > b.Hard:
+		return old, fmt.Errorf("guard: budget: soft %d is above hard %d", b.Soft, b.Hard)
+	case b.Soft > 0 && b.OnSoft == nil:
+		return old, errors.New("guard: budget: Soft without OnSoft does nothing")
+	}
 	if b.ShareGoLimit && !ledger.sharing.Load() {
 		total := debug.SetMemoryLimit(-1)
 		if total == math.MaxInt64 {
-			return errors.New("guard: budget: ShareGoLimit needs a Go memory limit (GOMEMLIMIT or debug.SetMemoryLimit)")
+			return old, errors.New("guard: budget: ShareGoLimit needs a Go memory limit (GOMEMLIMIT or debug.SetMemoryLimit)")
 		}
 		ledger.goMu.Lock()
 		ledger.goTotal, ledger.goLimit = total, total
@@ -70,7 +79,7 @@ func SetBudget(b Budget) error {
 		ledger.goMu.Unlock()
 	}
 	moveGoLimit()
-	return nil
+	return old, nil
 }
 
 // charge books n bytes, or says which limit forbids it. With later it leaves OnSoft to Reclaim;

@@ -12,11 +12,11 @@ import (
 // budget sets a budget relative to what is committed now, until the end of the test.
 func budget(t *testing.T, b Budget) {
 	t.Helper()
-	if err := SetBudget(b); err != nil {
+	if _, err := SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := SetBudget(Budget{}); err != nil {
+		if _, err := SetBudget(Budget{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -86,7 +86,7 @@ func TestSoftBudget(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := SetBudget(b); err != nil {
+	if _, err := SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
 	do(r.Commit(0, 50*step), 4) // at the hard limit; and, as it made room, when Soft was crossed again
@@ -101,7 +101,7 @@ func TestBadBudgets(t *testing.T) {
 	}
 	f := func(int64) {}
 	for _, b := range []Budget{{Soft: -1, OnSoft: f}, {Hard: -1}, {Soft: 2, Hard: 1, OnSoft: f}, {Soft: 1}, {ShareGoLimit: true}} {
-		if err := SetBudget(b); err == nil {
+		if _, err := SetBudget(b); err == nil {
 			SetBudget(Budget{})
 			t.Errorf("SetBudget(%+v) succeeded", b)
 		}
@@ -137,11 +137,11 @@ func TestShareGoLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	near("shrinking", total-256<<20)
-	if err := SetBudget(Budget{ShareGoLimit: true}); err != nil { // again: the total stays the total
+	if _, err := SetBudget(Budget{ShareGoLimit: true}); err != nil { // again: the total stays the total
 		t.Fatal(err)
 	}
 	near("set twice", total-256<<20)
-	if err := SetBudget(Budget{}); err != nil {
+	if _, err := SetBudget(Budget{}); err != nil {
 		t.Fatal(err)
 	}
 	if limit() != total {

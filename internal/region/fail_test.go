@@ -103,7 +103,7 @@ func scenario(t *testing.T, lift func()) (errs []error) {
 // Every call of every kind fails once at every position: the error comes back, or a documented
 // fallback serves, and nothing leaks.
 func TestFailEveryCall(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 30))
+	setQuarantine(t, 1<<30)
 	modes(t, func(t *testing.T) {
 		for kind := range vm.Kinds {
 			stop := vm.Inject(kind, 0, nil)
@@ -148,13 +148,13 @@ func TestFailEveryCall(t *testing.T) {
 // The budget ends at every place of the scenario: the call says so, and works as soon as there is
 // enough.
 func TestBudgetEverywhere(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 30))
+	setQuarantine(t, 1<<30)
 	lift := func() { SetBudget(Budget{}) }
 	defer lift()
 	modes(t, func(t *testing.T) {
 		for pages := 0; !t.Failed(); pages++ {
 			before := Usage()
-			if err := SetBudget(Budget{Hard: Committed() + max(int64(pages*PageSize()), 1)}); err != nil {
+			if _, err := SetBudget(Budget{Hard: Committed() + max(int64(pages*PageSize()), 1)}); err != nil {
 				t.Fatal(err)
 			}
 			errs := scenario(t, lift)

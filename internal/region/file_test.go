@@ -30,6 +30,30 @@ func letters(t testing.TB, pages int) *os.File {
 	return f
 }
 
+// mustSetBudget replaces the budget.
+func mustSetBudget(t testing.TB, b Budget) {
+	t.Helper()
+	if _, err := SetBudget(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setQuarantine bounds the quarantine until the test ends.
+func setQuarantine(t testing.TB, bytes int64) {
+	t.Helper()
+	old, err := SetQuarantine(bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { SetQuarantine(old) })
+}
+
+// flushQuarantine releases all regions that are in quarantine.
+func flushQuarantine() {
+	old, _ := SetQuarantine(0)
+	SetQuarantine(old)
+}
+
 func mustDo(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -139,9 +163,9 @@ func TestMapFileBadInput(t *testing.T) {
 		if Committed() != before {
 			t.Errorf("refused calls charged %d bytes", Committed()-before)
 		}
-		mustDo(t, SetBudget(Budget{Hard: before + int64(page)}))
+		mustSetBudget(t, Budget{Hard: before + int64(page)})
 		err := r.MapFile(0, 2*page, f, 0, vm.Read)
-		mustDo(t, SetBudget(Budget{}))
+		mustSetBudget(t, Budget{})
 		if !errors.Is(err, ErrNoMemory) {
 			t.Errorf("beyond the budget: %v", err)
 		}

@@ -10,8 +10,8 @@ import (
 // then it has what it told last.
 func TestCountDoesNotKeepAlive(t *testing.T) {
 	reports := make(chan Info, 10)
-	OnLeak(func(in Info) { reports <- in })
-	defer OnLeak(nil)
+	SetOnLeak(func(in Info) { reports <- in })
+	defer SetOnLeak(nil)
 	rec := func() *record {
 		r, err := Reserve(Config{Name: "counted", Size: PageSize()})
 		if err != nil {

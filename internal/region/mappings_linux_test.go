@@ -71,7 +71,7 @@ func countMappings(t *testing.T, c Config, light bool) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	c.Size = pages * page
 	for range 20 {
-		SetQuarantine(SetQuarantine(0))
+		flushQuarantine()
 		before := mappings.Load()
 		r := mustReserve(t, c)
 		var log []string
@@ -112,7 +112,7 @@ func countMappings(t *testing.T, c Config, light bool) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		SetQuarantine(SetQuarantine(0))
+		flushQuarantine()
 		if now := mappings.Load(); now != before {
 			t.Fatalf("%d mappings were counted before, %d after\n%s", before, now, strings.Join(log, "\n"))
 		}
@@ -179,7 +179,7 @@ func TestOutsideProtectAndBack(t *testing.T) {
 // TestOutsideRefusedRelease has the kernel refuse to take a region out of quarantine: it does not count as
 // released, or Commit would try for ever.
 func TestOutsideRefusedRelease(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 30))
+	setQuarantine(t, 1<<30)
 	if err := mustReserve(t, Config{Size: 1}).Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func tempFile(t *testing.T, size int) *os.File {
 // bounded lets all regions together have some more mappings than they have now.
 func bounded(t *testing.T, more int) {
 	t.Helper()
-	SetQuarantine(SetQuarantine(0))
+	flushQuarantine()
 	old := mostMappings
 	t.Cleanup(func() { mostMappings = old })
 	mostMappings = mappings.Load() + int64(more)
@@ -281,7 +281,7 @@ func TestOutsideMappingsAreBounded(t *testing.T) {
 
 // TestOutsideQuarantineGivesWay opens regions with no more mappings than what closed ones have.
 func TestOutsideQuarantineGivesWay(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 30))
+	setQuarantine(t, 1<<30)
 	bounded(t, 10)
 	for range 100 {
 		r, err := Reserve(Config{Size: 1})
@@ -299,7 +299,7 @@ func TestOutsideQuarantineGivesWay(t *testing.T) {
 
 // TestOutsideCommitRetries has the kernel refuse memory: the quarantine gives way, and Commit works.
 func TestOutsideCommitRetries(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 30))
+	setQuarantine(t, 1<<30)
 	old := mustReserve(t, Config{Size: 1})
 	if err := old.Close(); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func TestOutsideGoLimitChanges(t *testing.T) {
 	for name, change := range map[string]func() error{
 		"Commit":    func() error { return r.Commit(256*mib, page) },
 		"Decommit":  func() error { return r.Decommit(256*mib, page) },
-		"SetBudget": func() error { return SetBudget(Budget{ShareGoLimit: true}) },
+		"SetBudget": func() error { _, err := SetBudget(Budget{ShareGoLimit: true}); return err },
 		"Usage":     func() error { Usage(); return nil },
 		"Close": func() error {
 			other := mustReserve(t, Config{Size: 1})
@@ -51,19 +51,19 @@ func TestOutsideGoLimitChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectNear("Decommit", total-Committed())
-	if err := SetBudget(Budget{}); err != nil || inForce() != total {
+	if _, err := SetBudget(Budget{}); err != nil || inForce() != total {
 		t.Errorf("%v: the limit is %d, want the last that the program set, %d", err, inForce(), total)
 	}
 	// A limit that was set just before sharing ends is the program's, too.
-	if err := SetBudget(Budget{ShareGoLimit: true}); err != nil {
+	if _, err := SetBudget(Budget{ShareGoLimit: true}); err != nil {
 		t.Fatal(err)
 	}
 	debug.SetMemoryLimit(3 * total)
-	if err := SetBudget(Budget{}); err != nil || inForce() != 3*total {
+	if _, err := SetBudget(Budget{}); err != nil || inForce() != 3*total {
 		t.Errorf("%v: the limit is %d, want %d", err, inForce(), 3*total)
 	}
 	// No limit any more is one that never moves.
-	if err := SetBudget(Budget{ShareGoLimit: true}); err != nil {
+	if _, err := SetBudget(Budget{ShareGoLimit: true}); err != nil {
 		t.Fatal(err)
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
@@ -97,9 +97,9 @@ func TestOutsideOnSoftIsDeferred(t *testing.T) {
 	if !Reclaim() || calls != 1 || Reclaim() {
 		t.Fatalf("%d calls of OnSoft, want one", calls)
 	}
-	if err := errors.Join(SetBudget(Budget{}), spare.Commit(0, 32*page), SetBudget(Budget{Hard: Committed() + int64(2*page), OnSoft: release})); err != nil {
-		t.Fatal(err)
-	}
+	mustSetBudget(t, Budget{})
+	mustDo(t, spare.Commit(0, 32*page))
+	mustSetBudget(t, Budget{Hard: Committed() + int64(2*page), OnSoft: release})
 	calls = 0
 	if err := r.Commit(6*page, 4*page); !errors.Is(err, ErrNoMemory) || calls != 0 {
 		t.Fatalf("over the hard limit: %v, %d calls", err, calls)
@@ -125,13 +125,13 @@ func TestOutsideDefaultReserve(t *testing.T) {
 // TestOutsideLeakedGoexit ends the goroutine that a leak is reported on: later ones are reported.
 func TestOutsideLeakedGoexit(t *testing.T) {
 	var told atomic.Int32
-	OnLeak(func(in Info) {
+	SetOnLeak(func(in Info) {
 		if in.Name == "leaked by a test" {
 			told.Add(1)
 			runtime.Goexit()
 		}
 	})
-	defer OnLeak(nil)
+	defer SetOnLeak(nil)
 	const n = 20
 	for range n {
 		r, err := Reserve(Config{Name: "leaked by a test", Size: 1})

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -64,7 +65,7 @@ var registry struct {
 	records []*record
 	waiting []*record // quarantined, oldest first
 	held    uintptr   // bytes of addresses in waiting
-	limit   uintptr   // the most that held may be
+	limit   int64     // the most that held may be
 	onLeak  func(Info)
 }
 
@@ -75,7 +76,7 @@ const maxWaiting = 4096
 func init() { registry.limit = defaultQuarantine() }
 
 // defaultQuarantine is 1 TiB, or less where addresses are scarce.
-func defaultQuarantine() uintptr {
+func defaultQuarantine() int64 {
 	if unsafe.Sizeof(uintptr(0)) == 4 {
 		return 256 << 20
 	}
@@ -83,23 +84,31 @@ func defaultQuarantine() uintptr {
 	if as := vm.Probe().AddressSpace; as != vm.Unlimited {
 		limit = min(limit, as/8)
 	}
-	return uintptr(limit)
+	return int64(limit)
 }
 
 // SetQuarantine bounds the addresses, in bytes, that closed regions keep reserved so that stale
 // pointers fault: of each, what was ever committed. The default is 1 TiB (256 MiB on 32-bit
 // systems, and at most an eighth of RLIMIT_AS); 0 keeps none. At most 4096 regions are kept
-// whatever their size. It returns the bound it replaces; a negative bytes changes nothing.
-func SetQuarantine(bytes int) (old int) {
-	registry.mu.Lock()
-	old = int(registry.limit)
-	if bytes >= 0 {
-		registry.limit = uintptr(bytes)
+// whatever their size. It returns the bound that it replaces. A negative bound is an error, and changes nothing.
+func SetQuarantine(bytes int64) (old int64, err error) {
+	if bytes < 0 {
+		return CurrentQuarantine(), fmt.Errorf("guard: quarantine: %d bytes must not be negative", bytes)
 	}
+	registry.mu.Lock()
+	old = registry.limit
+	registry.limit = bytes
 	out := expire()
 	registry.mu.Unlock()
 	release(out)
-	return old
+	return old, nil
+}
+
+// CurrentQuarantine returns the bound of the quarantine in bytes.
+func CurrentQuarantine() int64 {
+	registry.mu.RLock()
+	defer registry.mu.RUnlock()
+	return registry.limit
 }
 
 func register(r *record) {
@@ -155,7 +164,7 @@ func quarantine(r *record, keep uintptr) {
 // bounds. registry.mu is held.
 func expire() []*record {
 	n := 0
-	for n < len(registry.waiting) && (registry.held > registry.limit || len(registry.waiting)-n > maxWaiting) {
+	for n < len(registry.waiting) && (int64(registry.held) > registry.limit || len(registry.waiting)-n > maxWaiting) {
 		registry.held -= registry.waiting[n].size
 		n++
 	}
@@ -295,10 +304,10 @@ func Usage() Totals {
 	return t
 }
 
-// OnLeak sets what is called for a region, or a slab.Local, that became unreachable without Close. A
+// SetOnLeak sets what is called for a region, or a slab.Local, that became unreachable without Close. A
 // region stays mapped. The calls come one after the other, on a goroutine of their own, which f may end.
 // By default a line is written to standard error; nil brings that back.
-func OnLeak(f func(Info)) {
+func SetOnLeak(f func(Info)) {
 	registry.mu.Lock()
 	registry.onLeak = f
 	registry.mu.Unlock()

@@ -70,9 +70,13 @@ func TestRegions(t *testing.T) {
 }
 
 func TestQuarantine(t *testing.T) {
-	old := SetQuarantine(-1)
-	if SetQuarantine(0) != old {
-		t.Fatal("a negative bound changed it")
+	before := CurrentQuarantine()
+	if old, err := SetQuarantine(-1); err == nil || old != before {
+		t.Fatalf("a negative bound: %v, the old one is %d, was %d", err, old, before)
+	}
+	old, err := SetQuarantine(0)
+	if err != nil || old != before || CurrentQuarantine() != 0 {
+		t.Fatalf("%v: the old bound is %d, was %d; now it is %d", err, old, before, CurrentQuarantine())
 	}
 	defer SetQuarantine(old)
 	if Usage().Quarantined != 0 {
@@ -87,7 +91,7 @@ func TestQuarantine(t *testing.T) {
 	}
 	first := open()
 	size := int(first.Reserved())
-	SetQuarantine(2 * size)
+	SetQuarantine(int64(2 * size))
 	second, third := open(), open()
 	for _, r := range []*Region{first, second} {
 		if err := r.Close(); err != nil {
@@ -115,7 +119,7 @@ func TestQuarantine(t *testing.T) {
 			}
 		}
 	}
-	SetQuarantine(size)
+	SetQuarantine(int64(size))
 	if lookup(uintptr(second.Base())) != nil || lookup(uintptr(third.Base())) == nil {
 		t.Fatal("lowering the bound did not release the oldest, or not only that")
 	}
@@ -123,7 +127,7 @@ func TestQuarantine(t *testing.T) {
 
 // Of a large region of which little was used, little is kept: what pointers can point to.
 func TestQuarantineKeepsWhatWasUsed(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(0))
+	setQuarantine(t, 0)
 	SetQuarantine(64 << 20)
 	r := mustReserve(t, Config{Size: 256 << 20})
 	if err := errors.Join(r.Commit(0, 1<<20), r.Decommit(0, 1<<20), r.Close()); err != nil {
@@ -140,7 +144,7 @@ func TestQuarantineKeepsWhatWasUsed(t *testing.T) {
 // A reservation that the system refuses takes addresses out of the quarantine, then settles for
 // less.
 func TestReserveFallsBack(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(0))
+	setQuarantine(t, 0)
 	SetQuarantine(1 << 30)
 	r := mustReserve(t, Config{Size: 1 << 20})
 	if err := r.Close(); err != nil {
@@ -169,7 +173,7 @@ func TestHugeReservations(t *testing.T) {
 	}
 	half := 8 << (unsafe.Sizeof(uintptr(0)) * 5) // 8 TiB
 	r := mustReserve(t, Config{Size: 2 * half})
-	defer SetQuarantine(SetQuarantine(0))
+	setQuarantine(t, 0)
 	if err := r.Commit(half, PageSize()); err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +182,8 @@ func TestHugeReservations(t *testing.T) {
 
 func TestLeakIsReported(t *testing.T) {
 	reports := make(chan Info, 10)
-	OnLeak(func(in Info) { reports <- in })
-	defer OnLeak(nil)
+	SetOnLeak(func(in Info) { reports <- in })
+	defer SetOnLeak(nil)
 	page := PageSize()
 	closed, err := Reserve(Config{Name: "closed", Size: page})
 	if err != nil {
@@ -227,7 +231,7 @@ func TestLeakIsReported(t *testing.T) {
 }
 
 func TestHammerRegistry(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(8 << 20))
+	setQuarantine(t, 8<<20)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -258,7 +262,7 @@ func TestHammerRegistry(t *testing.T) {
 }
 
 func TestKeepZeroes(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(1 << 30))
+	setQuarantine(t, 1<<30)
 	page := PageSize()
 	r := mustReserve(t, Config{Name: "header", Size: 4 * page})
 	if r.KeepZeroes(page/2) == nil || r.KeepZeroes(5*page) == nil {

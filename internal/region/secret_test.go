@@ -207,7 +207,7 @@ func TestSecretThatWouldBeDumped(t *testing.T) {
 // Every call that a Secret region makes fails once: the error comes back, the secret stays locked
 // or is gone, and the next call works.
 func TestFailSecret(t *testing.T) {
-	defer SetQuarantine(SetQuarantine(0))
+	setQuarantine(t, 0)
 	page := PageSize()
 	secret(t, 1)
 	lockable := func() bool {

@@ -120,9 +120,9 @@ func mustPanic(t testing.TB, c *Code, off int) {
 func TestLoadCodeBeyondBudget(t *testing.T) {
 	needNative(t)
 	nothingLeft(t)
-	stacktest.NoError(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + 1}))
+	stacktest.SetBudget(t, guard.Budget{Hard: guard.Committed() + 1})
 	_, err := LoadCode([]byte{1, 2, 3, 4})
-	stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+	stacktest.SetBudget(t, guard.Budget{})
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Error(err)
 	}

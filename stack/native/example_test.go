@@ -29,15 +29,12 @@ func ExampleCall() {
 		return loaded.Func(0)
 	}
 
-	pool, err := stack.Open(stack.Config{})
+	pool, err := stack.OpenPool(stack.Config{})
 	if err != nil {
 		panic(err)
 	}
 	defer pool.Close()
-	s, err := pool.Get()
-	if err != nil {
-		panic(err)
-	}
+	s := pool.Get()
 	defer pool.Put(s)
 
 	fmt.Println(native.Call(s, load(add), 40, 2))

@@ -63,7 +63,7 @@ func TestHammerCalls(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(seed, 1))
 			for range stacktest.Rounds(1000) {
-				s, err := p.Get()
+				s, err := p.TryGet()
 				if err != nil {
 					t.Error(err)
 					return
@@ -161,7 +161,7 @@ func TestHammerCloseWhileOthersFault(t *testing.T) {
 	}
 	var closed atomic.Int64
 	stacktest.Background(t, func() {
-		q, err := stack.Open(stack.Config{Size: 4096, Max: count})
+		q, err := stack.OpenPool(stack.Config{Size: 4096, Max: count})
 		if err != nil {
 			t.Error(err)
 			return

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
@@ -14,7 +15,7 @@ import (
 func TestFailLoad(t *testing.T) {
 	path := build(t, kernels)
 	// Without quarantine, whose addresses guard gives back before it reports that there are none.
-	defer guard.SetQuarantine(guard.SetQuarantine(0))
+	alloctest.SetQuarantine(t, 0)
 	nothingLeft(t)
 	var errs []error
 	try := func(what string, f func() error) {

@@ -230,9 +230,9 @@ func TestObjectsThatAreNone(t *testing.T) {
 func TestLoadObjectBeyondBudget(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
-	stacktest.NoError(t, guard.SetBudget(guard.Budget{Hard: guard.Committed() + int64(2*guard.PageSize())}))
+	stacktest.SetBudget(t, guard.Budget{Hard: guard.Committed() + int64(2*guard.PageSize())})
 	_, err := LoadObject(path)
-	stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+	stacktest.SetBudget(t, guard.Budget{})
 	if !errors.Is(err, guard.ErrNoMemory) {
 		t.Error(err)
 	}

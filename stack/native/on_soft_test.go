@@ -21,6 +21,6 @@ func TestOutsideOnSoftPanicsWhileLoading(t *testing.T) {
 		if err := stacktest.PanicOf(load); err == nil || err.Error() != "no" {
 			t.Errorf("%s: %v", name, err)
 		}
-		stacktest.NoError(t, guard.SetBudget(guard.Budget{}))
+		stacktest.SetBudget(t, guard.Budget{})
 	}
 }

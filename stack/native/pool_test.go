@@ -14,7 +14,7 @@ func mustOpen(t testing.TB, c stack.Config) *stack.Pool {
 	if c.Max == 0 {
 		c.Max = 1000
 	}
-	p, err := stack.Open(c)
+	p, err := stack.OpenPool(c)
 	stacktest.NoError(t, err)
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
@@ -30,7 +30,7 @@ func mustOpen(t testing.TB, c stack.Config) *stack.Pool {
 // get gets a stack, which the test puts.
 func get(t testing.TB, p *stack.Pool) *stack.Stack {
 	t.Helper()
-	s, err := p.Get()
+	s, err := p.TryGet()
 	stacktest.NoError(t, err)
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -53,7 +54,7 @@ func TestMostKept(t *testing.T) {
 func TestFewerSlots(t *testing.T) {
 	defer opened.Store(opened.Load())
 	opened.Store(nil)
-	guard.SetQuarantine(guard.SetQuarantine(0)) // or what is there is given back, and mapping tried again
+	alloctest.FlushQuarantine() // or what is there is given back, and mapping tried again
 	stop := vm.Inject(vm.Mmap, 1, vm.OutOfMemory)
 	_, ok := Alloc(1, "test", 100, 16)
 	stop()

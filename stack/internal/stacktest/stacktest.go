@@ -122,5 +122,6 @@ func Violates(t testing.TB, what string, f func(), kinds ...string) {
 func SetBudget(t *testing.T, b guard.Budget) {
 	t.Helper()
 	t.Cleanup(func() { guard.SetBudget(guard.Budget{}) })
-	NoError(t, guard.SetBudget(b))
+	_, err := guard.SetBudget(b)
+	NoError(t, err)
 }

@@ -87,7 +87,7 @@ func Stacks(n, size int, progress measure.Progress) (*Figures, error) {
 	}
 	before := readFootprint()
 	start := time.Now()
-	p, err := stack.Open(stack.Config{Size: size, Max: max(n, getters)})
+	p, err := stack.OpenPool(stack.Config{Size: size, Max: max(n, getters)})
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func Stacks(n, size int, progress measure.Progress) (*Figures, error) {
 		if i%4096 == 0 {
 			progress("stacks", i, n)
 		}
-		if held[i], limit = p.Get(); limit != nil {
+		if held[i], limit = p.TryGet(); limit != nil {
 			held = held[:i]
 			break
 		}
@@ -132,7 +132,7 @@ func (t *Times) measure(p *stack.Pool, size int) error {
 	var failed [getters]error
 	getPut := func(n int, failed *error) {
 		for range n {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				*failed = err
 				continue // takes time, without which Nanoseconds would not end
@@ -148,7 +148,7 @@ func (t *Times) measure(p *stack.Pool, size int) error {
 		}
 		all.Wait()
 	})
-	s, err := p.Get()
+	s, err := p.TryGet()
 	if err := errors.Join(append(failed[:], err)...); err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func stackStackPush(s *stack.Stack) stack.Frame { return s.Push() }
 func stackStackPop(s *stack.Stack, f stack.Frame) { s.Pop(f) }
 
 //go:noinline
-func stackPoolGet(p *stack.Pool) (*stack.Stack, error) { return p.Get() }
+func stackPoolGet(p *stack.Pool) *stack.Stack { return p.Get() }
 
 //go:noinline
 func stackPoolPut(p *stack.Pool, s *stack.Stack) { p.Put(s) }
@@ -117,8 +117,8 @@ func main() {
 	slabHandleDeref(p, slabHandleOf(p, x))
 	slabPoolPut(p, x)
 
-	stacks, _ := stack.Open(stack.Config{})
-	s, _ := stackPoolGet(stacks)
+	stacks, _ := stack.OpenPool(stack.Config{})
+	s := stackPoolGet(stacks)
 	f := stackStackPush(s)
 	stackNew(s)
 	stackStackPop(s, f)

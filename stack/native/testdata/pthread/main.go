@@ -62,13 +62,13 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 func main() {
-	p, err := stack.Open(stack.Config{Size: 256 << 10, Max: 10})
+	p, err := stack.OpenPool(stack.Config{Size: 256 << 10, Max: 10})
 	must(err)
-	s, err := p.Get()
-	must(err)
+	s := p.Get()
 	memory := s.Alloc(s.Size(), 8) // all of it, from the guard up
 	low := unsafe.Pointer(&memory[0])
 	fmt.Printf("guard %#x %#x\n", uintptr(low)-uintptr(guard.PageSize()), uintptr(low))
@@ -77,10 +77,9 @@ func main() {
 	if len(os.Args) > 1 {
 		rounds = 1 << 40
 		if os.Args[1] == "overflow-after-call" {
-			other, err := p.Get()
-			must(err)
+			other := p.Get()
 			var fault *guard.Fault
-			if _, err := other.Call(0); !errors.As(err, &fault) {
+			if _, err := native.Call(other, 0); !errors.As(err, &fault) {
 				must(fmt.Errorf("a call of nothing gave %v", err))
 			}
 		}

@@ -1,6 +1,7 @@
 package misuse
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -8,22 +9,39 @@ import (
 	"testing"
 )
 
-// TestReadmeMatrix wants README.md to show what the table of cases promises.
-func TestReadmeMatrix(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+var update = flag.Bool("update", false, "write the matrix of the table of cases to MISUSE.md")
+
+// TestMatrix compares the matrix in MISUSE.md with the table of cases. With -update it writes it.
+func TestMatrix(t *testing.T) {
+	const (
+		path  = "../../MISUSE.md"
+		begin = "<!-- misuse -->\n"
+		end   = "<!-- /misuse -->\n"
+	)
+	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const from, to = "<!-- misuse -->\n", "<!-- /misuse -->\n"
-	_, rest, begins := strings.Cut(string(readme), from)
-	got, _, ends := strings.Cut(rest, to)
-	if want := readmeMatrix(); !begins || !ends || got != want {
-		t.Errorf("README.md is to have, instead of what is there:\n%s%s%s", from, want, to)
+	before, rest, begins := strings.Cut(string(file), begin)
+	got, after, ends := strings.Cut(rest, end)
+	if !begins || !ends {
+		t.Fatalf("MISUSE.md has no line %q followed by a line %q", begin, end)
+	}
+	want := matrix()
+	if got == want {
+		return
+	}
+	if !*update {
+		t.Fatalf("MISUSE.md differs from the table of cases (go test -run TestMatrix ./internal/misuse -update writes it). It is to have:\n%s", want)
+	}
+	if err := os.WriteFile(path, []byte(before+begin+want+end+after), 0o666); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// readmeMatrix is how many cases of each suite are caught in each mode, and which are not.
-func readmeMatrix() string {
+// matrix returns a table of how many cases of each suite are caught in each mode, and a list of the
+// cases that are not caught.
+func matrix() string {
 	var b strings.Builder
 	b.WriteString("| cases | misuse | default | hardened | sampled | invariants | valid | false positives |\n|---|--:|--:|--:|--:|--:|--:|--:|\n")
 	all := suite{name: "all"}
@@ -38,7 +56,7 @@ func readmeMatrix() string {
 	return b.String()
 }
 
-// row is the line of a suite.
+// row returns the line of a suite.
 func (s suite) row() string {
 	misused, right, wrong := 0, 0, 0
 	for _, c := range s.cases {
@@ -74,8 +92,8 @@ func (s suite) row() string {
 	return row + fmt.Sprintf(" | %d | %d |\n", right, wrong)
 }
 
-// misses says what a mode does not catch, by what is wrong. Of what checks of invariants do not catch,
-// only the difference is told.
+// misses lists the cases that a mode does not catch, by the kind of misuse. For invariants it lists only
+// the difference from default.
 func (m mode) misses() string {
 	names := map[string][]string{}
 	var kinds, besides []string
@@ -108,7 +126,8 @@ func (m mode) misses() string {
 	return text
 }
 
-// kind is what is wrong, as a hardened heap tells it, if it does.
+// kind returns the kind of misuse, in the words of a hardened heap where it notices the case, else the
+// name of the suite.
 func (c misuse) kind(s suite) string {
 	switch c.want.hardened {
 	case "":
