@@ -247,6 +247,15 @@ func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	return e.class, itemAt(off, state), *h.state(state) == stateLive
 }
 
+// isLive tells whether an object starts at an offset.
+func (h *Heap) isLive(off uintptr) bool {
+	if off>>unitBits >= uintptr(h.edge.Load()) {
+		return false
+	}
+	_, state, exact := h.find(off)
+	return exact && *h.state(state) == stateLive
+}
+
 // takeBack makes a cached slot of the object at p, as Free does; ok is false if there is none.
 func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	if h.hard != nil {

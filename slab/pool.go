@@ -191,15 +191,6 @@ func (p *Pool[T]) tryReach(place uint64) error {
 	return nil
 }
 
-// offset returns where an object is; what is none is a *guard.Violation.
-func (p *Pool[T]) offset(op string, x *T) uintptr {
-	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
-		p.heap.usable(op)
-		panic(p.heap.noObject(op, unsafe.Pointer(x)))
-	}
-	return uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)
-}
-
 // Put takes an object back. Its handles are stale from here on. Putting nil does nothing; what is
 // no object of the pool, or not any more, is a *guard.Violation.
 func (p *Pool[T]) Put(x *T) {
@@ -245,14 +236,25 @@ func HandleOf[T any](p *Pool[T], x *T) Handle[T] {
 	if x == nil {
 		return Handle[T]{}
 	}
-	p.opened("HandleOf").markRead(unsafe.Pointer(x))
-	if slot, generation, ok := sampled.Name(p.heap.id(), unsafe.Pointer(x)); ok {
-		return Handle[T]{sampledHandles + slot, generation ^ p.salt}
+	h := p.opened("HandleOf")
+	h.markRead(unsafe.Pointer(x))
+	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base)
+	if !h.isLive(off) {
+		return handleOfSampled(p, x)
 	}
-	off := p.offset("HandleOf", x)
 	generation := *p.generation(p.place(off))
-	p.heap.usable("HandleOf") // after what was read
+	h.usable("HandleOf") // checked last: the heap may have been closed while it was read
 	return Handle[T]{uint32(off / granule), generation ^ p.salt}
+}
+
+// handleOfSampled returns the handle of a sampled object, and panics if x is none.
+func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
+	slot, generation, ok := sampled.Name(p.heap.id(), unsafe.Pointer(x))
+	if !ok {
+		p.heap.usable("HandleOf")
+		panic(p.heap.noObject("HandleOf", unsafe.Pointer(x)))
+	}
+	return Handle[T]{sampledHandles + slot, generation ^ p.salt}
 }
 
 // Deref returns the object of the pool that x names. ok is false if the object was put back, and for
@@ -265,19 +267,17 @@ func HandleOf[T any](p *Pool[T], x *T) Handle[T] {
 // The object is valid until Put. The user synchronises: nobody may put it back while another uses it.
 func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	if p == nil {
-		return x.derefSampled(p) // which panics, as it does for a zero Pool
+		return x.derefOther(p)
 	}
 	off := uintptr(x.at) * granule
 	place := p.place(off)
 	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation^p.salt {
-		return x.derefSampled(p)
+		return x.derefOther(p)
+	}
+	if !p.heap.isLive(off) { // a handle of another pool, or the heap was closed
+		return x.derefOther(p)
 	}
 	object = (*T)(unsafe.Add(p.heap.base, off))
-	_, _, ok = p.heap.lookup(unsafe.Pointer(object)) // it is, but for handles of others
-	if !ok {
-		p.heap.usable("Deref")
-		return nil, false
-	}
 	p.heap.markRead(unsafe.Pointer(object))
 	return object, true
 }
@@ -286,8 +286,9 @@ func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 // openPool.
 const sampledHandles uint32 = 1<<32 - sampled.MaxSlots
 
-// derefSampled returns the sampled object that x names.
-func (x Handle[T]) derefSampled(p *Pool[T]) (object *T, ok bool) {
+// derefOther returns the sampled object that x names, if it names one. It panics where the pool must
+// not be used.
+func (x Handle[T]) derefOther(p *Pool[T]) (object *T, ok bool) {
 	h := p.opened("Deref")
 	if h.usable("Deref"); x.at < sampledHandles {
 		return nil, false
