@@ -277,10 +277,7 @@ func TestStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		a, err := pool.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := pool.Get()
 		var words []string
 		nodes := arena.MakeSlice[arena.Ref[node]](a, 0, 8)
 		for at := root; !at.IsNil() || len(nodes) > 0; {

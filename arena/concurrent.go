@@ -13,7 +13,8 @@ import (
 )
 
 // Concurrent is an arena that any number of goroutines allocate from at once. NewIn, MakeSliceIn,
-// StringIn, Alloc and their Try forms allocate, RefIn and Ref.DerefIn make and follow references.
+// AppendIn, CloneIn, StringIn, Alloc and their Try forms allocate; RefIn, Ref.DerefIn and Ref.SliceIn
+// make and follow references.
 // OpenConcurrent makes one: using the zero Concurrent, or nil, is a *guard.Violation. It must not be
 // copied.
 //
@@ -124,11 +125,72 @@ func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
 	return sliceAt[byte](p, size, size), err
 }
 
+// AppendIn appends to a slice as the built-in does, from any goroutine. A slice with no room is copied
+// to a larger place in the arena, and the old one stays unused until Reset. The slice may come from
+// anywhere. It panics as NewIn does.
+func AppendIn[T any](k *Concurrent, s []T, values ...T) []T {
+	if len(values) <= cap(s)-len(s) {
+		return append(s, values...)
+	}
+	return must(TryAppendIn(k, s, values...))
+}
+
+// TryAppendIn is AppendIn that returns its error, and nil; s is then as it was. It panics if T contains
+// pointers.
+func TryAppendIn[T any](k *Concurrent, s []T, values ...T) ([]T, error) {
+	if len(values) <= cap(s)-len(s) {
+		return append(s, values...), nil
+	}
+	k.usable("AppendIn")
+	n := len(s) + len(values)
+	grown, err := TryMakeSliceIn[T](k, n, grownCapacity[T](n, cap(s), k.ceiling-min(k.next.Load(), k.ceiling)))
+	if err != nil { // there may be room for n yet
+		grown, err = TryMakeSliceIn[T](k, n, n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.mu.RLock() // Close must not take the memory away while it is written
+	defer k.mu.RUnlock()
+	k.usable("AppendIn")
+	copy(grown, s)
+	copy(grown[len(s):], values)
+	return grown, nil
+}
+
+// CloneIn returns a copy of s that lives in the arena, as Clone does, from any goroutine.
+func CloneIn[T any](k *Concurrent, s []T) []T { return must(TryCloneIn(k, s)) }
+
+// TryCloneIn is CloneIn that returns its error. It panics if T contains pointers.
+func TryCloneIn[T any](k *Concurrent, s []T) ([]T, error) {
+	mustBePointerFree((*T)(nil))
+	bytes := uintptr(len(s)) * unsafe.Sizeof(*new(T))
+	if bytes == 0 {
+		k.usable("CloneIn")
+		if s == nil {
+			return nil, nil
+		}
+		return unsafe.Slice((*T)(k.base), len(s)), nil
+	}
+	copied, err := k.copyOf("CloneIn", unsafe.String((*byte)(unsafe.Pointer(unsafe.SliceData(s))), bytes))
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.StringData(copied))), len(s)), nil
+}
+
 // StringIn returns a copy of s that lives in the arena, as String does, from any goroutine.
-func StringIn(k *Concurrent, s string) string {
+func StringIn(k *Concurrent, s string) string { return must(k.copyOf("StringIn", s)) }
+
+// TryStringIn is StringIn that returns its error.
+func TryStringIn(k *Concurrent, s string) (string, error) { return k.copyOf("StringIn", s) }
+
+// copyOf returns a copy of s that lives in the arena, aligned to granule.
+func (k *Concurrent) copyOf(op, s string) (string, error) {
 	size := uintptr(len(s))
 	if k != nil && !k.alone(size, 1) {
-		if c := percpu.Pin(&k.chunks); c != nil {
+		c := percpu.Pin(&k.chunks)
+		if c != nil {
 			off := c.top
 			if end := alignUp(off+size, granule); end <= c.limit {
 				c.top = end
@@ -136,26 +198,27 @@ func StringIn(k *Concurrent, s string) string {
 				percpu.Unpin(c)
 				// A fault of s is its owner's, and goes on; Close must not wait for ever.
 				defer c.copied.Add(1)
-				return copyString(unsafe.Add(k.base, off), s)
+				return copyString(unsafe.Add(k.base, off), s), nil
 			}
-			percpu.Unpin(c)
-		} else {
-			percpu.Unpin(c)
 		}
+		percpu.Unpin(c)
 	}
-	return k.stringSlowly(s)
+	return k.copySlowly(op, s)
 }
 
-// stringSlowly is StringIn where the processor's chunk has no room.
+// copySlowly is copyOf where the processor's chunk has no room.
 //
 //go:noinline
-func (k *Concurrent) stringSlowly(s string) string {
+func (k *Concurrent) copySlowly(op, s string) (string, error) {
 	if s == "" {
-		k.usable("StringIn")
-		return ""
+		k.usable(op)
+		return "", nil
 	}
-	p := (*byte)(must(k.refill(uintptr(len(s)), granule, s)))
-	return unsafe.String(p, len(s))
+	p, err := k.refill(uintptr(len(s)), granule, s)
+	if err != nil {
+		return "", err
+	}
+	return unsafe.String((*byte)(p), len(s)), nil
 }
 
 func copyString(to unsafe.Pointer, s string) string {
@@ -195,6 +258,21 @@ func (r Ref[T]) DerefIn(k *Concurrent) *T {
 		return (*T)(k.outside(r.off))
 	}
 	return (*T)(unsafe.Add(k.base, r.off))
+}
+
+// SliceIn returns the n objects that start at r in k, as Slice does.
+func (r Ref[T]) SliceIn(k *Concurrent, n int) []T {
+	if r.off == 0 && n == 0 {
+		return nil
+	}
+	if k == nil {
+		panic(k.unusable("SliceIn"))
+	}
+	if !within[T](r.off, n, uint64(k.next.Load())) {
+		k.usable("SliceIn")
+		panic(beyond(k.violation("SliceIn", ""), r.off))
+	}
+	return unsafe.Slice((*T)(unsafe.Add(k.base, r.off)), n)
 }
 
 func (k *Concurrent) outside(off uint64) unsafe.Pointer {

@@ -52,6 +52,7 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 	alloctest.SetQuarantine(t, 64<<20)
 	nothingLeft(t)
 	long, longer := strings.Repeat("x", chunkSize/8), strings.Repeat("y", 40<<10)
+	heap := make([]uint64, 5000)
 	forms := map[string]func(k *Concurrent, r Ref[uint64], p *uint64) error{
 		"NewIn":         func(k *Concurrent, r Ref[uint64], p *uint64) error { NewIn[[8]uint64](k); return nil },
 		"TryNewIn":      func(k *Concurrent, r Ref[uint64], p *uint64) error { _, err := TryNewIn[[8]uint64](k); return err },
@@ -61,9 +62,18 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 		"StringIn":      func(k *Concurrent, r Ref[uint64], p *uint64) error { StringIn(k, "text"); return nil },
 		"long StringIn": func(k *Concurrent, r Ref[uint64], p *uint64) error { StringIn(k, long); return nil },
 		"longer":        func(k *Concurrent, r Ref[uint64], p *uint64) error { StringIn(k, longer); return nil },
-		"DerefIn":       func(k *Concurrent, r Ref[uint64], p *uint64) error { r.DerefIn(k); return nil },
-		"RefIn":         func(k *Concurrent, r Ref[uint64], p *uint64) error { RefIn(k, p); return nil },
-		"Purge":         func(k *Concurrent, r Ref[uint64], p *uint64) error { return k.Purge() },
+		"TryStringIn":   func(k *Concurrent, r Ref[uint64], p *uint64) error { _, err := TryStringIn(k, "text"); return err },
+		"CloneIn":       func(k *Concurrent, r Ref[uint64], p *uint64) error { CloneIn(k, heap[:5]); return nil },
+		"TryCloneIn":    func(k *Concurrent, r Ref[uint64], p *uint64) error { _, err := TryCloneIn(k, heap); return err },
+		"AppendIn":      func(k *Concurrent, r Ref[uint64], p *uint64) error { AppendIn(k, heap[:5:5], 1); return nil },
+		"TryAppendIn": func(k *Concurrent, r Ref[uint64], p *uint64) error {
+			_, err := TryAppendIn(k, heap, heap...)
+			return err
+		},
+		"DerefIn": func(k *Concurrent, r Ref[uint64], p *uint64) error { r.DerefIn(k); return nil },
+		"SliceIn": func(k *Concurrent, r Ref[uint64], p *uint64) error { r.SliceIn(k, 1); return nil },
+		"RefIn":   func(k *Concurrent, r Ref[uint64], p *uint64) error { RefIn(k, p); return nil },
+		"Purge":   func(k *Concurrent, r Ref[uint64], p *uint64) error { return k.Purge() },
 	}
 	for range rounds(50) {
 		k, err := OpenConcurrent(Config{Name: "shut", Limit: 1 << 30, Reserve: 1 << 30})
@@ -172,7 +182,7 @@ func TestOutsideConcurrentMoreProcessors(t *testing.T) {
 		onAllProcessors(func(g int) {
 			for range 100 {
 				*NewIn[uint64](k) = 1
-				a, err := p.Get()
+				a, err := p.TryGet()
 				if err != nil {
 					t.Error(err)
 					return

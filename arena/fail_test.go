@@ -119,7 +119,7 @@ func (s *scenario) pool() {
 		var out []*Arena
 		for range 3 {
 			var a *Arena
-			s.try("Get", func() (err error) { a, err = p.Get(); return err })
+			s.try("TryGet", func() (err error) { a, err = p.TryGet(); return err })
 			s.piece(a, 300<<10)
 			out = append(out, a)
 		}
@@ -132,8 +132,8 @@ func (s *scenario) pool() {
 		}
 	}
 	var late, idle *Arena
-	s.try("Get", func() (err error) { late, err = p.Get(); return err })
-	s.try("Get", func() (err error) { idle, err = p.Get(); return err })
+	s.try("TryGet", func() (err error) { late, err = p.TryGet(); return err })
+	s.try("TryGet", func() (err error) { idle, err = p.TryGet(); return err })
 	s.piece(late, 1000)
 	s.piece(idle, 1000)
 	p.Put(idle)
@@ -278,8 +278,8 @@ func TestPoolCloseIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts(t, "after a failure", p, 1, 1)
-	if _, err := p.Get(); !errors.Is(err, guard.ErrClosed) {
-		t.Fatalf("Get after a Close that failed: %v", err)
+	if _, err := p.TryGet(); !errors.Is(err, guard.ErrClosed) {
+		t.Fatalf("TryGet after a Close that failed: %v", err)
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func TestHammerPool(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(g), 1))
 			for range rounds(400) {
-				a, err := p.Get()
+				a, err := p.TryGet()
 				if err != nil {
 					t.Error(err)
 					return
@@ -218,7 +218,7 @@ func TestHammerBudget(t *testing.T) {
 					w.add(b)
 					w.verify()
 				}
-				a, err := p.Get()
+				a, err := p.TryGet()
 				if err != nil {
 					t.Error(err)
 					return

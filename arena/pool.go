@@ -55,9 +55,9 @@ func OpenPool(c Config) (*Pool, error) {
 	return p, nil
 }
 
-// Get returns an empty arena, an idle one if there is one. The error wraps guard.ErrNoMemory
-// where a new one cannot be opened, and guard.ErrClosed after Close.
-func (p *Pool) Get() (*Arena, error) {
+// Get returns an empty arena, an idle one if there is one. It panics with an error that wraps
+// guard.ErrNoMemory where a new one cannot be opened; after Close it is a *guard.Violation.
+func (p *Pool) Get() *Arena {
 	var a *Arena
 	if p != nil {
 		c := percpu.Pin(&p.caches)
@@ -67,26 +67,62 @@ func (p *Pool) Get() (*Arena, error) {
 		}
 	}
 	if a == nil {
+		a = p.mustFind()
+	}
+	if a.handOut() {
+		p.mayDecay()
+	}
+	return a
+}
+
+// TryGet is Get that returns its error: one that wraps guard.ErrNoMemory, or guard.ErrClosed after
+// Close.
+func (p *Pool) TryGet() (*Arena, error) {
+	p.usable("Get")
+	c := percpu.Pin(&p.caches)
+	percpu.Unpin(c)
+	var a *Arena
+	if c != nil {
+		a = c.take()
+	}
+	if a == nil {
 		var err error
 		if a, err = p.find(); err != nil {
 			return nil, err
 		}
 	}
-	a.state = stateOpen
-	if pointerfree.Trusted {
-		a.limit = a.ready
-	}
-	a.gets++
-	if a.gets%lookEvery == 0 {
+	if a.handOut() {
 		p.mayDecay()
 	}
 	return a, nil
 }
 
+// handOut opens an idle arena. It returns true now and then, when it is time to look for arenas that
+// have been idle for long.
+func (a *Arena) handOut() (look bool) {
+	a.state = stateOpen
+	if pointerfree.Trusted {
+		a.limit = a.ready
+	}
+	a.gets++
+	return a.gets%lookEvery == 0
+}
+
+// mustFind is find that panics with its error.
+//
+//go:noinline
+func (p *Pool) mustFind() *Arena {
+	p.usable("Get")
+	a, err := p.find()
+	if errors.Is(err, guard.ErrClosed) {
+		panic(&guard.Violation{Op: "arena.Pool.Get", What: "use after Close", Region: p.config.Name})
+	}
+	return must(a, err)
+}
+
 // find looks for an idle arena in the stack and at the other processors, and
 // opens one if there is none.
 func (p *Pool) find() (*Arena, error) {
-	p.usable("Get")
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()

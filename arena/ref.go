@@ -85,10 +85,15 @@ func (r Ref[T]) Slice(a *Arena, n int) []T {
 	if r.off == 0 && n == 0 {
 		return nil
 	}
-	size := uint64(unsafe.Sizeof(*new(T)))
-	if a == nil || n < 0 || r.off < first || r.off > uint64(a.top) || size > 0 && uint64(n) > (uint64(a.top)-r.off)/size {
+	if a == nil || !within[T](r.off, n, uint64(a.top)) {
 		a.usable("Slice")
 		panic(beyond(a.violation("Slice", ""), r.off))
 	}
 	return unsafe.Slice((*T)(unsafe.Add(a.base, r.off)), n)
+}
+
+// within tells whether n objects fit between off and top.
+func within[T any](off uint64, n int, top uint64) bool {
+	size := uint64(unsafe.Sizeof(*new(T)))
+	return n >= 0 && off >= first && off <= top && (size == 0 || uint64(n) <= (top-off)/size)
 }

@@ -9,7 +9,7 @@ import (
 // Kind says why a touch faulted, or what misuse is: in the words of its error.
 type Kind = region.Kind
 
-// The kinds of faults: the first are of regions, the others of native code.
+// The kinds of faults that a touch of a region has. Package native has those of native code.
 const (
 	Underflow     = region.Underflow     // below the first byte of the region
 	Overflow      = region.Overflow      // beyond its last byte
@@ -19,12 +19,6 @@ const (
 	Guarded       = region.Guarded       // a guard inside the region (Region.Guard)
 	Protected     = region.Protected     // committed, but Protect refuses this access
 	Truncated     = region.Truncated     // beyond the end of the file that is mapped there
-
-	StackOverflow      Kind = "stack overflow"                               // native code went beyond its stack (package stack)
-	BadAddress         Kind = "touch of a bad address"                       // native code touched what is no region's: nil, or anything else that is not there
-	IllegalInstruction Kind = "illegal instruction"                          // native code ran into an instruction that the processor refuses, or a trap
-	Arithmetic         Kind = "division by zero or out of range"             // native code divided by zero, or the quotient did not fit
-	Refused            Kind = "refused by the processor, without an address" // the processor does not say why: a privileged instruction, a misaligned or impossible address; Addr is 0
 )
 
 // Fault is a touch of a region's inaccessible memory, as Catch returns it, or anything that native

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -97,38 +98,40 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-// choose sets the job's allocator by the flags that were given. It returns the reason if a flag does
-// not apply to the benchmark, does not go with another, or is missing; "" if all is well. label is the
-// benchmark's as it was given.
+// choose sets the job's allocator by the flags that were given. If a flag does not apply to the
+// benchmark, does not go with another, or is missing, it returns the reason; otherwise "". label is the
+// benchmark's, as it was given.
 func (c *benchCase) choose(job *benchJob, f *flag.FlagSet, label string) (refused string) {
-	chosen := "" // the flag of the kind
-	given := func(name string) bool { g := f.Lookup(name); return g.Value.String() != g.DefValue }
-	f.VisitAll(func(g *flag.Flag) {
-		switch {
-		case refused != "" || !given(g.Name) || forOutput(g.Name):
-		case !c.takes(g.Name):
-			refused = fmt.Sprintf("-%s is not for %s: it is %s", g.Name, label, scope(g.Name))
+	var given []string
+	f.Visit(func(g *flag.Flag) {
+		if g.Value.String() != g.DefValue {
+			given = append(given, g.Name)
 		}
 	})
-	for _, k := range kindFlags {
-		switch {
-		case refused != "" || !given(k.flag):
-		case chosen != "":
-			refused = fmt.Sprintf("-%s and -%s exclude each other", chosen, k.flag)
-		default:
-			chosen, job.kind = k.flag, k.kind
+	for _, name := range given {
+		if !forOutput(name) && !c.takes(name) {
+			return fmt.Sprintf("-%s is not for %s: it is %s", name, label, scope(name))
 		}
 	}
-	switch {
-	case refused != "":
-	case given("sample") && job.kind == allocators.Go:
-		refused = "-sample is not for -goheap, only for slab's allocators"
-	case c.needs != "" && !given(c.needs):
-		name, usage := flag.UnquoteUsage(f.Lookup(c.needs))
-		usage, _, _ = strings.Cut(usage, ";") // what follows is its scope
-		refused = fmt.Sprintf("%s needs -%s %s: %s", label, c.needs, name, usage)
+	chosen := ""
+	for _, k := range kindFlags {
+		if !slices.Contains(given, k.flag) {
+			continue
+		}
+		if chosen != "" {
+			return fmt.Sprintf("-%s and -%s exclude each other", chosen, k.flag)
+		}
+		chosen, job.kind = k.flag, k.kind
 	}
-	return refused
+	if job.kind == allocators.Go && slices.Contains(given, "sample") {
+		return "-sample is not for -goheap: it is only for slab's allocators"
+	}
+	if c.needs != "" && !slices.Contains(given, c.needs) {
+		name, usage := flag.UnquoteUsage(f.Lookup(c.needs))
+		usage, _, _ = strings.Cut(usage, ";") // the scope follows
+		return fmt.Sprintf("%s needs -%s %s: %s", label, c.needs, name, usage)
+	}
+	return ""
 }
 
 // forOutput tells whether a flag is about the output, so that it applies to every benchmark.

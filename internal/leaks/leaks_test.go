@@ -153,7 +153,7 @@ func TestLeftAllocated(t *testing.T) {
 		{"what an arena for many holds", `"shared" %s: 0 objects, were 0; `, sharedLine,
 			func() { arena.NewIn[pair](shared) }, shared.Reset},
 		{"arenas of a pool", `"request" %s: 2 objects, were 0; 16 bytes, were 0`, arenasLine,
-			func() { one, other = must(arenas.Get()), must(arenas.Get()); arena.New[pair](one) },
+			func() { one, other = arenas.Get(), arenas.Get(); arena.New[pair](one) },
 			func() { arenas.Put(one); arenas.Put(other) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

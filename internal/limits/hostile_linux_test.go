@@ -93,7 +93,7 @@ var takers = map[string]func(kept *[]any) error{
 			return err
 		}
 		for {
-			a, err := p.Get()
+			a, err := p.TryGet()
 			if err == nil {
 				_, err = a.TryAlloc(100, 8)
 			}

@@ -55,8 +55,7 @@ func (w *world) arenas() *arena.Pool {
 // put returns an arena that was put back, with an object.
 func (w *world) put() (*arena.Pool, *arena.Arena, *uint64) {
 	p := w.arenas()
-	a, err := p.Get()
-	w.must(err)
+	a := p.Get()
 	x := arena.New[uint64](a)
 	p.Put(a)
 	return p, a, x
@@ -92,6 +91,7 @@ const (
 	afterClose = "use after Close"
 	afterPut   = "use after Put"
 	staleMark  = "stale mark: the arena was reset, or rewound to an earlier one"
+	goneText   = "use after Reset, or after Rewind to a mark older than what was written"
 	inCallback = "called by an OnReset callback"
 	zeroArena  = "use of a zero Arena: arena.Open makes one"
 	outside    = "reference outside what is handed out"
@@ -159,16 +159,14 @@ var arenaMisuse = []misuse{
 	{"Deref after Close", func(w *world) { a, ref := w.closed(); ref.Deref(a) }, inArena("Deref", afterClose, "shut")},
 	{"Close twice", func(w *world) { a, _ := w.closed(); w.must(a.Close()) }, plainly(`error: arena: close "shut": closed`)},
 	{"Close of a pool's", func(w *world) {
-		a, err := w.arenas().Get()
-		w.must(err)
+		a := w.arenas().Get()
 		w.must(a.Close())
 	}, plainly(`error: arena: close "pool": it belongs to a pool`)},
 	{"New after Put", func(w *world) { _, a, _ := w.put(); arena.New[uint64](a) }, inArena("New", afterPut, "pool")},
 	{"Reset after Put", func(w *world) { _, a, _ := w.put(); a.Reset() }, inArena("Reset", afterPut, "pool")},
 	{"Deref after Put", func(w *world) {
 		p := w.arenas()
-		a, err := p.Get()
-		w.must(err)
+		a := p.Get()
 		ref := arena.RefOf(a, arena.New[uint64](a))
 		p.Put(a)
 		ref.Deref(a)
@@ -220,6 +218,34 @@ var arenaMisuse = []misuse{
 	{"Concurrent: New after Close", func(w *world) { arena.NewIn[uint64](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: New of nothing after Close", func(w *world) { arena.NewIn[struct{}](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: much after Close", func(w *world) { w.closedConcurrent().Alloc(1<<20, 8) }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: Clone after Close", func(w *world) { arena.CloneIn(w.closedConcurrent(), []int{1}) }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: Append after Close", func(w *world) { arena.AppendIn(w.closedConcurrent(), nil, 1) }, inArena("Concurrent.AppendIn", afterClose, "shut")},
+	{"Concurrent: type with pointers", func(w *world) { arena.CloneIn(w.concurrent("k"), []*int{}) },
+		plainly(pointers("arena", "*int", "*int is a pointer (*int)"))},
+	{"Concurrent: Slice of a foreign Ref", func(w *world) {
+		a := w.arena("a")
+		arena.RefOf(a, arena.New[uint64](a)).SliceIn(w.concurrent("k"), 2)
+	}, plainly(`violation: arena.Concurrent.SliceIn: reference outside what is handed out ("k", offset 64)`)},
+	{"Writer after Reset", func(w *world) {
+		a := w.arena("a")
+		text := arena.NewWriter(a)
+		text.WriteString("text")
+		a.Reset()
+		text.WriteString("more")
+	}, inArena("Writer.WriteString", goneText, "a")},
+	{"Writer after Rewind", func(w *world) {
+		a := w.arena("a")
+		text := arena.NewWriter(a)
+		text.WriteString("text")
+		m := a.Mark()
+		text.WriteString("much more")
+		a.Rewind(m)
+		text.Bytes()
+	}, inArena("Writer.Bytes", goneText, "a")},
+	{"NewWriter after Close", func(w *world) { a, _ := w.closed(); arena.NewWriter(a) }, inArena("NewWriter", afterClose, "shut")},
+	{"Get of a closed pool", func(w *world) { p := w.arenas(); w.must(p.Close()); p.Get() }, inArena("Pool.Get", afterClose, "pool")},
+	{"TryGet of a closed pool", func(w *world) { p := w.arenas(); w.must(p.Close()); _, err := p.TryGet(); w.must(err) },
+		plainly(`error: arena: pool "pool": closed`)},
 	{"Concurrent: Reset after Close", func(w *world) { w.closedConcurrent().Reset() }, inArena("Concurrent.Reset", afterClose, "shut")},
 	{"Concurrent: Close twice", func(w *world) { w.must(w.closedConcurrent().Close()) }, plainly(`error: arena: close "shut": closed`)},
 	{"Concurrent: foreign Ref", func(w *world) {

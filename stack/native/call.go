@@ -134,17 +134,17 @@ func fault(h *header.Header, stop trap.Stop) error {
 	f := &guard.Fault{Addr: stop.Addr, PC: stop.PC}
 	switch {
 	case stop.Signal == sigILL || stop.Signal == sigTRAP:
-		f.Kind, f.Addr = guard.IllegalInstruction, stop.PC
+		f.Kind, f.Addr = IllegalInstruction, stop.PC
 	case stop.Signal == sigFPE:
-		f.Kind, f.Addr = guard.Arithmetic, stop.PC
+		f.Kind, f.Addr = Arithmetic, stop.PC
 	case stop.Signal == sigSEGV && stop.Code == siKernel || stop.Signal == sigBUS && stop.Code == busAdrAln:
-		f.Kind, f.Addr = guard.Refused, 0
+		f.Kind, f.Addr = Refused, 0
 	default:
 		f = guard.Locate(stop.Addr)
 		if f == nil {
-			f = &guard.Fault{Addr: stop.Addr, Kind: guard.BadAddress}
+			f = &guard.Fault{Addr: stop.Addr, Kind: BadAddress}
 		} else if header.Overflowed(h, stop.Addr) {
-			f.Kind = guard.StackOverflow
+			f.Kind = StackOverflow
 		}
 		f.PC = stop.PC
 	}

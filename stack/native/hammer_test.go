@@ -70,11 +70,11 @@ func TestHammerCalls(t *testing.T) {
 				}
 				switch r.IntN(8) {
 				case 0:
-					want(s, guard.StackOverflow, ackermann, 4, 9)
+					want(s, StackOverflow, ackermann, 4, 9)
 				case 1:
-					want(s, guard.BadAddress, peek, uintptr(r.IntN(4096))&^7)
+					want(s, BadAddress, peek, uintptr(r.IntN(4096))&^7)
 				case 2:
-					want(s, guard.IllegalInstruction, trap)
+					want(s, IllegalInstruction, trap)
 				case 3:
 					var nothing *int
 					if err := stacktest.PanicOf(func() { *nothing = 1 }); err == nil || !strings.Contains(err.Error(), "nil pointer") {
@@ -133,7 +133,7 @@ func TestLeapOverTheGuard(t *testing.T) {
 	stacktest.Background(t, func() { call(t, stacks[to], spins, 20000) })
 	for range stacktest.Rounds(2000) {
 		var fault *guard.Fault
-		if _, err := Call(stacks[from], leap, 8); !errors.As(err, &fault) || fault.Kind != guard.BadAddress || fault.Addr != 8 {
+		if _, err := Call(stacks[from], leap, 8); !errors.As(err, &fault) || fault.Kind != BadAddress || fault.Addr != 8 {
 			t.Fatalf("the leap gave %v", err)
 		}
 	}

@@ -213,27 +213,27 @@ func TestNativeFaults(t *testing.T) {
 			addr uintptr // 0 is any
 			x86  bool
 		}{
-			{"overflow", func() error { _, err := Call(s, f("ackermann"), 4, 10); return err }, guard.StackOverflow, 0, false},
-			{"nil", func() error { _, err := Call(s, f("peek"), 0); return err }, guard.BadAddress, 0, false},
-			{"a bad address", func() error { _, err := Call(s, f("peek"), 0x1000); return err }, guard.BadAddress, 0x1000, false},
-			{"no address at all", func() error { _, err := Call(s, f("peek"), ^(^uintptr(0)>>1)|8); return err }, guard.Refused, 0, false},
+			{"overflow", func() error { _, err := Call(s, f("ackermann"), 4, 10); return err }, StackOverflow, 0, false},
+			{"nil", func() error { _, err := Call(s, f("peek"), 0); return err }, BadAddress, 0, false},
+			{"a bad address", func() error { _, err := Call(s, f("peek"), 0x1000); return err }, BadAddress, 0x1000, false},
+			{"no address at all", func() error { _, err := Call(s, f("peek"), ^(^uintptr(0)>>1)|8); return err }, Refused, 0, false},
 			{"beyond a region", func() error { _, err := Call(s, f("poke"), data, uintptr(r.Size())); return err }, guard.Overflow, data + uintptr(r.Size()), false},
 			{"before a region", func() error { _, err := Call(s, f("poke"), data, ^uintptr(0)); return err }, guard.Underflow, data - 1, false},
 			{"above the stack", func() error { _, err := Call(s, f("poke"), top, 0); return err }, guard.Guarded, top, false},
-			{"below the stack", func() error { _, err := Call(s, f("poke"), floor, ^uintptr(0)); return err }, guard.StackOverflow, floor - 1, false},
+			{"below the stack", func() error { _, err := Call(s, f("poke"), floor, ^uintptr(0)); return err }, StackOverflow, floor - 1, false},
 			{"its own code", func() error { _, err := Call(s, f("poke"), uintptr(f("poke")), 0); return err }, guard.Protected, uintptr(f("poke")), false},
-			{"an illegal instruction", func() error { _, err := Call(s, f("trap")); return err }, guard.IllegalInstruction, 0, false},
-			{"an old exception pending", func() error { _, err := Call(s, f("x87")); return err }, guard.IllegalInstruction, 0, true},
-			{"a privileged instruction", func() error { _, err := Call(s, f("privileged")); return err }, guard.Refused, 0, true},
-			{"division by zero", func() error { _, err := Call(s, f("divide"), 1, 0); return err }, guard.Arithmetic, 0, false},
-			{"a call of nothing", func() error { _, err := Call(s, 0); return err }, guard.BadAddress, 0, false},
+			{"an illegal instruction", func() error { _, err := Call(s, f("trap")); return err }, IllegalInstruction, 0, false},
+			{"an old exception pending", func() error { _, err := Call(s, f("x87")); return err }, IllegalInstruction, 0, true},
+			{"a privileged instruction", func() error { _, err := Call(s, f("privileged")); return err }, Refused, 0, true},
+			{"division by zero", func() error { _, err := Call(s, f("divide"), 1, 0); return err }, Arithmetic, 0, false},
+			{"a call of nothing", func() error { _, err := Call(s, 0); return err }, BadAddress, 0, false},
 			{"a call of data", func() error { _, err := Call(s, Func(data)); return err }, guard.Protected, data, false},
 			{"a call of floating-point code that is data", func() error { _, err := CallF(s, Func(data)); return err }, guard.Protected, data, false},
 		} {
 			if c.x86 && isARM {
 				continue
 			}
-			if c.kind == guard.Arithmetic && isARM {
+			if c.kind == Arithmetic && isARM {
 				continue // there it gives 0
 			}
 			if c.name == "no address at all" && isARM {

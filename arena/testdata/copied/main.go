@@ -7,8 +7,10 @@ func main() {
 	var a arena.Arena
 	var k arena.Concurrent
 	var p arena.Pool
+	var w arena.Writer
 	copied1 := a
 	copied2 := k
 	copied3 := p
-	println(&copied1, &copied2, &copied3)
+	copied4 := w
+	println(&copied1, &copied2, &copied3, &copied4)
 }

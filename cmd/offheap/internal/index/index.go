@@ -39,7 +39,7 @@
 //
 // # Concurrency
 //
-// A Corpus may be read by any number of goroutines. An Index, and a Searcher over it, are for one.
+// A Corpus may be read by any number of goroutines. An Index, and a searcher over it, are for one.
 //
 // # Cost
 //

@@ -29,7 +29,7 @@ func FuzzSides(f *testing.F) {
 		}
 		goHeap, offHeap := newGoHeap(), must(newOffHeap())
 		defer offHeap.Close()
-		a, b := NewSearcher(goHeap), NewSearcher(offHeap)
+		a, b := newSearcher(goHeap), newSearcher(offHeap)
 		var model [][]string
 		for i, line := range bytes.Split(text, []byte("\n")) {
 			name := fmt.Appendf(nil, "document %d", i)
@@ -48,7 +48,7 @@ func FuzzSides(f *testing.F) {
 			}
 			for j := 0; j < len(said); j += 1 + len(said)/16 {
 				query := strings.Join(said[j:min(j+1+i%3, len(said))], " ")
-				got, want := b.Search([]byte(query)), a.Search([]byte(query))
+				got, want := b.search([]byte(query)), a.search([]byte(query))
 				if !reflect.DeepEqual(got, want) {
 					t.Fatalf("%q: offheap %+v, Go heap %+v", query, got, want)
 				}

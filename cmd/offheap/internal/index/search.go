@@ -22,16 +22,16 @@ type Answer struct {
 	Hits    []Hit `json:"hits"`    // the best of them, best first
 }
 
-// Searcher answers queries from an index. It is for one goroutine.
-type Searcher struct {
+// searcher answers queries from an index. It is for one goroutine.
+type searcher struct {
 	index Index
 
 	// Scratch memory, used again by each query.
 	starts, positions []int32
 }
 
-// NewSearcher returns a Searcher over index.
-func NewSearcher(index Index) *Searcher { return &Searcher{index: index} }
+// newSearcher returns a searcher over index.
+func newSearcher(index Index) *searcher { return &searcher{index: index} }
 
 // term is a word of a query.
 type term struct {
@@ -41,9 +41,9 @@ type term struct {
 	weight    float64
 }
 
-// Search answers a query: words with spaces between. The answer is fresh memory of the Go heap, as that
+// search answers a query: words with spaces between. The answer is fresh memory of the Go heap, as that
 // of a request would be; the caller may keep it until the index is closed.
-func (s *Searcher) Search(query []byte) Answer {
+func (s *searcher) search(query []byte) Answer {
 	documents, total := s.index.Size()
 	terms := make([]term, 0, 3)
 	for i, word := range bytes.Fields(query) {
@@ -95,7 +95,7 @@ func meet(terms []term) bool {
 
 // score returns BM25 with the customary constants, times a bonus for words that stand side by side as
 // in the query. length is the document's over the average of all.
-func (s *Searcher) score(terms []term, length float64) float64 {
+func (s *searcher) score(terms []term, length float64) float64 {
 	const k, b = 1.2, 0.75
 	sum := 0.0
 	for i := range terms {
@@ -109,7 +109,7 @@ func (s *Searcher) score(terms []term, length float64) float64 {
 }
 
 // phrases counts the places where the words stand side by side in the order of the query.
-func (s *Searcher) phrases(terms []term) int {
+func (s *searcher) phrases(terms []term) int {
 	// A start is a position minus the word's place in the query. If all words have the same start,
 	// there is a phrase.
 	s.starts = terms[0].appendPositions(s.starts[:0])

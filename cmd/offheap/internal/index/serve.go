@@ -48,7 +48,7 @@ func run(index Index, c *Corpus, progress measure.Progress) (*Report, error) {
 	}
 	r.Figures.BuildSeconds = time.Since(start).Seconds()
 
-	searcher := NewSearcher(index)
+	searcher := newSearcher(index)
 	for i := range queries {
 		progress("serving", i, queries)
 		if err := feed.upTo(due(documents, queries, i), nil); err != nil {
@@ -56,7 +56,7 @@ func run(index Index, c *Corpus, progress measure.Progress) (*Report, error) {
 		}
 		query := c.Queries.At(i)
 		start := time.Now()
-		answer, err := json.Marshal(searcher.Search(query))
+		answer, err := json.Marshal(searcher.search(query))
 		latencies[i] = time.Since(start)
 		if err != nil {
 			return nil, err

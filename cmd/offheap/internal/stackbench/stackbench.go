@@ -222,7 +222,7 @@ func (t *Times) measureCalls(s *stack.Stack) (err error) {
 	t.Overflow = measure.Nanoseconds(func(n int) {
 		for range n {
 			var fault *guard.Fault
-			if _, failed := native.Call(s, fn, floor-8); !errors.As(failed, &fault) || fault.Kind != guard.StackOverflow {
+			if _, failed := native.Call(s, fn, floor-8); !errors.As(failed, &fault) || fault.Kind != native.StackOverflow {
 				err = fmt.Errorf("an overflow gave %v", failed)
 			}
 		}

@@ -1,11 +1,13 @@
 // Package trace reads recorded traces of an allocator and replays them through a slab.Heap or the Go heap.
 //
-//		file ── Read ──▶ Trace ── Replay.Run ──▶ Replayed
+//	file ── Read ──▶ Trace ── Replay.Run ──▶ Replayed
 //
-//	 1. Read parses and checks all lines of a file. A line that makes no sense is an error with its number.
-//	 2. Run opens the allocator, starts the clock and runs all operations: on one goroutine in the order of
-//	    the trace, or on one for each of its threads, where the operations on one object keep their order.
-//	 3. Run stops the clock, checks and frees the objects that are still live, and closes the allocator.
+// The life of a trace:
+//
+//  1. Read parses and checks all lines of a file. A line that makes no sense is an error with its number.
+//  2. Run opens the allocator, starts the clock and runs all operations: on one goroutine in the order of
+//     the trace, or on one for each of its threads, where the operations on one object keep their order.
+//  3. Run stops the clock, checks and frees the objects that are still live, and closes the allocator.
 //
 // A Trace may be replayed by any number of goroutines at once; the figures are the whole process's.
 package trace
@@ -140,58 +142,6 @@ func (p *parser) line(line string) error {
 	}
 	p.trace.Ops = append(p.trace.Ops, op)
 	return nil
-}
-
-// Counts are the totals of a trace.
-type Counts struct {
-	Ops, Malloc, Calloc, Realloc, Free, Threads int
-	CrossFrees, Aligned, ZeroSize               int
-	PeakObjects, PeakBytes, TotalBytes          int
-	LiveAtEnd, DistinctSizes                    int
-}
-
-// Count adds up the totals of a trace.
-func (t *Trace) Count() (c Counts) {
-	sizes := make([]int, t.Objects)
-	owners := make([]uint32, t.Objects)
-	distinct := map[int]bool{}
-	objects, bytes := 0, 0
-	for _, op := range t.Ops {
-		switch op.Code {
-		case 'm', 'c', 'r':
-			switch op.Code {
-			case 'm':
-				c.Malloc++
-			case 'c':
-				c.Calloc++
-			case 'r':
-				c.Realloc++
-				objects--
-				bytes -= sizes[op.Object]
-			}
-			if op.Align > 0 {
-				c.Aligned++
-			}
-			if op.Size == 0 {
-				c.ZeroSize++
-			}
-			distinct[op.Size] = true
-			objects++
-			bytes += op.Size
-			c.TotalBytes += op.Size
-			sizes[op.Object], owners[op.Object] = op.Size, op.Thread
-			c.PeakObjects, c.PeakBytes = max(c.PeakObjects, objects), max(c.PeakBytes, bytes)
-		case 'f':
-			c.Free++
-			objects--
-			bytes -= sizes[op.Object]
-			if owners[op.Object] != op.Thread {
-				c.CrossFrees++
-			}
-		}
-	}
-	c.Ops, c.Threads, c.LiveAtEnd, c.DistinctSizes = len(t.Ops), t.Threads, objects, len(distinct)
-	return c
 }
 
 // left returns the size of each object at its last operation.

@@ -47,7 +47,7 @@ func TestReplayTraces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := trace.Count()
+			c := trace.count()
 			for name, got := range map[string]int{
 				"ops": c.Ops, "malloc": c.Malloc, "calloc": c.Calloc, "realloc": c.Realloc, "free": c.Free,
 				"threads": c.Threads, "cross_thread_frees": c.CrossFrees, "aligned": c.Aligned, "zero_size": c.ZeroSize,
@@ -96,4 +96,56 @@ func TestReadTrace(t *testing.T) {
 	if _, err := Read(strings.NewReader("\x1f\x8bno gzip")); err == nil {
 		t.Error("broken gzip")
 	}
+}
+
+// counts are the totals of a trace.
+type counts struct {
+	Ops, Malloc, Calloc, Realloc, Free, Threads int
+	CrossFrees, Aligned, ZeroSize               int
+	PeakObjects, PeakBytes, TotalBytes          int
+	LiveAtEnd, DistinctSizes                    int
+}
+
+// count adds up the totals of a trace.
+func (t *Trace) count() (c counts) {
+	sizes := make([]int, t.Objects)
+	owners := make([]uint32, t.Objects)
+	distinct := map[int]bool{}
+	objects, bytes := 0, 0
+	for _, op := range t.Ops {
+		switch op.Code {
+		case 'm', 'c', 'r':
+			switch op.Code {
+			case 'm':
+				c.Malloc++
+			case 'c':
+				c.Calloc++
+			case 'r':
+				c.Realloc++
+				objects--
+				bytes -= sizes[op.Object]
+			}
+			if op.Align > 0 {
+				c.Aligned++
+			}
+			if op.Size == 0 {
+				c.ZeroSize++
+			}
+			distinct[op.Size] = true
+			objects++
+			bytes += op.Size
+			c.TotalBytes += op.Size
+			sizes[op.Object], owners[op.Object] = op.Size, op.Thread
+			c.PeakObjects, c.PeakBytes = max(c.PeakObjects, objects), max(c.PeakBytes, bytes)
+		case 'f':
+			c.Free++
+			objects--
+			bytes -= sizes[op.Object]
+			if owners[op.Object] != op.Thread {
+				c.CrossFrees++
+			}
+		}
+	}
+	c.Ops, c.Threads, c.LiveAtEnd, c.DistinctSizes = len(t.Ops), t.Threads, objects, len(distinct)
+	return c
 }

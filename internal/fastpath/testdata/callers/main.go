@@ -27,7 +27,7 @@ func arenaNewIn(c *arena.Concurrent) *pair { return arena.NewIn[pair](c) }
 func arenaConcurrentAlloc(c *arena.Concurrent, size int) []byte { return c.Alloc(size, 8) }
 
 //go:noinline
-func arenaPoolGet(p *arena.Pool) (*arena.Arena, error) { return p.Get() }
+func arenaPoolGet(p *arena.Pool) *arena.Arena { return p.Get() }
 
 //go:noinline
 func arenaPoolPut(p *arena.Pool, a *arena.Arena) { p.Put(a) }
@@ -97,7 +97,7 @@ func main() {
 	arenaNewIn(c)
 	arenaConcurrentAlloc(c, 1)
 	arenas, _ := arena.OpenPool(arena.Config{})
-	a, _ = arenaPoolGet(arenas)
+	a = arenaPoolGet(arenas)
 	arenaPoolPut(arenas, a)
 	m := table.NewMap[uint64, uint64](a, 0)
 	tableMapGet(m, 1)
