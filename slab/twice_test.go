@@ -20,7 +20,7 @@ func freeTwice(h *Heap, b []byte, one, two func([]byte)) {
 
 func expectFreedTwice(t *testing.T, f func()) {
 	t.Helper()
-	if v := violationOf(t, f); v == nil || v.What != "freed twice at the same time" {
+	if v := violationOf(t, f); v == nil || v.Kind != guard.DoubleFree || v.Detail != "by two goroutines at the same time" {
 		t.Fatalf("panics with %v", v)
 	}
 }
@@ -91,7 +91,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 		"no memory": func(t *testing.T, h *Heap, b []byte) {
 			freeTwice(h, b, h.Free, h.Free)
 			now += decay.Beat
-			expectFreedTwice(t, func() { h.TryAlloc(65 << 20, 8) })
+			expectFreedTwice(t, func() { h.TryAlloc(65<<20, 8) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -76,7 +76,7 @@ func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
 	if asked == least || more && asked > least && size > 0 && asked%size == 0 {
 		return
 	}
-	panic(h.violation("Free", otherSize, p))
+	panic(h.violation("Free", guard.WrongSize, otherSize, p))
 }
 
 // pointerFree returns an error if T contains pointers, where p is a nil *T. The error names the field.

@@ -154,7 +154,7 @@ func (g *ground) alive() {
 func (g *ground) stillAlive() {
 	mustBeOpen(g.arena, g.hasher.typ())
 	if epoch, ending := g.arena.Epoch(); !ending || epoch != g.epoch {
-		panic(&guard.Violation{Op: "table." + g.hasher.typ(), What: "use after Reset, or after Rewind to a mark older than the table's last growth", Region: g.arena.Name()})
+		panic(&guard.Violation{Op: "table." + g.hasher.typ(), Kind: guard.UseAfterReset, Detail: "the arena took the table's memory back", Region: g.arena.Name()})
 	}
 }
 

@@ -58,7 +58,7 @@ func (m *Map[K, V]) made() {
 //
 //go:noinline
 func zeroMap(typ string) *guard.Violation {
-	return &guard.Violation{Op: "table." + typ, What: "use of a zero " + typ + ": table.New" + typ + " makes one"}
+	return &guard.Violation{Op: "table." + typ, Kind: guard.ZeroValue, Detail: "table.New" + typ + " makes a " + typ}
 }
 
 // mustBeOpen panics where the arena must not be used.
