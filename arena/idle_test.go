@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -24,7 +25,7 @@ func clocked(t *testing.T) (now *uint32) {
 }
 
 // TestOutsidePoolGivesIdleMemoryBack: of many arenas that were used at once, one goroutine then uses
-// one, by its processor's place alone, or two, for which it needs the stack. The others give their
+// one, by its processor's cache alone, or two, for which it needs the stack. The others give their
 // memory back, and then their addresses.
 func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 	for _, busy := range []int{1, 2} {
@@ -59,11 +60,11 @@ func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 					}
 				}
 			}
-			pass(purgeAfter - 2*beat)
+			pass(purgeAfter - 2*decay.Beat)
 			if c := guard.Committed() - before; c < int64(arenas-busy)*used || p.Stats().Open != arenas {
 				t.Errorf("before anything was idle for long: %d bytes committed, %+v", c, p.Stats())
 			}
-			pass(4 * beat)
+			pass(4 * decay.Beat)
 			if c := guard.Committed() - before; c > (arenas+2)*retain || c < int64(arenas-busy)*retain {
 				t.Errorf("after half a second: %d bytes committed, Retain is %d", c, retain)
 			}
@@ -91,7 +92,7 @@ func TestOutsidePoolLooksAtOtherProcessors(t *testing.T) {
 	far.put(there)
 	p.caches.Set(percpu.Max-1, far)
 	for range 20 {
-		*now += beat
+		*now += decay.Beat
 		p.mayDecay()
 	}
 	counts(t, "after two seconds", p, 1, 0)
@@ -119,7 +120,7 @@ func TestOutsidePoolKeepsCallbacks(t *testing.T) {
 	a.OnReset(again)
 	p.Put(a)
 	for range 20 {
-		*now += beat
+		*now += decay.Beat
 		p.mayDecay()
 	}
 	counts(t, "after two seconds", p, 2, 1)

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
@@ -31,7 +31,7 @@ type Pool struct {
 	config Config
 	first  *region.Region // closed or not: the others are part of it
 
-	looked atomic.Uint32 // ticks when mayDecay looked last
+	look decay.Gate // of mayDecay
 
 	mu     sync.Mutex
 	idle   []*Arena
@@ -49,7 +49,7 @@ func OpenPool(c Config) (*Pool, error) {
 	}
 	c.Name, c.Retain = trial.config.Name, trial.config.Retain
 	p := &Pool{config: c, first: trial.region}
-	p.looked.Store(ticks())
+	p.look.Shut(ticks())
 	p.opened, trial.pool = 1, p
 	p.Put(trial)
 	return p, nil

@@ -29,7 +29,7 @@ func TestUseAfterCloseAndPause(t *testing.T) {
 			if err := h.Close(); err != nil {
 				t.Fatal(err)
 			}
-			now += decay
+			now += decayAfter
 			if v := violationOf(t, func() { use(h, l) }); v == nil || v.What != "use after Close" {
 				t.Errorf("%+v, %s: %v", mode, name, v)
 			}
@@ -126,7 +126,7 @@ func TestPauseKeepsTheQuarantine(t *testing.T) {
 		freed[addr(all[i*50])] = true
 	}
 	for range 2000 {
-		now += decay
+		now += decayAfter
 		if b := h.Alloc(2000); freed[addr(b)] {
 			t.Fatal("a slot was handed out again, and none was freed since")
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/guard/guardtest"
+	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
 // leaks collects what is reported to OnLeak until the test ends.
@@ -379,9 +380,9 @@ func TestOutsideDroppedLocalIsNoRace(t *testing.T) {
 				l.Free(b)
 			}
 		})
-		unseen(func() { close(done) })
+		race.Unseen(func() { close(done) })
 	}()
-	unseen(func() { <-done; nextLeak(t, reports) })
+	race.Unseen(func() { <-done; nextLeak(t, reports) })
 	for range 200 {
 		h.RaceWrite(h.Alloc(100))
 	}

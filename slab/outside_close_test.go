@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
 // TestOutsideCloseUnderLoad closes heaps, hardened ones and pools, while 8 goroutines use them and their
@@ -40,7 +41,7 @@ type closable [200]byte
 
 func closeUnderLoad(t *testing.T, mode string) {
 	rounds := 200
-	if raceDetector || testing.Short() {
+	if race.Enabled || testing.Short() {
 		rounds = 40
 	}
 	kind := guard.UseAfterClose

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
+	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
 // full returns a heap at its Limit, which has slabs of many classes or of one, and a function that asks
@@ -89,7 +91,7 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 						h.depots[i].mu.Unlock()
 					}
 				}
-				if raceDetector {
+				if race.Enabled {
 					continue
 				}
 				best := time.Hour
@@ -200,7 +202,7 @@ func TestOutsideLimitServesWhatIsFree(t *testing.T) {
 						free(b)
 					}
 					if !local {
-						now += beat
+						now += decay.Beat
 					}
 				}
 			})

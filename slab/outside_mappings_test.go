@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -208,10 +209,10 @@ func TestOutsideDecayDiscards(t *testing.T) {
 	calls, lift := fewMappings(t, h)
 	everySecond(h, allocMany(h, 400, 60_000))
 	pass := func() {
-		now += beat
+		now += decay.Beat
 		raise(h.mayDecay(nil))
 	}
-	for range 2 * decay / beat {
+	for range 2 * decayAfter / decay.Beat {
 		pass()
 	}
 	discarded := h.Stats().Discarded

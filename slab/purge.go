@@ -6,18 +6,17 @@ import (
 	"iter"
 	"math/bits"
 	"slices"
-	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
-// slabs, empty slabs into units, and units that nobody took for decay are decommitted. There is no
+// slabs, empty slabs into units, and units that nobody took for decayAfter are decommitted. There is no
 // goroutine for it: slow paths look whether it is time.
 const (
-	decay = 500 // ticks that a unit stays committed when it is free
-	beat  = 100 // ticks between looks
+	decayAfter = 500 // ticks that a unit stays committed when it is free
 
 	// minDrainGain is how many cached bytes make it worth stopping the world to collect them.
 	minDrainGain = 1 << 20
@@ -31,12 +30,12 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	if bad = h.dropped.violation(); bad != nil {
 		return bad
 	}
-	last := h.looked.Load()
-	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
+	since, ok := h.look.Pass(now)
+	if !ok {
 		return nil
 	}
-	idle := now-last >= decay // nobody was here for so long: all that is free has been since then
-	age := uint32(decay)
+	idle := since >= decayAfter // nobody was here for so long: all that is free has been since then
+	age := uint32(decayAfter)
 	if idle {
 		age = 0
 		if l != nil {
@@ -117,8 +116,7 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	if l != nil && l.cache.holdsAny() {
 		bad = h.drain(&l.cache)
 	}
-	last := h.emptied.Load()
-	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
+	if _, ok := h.drained.Pass(now); ok {
 		bad = cmp.Or(bad, h.drainProcessors(h.allCaches()...))
 	}
 	some := h.returned.Load() != returnedNone
@@ -211,7 +209,5 @@ func (h *Heap) drainProcessors(of ...*percpu.Table[cache]) (bad *guard.Violation
 	return bad
 }
 
-// ticks is a clock of milliseconds that wraps after 49 days. Tests have their own.
-var ticks = func() uint32 { return uint32(time.Since(start).Milliseconds()) }
-
-var start = time.Now()
+// ticks is the clock. Tests have their own.
+var ticks = decay.Ticks

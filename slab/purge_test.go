@@ -36,7 +36,7 @@ func TestDecay(t *testing.T) {
 	if s := h.Stats(); s.Live != 0 || s.Committed < full.Committed {
 		t.Fatalf("free at once: %+v", s)
 	}
-	now += 2 * decay
+	now += 2 * decayAfter
 	h.Free(h.AllocDirty(700_000)) // not cached, so this is the slow path
 	s := h.Stats()
 	if s.Committed > 2<<20 || s.Resident > 2<<20 {

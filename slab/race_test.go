@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
 // planted are races: what one goroutine does comes before what another does, and nothing that the
@@ -78,10 +80,10 @@ func TestPlantedRaces(t *testing.T) {
 		plant(t, name)
 		return
 	}
-	if !raceDetector {
+	if !race.Enabled {
 		t.Skip("this is no build for the race detector (-race)")
 	}
-	for name, race := range planted {
+	for name, x := range planted {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := exec.Command(os.Args[0], "-test.run=^TestPlantedRaces$")
@@ -92,8 +94,8 @@ func TestPlantedRaces(t *testing.T) {
 			// The second goroutine's access comes first in a report, and then the one before.
 			latest, former, _ := strings.Cut(report, "Previous ")
 			former, _, _ = strings.Cut(former, "created at:")
-			if err == nil || !found || !strings.Contains(latest, "slab."+race.names[1]+"()\n") || !strings.Contains(former, "slab."+race.names[0]+"()\n") {
-				t.Errorf("no race of %s with %s was reported: %v\n%s", race.names[1], race.names[0], err, out)
+			if err == nil || !found || !strings.Contains(latest, "slab."+x.names[1]+"()\n") || !strings.Contains(former, "slab."+x.names[0]+"()\n") {
+				t.Errorf("no race of %s with %s was reported: %v\n%s", x.names[1], x.names[0], err, out)
 			}
 		})
 	}
@@ -124,21 +126,21 @@ func plant(t *testing.T, name string) {
 	x.b = x.heap.Alloc(100)
 	x.x = x.pool.Get()
 	x.name = x.pool.Handle(x.x)
-	race := planted[name]
+	p := planted[name]
 	begun, done := make(chan struct{}), make(chan struct{})
 	var both sync.WaitGroup
 	both.Go(func() {
-		unseen(func() { <-begun })
-		race.one(x)
-		unseen(func() { close(done) })
+		race.Unseen(func() { <-begun })
+		p.one(x)
+		race.Unseen(func() { close(done) })
 	})
 	both.Go(func() {
 		defer func() { _ = recover() }() // what is refused is reported all the same
-		if race.before != nil {
-			race.before(x)
+		if p.before != nil {
+			p.before(x)
 		}
-		unseen(func() { close(begun); <-done })
-		race.other(x)
+		race.Unseen(func() { close(begun); <-done })
+		p.other(x)
 	})
 	both.Wait()
 }

@@ -116,6 +116,7 @@ import (
 	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
@@ -171,9 +172,9 @@ type Heap struct {
 	meta    *meta
 	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
 	closed  atomic.Bool
-	looked  atomic.Uint32 // when mayDecay looked last
-	emptied atomic.Uint32 // when reclaim emptied the processors last
-	hard    *hardened     // nil unless Config.Hardened
+	look    decay.Gate // of mayDecay
+	drained decay.Gate // of reclaim, for the caches of processors
+	hard    *hardened  // nil unless Config.Hardened
 
 	caches percpu.Table[cache]
 	depots [mostClasses]depot

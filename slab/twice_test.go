@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 )
 
 // freeTwice lets two free one object as if it had been at the same moment: both get through.
@@ -57,7 +58,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 				}
 			}
 			freeTwice(h, b, h.Free, h.Free)
-			now += 2 * decay
+			now += 2 * decayAfter
 			expectFreedTwice(t, func() { h.Alloc(900_000) })
 		},
 		"a batch": func(t *testing.T, h *Heap, b []byte) {
@@ -84,12 +85,12 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 		"a Local's pause": func(t *testing.T, h *Heap, b []byte) {
 			l := h.Local()
 			freeTwice(h, b, l.Free, l.Free)
-			now += 2 * decay
+			now += 2 * decayAfter
 			expectFreedTwice(t, func() { l.Alloc(30_000) })
 		},
 		"no memory": func(t *testing.T, h *Heap, b []byte) {
 			freeTwice(h, b, h.Free, h.Free)
-			now += beat
+			now += decay.Beat
 			expectFreedTwice(t, func() { h.TryAlloc(65 << 20) })
 		},
 	} {

@@ -62,15 +62,15 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 			t.Fatalf("%s: a stack has no guard", what)
 		}
 	}
-	p.check(taken)
+	p.checkInvariants(taken)
 	order[0].head.Native = true // so that Put looks
 	put(8)
-	p.check(taken)
+	p.checkInvariants(taken)
 	try("Purge", p.Purge)
-	p.check(taken)
+	p.checkInvariants(taken)
 	fill(16)
 	put(24)
-	p.check(taken)
+	p.checkInvariants(taken)
 	if _, err := p.TryGet(); err != nil {
 		errs = append(errs, err)
 	} else {
@@ -78,9 +78,9 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 			p.Put(s)
 		}
 	}
-	p.check(nil)
+	p.checkInvariants(nil)
 	try("Purge of all", p.Purge)
-	p.check(nil)
+	p.checkInvariants(nil)
 	if s := p.Stats(); s.Committed > 64<<10 {
 		t.Errorf("%s: %d bytes stay committed", what, s.Committed)
 	}

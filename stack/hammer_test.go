@@ -85,5 +85,5 @@ func TestHammerPool(t *testing.T) {
 	for len(given) > 0 {
 		p.Put(<-given)
 	}
-	p.check(nil)
+	p.checkInvariants(nil)
 }

@@ -42,10 +42,10 @@ func TestOutsideLaterProcessors(t *testing.T) {
 			caches++
 		}
 	}
-	p.check(nil)
+	p.checkInvariants(nil)
 	stacktest.NoError(t, p.Purge())
 	if s := p.Stats(); s.Stacks != 0 || s.InUse != 0 {
 		t.Errorf("after Purge: %+v", s)
 	}
-	p.check(nil)
+	p.checkInvariants(nil)
 }

@@ -31,7 +31,7 @@ func FuzzStack(f *testing.F) {
 		for len(m.stacks) > 0 {
 			m.put(0)
 		}
-		p.check(nil)
+		p.checkInvariants(nil)
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -172,5 +172,5 @@ func (m *model) verify() {
 		m.intact(x)
 		taken[x.s] = true
 	}
-	m.p.check(taken)
+	m.p.checkInvariants(taken)
 }

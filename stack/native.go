@@ -10,14 +10,13 @@ func init() {
 	header.Overflowed = func(h *header.Header, addr uintptr) bool { return (*Stack)(unsafe.Pointer(h)).overflowed(addr) }
 }
 
-// overflowed reports whether addr lies in the guard below the stack, which native code touched. If it
-// does, all of the stack counts as used.
+// overflowed is header.Overflowed.
 func (s *Stack) overflowed(addr uintptr) bool {
-	sh := s.shapeOf()
-	floor := s.head.Addr(sh.end(s) - sh.size)
-	if addr >= floor || addr < floor-(sh.stride-sh.size) {
+	l := s.layoutOf()
+	floor := s.head.Addr(l.end(s) - l.size)
+	if addr >= floor || addr < floor-(l.stride-l.size) {
 		return false
 	}
-	s.deepest = uint32(sh.size)
+	s.deepest = uint32(l.size)
 	return true
 }

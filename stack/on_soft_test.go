@@ -123,7 +123,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	for s := range p.inUse() {
 		taken[s] = true
 	}
-	p.check(taken)
+	p.checkInvariants(taken)
 	for s := range taken {
 		p.Put(s)
 	}
@@ -165,7 +165,7 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 						t.Errorf("%s, hard %v: %v", name, hard, broken)
 					}
 				}()
-				p.check(taken)
+				p.checkInvariants(taken)
 				if s := p.Stats(); s.InUse != len(taken) {
 					t.Errorf("%s, hard %v: %d stacks are in use, want %d", name, hard, s.InUse, len(taken))
 				}

@@ -26,25 +26,25 @@ var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
 // goroutine at a time. A Pool must not be copied.
 type Pool struct {
 	_ nocopy.NoCopy
-	shape
-	first *Stack         // the others follow
-	slack uintptr        // bytes that a stack may have used to be put without a closer look
-	fresh atomic.Uintptr // bytes of the Stacks that were ever handed out; 0 after the end
+	layout
+	first       *Stack         // the others follow
+	deepLimit   uintptr        // bytes that a stack may have used to be put without a closer look
+	initialized atomic.Uintptr // bytes of the Stacks that were ever handed out; 0 after the end
 
 	config Config
 	number uint32
-	most   uintptr // stacks that there can be
+	max    uintptr // stacks that there can be
 	region *region.Region
 	area   *trap.Area
 
 	// Invariant: every stack below fresh is in use, in a cache, in idle, or on its way between;
 	// those from fresh to ready were never used, but are committed; those below guarded have
 	// their guards, and ready ≤ guarded.
-	mu             sync.Mutex
-	ready, guarded uintptr
-	idle           []uint32
-	state          poolState
-	deepest        int // of the stacks that Purge gave back, and of all when the pool came to its end
+	mu                 sync.Mutex
+	committed, guarded uintptr
+	idle               []uint32
+	state              poolState
+	deepest            int // of the stacks that Purge gave back, and of all when the pool came to its end
 
 	caches percpu.Table[cache]
 }
@@ -52,9 +52,9 @@ type Pool struct {
 type poolState uint8
 
 const (
-	open    poolState = iota
-	closing           // waits for the stacks that are in use
-	closed
+	stateOpen    poolState = iota
+	stateClosing           // waits for the stacks that are in use
+	stateClosed
 )
 
 // OpenPool reserves a pool. No stack has memory yet, nor a guard: a large Max costs addresses only.
@@ -71,13 +71,13 @@ func OpenPool(c Config) (*Pool, error) {
 		}
 	}
 	for ; ; count /= 2 {
-		sh, size, ok := c.layout(count)
+		l, size, ok := c.layoutFor(count)
 		if !ok {
 			return nil, fmt.Errorf("stack: open %q: %d stacks of %d bytes are more than addresses can hold: %w", c.Name, count, c.Size, guard.ErrNoMemory)
 		}
 		r, err := region.Reserve(region.Config{Name: c.Name, Size: size, DeferOnSoft: true})
 		if err == nil {
-			return c.open(count, sh, r)
+			return c.open(count, l, r)
 		}
 		if count/2 < least {
 			return nil, fmt.Errorf("stack: %w", err)
@@ -85,21 +85,21 @@ func OpenPool(c Config) (*Pool, error) {
 	}
 }
 
-func (c Config) open(count int, sh shape, r *region.Region) (*Pool, error) {
-	if err := r.KeepZeroes(int(sh.cells)); err != nil {
+func (c Config) open(count int, l layout, r *region.Region) (*Pool, error) {
+	if err := r.KeepZeroes(int(l.firstGuard)); err != nil {
 		return nil, errors.Join(fmt.Errorf("stack: %w", err), r.Close())
 	}
 	// A stack of which one OS page was touched should not take a huge one. Where the kernel does
 	// not know the hint it has none either.
 	_ = r.Advise(0, r.Size(), guard.NoHugePages)
 	c.Max = count
-	sh.origin = uintptr(r.Base())
-	sh.region = weak.Make(r)
+	l.origin = uintptr(r.Base())
+	l.region = weak.Make(r)
 	p := &Pool{
-		shape: sh, first: (*Stack)(r.Base()), slack: 2 * uintptr(c.Retain),
-		config: c, number: sh.enter(), most: uintptr(count), region: r,
+		layout: l, first: (*Stack)(r.Base()), deepLimit: 2 * uintptr(c.Retain),
+		config: c, number: l.register(), max: uintptr(count), region: r,
 	}
-	p.area = trap.Watch(sh.origin+sh.cells, sh.stride, sh.origin+unsafe.Offsetof(header.Header{}.Block), stackSize)
+	p.area = trap.Watch(l.origin+l.firstGuard, l.stride, l.origin+unsafe.Offsetof(header.Header{}.Block), stackSize)
 	r.CountLive(p.count)
 	return p, nil
 }
@@ -124,7 +124,7 @@ func (p *Pool) Get() *Stack {
 		if i, ok := c.pop(); ok {
 			percpu.Unpin(c)
 			s := p.stack(uintptr(i))
-			s.start()
+			s.handOut()
 			return s
 		}
 	}
@@ -141,7 +141,7 @@ func (p *Pool) TryGet() (*Stack, error) {
 		if i, ok := c.pop(); ok {
 			percpu.Unpin(c)
 			s := p.stack(uintptr(i))
-			s.start()
+			s.handOut()
 			return s, nil
 		}
 	}
@@ -150,7 +150,7 @@ func (p *Pool) TryGet() (*Stack, error) {
 }
 
 // start makes an idle stack usable.
-func (s *Stack) start() {
+func (s *Stack) handOut() {
 	s.head.Limit = s.head.Top - uintptr(s.clean)
 	s.head.State = header.StateUsed
 }
@@ -170,20 +170,20 @@ func (p *Pool) mustFind() *Stack {
 // find returns a stack from the shared store, or one that was never used.
 func (p *Pool) find() (*Stack, error) {
 	var taken [cacheSize / 2]uint32
-	n, err := p.take(taken[:])
+	n, err := p.takeShared(taken[:])
 	if err != nil && errors.Is(err, guard.ErrNoMemory) && region.Reclaim() {
-		n, err = p.take(taken[:])
+		n, err = p.takeShared(taken[:])
 	}
 	if err != nil {
 		return nil, err
 	}
 	n--
 	for _, i := range taken[:n] {
-		p.put(i)
+		p.keep(i)
 	}
-	region.ReclaimOr(func() { p.put(taken[n]) })
+	region.ReclaimOr(func() { p.keep(taken[n]) })
 	s := p.stack(uintptr(taken[n]))
-	s.start()
+	s.handOut()
 	return s, nil
 }
 
@@ -202,17 +202,17 @@ func zeroPool(op string) *guard.Violation {
 }
 
 // take takes some stacks that nobody has, at least one.
-func (p *Pool) take(out []uint32) (n int, err error) {
+func (p *Pool) takeShared(out []uint32) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != open {
+	if p.state != stateOpen {
 		return 0, fmt.Errorf("stack: pool %q: %w", p.name, guard.ErrClosed)
 	}
 	if n = p.takeIdle(out); n > 0 {
 		return n, nil
 	}
-	next := p.fresh.Load() / stackSize
-	if next == p.ready {
+	next := p.initialized.Load() / stackSize
+	if next == p.committed {
 		if err := p.grow(); err != nil {
 			if p.anyCached() { // other processors keep what this one needs
 				percpu.Drain(p.drain, &p.caches)
@@ -223,12 +223,12 @@ func (p *Pool) take(out []uint32) (n int, err error) {
 			return 0, err
 		}
 	}
-	for ; n < len(out) && next < p.ready; n++ {
-		p.stack(next).begin(p)
+	for ; n < len(out) && next < p.committed; n++ {
+		p.stack(next).init(p)
 		out[n] = uint32(next)
 		next++
 	}
-	p.fresh.Store(next * stackSize)
+	p.initialized.Store(next * stackSize)
 	return n, nil
 }
 
@@ -240,8 +240,8 @@ func (p *Pool) takeIdle(out []uint32) (n int) {
 }
 
 // begin makes a Stack of memory that reads zero.
-func (s *Stack) begin(p *Pool) {
-	s.shape = p.number
+func (s *Stack) init(p *Pool) {
+	s.layout = p.number
 	s.head.Top = p.end(s)
 	s.head.Limit, s.lowest = s.head.Top, s.head.Top
 	s.clean = uint32(p.size)
@@ -251,37 +251,37 @@ func (s *Stack) begin(p *Pool) {
 // grow makes more stacks ready, p.mu is held: a sixteenth of those that there are, so that few
 // system calls are made, and not many stacks charged that nobody uses.
 func (p *Pool) grow() error {
-	if p.ready == p.most {
-		return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.most, guard.ErrNoMemory)
+	if p.committed == p.max {
+		return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.max, guard.ErrNoMemory)
 	}
-	more := min(max(p.ready/16, cacheSize/2), 1024, p.most-p.ready)
-	err := p.ripen(more)
+	more := min(max(p.committed/16, cacheSize/2), 1024, p.max-p.committed)
+	err := p.commit(more)
 	if err != nil && more > 1 {
 		more = 1
-		err = p.ripen(more)
+		err = p.commit(more)
 	}
 	if err != nil {
 		return fmt.Errorf("stack: %w", err)
 	}
-	p.ready += more
-	p.area.Grow(p.ready * p.stride)
+	p.committed += more
+	p.area.Grow(p.committed * p.stride)
 	return nil
 }
 
-// ripen gives the next stacks their guards and memory, in this order, so that none is ever without
+// commit gives the next stacks their guards and memory, in this order, so that none is ever without
 // its guard. What was done before an error serves the next time.
-func (p *Pool) ripen(more uintptr) error {
-	if to := p.ready + more; to > p.guarded {
+func (p *Pool) commit(more uintptr) error {
+	if to := p.committed + more; to > p.guarded {
 		lo := pages(int(p.guarded) * stackSize)
 		if err := p.region.Commit(lo, pages(int(to)*stackSize)-lo); err != nil {
 			return err
 		}
-		if err := p.region.GuardRow(int(p.cells+p.guarded*p.stride), p.config.Guard, int(p.stride), int(to-p.guarded)); err != nil {
+		if err := p.region.GuardRow(int(p.firstGuard+p.guarded*p.stride), p.config.Guard, int(p.stride), int(to-p.guarded)); err != nil {
 			return err
 		}
 		p.guarded = to
 	}
-	return p.region.Commit(int(p.cells+p.ready*p.stride), int(more*p.stride))
+	return p.region.Commit(int(p.firstGuard+p.committed*p.stride), int(more*p.stride))
 }
 
 // Put takes a stack back, with all that is on it, and keeps it for the next Get. Putting nil does
@@ -295,7 +295,7 @@ func (p *Pool) Put(s *Stack) {
 		p.usable("Put")
 	}
 	off := uintptr(unsafe.Pointer(s)) - p.origin // wraps below
-	if off >= p.fresh.Load() || off%stackSize != 0 {
+	if off >= p.initialized.Load() || off%stackSize != 0 {
 		p.refuse(s)
 		return
 	}
@@ -306,22 +306,22 @@ func (p *Pool) Put(s *Stack) {
 		panic(s.head.Violation("stack.Put", "put twice"))
 	}
 	i := off / stackSize
-	end := p.cells + (i+1)*p.stride - off // shape.end of what is at hand: half a nanosecond
-	if s.head.Top != end || end-s.lowest > p.slack || s.held != 0 || s.head.Native {
-		p.tidy(s)
+	end := p.firstGuard + (i+1)*p.stride - off // shape.end of what is at hand: half a nanosecond
+	if s.head.Top != end || end-s.lowest > p.deepLimit || s.held != 0 || s.head.Native {
+		p.reset(s)
 	}
 	s.clean = uint32(s.head.Top - s.head.Limit)
 	s.head.Limit = s.head.Top
 	s.serial++
 	s.frame = s.serial // no frame's: those that are open are not popped any more
 	if invariant.Enabled {
-		s.check()
+		s.checkInvariants()
 	}
 	c := percpu.Pin(&p.caches)
 	ok := c != nil && c.push(uint32(i))
 	percpu.Unpin(c)
 	if !ok {
-		p.put(uint32(i))
+		p.keep(uint32(i))
 	}
 }
 
@@ -333,7 +333,7 @@ func (p *Pool) refuse(s *Stack) {
 	}
 	v := &guard.Violation{Op: "stack.Put", What: "stack of another pool", Region: p.name, Addr: uintptr(unsafe.Pointer(s))}
 	p.mu.Lock()
-	if p.state == closed {
+	if p.state == stateClosed {
 		v.What = "stack of another pool, or this one is closed"
 	}
 	p.mu.Unlock()
@@ -342,7 +342,7 @@ func (p *Pool) refuse(s *Stack) {
 
 // put keeps an idle stack. If the processor's cache is full the half of it that was put first goes to
 // the shared store, and if there is none the stack.
-func (p *Pool) put(i uint32) {
+func (p *Pool) keep(i uint32) {
 	var out [cacheSize / 2]uint32
 	n := 0
 	c := percpu.PinNew(&p.caches, newCache)
@@ -353,11 +353,11 @@ func (p *Pool) put(i uint32) {
 	if c == nil {
 		out[0], n = i, 1
 	}
-	p.store(out[:n])
+	p.putShared(out[:n])
 }
 
 // store keeps idle stacks where every processor can get them, and nothing that is too much.
-func (p *Pool) store(stacks []uint32) {
+func (p *Pool) putShared(stacks []uint32) {
 	for _, i := range stacks {
 		p.trim(p.stack(uintptr(i)))
 	}

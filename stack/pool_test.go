@@ -51,14 +51,14 @@ func mustOpen(t testing.TB, c Config) *Pool {
 
 // whole is all memory of a stack.
 func whole(s *Stack) []byte {
-	sh := s.shapeOf()
-	return unsafe.Slice((*byte)(s.at(sh.end(s)-sh.size)), sh.size)
+	l := s.layoutOf()
+	return unsafe.Slice((*byte)(s.at(l.end(s)-l.size)), l.size)
 }
 
 // touched returns how a touch of the memory around a stack ends; off counts from its floor.
 func touched(s *Stack, off int) *guard.Fault {
-	sh := s.shapeOf()
-	p := (*byte)(unsafe.Add(s.at(sh.end(s)-sh.size), off))
+	l := s.layoutOf()
+	p := (*byte)(unsafe.Add(s.at(l.end(s)-l.size), off))
 	var fault *guard.Fault
 	errors.As(guard.Catch(func() { *p++ }), &fault)
 	return fault
@@ -108,11 +108,11 @@ func TestStacksLieBetweenGuards(t *testing.T) {
 			b := whole(s)
 			b[0], b[len(b)-1] = 0, 0
 		}
-		p.check(taken)
+		p.checkInvariants(taken)
 		for _, s := range all {
 			p.Put(s)
 		}
-		p.check(nil)
+		p.checkInvariants(nil)
 	}
 }
 
@@ -152,7 +152,7 @@ func TestUsedStacksReadZero(t *testing.T) {
 			b[i] = 0xff
 		}
 		p.Put(s)
-		p.check(nil)
+		p.checkInvariants(nil)
 	}
 }
 
@@ -239,7 +239,7 @@ func TestRetention(t *testing.T) {
 	// A stack that is deep in every round keeps its memory: it is not cut back and brought in again.
 	s := get(t, p)
 	held := s.held
-	for range 3 * patience {
+	for range 3 * lookEvery {
 		deep(s)
 		p.Put(s)
 		if got := get(t, p); got != s || got.held < held || held == 0 {
@@ -247,7 +247,7 @@ func TestRetention(t *testing.T) {
 		}
 	}
 	// One that is so no more gives it back.
-	for range patience {
+	for range lookEvery {
 		p.Put(s)
 		s = get(t, p)
 	}
@@ -265,7 +265,7 @@ func TestRetention(t *testing.T) {
 	if s.held != 0 {
 		t.Errorf("%d bytes are held that are within bounds", s.held)
 	}
-	p.check(nil)
+	p.checkInvariants(nil)
 }
 
 func TestPurge(t *testing.T) {
@@ -285,7 +285,7 @@ func TestPurge(t *testing.T) {
 	if err := p.Purge(); err != nil {
 		t.Fatal(err)
 	}
-	p.check(map[*Stack]bool{all[20]: true})
+	p.checkInvariants(map[*Stack]bool{all[20]: true})
 	after := p.Stats()
 	if after.Resident >= 0 && after.Resident > 64<<10 {
 		t.Errorf("%d bytes stay in RAM", after.Resident)
@@ -344,7 +344,7 @@ func (p *Pool) taken() iter.Seq2[*Stack, bool] {
 // inUse iterates over the stacks that were not put.
 func (p *Pool) inUse() iter.Seq[*Stack] {
 	return func(yield func(*Stack) bool) {
-		for i := range p.fresh.Load() / stackSize {
+		for i := range p.initialized.Load() / stackSize {
 			if s := p.stack(i); s.head.State == header.StateUsed && !yield(s) {
 				return
 			}
@@ -374,10 +374,10 @@ func TestPurgeTakesAll(t *testing.T) {
 	for _, s := range all {
 		p.Put(s)
 	}
-	if err := p.cut(all[1], uintptr(p.config.Retain)); err != nil {
+	if err := p.discard(all[1], uintptr(p.config.Retain)); err != nil {
 		t.Fatal(err)
 	}
-	p.check(maps.Collect(p.taken()))
+	p.checkInvariants(maps.Collect(p.taken()))
 	if err := p.Purge(); err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestPurgeTakesAll(t *testing.T) {
 	if s := p.Stats(); s.HighWater < 200<<10 {
 		t.Errorf("%+v", s)
 	}
-	p.check(maps.Collect(p.taken()))
+	p.checkInvariants(maps.Collect(p.taken()))
 }
 
 func TestClose(t *testing.T) {
@@ -493,7 +493,7 @@ func TestStats(t *testing.T) {
 	n := 0
 	for i, d := range s.Depths {
 		n += d.Stacks
-		if d.UpTo != leastDepth<<i {
+		if d.UpTo != firstColumn<<i {
 			t.Errorf("column %d is up to %d", i, d.UpTo)
 		}
 	}
@@ -522,7 +522,7 @@ func TestBudget(t *testing.T) {
 	if len(taken) != 9 {
 		t.Errorf("%d stacks of 1 MiB and their guards fit into 10 MiB", len(taken))
 	}
-	p.check(taken)
+	p.checkInvariants(taken)
 	for s := range taken {
 		p.Put(s)
 	}

@@ -26,7 +26,9 @@ func TestOutsidePurgeErrors(t *testing.T) {
 		p.Put(s)
 	}
 	// Guard refuses to discard what cannot be written to. One more fails otherwise.
-	protect := func(prot guard.Prot) { stacktest.NoError(t, p.region.Protect(int(p.cells), many*int(p.stride), prot)) }
+	protect := func(prot guard.Prot) {
+		stacktest.NoError(t, p.region.Protect(int(p.firstGuard), many*int(p.stride), prot))
+	}
 	protect(guard.Read)
 	stop := vm.Inject(vm.Madvise, 1, vm.OutOfMemory)
 	err := p.Purge()
@@ -43,7 +45,7 @@ func TestOutsidePurgeErrors(t *testing.T) {
 		t.Errorf("%v does not wrap ErrNoMemory", err)
 	}
 	stacktest.NoError(t, p.Purge())
-	p.check(map[*Stack]bool{all[many+1]: true})
+	p.checkInvariants(map[*Stack]bool{all[many+1]: true})
 }
 
 // Where the system does not tell what is in RAM, what native code may have touched is given back all

@@ -10,29 +10,29 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
-// Stack is a stack of a Pool: memory that is handed out from its top downwards, and taken back in
-// the opposite order. It is for one goroutine at a time, from Pool.Get to Pool.Put. Use of the zero
+// Stack is a stack of a Pool: it hands out memory from its top downwards, and takes it back in the
+// opposite order. One goroutine at a time may use it, from Pool.Get to Pool.Put. Any use of the zero
 // Stack is a *guard.Violation. A Stack must not be copied.
 //
-// It lies outside the Go heap, apart from the memory that it hands out, alone on its cache line.
-// Places in that memory are kept as distances from the Stack itself.
+// A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it
+// hands out. It names places in this memory by their distance from the Stack itself.
 type Stack struct {
 	_    nocopy.NoCopy
 	head header.Header // first: package native finds it at the address of the Stack
 
-	// Invariants: floor ≤ head.Limit ≤ head.Top ≤ end, where [floor, end) is the stack's memory; lowest
-	// is the lowest that head.Top was since the last Put, but for what head.Top says now.
-	lowest uintptr
+	// Invariant: floor ≤ head.Limit ≤ head.Top ≤ end, where [floor, end) is the stack's memory.
 
-	frame  uint32 // the innermost that is open, or what it was when none was
-	serial uint32 // of the last frame pushed
+	lowest uintptr // lowest place that head.Top had before a Pop or Put, since the last noteDepth
+
+	frame  uint32 // serial number of the innermost open frame; if none is open, a number that no frame has
+	serial uint32 // serial number of the last frame that was pushed
 
 	clean   uint32 // bytes below end that are zero, while the stack is idle
-	deepest uint32 // bytes below end that were ever used, but for what lowest says
-	held    uint32 // of those, what may be in RAM: see tidy
+	deepest uint32 // the most bytes below end that were ever used, as far as noteDepth knows
+	held    uint32 // bytes below end that may be in RAM after deep use; 0 when they were given back
 
-	_     [4 * (8 - unsafe.Sizeof(uintptr(0)))]byte
-	shape uint32 // its number
+	_      [4 * (8 - unsafe.Sizeof(uintptr(0)))]byte
+	layout uint32 // number of its pool's layout
 }
 
 // stackSize is a cache line, so that stacks of two processors do not share one.
@@ -43,55 +43,58 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(Stack{}.head)]
 )
 
-// at returns a place in the stack's memory.
+// at returns the address of a place in the stack's memory.
 func (s *Stack) at(place uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(s), place) }
 
-// usable panics unless the stack was got and not put since. op is the call, with its package.
+// usable panics unless the stack is in use. op is the call, with its package.
 func (s *Stack) usable(op string) { s.head.CheckUsable(op) }
 
-// Size returns the bytes that the stack can hold, those in use included.
+// Size returns the size of the stack in bytes, free or in use: Config.Size, rounded up to OS pages.
 func (s *Stack) Size() int {
 	s.usable("stack.Size")
-	return int(s.shapeOf().size)
+	return int(s.layoutOf().size)
 }
 
-// Used returns the bytes in use.
+// Used returns the bytes in use, from the top to the end of the stack.
 func (s *Stack) Used() int {
 	s.usable("stack.Used")
-	return int(s.shapeOf().end(s) - s.head.Top)
+	return int(s.layoutOf().end(s) - s.head.Top)
 }
 
-// HighWater returns the most bytes that were ever in use, by whoever had the stack. What native code
-// used is known to the OS page, and as far as it is in RAM; to find that takes a system call, and
-// touches nothing. Native code that runs meanwhile is not waited for.
+// HighWater returns the most bytes that were ever in use, earlier users of the stack included. Native code
+// counts by the deepest OS page that is in RAM. If native code ran since the last look, HighWater makes a
+// system call to find that page; it touches no memory of the stack.
 func (s *Stack) HighWater() int {
 	s.usable("stack.HighWater")
 	return s.highWater()
 }
 
 func (s *Stack) highWater() int {
-	sh := s.shapeOf()
-	end := sh.end(s)
+	l := s.layoutOf()
+	end := l.end(s)
 	deep := max(uintptr(atomic.LoadUint32(&s.deepest)), end-atomic.LoadUintptr(&s.lowest), end-atomic.LoadUintptr(&s.head.Top))
 	if s.head.Native {
-		in, _ := sh.resident(s)
+		in, _ := l.resident(s)
 		deep = max(deep, in)
 	}
 	return int(deep)
 }
 
-// Frame is a place in a stack, to which Pop goes back.
+// Frame is an open frame of a Stack: Push returns it, and Pop takes it. The zero Frame belongs to no stack.
 type Frame struct {
 	stack         *Stack
 	top           uintptr
 	serial, outer uint32
 }
 
-// Push opens a frame: what is allocated from now on is freed by Pop.
+// Push opens a frame. The Pop of this frame frees everything that was allocated on the stack since. Push
+// itself allocates nothing. Frames that are never popped end with Put.
+//
+// Cost: inlined, five loads and stores, one comparison.
 func (s *Stack) Push() Frame { return push(s, (*Stack).usable) }
 
-// push is Push with its slow path as a parameter, for the inliner: see arena.bump, which says why.
-// Serials may come round to 0, which is one like the others.
+// push is Push with its slow path as a parameter, for the inliner: arena.bump says why. Serial numbers
+// wrap around; 0 is a number like the others.
 func push(s *Stack, usable func(s *Stack, op string)) Frame {
 	if s.head.State != header.StateUsed {
 		usable(s, "stack.Push")
@@ -101,28 +104,29 @@ func push(s *Stack, usable func(s *Stack, op string)) Frame {
 	return f
 }
 
-// eager is how many bytes Pop clears at once. More than that is cleared ahead of its next use, as
-// far as it is used.
-const eager = 32 << 10
+// clearAtOnce is the largest frame that Pop clears, in bytes. The memory of a larger frame stays dirty, and
+// makeRoom clears as much of it as is used again.
+const clearAtOnce = 32 << 10
 
-// Pop closes a frame and frees what was allocated since its Push. It must be the innermost one that
-// is open: another one, one that was closed already, and that of another stack are a
-// *guard.Violation; then nothing has changed. A frame that was kept over exactly 2^32 others may pass.
+// Pop closes a frame and frees everything that was allocated since its Push. The frame must be the
+// innermost open one of this stack; else Pop changes nothing and panics with a *guard.Violation. The
+// check misses one case: a closed frame whose number was given to another frame, after exactly 2^32 more
+// calls of Push.
 //
-// Cost: what it takes to clear the memory.
+// Cost: the time to clear the memory, if it is at most 32 KiB.
 func (s *Stack) Pop(f Frame) {
 	if f.stack != s || f.serial != s.frame {
 		s.refuse(f)
 	}
 	s.frame = f.outer
-	s.free(f.top)
+	s.freeTo(f.top)
 	if invariant.Enabled {
-		s.check()
+		s.checkInvariants()
 	}
 }
 
-// refuse says what is wrong with a frame. The innermost of a stack that was put is none of its
-// frames: Put sees to that.
+// refuse panics, and says what is wrong with the frame. A stack that was put has no open frame, because
+// Put changes s.frame.
 func (s *Stack) refuse(f Frame) {
 	s.usable("stack.Pop")
 	if f.stack != s {
@@ -131,8 +135,8 @@ func (s *Stack) refuse(f Frame) {
 	panic(s.head.Violation("stack.Pop", "frame that is not the innermost open one"))
 }
 
-// free takes back what lies below to.
-func (s *Stack) free(to uintptr) {
+// freeTo moves the top up to a place, and clears the memory below it or leaves it dirty.
+func (s *Stack) freeTo(to uintptr) {
 	top := s.head.Top
 	s.head.Top = to
 	if top == to {
@@ -141,22 +145,23 @@ func (s *Stack) free(to uintptr) {
 	if top < s.lowest {
 		s.lowest = top
 	}
-	if n := to - top; n <= eager {
+	if n := to - top; n <= clearAtOnce {
 		clear(unsafe.Slice((*byte)(s.at(top)), n))
 	} else {
 		s.head.Limit = to
 	}
 }
 
-// clearStep is how far ahead dirty memory is cleared, at least.
+// clearStep is the least number of bytes that makeRoom clears at a time.
 const clearStep = 512
 
-// reach makes limit low enough for size bytes below top, or says why it cannot be.
-func (s *Stack) reach(size uintptr) error {
-	sh := s.shapeOf()
-	floor := sh.end(s) - sh.size
+// makeRoom lowers the limit, so that size bytes below the top are zero and can be handed out. It returns an
+// error if the stack has no room for them.
+func (s *Stack) makeRoom(size uintptr) error {
+	l := s.layoutOf()
+	floor := l.end(s) - l.size
 	if size > s.head.Top-floor {
-		return fmt.Errorf("stack: %q: %d bytes do not fit, %d of %d are in use: %w", sh.name, size, sh.end(s)-s.head.Top, sh.size, ErrOverflow)
+		return fmt.Errorf("stack: %q: %d bytes do not fit, %d of %d are in use: %w", l.name, size, l.end(s)-s.head.Top, l.size, ErrOverflow)
 	}
 	if to := s.head.Top - size; to < s.head.Limit {
 		to = max(floor, min(to, s.head.Limit-min(s.head.Limit, clearStep)))
@@ -164,7 +169,7 @@ func (s *Stack) reach(size uintptr) error {
 		s.head.Limit = to
 	}
 	if invariant.Enabled {
-		s.check()
+		s.checkInvariants()
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func TestOutsidePutNil(t *testing.T) {
 		}
 	}
 	put("open")
-	p.check(map[*Stack]bool{s: true})
+	p.checkInvariants(map[*Stack]bool{s: true})
 	stacktest.NoError(t, p.Close())
 	put("closing")
 	p.Put(s)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
 // TestRacesAreReported has two goroutines write to the same word in their pinned sections, in a process of
@@ -46,22 +48,15 @@ func plant(two bool) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		write()
-		unseen(func() { close(begun); <-done })
+		race.Unseen(func() { close(begun); <-done })
 	})
 	both.Go(func() {
-		unseen(func() { <-begun })
+		race.Unseen(func() { <-begun })
 		if two {
-			unseen(func() { table.Set(0, newCounter()) }) // as if on another processor
+			race.Unseen(func() { table.Set(0, newCounter()) }) // as if on another processor
 		}
 		write()
-		unseen(func() { close(done) })
+		race.Unseen(func() { close(done) })
 	})
 	both.Wait()
-}
-
-// unseen calls what synchronises goroutines, and the detector does not know.
-func unseen(f func()) {
-	runtime.RaceDisable()
-	defer runtime.RaceEnable()
-	f()
 }

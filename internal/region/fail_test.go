@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/internal/race"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -185,7 +186,7 @@ func TestGuardsUpToTheMapLimit(t *testing.T) {
 	if limit == 0 || limit > 100_000 {
 		t.Skipf("the map limit of %d is unknown or too high to reach", limit)
 	}
-	if raceDetector {
+	if race.Enabled {
 		t.Skip("the race detector needs mappings of its own, and dies without")
 	}
 	had := lightGuards

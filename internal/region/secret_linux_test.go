@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/seed-9a6c551e/offheap/internal/race"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -99,7 +100,7 @@ func TestSecretIsNotInCores(t *testing.T) {
 	if halves := os.Getenv(mark); halves != "" {
 		dieWithSecret(t, halves)
 	}
-	if raceDetector {
+	if race.Enabled {
 		t.Skip("the race detector's shadow would be in the core, too")
 	}
 	secret(t, 1)

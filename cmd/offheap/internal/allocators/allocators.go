@@ -5,8 +5,8 @@
 //
 // A benchmark calls every allocator through a Source, at the same cost for all of them: an interface
 // call. It keeps an Object, a bare address, for each object, as a program in C does: with slices the
-// harness would take three times the memory. The addresses of off-heap objects are no Go pointers; the
-// collector ignores them.
+// harness would take three times the memory. The collector ignores an Object off the Go heap; one of the
+// kind Go keeps its object alive.
 //
 // Forgetting done leaks the allocator's memory until the process ends.
 package allocators

@@ -15,8 +15,9 @@
 //
 // # How a measurement runs
 //
-//  1. The harness makes room for its own slices, which are in RAM before the clock starts.
-//  2. It notes the resident memory, and opens the allocator.
+//  1. The benchmark opens the allocator, and makes room for the slices of the harness, which are in RAM
+//     before the clock starts.
+//  2. It notes the resident memory of the process.
 //  3. Each goroutine allocates through an allocators.Source of its own, an interface, which costs all
 //     allocators the same.
 //  4. Objects are drawn as the drivers for C allocators draw them, to the bit (package workload). Check

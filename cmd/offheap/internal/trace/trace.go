@@ -1,11 +1,13 @@
 // Package trace reads recorded traces of an allocator and replays them through a slab.Heap or the Go heap.
 //
-//		file ── Read ──▶ Trace ── Replay.Run ──▶ Replayed
+//	file ── Read ──▶ Trace ── Replay.Run ──▶ Replayed
 //
-//	 1. Read parses and checks all lines of a file. A line that makes no sense is an error with its number.
-//	 2. Run opens the allocator, starts the clock and runs all operations: on one goroutine in the order of
-//	    the trace, or on one for each of its threads, where the operations on one object keep their order.
-//	 3. Run stops the clock, checks and frees the objects that are still live, and closes the allocator.
+// The life of a trace:
+//
+//  1. Read parses and checks all lines of a file. A line that makes no sense is an error with its number.
+//  2. Run opens the allocator, starts the clock and runs all operations: on one goroutine in the order of
+//     the trace, or on one for each of its threads, where the operations on one object keep their order.
+//  3. Run stops the clock, checks and frees the objects that are still live, and closes the allocator.
 //
 // A Trace may be replayed by any number of goroutines at once; the figures are the whole process's.
 package trace
