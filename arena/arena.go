@@ -353,20 +353,20 @@ func usable(a *Arena, op string, unusable func(a *Arena, op string) *guard.Viola
 func (a *Arena) unusable(op string) *guard.Violation {
 	switch {
 	case a == nil || a.region == nil:
-		return zeroValue(op, "Arena", "arena.Open")
+		return zeroValue(op, "arena.Open makes an Arena")
 	case a.state == stateIdle:
-		return a.violation(op, "use after Put")
+		return a.violation(op, guard.UseAfterPut, "")
 	}
-	return a.violation(op, "use after Close")
+	return a.violation(op, guard.UseAfterClose, "")
 }
 
 // zeroValue returns the violation of using the zero value of a type, or nil.
-func zeroValue(op, typ, maker string) *guard.Violation {
-	return &guard.Violation{Op: "arena." + op, What: "use of a zero " + typ + ": " + maker + " makes one"}
+func zeroValue(op, detail string) *guard.Violation {
+	return &guard.Violation{Op: "arena." + op, Kind: guard.ZeroValue, Detail: detail}
 }
 
-func (a *Arena) violation(op, what string) *guard.Violation {
-	return &guard.Violation{Op: "arena." + op, What: what, Region: a.config.Name}
+func (a *Arena) violation(op string, kind guard.Kind, detail string) *guard.Violation {
+	return &guard.Violation{Op: "arena." + op, Kind: kind, Detail: detail, Region: a.config.Name}
 }
 
 // Stats are figures in bytes.

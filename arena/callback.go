@@ -3,6 +3,8 @@ package arena
 import (
 	"cmp"
 	"slices"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // callbacks are the functions that wait for the arena's memory to be freed.
@@ -38,7 +40,7 @@ func (a *Arena) OnReset(f func()) (cancel func()) {
 func (a *Arena) register(f func()) registration {
 	a.usable("OnReset")
 	if f == nil {
-		panic(a.violation("OnReset", "nil function"))
+		panic(a.violation("OnReset", guard.InvalidArgument, "nil function"))
 	}
 	a.registered++
 	a.onReset = append(a.onReset, callback{f, a.registered})
@@ -84,7 +86,7 @@ func (a *Arena) compact() {
 // that are registered meanwhile stay for the next time.
 func (a *Arena) unwind(op string, after uint64, done func()) {
 	if a.reset {
-		panic(a.violation(op, "called by an OnReset callback"))
+		panic(a.violation(op, guard.InUse, "called by an OnReset callback"))
 	}
 	keep, found := a.callbackAfter(after)
 	if !found {

@@ -238,7 +238,7 @@ func TestEpoch(t *testing.T) {
 	}
 	p.Put(a)
 	var v *guard.Violation
-	if err := a.Err(); !errors.As(err, &v) || v.What != "use after Put" {
+	if err := a.Err(); !errors.As(err, &v) || v.Kind != guard.UseAfterPut {
 		t.Errorf("after Put: %v", err)
 	}
 	b := opened(t, Config{})
@@ -249,7 +249,7 @@ func TestEpoch(t *testing.T) {
 	if after, _ := b.Epoch(); after == before {
 		t.Error("the epoch did not end with Close")
 	}
-	if err := b.Err(); !errors.As(err, &v) || v.What != "use after Close" {
+	if err := b.Err(); !errors.As(err, &v) || v.Kind != guard.UseAfterClose {
 		t.Errorf("after Close: %v", err)
 	}
 	for _, a := range []*Arena{new(Arena), nil} {

@@ -244,7 +244,7 @@ func offsetIn(k *Concurrent, p unsafe.Pointer, size uintptr, noOffset func(k *Co
 func noOffsetIn(k *Concurrent, p unsafe.Pointer) uint64 {
 	k.usable("RefIn")
 	if p != nil {
-		panic(elsewhere(k.violation("RefIn", ""), k.base, p))
+		panic(elsewhere(k.violation("RefIn", guard.InvalidPointer, ""), k.base, p))
 	}
 	return 0
 }
@@ -270,7 +270,7 @@ func (r Ref[T]) SliceIn(k *Concurrent, n int) []T {
 	}
 	if !within[T](r.off, n, uint64(k.next.Load())) {
 		k.usable("SliceIn")
-		panic(beyond(k.violation("SliceIn", ""), r.off))
+		panic(beyond(k.violation("SliceIn", guard.InvalidPointer, ""), r.off))
 	}
 	return unsafe.Slice((*T)(unsafe.Add(k.base, r.off)), n)
 }
@@ -280,7 +280,7 @@ func (k *Concurrent) outside(off uint64) unsafe.Pointer {
 		return nil
 	}
 	k.usable("DerefIn")
-	panic(beyond(k.violation("DerefIn", ""), off))
+	panic(beyond(k.violation("DerefIn", guard.InvalidPointer, ""), off))
 }
 
 // take hands out size zeroed bytes. align is a power of two from granule to maxAlign.
@@ -404,13 +404,13 @@ func (k *Concurrent) usable(op string) {
 //go:noinline
 func (k *Concurrent) unusable(op string) *guard.Violation {
 	if k == nil || k.region == nil {
-		return zeroValue("Concurrent."+op, "Concurrent", "arena.OpenConcurrent")
+		return zeroValue("Concurrent."+op, "arena.OpenConcurrent makes a Concurrent")
 	}
-	return k.violation(op, "use after Close")
+	return k.violation(op, guard.UseAfterClose, "")
 }
 
-func (k *Concurrent) violation(op, what string) *guard.Violation {
-	return &guard.Violation{Op: "arena.Concurrent." + op, What: what, Region: k.config.Name}
+func (k *Concurrent) violation(op string, kind guard.Kind, detail string) *guard.Violation {
+	return &guard.Violation{Op: "arena.Concurrent." + op, Kind: kind, Detail: detail, Region: k.config.Name}
 }
 
 // Reset frees everything that was handed out. Memory that recent rounds did not need goes back to the

@@ -97,7 +97,7 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 						return
 					}
 				}
-				if v.What != "use after Close" || v.Region != "shut" || !strings.HasPrefix(v.Op, "arena.Concurrent.") {
+				if v.Kind != guard.UseAfterClose || v.Region != "shut" || !strings.HasPrefix(v.Op, "arena.Concurrent.") {
 					t.Errorf("%s: %v", name, v)
 				}
 			})

@@ -75,8 +75,8 @@ func TestOutsideZeroValues(t *testing.T) {
 		for what, calls := range map[string]map[string]func(){"zero ": zero, "nil ": null} {
 			for name, call := range calls {
 				var v *guard.Violation
-				want := "use of a zero " + typ + ": arena." + maker + " makes one"
-				if err := panicOf(call); !errors.As(err, &v) || v.What != want || !strings.HasPrefix(v.Op, "arena.") {
+				want := "arena." + maker + " makes a"
+				if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || !strings.HasPrefix(v.Detail, want) || !strings.HasSuffix(v.Detail, " "+typ) || !strings.HasPrefix(v.Op, "arena.") {
 					t.Errorf("%s of a %s%s: %v, want %s", name, what, typ, err, want)
 				}
 			}

@@ -191,14 +191,14 @@ func TestOutsidePurgeMisuse(t *testing.T) {
 	if err := errors.Join(closedOne.Close(), k.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for want, f := range map[string]func() error{"use after Put": a.Purge, "use after Close": closedOne.Purge} {
+	for want, f := range map[guard.Kind]func() error{guard.UseAfterPut: a.Purge, guard.UseAfterClose: closedOne.Purge} {
 		var v *guard.Violation
-		if err := panicOf(func() { f() }); !errors.As(err, &v) || v.Op != "arena.Purge" || v.What != want {
+		if err := panicOf(func() { f() }); !errors.As(err, &v) || v.Op != "arena.Purge" || v.Kind != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
 	var v *guard.Violation
-	if err := panicOf(func() { k.Purge() }); !errors.As(err, &v) || v.Op != "arena.Concurrent.Purge" || v.What != "use after Close" {
+	if err := panicOf(func() { k.Purge() }); !errors.As(err, &v) || v.Op != "arena.Concurrent.Purge" || v.Kind != guard.UseAfterClose {
 		t.Error(err)
 	}
 }

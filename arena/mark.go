@@ -1,5 +1,7 @@
 package arena
 
+import "github.com/seed-9a6c551e/offheap/guard"
+
 // Mark is a place in an arena. It is valid until the arena is reset or closed, or
 // rewound to an earlier Mark.
 type Mark struct {
@@ -24,9 +26,9 @@ func (a *Arena) Rewind(m Mark) {
 	a.usable("Rewind")
 	switch {
 	case m.arena != a:
-		panic(a.violation("Rewind", "mark of another arena"))
+		panic(a.violation("Rewind", guard.WrongOwner, "mark of another arena"))
 	case m.epoch != a.epoch && a.rewinds.stale(m):
-		panic(a.violation("Rewind", "stale mark: the arena was reset, or rewound to an earlier one"))
+		panic(a.violation("Rewind", guard.UseAfterReset, "stale mark: the arena was reset, or rewound to an earlier one"))
 	}
 	if n := len(a.onReset); n > 0 && a.onReset[n-1].id > m.registered || a.reset {
 		a.unwind("Rewind", m.registered, func() { a.rewind(m) })

@@ -115,7 +115,7 @@ func (p *Pool) mustFind() *Arena {
 	p.usable("Get")
 	a, err := p.find()
 	if errors.Is(err, guard.ErrClosed) {
-		panic(&guard.Violation{Op: "arena.Pool.Get", What: "use after Close", Region: p.config.Name})
+		panic(&guard.Violation{Op: "arena.Pool.Get", Kind: guard.UseAfterClose, Region: p.config.Name})
 	}
 	return must(a, err)
 }
@@ -193,11 +193,11 @@ func (p *Pool) refusal(a *Arena) *guard.Violation {
 	case a.region == nil:
 		return a.unusable("Put")
 	case a.pool != p:
-		return a.violation("Put", "arena of another pool")
+		return a.violation("Put", guard.WrongOwner, "arena of another pool")
 	case a.state != stateOpen:
-		return a.violation("Put", "put twice")
+		return a.violation("Put", guard.DoubleFree, "put twice")
 	}
-	return a.violation("Put", "called by an OnReset callback")
+	return a.violation("Put", guard.InUse, "called by an OnReset callback")
 }
 
 func (p *Pool) keep(a *Arena) {
@@ -230,7 +230,7 @@ func (p *Pool) stack(a *Arena) {
 // usable panics where there is no pool.
 func (p *Pool) usable(op string) {
 	if p == nil || p.first == nil {
-		panic(zeroValue("Pool."+op, "Pool", "arena.OpenPool"))
+		panic(zeroValue("Pool."+op, "arena.OpenPool makes a Pool"))
 	}
 }
 

@@ -3,6 +3,7 @@ package arena
 import (
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
 
@@ -29,12 +30,12 @@ func NewWriter(a *Arena) *Writer {
 // usable panics where the bytes are gone.
 func (w *Writer) usable(op string) {
 	if w == nil || w.arena == nil {
-		panic(zeroValue("Writer."+op, "Writer", "arena.NewWriter"))
+		panic(zeroValue("Writer."+op, "arena.NewWriter makes a Writer"))
 	}
 	a := w.arena
 	a.usable("Writer." + op)
 	if !w.valid() {
-		panic(a.violation("Writer."+op, "use after Reset, or after Rewind to a mark older than what was written"))
+		panic(a.violation("Writer."+op, guard.UseAfterReset, "the arena freed the text"))
 	}
 }
 
@@ -111,7 +112,7 @@ func (w *Writer) Len() int {
 // String returned stays as it is. Reset may be called after the arena was reset, too.
 func (w *Writer) Reset() {
 	if w == nil || w.arena == nil {
-		panic(zeroValue("Writer.Reset", "Writer", "arena.NewWriter"))
+		panic(zeroValue("Writer.Reset", "arena.NewWriter makes a Writer"))
 	}
 	w.arena.usable("Writer.Reset")
 	if w.valid() {

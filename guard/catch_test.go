@@ -168,8 +168,11 @@ func TestFaultText(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}
-	v := Violation{Op: "arena.Rewind", What: "mark of another arena", Region: "r", Addr: 0x40, Offset: 64, Allocated: "a\n", Freed: "f\n"}
-	if got, want := v.Error(), "arena.Rewind: mark of another arena (\"r\", address 0x40, offset 64)\nallocated at\na\n\nfreed at\nf\n"; got != want {
+	v := Violation{Op: "arena.Rewind", Kind: WrongOwner, Detail: "mark of another arena", Region: "r", Addr: 0x40, Offset: 64, Allocated: "a\n", Freed: "f\n"}
+	if got, want := (&Violation{Op: "arena.New", Kind: UseAfterClose, Region: "r"}).Error(), `arena.New: use after close ("r")`; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if got, want := v.Error(), "arena.Rewind: wrong owner: mark of another arena (\"r\", address 0x40, offset 64)\nallocated at\na\n\nfreed at\nf\n"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

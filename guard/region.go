@@ -70,7 +70,7 @@ func (c Config) internal() region.Config {
 // made returns what the region is made of, and panics for a Region that Reserve did not make.
 func (r *Region) made(op string) *region.Region {
 	if r == nil || r.r == nil {
-		panic(&Violation{Op: "guard." + op, What: "use of a zero Region: guard.Reserve makes one"})
+		panic(&Violation{Op: "guard." + op, Kind: ZeroValue, Detail: "guard.Reserve makes a Region"})
 	}
 	return r.r
 }

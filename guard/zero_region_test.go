@@ -21,7 +21,7 @@ func TestOutsideZeroRegion(t *testing.T) {
 			}
 			func() {
 				defer func() {
-					if got, ok := recover().(*Violation); !ok || got.What != "use of a zero Region: guard.Reserve makes one" {
+					if got, ok := recover().(*Violation); !ok || got.Kind != ZeroValue || got.Detail != "guard.Reserve makes a Region" {
 						t.Errorf("%s of %v: %v", name, r, got)
 					}
 				}()
@@ -32,7 +32,7 @@ func TestOutsideZeroRegion(t *testing.T) {
 	if r := new(Region); r.Base() != nil || r.Size() != 0 || len(r.Bytes()) != 0 || r.Reserved() != 0 {
 		t.Error("a zero Region has something")
 	}
-	if s := (&Violation{Op: "guard.Close", What: "use of a zero Region: guard.Reserve makes one"}).Error(); !strings.Contains(s, "guard.Reserve") {
+	if s := (&Violation{Op: "guard.Close", Kind: ZeroValue, Detail: "guard.Reserve makes a Region"}).Error(); !strings.Contains(s, "guard.Reserve") {
 		t.Error(s)
 	}
 }

@@ -179,13 +179,13 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 
 // inspect panics if a slot was written to while it was free. Nobody gets it then.
 func (h *Heap) inspect(c uint8, slot []byte, clean bool) {
-	what, was := "memory was written to after it was freed", &h.hard.poison
+	detail, was := "written to after it was freed", &h.hard.poison
 	if clean {
-		what, was = "memory was written to that was never handed out", &zeroes
+		detail, was = "it was never handed out", &zeroes
 	}
 	if i := was.First(slot); i >= 0 {
 		h.depots[c].abandon()
-		panic(h.violation("Alloc", what, unsafe.Pointer(&slot[i])))
+		panic(h.violation("Alloc", guard.WriteToFree, detail, unsafe.Pointer(&slot[i])))
 	}
 }
 
@@ -308,11 +308,11 @@ func (k *hardened) intact(o largeObject, p unsafe.Pointer) (at int, ok bool) {
 
 // overrun is the violation of who wrote behind, or before, the object at p.
 func (h *Heap) overrun(p unsafe.Pointer, at int) *guard.Violation {
-	what := "object was written to behind its end"
+	detail := "object was written to behind its end"
 	if at < 0 {
-		what = "object was written to before its start"
+		detail = "object was written to before its start"
 	}
-	return h.violation("Free", what, unsafe.Add(p, at))
+	return h.violation("Free", guard.Overrun, detail, unsafe.Add(p, at))
 }
 
 // release brings home what is withheld of a class.

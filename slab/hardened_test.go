@@ -24,6 +24,14 @@ func violationOf(t *testing.T, f func()) *guard.Violation {
 	return v
 }
 
+// said is what a violation says is wrong.
+func said(v *guard.Violation) string {
+	if v.Detail == "" {
+		return string(v.Kind)
+	}
+	return string(v.Kind) + ": " + v.Detail
+}
+
 // TestWritesAfterFreeAreFound changes a byte of what was freed: it is found when the slot is to be
 // handed out again, if not before.
 func TestWritesAfterFreeAreFound(t *testing.T) {
@@ -41,7 +49,7 @@ func TestWritesAfterFreeAreFound(t *testing.T) {
 				if v == nil {
 					continue
 				}
-				if v.Op != "slab.Alloc" || v.What != "memory was written to after it was freed" || v.Addr != addr(b)+uintptr(at) {
+				if v.Op != "slab.Alloc" || v.Kind != guard.WriteToFree || v.Detail != "written to after it was freed" || v.Addr != addr(b)+uintptr(at) {
 					t.Fatalf("size %d: %v", size, v)
 				}
 				found = true

@@ -30,7 +30,7 @@ func TestUseAfterCloseAndPause(t *testing.T) {
 				t.Fatal(err)
 			}
 			now += decayAfter
-			if v := violationOf(t, func() { use(h, l) }); v == nil || v.What != "use after Close" {
+			if v := violationOf(t, func() { use(h, l) }); v == nil || v.Kind != guard.UseAfterClose || v.Detail != "" {
 				t.Errorf("%+v, %s: %v", mode, name, v)
 			}
 		}
@@ -54,7 +54,7 @@ func TestUseOfAClosedLocal(t *testing.T) {
 			"Free":           func() { l.Free(small) },
 			"Free of large":  func() { l.Free(large) },
 		} {
-			if v := violationOf(t, use); v == nil || v.What != "use of a Local after its Close" {
+			if v := violationOf(t, use); v == nil || v.Kind != guard.UseAfterClose || v.Detail != "the Local is closed" {
 				t.Errorf("%+v, %s: %v", mode, name, v)
 			}
 		}

@@ -151,15 +151,15 @@ func (d *dropped) violation() *guard.Violation {
 // opened panics for a nil or a zero Local.
 func (l *Local) opened(op string) {
 	if l == nil || l.heap == nil {
-		panic(zeroUse(op, "use of a zero Local: Heap.Local makes one"))
+		panic(zeroUse(op, "Heap.Local makes a Local"))
 	}
 }
 
 // zeroUse is not inlined, so that the check in front of a fast path is a comparison and a jump.
 //
 //go:noinline
-func zeroUse(op, what string) *guard.Violation {
-	return &guard.Violation{Op: "slab." + op, What: what}
+func zeroUse(op, detail string) *guard.Violation {
+	return &guard.Violation{Op: "slab." + op, Kind: guard.ZeroValue, Detail: detail}
 }
 
 // forget drops all slots. The heap's Close calls it, and then a goroutine may use the Local: of that
@@ -177,7 +177,7 @@ func (l *Local) usable(op string) {
 	l.opened(op)
 	if l.closed {
 		l.heap.usable(op)
-		panic(&guard.Violation{Op: "slab." + op, What: "use of a Local after its Close", Region: l.heap.config.Name})
+		panic(&guard.Violation{Op: "slab." + op, Kind: guard.UseAfterClose, Detail: "the Local is closed", Region: l.heap.config.Name})
 	}
 }
 

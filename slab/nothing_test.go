@@ -41,7 +41,7 @@ func TestNothingFaults(t *testing.T) {
 			"slab.Size":    func() { h.Size(b) },
 			"slab.Realloc": func() { h.Realloc(b, 10) },
 		} {
-			if v := violationOf(t, f); v == nil || v.Op != op || v.What != "freed already, or never allocated" || v.Addr != addr(b) {
+			if v := violationOf(t, f); v == nil || v.Op != op || v.Kind != map[bool]guard.Kind{true: guard.DoubleFree, false: guard.UseAfterFree}[op == "slab.Free"] || v.Detail != "freed already, or never allocated" || v.Addr != addr(b) {
 				t.Errorf("%s, then %s of what was freed: %v", name, op, v)
 			}
 		}
@@ -163,7 +163,7 @@ func TestFreeKnowsTheSize(t *testing.T) {
 		} {
 			b := h.Alloc(n)
 			v := violationOf(t, func() { c.free(sliceData(b)) })
-			if c.fine != (v == nil) || v != nil && (v.What != "object was asked for with another size" || v.Addr != addr(b)) {
+			if c.fine != (v == nil) || v != nil && (v.Kind != guard.WrongSize || v.Detail != "object was asked for with another size" || v.Addr != addr(b)) {
 				t.Errorf("%d bytes, %s: %v", n, c.name, v)
 			}
 			if !c.fine {

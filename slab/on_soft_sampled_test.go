@@ -43,7 +43,7 @@ func TestOutsideOnSoftCloses(t *testing.T) {
 				return nil
 			}()
 			var v *guard.Violation
-			if !errors.As(err, &v) || v.What != "use after Close" {
+			if !errors.As(err, &v) || v.Kind != guard.UseAfterClose {
 				t.Errorf("%s, %d bytes: %v", name, size, err)
 			}
 			setBudget(t, guard.Budget{})

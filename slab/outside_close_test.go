@@ -76,7 +76,7 @@ func closeUnderLoad(t *testing.T, mode string) {
 				defer func() {
 					v := recover()
 					var bad *guard.Violation
-					if err, _ := v.(error); !errors.As(err, &bad) || bad.What != "use after Close" || bad.Region != c.Name {
+					if err, _ := v.(error); !errors.As(err, &bad) || bad.Kind != guard.UseAfterClose || bad.Region != c.Name {
 						t.Errorf("%s: panic: %v", c.Name, v)
 					}
 					violations.Add(1)
@@ -243,7 +243,7 @@ func TestOutsideCloseInAll(t *testing.T) {
 				}
 			}
 		})
-		if met != 1 || v == nil || v.What != "use after Close" || v.Op != "slab.All" {
+		if met != 1 || v == nil || v.Kind != guard.UseAfterClose || v.Op != "slab.All" {
 			t.Errorf("after %d objects: %v", met, v)
 		}
 	}

@@ -3,6 +3,8 @@ package slab
 import (
 	"strings"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // TestOutsideZeroHeap calls every method of a Heap that Open did not make.
@@ -38,7 +40,7 @@ func TestOutsideZeroHeap(t *testing.T) {
 	for name, use := range uses {
 		for kind, h := range map[string]*Heap{"zero": new(Heap), "nil": nil} {
 			v := violationOf(t, func() { use(h) })
-			if v == nil || v.What != "use of a zero Heap: slab.Open makes one" || !strings.HasPrefix(v.Op, "slab.") {
+			if v == nil || v.Kind != guard.ZeroValue || v.Detail != "slab.Open makes a Heap" || !strings.HasPrefix(v.Op, "slab.") {
 				t.Errorf("%s of a %s Heap: %v", name, kind, v)
 			}
 		}

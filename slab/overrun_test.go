@@ -36,7 +36,7 @@ func mustBeFound(t *testing.T, h *Heap, b []byte, at int, notices []byte) {
 	}
 	poke(b, at, 0x10)
 	v := violationOf(t, func() { h.Free(notices) })
-	if v == nil || v.What != what || v.Addr != addr(b)+uintptr(at) {
+	if v == nil || v.Kind != guard.Overrun || v.Detail != what || v.Addr != addr(b)+uintptr(at) {
 		t.Fatalf("byte %d of an object of %d: %v", at, len(b), v)
 	}
 	poke(b, at, 0x10)
@@ -150,7 +150,7 @@ func TestUnderrunsAreFound(t *testing.T) {
 		if v == nil || v.Addr != addr(b)-1 {
 			t.Fatalf("size %d: %v", size, v)
 		}
-		ways[v.What]++
+		ways[said(v)]++
 		if err := h.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -139,7 +139,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 // opened returns the pool's heap, and panics for a nil or a zero Pool.
 func (p *Pool[T]) opened(op string) *Heap {
 	if p == nil || p.heap == nil {
-		panic(zeroUse(op, "use of a zero Pool: slab.OpenPool makes one"))
+		panic(zeroUse(op, "slab.OpenPool makes a Pool"))
 	}
 	return p.heap
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
@@ -99,7 +100,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
 	if len(b) > room {
-		panic(h.violation("Realloc", otherSize, unsafe.Pointer(unsafe.SliceData(b))))
+		panic(h.violation("Realloc", guard.WrongSize, otherSize, unsafe.Pointer(unsafe.SliceData(b))))
 	}
 	all := unsafe.Slice(unsafe.SliceData(b), room)
 	switch {

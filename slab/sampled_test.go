@@ -147,11 +147,11 @@ func TestSampledObjectsFault(t *testing.T) {
 func TestSampledMisuse(t *testing.T) {
 	sampleOneIn(t, 1)
 	const (
-		twice    = "slab.Free: freed already, or never allocated"
-		interior = "slab.Free: pointer that is not the start of an object"
-		behind   = "slab.Free: object was written to behind its end"
-		before   = "slab.Free: object was written to before its start"
-		foreign  = "slab.Free: pointer into other memory"
+		twice    = "slab.Free: double free: freed already, or never allocated"
+		interior = "slab.Free: invalid pointer: not the start of an object"
+		behind   = "slab.Free: overrun: object was written to behind its end"
+		before   = "slab.Free: overrun: object was written to before its start"
+		foreign  = "slab.Free: invalid pointer: into other memory"
 	)
 	for name, c := range map[string]struct {
 		want string
@@ -162,8 +162,8 @@ func TestSampledMisuse(t *testing.T) {
 		"double free, Local":      {twice, func(h, _ *Heap, b []byte) { l := h.Local(); defer l.Close(); freeSampled(h, b); l.Free(b) }},
 		"interior free":           {interior, func(h, _ *Heap, b []byte) { h.Free(b[8:]) }},
 		"free of another heap's":  {foreign, func(_, other *Heap, b []byte) { other.Free(b) }},
-		"realloc after free":      {strings.Replace(twice, "Free", "Realloc", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Realloc(b, 10) }},
-		"size after free":         {strings.Replace(twice, "Free", "Size", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Size(b) }},
+		"realloc after free":      {strings.Replace(twice, "Free: double free", "Realloc: use after free", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Realloc(b, 10) }},
+		"size after free":         {strings.Replace(twice, "Free: double free", "Size: use after free", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Size(b) }},
 		"write just behind":       {behind, func(h, _ *Heap, b []byte) { write(b, len(b)); h.Free(b) }},
 		"write before, at an end": {before, func(h, _ *Heap, b []byte) { write(b, -1); h.Free(b) }},
 	} {
@@ -174,7 +174,7 @@ func TestSampledMisuse(t *testing.T) {
 		}
 		err, _ := panicOf(func() { c.do(h, other, b) }).(error)
 		var v *guard.Violation
-		if !errors.As(err, &v) || v.Op+": "+v.What != c.want || v.Region != "one" {
+		if !errors.As(err, &v) || v.Op+": "+said(v) != c.want || v.Region != "one" {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 			continue
 		}
@@ -229,7 +229,7 @@ func TestSampledPool(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if v := violationOf(t, func() { p.At(h) }); v == nil || v.What != "use after Close" {
+	if v := violationOf(t, func() { p.At(h) }); v == nil || v.Kind != guard.UseAfterClose {
 		t.Errorf("a handle of a closed pool: %v", v)
 	}
 	var f *guard.Fault

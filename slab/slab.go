@@ -289,7 +289,7 @@ func openHeap(c Config) (*Heap, error) {
 }
 
 // Close gives everything back. Objects must not be used any more: a touch faults. Other goroutines may
-// be using the heap, or a Local of it: their calls panic with a *guard.Violation, "use after Close", from
+// be using the heap, or a Local of it: their calls panic with a *guard.Violation, "use after close", from
 // then on, or fault where they touch an object that the call is for, as Alloc does to clear it. That
 // holds as long as the heap's addresses are in quarantine (guard.SetQuarantine).
 //

@@ -20,7 +20,7 @@ func freeTwice(h *Heap, b []byte, one, two func([]byte)) {
 
 func expectFreedTwice(t *testing.T, f func()) {
 	t.Helper()
-	if v := violationOf(t, f); v == nil || v.What != "freed twice at the same time" {
+	if v := violationOf(t, f); v == nil || v.Kind != guard.DoubleFree || v.Detail != "by two goroutines at the same time" {
 		t.Fatalf("panics with %v", v)
 	}
 }

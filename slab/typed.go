@@ -75,7 +75,7 @@ func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
 	if asked == least || more && asked > least && size > 0 && asked%size == 0 {
 		return
 	}
-	panic(h.violation("Free", otherSize, p))
+	panic(h.violation("Free", guard.WrongSize, otherSize, p))
 }
 
 // mustBePointerFree panics if what p, a nil *T, points to contains pointers.

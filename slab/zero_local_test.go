@@ -22,7 +22,7 @@ func TestOutsideZeroLocal(t *testing.T) {
 			"Free 2":  func() { l.Free(make([]byte, 1)) },
 			"Close 1": func() { _ = l.Close() },
 		} {
-			expectZero(t, name+" Local", op, call, "use of a zero Local: Heap.Local makes one")
+			expectZero(t, name+" Local", op, call, "use of a zero value: Heap.Local makes a Local")
 		}
 		l.Free(nil)
 	}
@@ -54,7 +54,7 @@ func TestOutsideZeroPool(t *testing.T) {
 			"Close 1":     func() { _ = q.Close() },
 			"RaceWrite 1": func() { q.RaceWrite(x) },
 		} {
-			expectZero(t, name+" Pool", op, call, "use of a zero Pool: slab.OpenPool makes one")
+			expectZero(t, name+" Pool", op, call, "use of a zero value: slab.OpenPool makes a Pool")
 		}
 		q.Put(nil)
 		if !q.Handle(nil).IsNil() {
@@ -68,7 +68,7 @@ func TestOutsideZeroPool(t *testing.T) {
 func expectZero(t *testing.T, who, op string, call func(), what string) {
 	t.Helper()
 	want := "slab." + op[:len(op)-2]
-	if v := violationOf(t, call); v == nil || v.Op != want || v.What != what {
+	if v := violationOf(t, call); v == nil || v.Op != want || said(v) != what {
 		t.Errorf("%s, %s: %v", who, op, v)
 	}
 }

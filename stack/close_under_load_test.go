@@ -80,7 +80,7 @@ func TestOutsideUseAroundClose(t *testing.T) {
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	fn := returning(t)
-	const putAlready, afterClose = "use after Put", "use after Close of the pool"
+	const putAlready, afterClose = "use after Put", "use after close: the pool is closed"
 	for range stacktest.Rounds(100) {
 		p, err := stack.OpenPool(stack.Config{Size: 8 << 10, Max: 200})
 		stacktest.NoError(t, err)
@@ -101,7 +101,7 @@ func TestOutsideUseAroundClose(t *testing.T) {
 					if name == "New" { // it looks at two words, one of which may be from before Close
 						closing.RLock()
 					}
-					stacktest.Violates(t, name, use, putAlready, afterClose, "put twice", "stack of another pool", "stack of another pool, or this one is closed")
+					stacktest.Violates(t, name, use, putAlready, afterClose, "double free: put twice", "wrong owner: stack of another pool", "wrong owner: stack of another pool, or this one is closed")
 					if name == "New" {
 						closing.RUnlock()
 					}

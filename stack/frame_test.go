@@ -116,7 +116,7 @@ func TestPutOfNoStackYet(t *testing.T) {
 	p := mustOpen(t, Config{Name: "mine"})
 	get(t, p)
 	var v *guard.Violation
-	if err := stacktest.PanicOf(func() { p.Put(p.stack(1000)) }); !errors.As(err, &v) || v.What != "stack of another pool" {
+	if err := stacktest.PanicOf(func() { p.Put(p.stack(1000)) }); !errors.As(err, &v) || v.Kind != guard.WrongOwner || v.Detail != "stack of another pool" {
 		t.Error(err)
 	}
 }

@@ -417,7 +417,7 @@ func TestClose(t *testing.T) {
 	if _, err := p.TryGet(); !errors.Is(err, guard.ErrClosed) {
 		t.Errorf("TryGet: %v", err)
 	}
-	stacktest.Violates(t, "Get", func() { p.Get() }, "use after Close")
+	stacktest.Violates(t, "Get", func() { p.Get() }, "use after close")
 	if err := p.Purge(); !errors.Is(err, guard.ErrClosed) {
 		t.Errorf("Purge: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
@@ -130,9 +131,9 @@ func (s *Stack) Pop(f Frame) {
 func (s *Stack) refuse(f Frame) {
 	s.usable("stack.Pop")
 	if f.stack != s {
-		panic(s.head.Violation("stack.Pop", "frame of another stack"))
+		panic(s.head.Violation("stack.Pop", guard.WrongOwner, "frame of another stack"))
 	}
-	panic(s.head.Violation("stack.Pop", "frame that is not the innermost open one"))
+	panic(s.head.Violation("stack.Pop", guard.OutOfOrder, "frame that is not the innermost open one"))
 }
 
 // freeTo moves the top up to a place, and clears the memory below it or leaves it dirty.

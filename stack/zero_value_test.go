@@ -12,8 +12,8 @@ import (
 // A zero value says what makes one that can be used; so does a nil pointer where nothing else can be meant.
 func TestOutsideZeroValues(t *testing.T) {
 	const (
-		noPool  = "use of a zero Pool: stack.OpenPool makes one"
-		noStack = "use of a zero Stack: Pool.Get makes one"
+		noPool  = "use of a zero value: stack.OpenPool makes a Pool"
+		noStack = "use of a zero value: Pool.Get makes a Stack"
 	)
 	if !stacktest.Alone(t) { // a fault while the goroutine is pinned ends the process
 		return

@@ -159,7 +159,7 @@ func (u *untyped) usable() {
 func (u *untyped) usableInCallback() {
 	mustBeOpen(u.arena, u.hasher.typ())
 	if epoch, ending := u.arena.Epoch(); !ending || epoch != u.epoch {
-		panic(&guard.Violation{Op: "table." + u.hasher.typ(), What: "use after Reset, or after Rewind to a mark older than the table's last growth", Region: u.arena.Name()})
+		panic(&guard.Violation{Op: "table." + u.hasher.typ(), Kind: guard.UseAfterReset, Detail: "the arena freed memory of the table", Region: u.arena.Name()})
 	}
 }
 

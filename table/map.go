@@ -64,7 +64,7 @@ func (m *Map[K, V]) mustBeMade() {
 //
 //go:noinline
 func zeroUse(typ string) *guard.Violation {
-	return &guard.Violation{Op: "table." + typ, What: "use of a zero " + typ + ": table.New" + typ + " makes one"}
+	return &guard.Violation{Op: "table." + typ, Kind: guard.ZeroValue, Detail: "table.New" + typ + " makes a " + typ}
 }
 
 // mustBeOpen panics if the arena cannot be used.

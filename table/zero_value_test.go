@@ -50,8 +50,8 @@ func TestOutsideZeroValues(t *testing.T) {
 		for what, calls := range map[string]map[string]func(){"zero ": zero, "nil ": null} {
 			for name, call := range calls {
 				var v *guard.Violation
-				want := "use of a zero " + typ + ": table.New" + typ + " makes one"
-				if err := panicOf(call); !errors.As(err, &v) || v.What != want || !strings.HasPrefix(v.Op, "table.") {
+				want := "table.New" + typ + " makes a " + typ
+				if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || v.Detail != want || !strings.HasPrefix(v.Op, "table.") {
 					t.Errorf("%s of a %s%s: %v, want %s", name, what, typ, err, want)
 				}
 			}
@@ -68,7 +68,7 @@ func TestOutsideZeroValues(t *testing.T) {
 			"TryNewMap": func() { TryNewMap[int, int](a, 0) }, "TryNewStrings": func() { TryNewStrings[int](a, 0) },
 		} {
 			var v *guard.Violation
-			if err := panicOf(call); !errors.As(err, &v) || v.What != "use of a zero Arena: arena.Open makes one" || v.Op != "table."+strings.TrimPrefix(name, "Try") {
+			if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || v.Detail != "arena.Open makes an Arena" || v.Op != "table."+strings.TrimPrefix(name, "Try") {
 				t.Errorf("%s in a zero Arena: %v", name, err)
 			}
 		}

@@ -88,15 +88,15 @@ func inArena(op, what, name string) outcomes {
 }
 
 const (
-	afterClose = "use after Close"
+	afterClose = "use after close"
 	afterPut   = "use after Put"
-	staleMark  = "stale mark: the arena was reset, or rewound to an earlier one"
-	goneText   = "use after Reset, or after Rewind to a mark older than what was written"
-	inCallback = "called by an OnReset callback"
-	zeroArena  = "use of a zero Arena: arena.Open makes one"
-	outside    = "reference outside what is handed out"
+	staleMark  = "use after Reset or Rewind: stale mark: the arena was reset, or rewound to an earlier one"
+	goneText   = "use after Reset or Rewind: the arena freed the text"
+	inCallback = "in use: called by an OnReset callback"
+	zeroArena  = "use of a zero value: arena.Open makes an Arena"
+	outside    = "invalid pointer: reference to memory that is not handed out"
 
-	zeroConcurrent = "use of a zero Concurrent: arena.OpenConcurrent makes one"
+	zeroConcurrent = "use of a zero value: arena.OpenConcurrent makes a Concurrent"
 )
 
 var arenaMisuse = []misuse{
@@ -155,7 +155,7 @@ var arenaMisuse = []misuse{
 	{"Rewind after Close", func(w *world) { a, _ := w.closed(); a.Rewind(arena.Mark{}) }, inArena("Rewind", afterClose, "shut")},
 	{"Reset after Close", func(w *world) { a, _ := w.closed(); a.Reset() }, inArena("Reset", afterClose, "shut")},
 	{"OnReset after Close", func(w *world) { a, _ := w.closed(); a.OnReset(func() {}) }, inArena("OnReset", afterClose, "shut")},
-	{"OnReset of nothing", func(w *world) { w.arena("a").OnReset(nil) }, inArena("OnReset", "nil function", "a")},
+	{"OnReset of nothing", func(w *world) { w.arena("a").OnReset(nil) }, inArena("OnReset", "invalid argument: nil function", "a")},
 	{"Deref after Close", func(w *world) { a, ref := w.closed(); ref.Deref(a) }, inArena("Deref", afterClose, "shut")},
 	{"Close twice", func(w *world) { a, _ := w.closed(); w.must(a.Close()) }, plainly(`error: arena: close "shut": closed`)},
 	{"Close of a pool's", func(w *world) {
@@ -171,8 +171,8 @@ var arenaMisuse = []misuse{
 		p.Put(a)
 		ref.Deref(a)
 	}, inArena("Deref", afterPut, "pool")},
-	{"Put twice", func(w *world) { p, a, _ := w.put(); p.Put(a) }, inArena("Put", "put twice", "pool")},
-	{"Put of no pool's", func(w *world) { w.arenas().Put(w.arena("a")) }, inArena("Put", "arena of another pool", "a")},
+	{"Put twice", func(w *world) { p, a, _ := w.put(); p.Put(a) }, inArena("Put", "double free: put twice", "pool")},
+	{"Put of no pool's", func(w *world) { w.arenas().Put(w.arena("a")) }, inArena("Put", "wrong owner: arena of another pool", "a")},
 	{"touch after Put and Close of the pool", func(w *world) { p, _, x := w.put(); w.must(p.Close()); *x++ },
 		plainly(`fault: guard: use after close in region "pool": address 0xADDR, offset 64 of 1073741824`)},
 	{"stale mark", func(w *world) { a := w.arena("a"); m := a.Mark(); a.Reset(); a.Rewind(m) }, inArena("Rewind", staleMark, "a")},
@@ -185,15 +185,15 @@ var arenaMisuse = []misuse{
 		arena.New[[2]uint64](a)
 		a.Rewind(high)
 	}, inArena("Rewind", staleMark, "a")},
-	{"foreign mark", func(w *world) { a, other := w.arena("a"), w.arena("other"); a.Rewind(other.Mark()) }, inArena("Rewind", "mark of another arena", "a")},
-	{"zero mark", func(w *world) { w.arena("a").Rewind(arena.Mark{}) }, inArena("Rewind", "mark of another arena", "a")},
+	{"foreign mark", func(w *world) { a, other := w.arena("a"), w.arena("other"); a.Rewind(other.Mark()) }, inArena("Rewind", "wrong owner: mark of another arena", "a")},
+	{"zero mark", func(w *world) { w.arena("a").Rewind(arena.Mark{}) }, inArena("Rewind", "wrong owner: mark of another arena", "a")},
 	{"Reset in a callback", func(w *world) { a := w.arena("a"); a.OnReset(a.Reset); a.Reset() }, inArena("Reset", inCallback, "a")},
 	{"Close in a callback", func(w *world) { a := w.arena("a"); a.OnReset(func() { a.Close() }); a.Reset() }, inArena("Close", inCallback, "a")},
 	{"Rewind in a callback", func(w *world) { a := w.arena("a"); a.OnReset(func() { a.Rewind(a.Mark()) }); a.Reset() }, inArena("Rewind", inCallback, "a")},
 	{"foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Deref(other)
-	}, plainly(`violation: arena.Deref: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference to memory that is not handed out ("other", offset 64)`)},
 	{"foreign Ref that lies inside", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.New[uint64](other)
@@ -204,17 +204,17 @@ var arenaMisuse = []misuse{
 		ref := arena.RefOf(a, arena.New[uint64](a))
 		a.Reset()
 		ref.Deref(a)
-	}, plainly(`violation: arena.Deref: reference outside what is handed out ("a", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference to memory that is not handed out ("a", offset 64)`)},
 	{"Slice of a foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Slice(other, 2)
-	}, plainly(`violation: arena.Slice: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Slice: invalid pointer: reference to memory that is not handed out ("other", offset 64)`)},
 	{"Ref of a foreign pointer", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](other))
-	}, plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+	}, plainly(`violation: arena.RefOf: invalid pointer: into other memory ("a", address 0xADDR, offset #)`)},
 	{"Ref of a Go pointer", func(w *world) { arena.RefOf(w.arena("a"), new(uint64)) },
-		plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+		plainly(`violation: arena.RefOf: invalid pointer: into other memory ("a", address 0xADDR, offset #)`)},
 	{"Concurrent: New after Close", func(w *world) { arena.NewIn[uint64](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: New of nothing after Close", func(w *world) { arena.NewIn[struct{}](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: much after Close", func(w *world) { w.closedConcurrent().Alloc(1<<20, 8) }, inArena("Concurrent.New", afterClose, "shut")},
@@ -225,7 +225,7 @@ var arenaMisuse = []misuse{
 	{"Concurrent: Slice of a foreign Ref", func(w *world) {
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).SliceIn(w.concurrent("k"), 2)
-	}, plainly(`violation: arena.Concurrent.SliceIn: reference outside what is handed out ("k", offset 64)`)},
+	}, plainly(`violation: arena.Concurrent.SliceIn: invalid pointer: reference to memory that is not handed out ("k", offset 64)`)},
 	{"Writer after Reset", func(w *world) {
 		a := w.arena("a")
 		text := arena.NewWriter(a)
@@ -251,13 +251,13 @@ var arenaMisuse = []misuse{
 	{"Concurrent: foreign Ref", func(w *world) {
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).DerefIn(w.concurrent("k"))
-	}, plainly(`violation: arena.Concurrent.DerefIn: reference outside what is handed out ("k", offset 64)`)},
+	}, plainly(`violation: arena.Concurrent.DerefIn: invalid pointer: reference to memory that is not handed out ("k", offset 64)`)},
 	{"Purge after Close", func(w *world) { a, _ := w.closed(); w.must(a.Purge()) }, inArena("Purge", afterClose, "shut")},
 	{"RefOf after Close", func(w *world) { a, _ := w.closed(); arena.RefOf(a, new(uint64)) }, inArena("RefOf", afterClose, "shut")},
 	{"Purge after Put", func(w *world) { _, a, _ := w.put(); w.must(a.Purge()) }, inArena("Purge", afterPut, "pool")},
 	{"zero Arena", func(w *world) { arena.New[uint64](new(arena.Arena)) }, inArena("New", zeroArena, "")},
 	{"Close of a nil Arena", func(w *world) { var a *arena.Arena; w.must(a.Close()) }, inArena("Close", zeroArena, "")},
-	{"zero Pool", func(w *world) { new(arena.Pool).Get() }, inArena("Pool.Get", "use of a zero Pool: arena.OpenPool makes one", "")},
+	{"zero Pool", func(w *world) { new(arena.Pool).Get() }, inArena("Pool.Get", "use of a zero value: arena.OpenPool makes a Pool", "")},
 	{"zero Concurrent", func(w *world) { arena.NewIn[uint64](new(arena.Concurrent)) }, inArena("Concurrent.New", zeroConcurrent, "")},
 	{"nil Concurrent", func(w *world) { arena.NewIn[uint64](nil) }, inArena("Concurrent.New", zeroConcurrent, "")},
 	{"Put of nil", func(w *world) { w.arenas().Put(nil) }, plainly(fine)},

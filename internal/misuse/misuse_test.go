@@ -73,6 +73,9 @@ func plainly(s string) outcomes { return outcomes{plain: s, invariants: s} }
 
 // violates is the violation of an object at some offset in a region.
 func violates(op, what, region, offset string) string {
+	if what == freedAlready && !strings.HasSuffix(op, ".Free") && !strings.HasSuffix(op, ".Put") {
+		what = strings.Replace(what, "double free", "use after free", 1)
+	}
 	return fmt.Sprintf("violation: %s: %s (%q, address 0xADDR, offset %s)", op, what, region, offset)
 }
 

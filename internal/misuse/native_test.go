@@ -19,10 +19,10 @@ func endless() []byte {
 }
 
 var nativeMisuse = []misuse{
-	{"Func of a zero Code", func(w *world) { new(native.Code).Func(0) }, plainly(`violation: native.Func: use of a zero Code: native.LoadCode makes one ("")`)},
-	{"Func of a zero Object", func(w *world) { new(native.Object).Func("f") }, plainly(`violation: native.Func: use of a zero Object: native.LoadObject makes one ("")`)},
+	{"Func of a zero Code", func(w *world) { new(native.Code).Func(0) }, plainly(`violation: native.Func: use of a zero value: native.LoadCode makes a Code ("")`)},
+	{"Func of a zero Object", func(w *world) { new(native.Object).Func("f") }, plainly(`violation: native.Func: use of a zero value: native.LoadObject makes an Object ("")`)},
 	{"Call on a zero Stack", func(w *world) { native.Call(new(stack.Stack), 0) },
-		plainly(violates("native.Call", "use of a zero Stack: Pool.Get makes one", "", "0"))},
+		plainly(violates("native.Call", "use of a zero value: Pool.Get makes a Stack", "", "0"))},
 	{"Call with seven arguments", func(w *world) {
 		_, err := native.Call(w.get(w.stacks("stacks")), 0, 1, 2, 3, 4, 5, 6, 7)
 		w.must(err)

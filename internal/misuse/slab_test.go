@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	closedHeap  = `: use after Close ("heap")`
-	zeroHeap    = `use of a zero Heap: slab.Open makes one ("")`
-	closedLocal = `: use of a Local after its Close ("heap")`
+	closedHeap  = `: use after close ("heap")`
+	zeroHeap    = `use of a zero value: slab.Open makes a Heap ("")`
+	closedLocal = `: use after close: the Local is closed ("heap")`
 )
 
 // afterClosing is a touch of an object of a heap that is closed.
@@ -265,17 +265,17 @@ var poolMisuse = []misuse{
 	}, everywhere(stale)},
 	{"At of no handle", func(w *world) { w.named(w.pool().At(slab.Handle[order]{})) }, everywhere(stale)},
 	{"At after Close", func(w *world) { p := w.pool(); h := p.Handle(p.Get()); w.must(p.Close()); w.named(p.At(h)) },
-		everywhere(`violation: slab.At: use after Close ("pool")`)},
-	{"Len after Close", func(w *world) { p := w.pool(); p.Get(); w.must(p.Close()); p.Len() }, everywhere(`violation: slab.Len: use after Close ("pool")`)},
-	{"Get after Close", func(w *world) { p := w.pool(); w.must(p.Close()); p.Get() }, everywhere(`violation: slab.Alloc: use after Close ("pool")`)},
-	{"Put after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Put(x) }, everywhere(`violation: slab.Put: use after Close ("pool")`)},
-	{"Handle after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Handle(x) }, everywhere(`violation: slab.Handle: use after Close ("pool")`)},
+		everywhere(`violation: slab.At: use after close ("pool")`)},
+	{"Len after Close", func(w *world) { p := w.pool(); p.Get(); w.must(p.Close()); p.Len() }, everywhere(`violation: slab.Len: use after close ("pool")`)},
+	{"Get after Close", func(w *world) { p := w.pool(); w.must(p.Close()); p.Get() }, everywhere(`violation: slab.Alloc: use after close ("pool")`)},
+	{"Put after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Put(x) }, everywhere(`violation: slab.Put: use after close ("pool")`)},
+	{"Handle after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Handle(x) }, everywhere(`violation: slab.Handle: use after close ("pool")`)},
 	{"All after Close", func(w *world) {
 		p := w.pool()
 		w.must(p.Close())
 		for range p.All() {
 		}
-	}, everywhere(`violation: slab.All: use after Close ("pool")`)},
+	}, everywhere(`violation: slab.All: use after close ("pool")`)},
 	{"Close inside a loop over All", func(w *world) {
 		p := w.pool()
 		p.Get()
@@ -283,7 +283,7 @@ var poolMisuse = []misuse{
 		for range p.All() {
 			w.must(p.Close())
 		}
-	}, everywhere(`violation: slab.All: use after Close ("pool")`)},
+	}, everywhere(`violation: slab.All: use after close ("pool")`)},
 	{"Close twice", func(w *world) { p := w.pool(); w.must(p.Close()); w.must(p.Close()) }, everywhere(`error: slab: close "pool": closed`)},
 	{"touch after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); x.id++ },
 		afterClosing("pool", usedAfterFree("pool", "0", "32"))},

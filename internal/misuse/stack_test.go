@@ -86,30 +86,30 @@ func (w *world) unchanged(s *stack.Stack) {
 func inStack(op, what string) outcomes { return plainly(violates("stack."+op, what, "stacks", "#")) }
 
 const (
-	notInnermost = "frame that is not the innermost open one"
-	otherStack   = "frame of another stack"
-	otherPool    = "stack of another pool"
-	poolIsClosed = "use after Close of the pool"
+	notInnermost = "out of order: frame that is not the innermost open one"
+	otherStack   = "wrong owner: frame of another stack"
+	otherPool    = "wrong owner: stack of another pool"
+	poolIsClosed = "use after close: the pool is closed"
 )
 
 var stackMisuse = []misuse{
-	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "put twice")},
+	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "double free: put twice")},
 	{"Put of another pool's", func(w *world) { p, q := w.stacks("stacks"), w.stacks("other"); p.Put(w.get(q)) }, inStack("Put", otherPool)},
 	{"Put of nil", func(w *world) { w.stacks("stacks").Put(nil) }, plainly(fine)},
-	{"Get from a zero Pool", func(w *world) { w.get(new(stack.Pool)) }, plainly(`violation: stack.Get: use of a zero Pool: stack.OpenPool makes one ("")`)},
-	{"Get from a nil Pool", func(w *world) { w.get(nil) }, plainly(`violation: stack.Get: use of a zero Pool: stack.OpenPool makes one ("")`)},
+	{"Get from a zero Pool", func(w *world) { w.get(new(stack.Pool)) }, plainly(`violation: stack.Get: use of a zero value: stack.OpenPool makes a Pool ("")`)},
+	{"Get from a nil Pool", func(w *world) { w.get(nil) }, plainly(`violation: stack.Get: use of a zero value: stack.OpenPool makes a Pool ("")`)},
 	{"TryGet from a zero Pool", func(w *world) {
 		_, err := new(stack.Pool).TryGet()
 		w.must(err)
-	}, plainly(`violation: stack.Get: use of a zero Pool: stack.OpenPool makes one ("")`)},
-	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero Stack: Pool.Get makes one", "", "0"))},
+	}, plainly(`violation: stack.Get: use of a zero value: stack.OpenPool makes a Pool ("")`)},
+	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero value: Pool.Get makes a Stack", "", "0"))},
 	{"Put of a copy", func(w *world) { w.stacks("stacks").Put(new(stack.Stack)) }, inStack("Put", otherPool)},
 	{"Put of what is inside", func(w *world) {
 		p := w.stacks("stacks")
 		p.Put((*stack.Stack)(unsafe.Add(unsafe.Pointer(w.get(p)), 8)))
 	}, inStack("Put", otherPool)},
 	{"Put after Close", func(w *world) { p, s, _ := w.shut(); p.Put(s) }, inStack("Put", otherPool+", or this one is closed")},
-	{"Get after Close", func(w *world) { p, _, _ := w.shut(); p.Get() }, plainly(`violation: stack.Get: use after Close ("stacks")`)},
+	{"Get after Close", func(w *world) { p, _, _ := w.shut(); p.Get() }, plainly(`violation: stack.Get: use after close ("stacks")`)},
 	{"TryGet after Close", func(w *world) {
 		p, _, _ := w.shut()
 		_, err := p.TryGet()

@@ -12,7 +12,7 @@ func ofTable(op, what, name string) outcomes {
 	return plainly("violation: table." + op + ": " + what + ` ("` + name + `")`)
 }
 
-const goneTable = "use after Reset, or after Rewind to a mark older than the table's last growth"
+const goneTable = "use after Reset or Rewind: the arena freed memory of the table"
 
 // afterReset is a call of a map whose arena was reset.
 func afterReset(do func(m *table.Map[int, int])) func(w *world) {
@@ -84,8 +84,8 @@ var tableMisuse = []misuse{
 		p.Put(a)
 		m.Get(1)
 	}, ofTable("Map", afterPut, "pool")},
-	{"zero Map", func(w *world) { new(table.Map[int, int]).Get(1) }, ofTable("Map", "use of a zero Map: table.NewMap makes one", "")},
-	{"zero Strings", func(w *world) { new(table.Strings[int]).Get("") }, ofTable("Strings", "use of a zero Strings: table.NewStrings makes one", "")},
+	{"zero Map", func(w *world) { new(table.Map[int, int]).Get(1) }, ofTable("Map", "use of a zero value: table.NewMap makes a Map", "")},
+	{"zero Strings", func(w *world) { new(table.Strings[int]).Get("") }, ofTable("Strings", "use of a zero value: table.NewStrings makes a Strings", "")},
 	{"Get after growth in a callback of Rewind", func(w *world) {
 		a := w.arena("a")
 		m := table.NewMap[int, int](a, 0)

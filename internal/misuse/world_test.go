@@ -26,13 +26,13 @@ var suites = []suite{
 const (
 	largeSize = 2 << 20 // bytes of an object that is a region of its own
 
-	freedAlready = "freed already, or never allocated"
-	interior     = "pointer that is not the start of an object"
-	otherMemory  = "pointer into other memory"
-	otherSize    = "object was asked for with another size"
-	behindEnd    = "object was written to behind its end"
-	beforeStart  = "object was written to before its start"
-	afterFree    = "memory was written to after it was freed"
+	freedAlready = "double free: freed already, or never allocated"
+	interior     = "invalid pointer: not the start of an object"
+	otherMemory  = "invalid pointer: into other memory"
+	otherSize    = "wrong size: object was asked for with another size"
+	behindEnd    = "overrun: object was written to behind its end"
+	beforeStart  = "overrun: object was written to before its start"
+	afterFree    = "write to free memory: written to after it was freed"
 
 	largeRegion = "heap: large object"
 

@@ -16,7 +16,7 @@ import (
 // needNative skips a test where no native code can be loaded, having looked that the error says so.
 func needNative(t testing.TB) {
 	t.Helper()
-	if supported() == nil {
+	if checkSupported() == nil {
 		return
 	}
 	_, code := LoadCode([]byte{1})

@@ -12,9 +12,9 @@ import (
 // A zero value says what makes one that can be used; so does a nil pointer where nothing else can be meant.
 func TestOutsideZeroValues(t *testing.T) {
 	const (
-		noCode   = "use of a zero Code: native.LoadCode makes one"
-		noObject = "use of a zero Object: native.LoadObject makes one"
-		noStack  = "use of a zero Stack: Pool.Get makes one"
+		noCode   = "use of a zero value: native.LoadCode makes a Code"
+		noObject = "use of a zero value: native.LoadObject makes an Object"
+		noStack  = "use of a zero value: Pool.Get makes a Stack"
 	)
 	for _, c := range []*Code{nil, new(Code)} {
 		stacktest.Violates(t, "Code.Func", func() { c.Func(0) }, noCode)

@@ -56,24 +56,24 @@ func (h *Header) CheckUsable(op string) {
 	switch h.State {
 	case StateUsed:
 	case StateIdle:
-		panic(h.Violation(op, "use after Put"))
+		panic(h.Violation(op, guard.UseAfterPut, ""))
 	default:
-		panic(h.Violation(op, h.whyNone()))
+		panic(h.none(op))
 	}
 }
 
-// whyNone says why a Stack that reads zero cannot be used. One in none of our regions is no pool's, or
+// none returns the violation of using a Stack that reads zero. One in none of our regions is no pool's, or
 // its pool was closed so long ago that the addresses have left quarantine.
-func (h *Header) whyNone() string {
+func (h *Header) none(op string) *guard.Violation {
 	if guard.Locate(h.Addr(0)) == nil {
-		return "use of a zero Stack: Pool.Get makes one"
+		return h.Violation(op, guard.ZeroValue, "Pool.Get makes a Stack")
 	}
-	return "use after Close of the pool"
+	return h.Violation(op, guard.UseAfterClose, "the pool is closed")
 }
 
 // Violation returns a violation of the stack.
-func (h *Header) Violation(op, what string) *guard.Violation {
-	v := &guard.Violation{Op: op, What: what, Addr: h.Addr(0)}
+func (h *Header) Violation(op string, kind guard.Kind, detail string) *guard.Violation {
+	v := &guard.Violation{Op: op, Kind: kind, Detail: detail, Addr: h.Addr(0)}
 	if f := guard.Locate(v.Addr); f != nil {
 		v.Region, v.Offset = f.Region, f.Offset
 	}

@@ -103,14 +103,22 @@ func PanicOf(f func()) (err error) {
 	return nil
 }
 
-// Violates runs f, which must panic with a violation of one of these kinds.
+// Said returns what a violation says is wrong: its Kind, and the Detail if there is one.
+func Said(v *guard.Violation) string {
+	if v.Detail == "" {
+		return string(v.Kind)
+	}
+	return string(v.Kind) + ": " + v.Detail
+}
+
+// Violates runs f, which must panic with a violation that says one of these.
 func Violates(t testing.TB, what string, f func(), kinds ...string) {
 	t.Helper()
 	var v *guard.Violation
 	err := PanicOf(f)
 	if errors.As(err, &v) {
 		for _, kind := range kinds {
-			if v.What == kind {
+			if Said(v) == kind {
 				return
 			}
 		}
