@@ -359,13 +359,7 @@ func TestConformance(t *testing.T) {
 			}
 			l := h.Local()
 			return alloctest.Allocator{
-				Alloc: func(size, align int) ([]byte, error) {
-					if align <= 0 || align&(align-1) != 0 || align > 16 {
-						return h.TryAllocAligned(size, align) // a Local has no other form
-					}
-					return l.TryAlloc(size)
-				},
-				Free: l.Free, Close: h.Close,
+				Alloc: l.TryAlloc, Free: l.Free, Close: h.Close,
 				Stats: func() alloctest.Stats { return slabStats(h) },
 			}, nil
 		}},
@@ -383,7 +377,7 @@ func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
 			return alloctest.Allocator{}, err
 		}
 		return alloctest.Allocator{
-			Alloc: h.TryAllocAligned, Free: h.Free, Close: h.Close,
+			Alloc: h.TryAlloc, Free: h.Free, Close: h.Close,
 			Stats: func() alloctest.Stats { return slabStats(h) },
 		}, nil
 	}

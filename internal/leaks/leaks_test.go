@@ -119,7 +119,7 @@ func TestLeftAllocated(t *testing.T) {
 	local := heap.Local()
 	object := func(h *slab.Heap, size int) (take, free func()) {
 		var b []byte
-		return func() { b = h.Alloc(size) }, func() { h.Free(b) }
+		return func() { b = h.Alloc(size, 8) }, func() { h.Free(b) }
 	}
 	heapTake, heapFree := object(heap, 100)
 	largeTake, largeFree := object(heap, 2<<20)
@@ -131,7 +131,7 @@ func TestLeftAllocated(t *testing.T) {
 	var one, other *arena.Arena
 	held := stacks.Get()
 	defer stacks.Put(held)
-	slot := int64(heap.Size(heap.Alloc(100))) // and more that were there before
+	slot := int64(heap.Size(heap.Alloc(100, 8))) // and more that were there before
 	for _, c := range []struct {
 		name, more string
 		line       int
@@ -139,7 +139,7 @@ func TestLeftAllocated(t *testing.T) {
 	}{
 		{"an object", fmt.Sprintf(`"heap" %%s: 2 objects, were 1; %d bytes, were %d`, 2*slot, slot), heapLine, heapTake, heapFree},
 		{"an object of a Local", fmt.Sprintf(`"heap" %%s: 2 objects, were 1; %d bytes, were %d`, 2*slot, slot), heapLine,
-			func() { b = local.Alloc(100) }, func() { local.Free(b) }},
+			func() { b = local.Alloc(100, 8) }, func() { local.Free(b) }},
 		{"a large object", fmt.Sprintf(`"heap" %%s: 2 objects, were 1; %d bytes, were %d`, slot+2<<20, slot), heapLine, largeTake, largeFree},
 		{"an object of a hardened heap", `"hard" %s: 1 objects, were 0; 112 bytes, were 0`, hardLine, hardTake, hardFree},
 		{"an object of a Pool", `"pool" %s: 1 objects, were 0; 16 bytes, were 0`, poolLine,
@@ -179,8 +179,8 @@ func TestLiveWhileLocksAreHeld(t *testing.T) {
 	asked := 0
 	defer guard.SetBudget(guard.Budget{})
 	for i, allocate := range []func(){
-		func() { heap.Free(heap.Alloc(100)) },
-		func() { heap.Free(heap.Alloc(2 << 20)) },
+		func() { heap.Free(heap.Alloc(100, 8)) },
+		func() { heap.Free(heap.Alloc(2<<20, 8)) },
 		func() { stacks.Put(stacks.Get()) },
 	} {
 		if _, err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {

@@ -92,9 +92,9 @@ var openers = []struct {
 	{"concurrent arena", opener(func() (*arena.Concurrent, error) { return arena.OpenConcurrent(arena.Config{Reserve: few}) },
 		func(k *arena.Concurrent) error { return touched(k.TryAlloc(1000, 8)) })},
 	{"heap", opener(func() (*slab.Heap, error) { return slab.Open(slab.Config{Reserve: few}) },
-		func(h *slab.Heap) error { return touched(h.TryAlloc(1000)) })},
+		func(h *slab.Heap) error { return touched(h.TryAlloc(1000, 8)) })},
 	{"hardened heap", opener(func() (*slab.Heap, error) { return slab.Open(slab.Config{Reserve: few, Hardened: true}) },
-		func(h *slab.Heap) error { return touched(h.TryAlloc(1000)) })},
+		func(h *slab.Heap) error { return touched(h.TryAlloc(1000, 8)) })},
 	{"pool", opener(func() (*slab.Pool[[1000]byte], error) { return slab.OpenPool[[1000]byte](slab.Config{Reserve: few}) },
 		func(p *slab.Pool[[1000]byte]) error {
 			x, err := p.TryGet()

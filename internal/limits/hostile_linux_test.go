@@ -55,7 +55,7 @@ var takers = map[string]func(kept *[]any) error{
 	"large objects": func(kept *[]any) error {
 		h, err := slab.Open(slab.Config{})
 		for err == nil {
-			_, err = h.TryAlloc(1_200_000)
+			_, err = h.TryAlloc(1_200_000, 8)
 		}
 		*kept = append(*kept, h)
 		return err
@@ -63,7 +63,7 @@ var takers = map[string]func(kept *[]any) error{
 	"hardened large objects": func(kept *[]any) error {
 		h, err := slab.Open(slab.Config{Hardened: true})
 		for err == nil {
-			_, err = h.TryAlloc(1_200_000)
+			_, err = h.TryAlloc(1_200_000, 8)
 		}
 		*kept = append(*kept, h)
 		return err
@@ -71,7 +71,7 @@ var takers = map[string]func(kept *[]any) error{
 	"aligned objects": func(kept *[]any) error {
 		h, err := slab.Open(slab.Config{})
 		for err == nil {
-			_, err = h.TryAllocAligned(4096, 128<<10)
+			_, err = h.TryAlloc(4096, 128<<10)
 		}
 		*kept = append(*kept, h)
 		return err
@@ -136,7 +136,7 @@ var takers = map[string]func(kept *[]any) error{
 		for {
 			h, err := slab.Open(slab.Config{Reserve: 2 << 20})
 			if err == nil {
-				_, err = h.TryAlloc(100)
+				_, err = h.TryAlloc(100, 8)
 			}
 			if *kept = append(*kept, h); err != nil {
 				return err
@@ -229,7 +229,7 @@ func TestOutsidePurgeWithoutMappings(t *testing.T) {
 	}
 	var all [][]byte
 	for range n {
-		b, err := h.TryAlloc(size)
+		b, err := h.TryAlloc(size, 8)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,7 +311,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 		s, err := p.TryGet()
 		must("Get before", err)
 		must("stack before", touched(s.TryAlloc(100, 8)))
-		must("hardened before", touched(hard.TryAlloc(100)))
+		must("hardened before", touched(hard.TryAlloc(100, 8)))
 		must("Commit before", r.Commit(0, 64<<10))
 		lock()
 	}
@@ -325,7 +325,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	})
 	var objects [][]byte
 	for range 64 {
-		b, err := h.TryAlloc(1 << 20)
+		b, err := h.TryAlloc(1<<20, 8)
 		must("Alloc", touched(b, err))
 		objects = append(objects, b)
 	}
@@ -342,7 +342,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 			must("stack", touched(s.TryAlloc(1000, 8)))
 			p.Put(s)
 		}
-		b, err := hard.TryAlloc(1000)
+		b, err := hard.TryAlloc(1000, 8)
 		must("hardened Alloc", err)
 		if err == nil {
 			must("hardened", touched(b, nil))
@@ -351,7 +351,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	}
 	must("hardened Purge", hard.Purge())
 	must("stacks' Purge", p.Purge())
-	b, err := h.TryAlloc(8 << 20)
+	b, err := h.TryAlloc(8<<20, 8)
 	must("large", touched(b, err))
 	b, err = h.TryRealloc(b, 3<<20)
 	must("Realloc", err)
@@ -377,7 +377,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	defer slab.SetSampling(old)
 	other, err := slab.Open(slab.Config{Reserve: 64 << 20})
 	must("another heap", err)
-	sampled := other.Alloc(100)
+	sampled := other.Alloc(100, 8)
 	if f := (*guard.Fault)(nil); !errors.As(guard.Catch(func() { peek(sampled, -1); peek(sampled, 4096) }), &f) {
 		t.Error("nothing is sampled")
 	}
@@ -445,7 +445,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 		if err := r.Decommit(0, 64<<20); err != nil {
 			t.Fatal(err)
 		}
-		b, err := h.TryAllocDirty(64 << 20)
+		b, err := h.TryAllocDirty(64<<20, 8)
 		if err != nil {
 			t.Fatalf("large object, round %d: %v", round, err)
 		}
@@ -453,7 +453,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 		h.Free(b)
 		var all [][]byte
 		for range 64 {
-			b, err := h.TryAllocDirty(1 << 20)
+			b, err := h.TryAllocDirty(1<<20, 8)
 			if err != nil {
 				t.Fatalf("objects, round %d: %v", round, err)
 			}
@@ -575,7 +575,7 @@ func dieAfterPurge(t *testing.T) {
 		must(err)
 		var all [][]byte
 		for range most >> 12 {
-			b, err := h.TryAlloc(4000)
+			b, err := h.TryAlloc(4000, 8)
 			must(touched(b, err))
 			all = append(all, b)
 		}

@@ -290,7 +290,11 @@ var arenaMisuse = []misuse{
 	{"type with pointers", func(w *world) { arena.New[struct{ Name string }](w.arena("a")) },
 		plainly(pointers("arena", "struct { Name string }", "struct { Name string }.Name is a string"))},
 	{"negative size", func(w *world) { w.arena("a").Alloc(-1, 8) },
-		plainly("panic: arena: -1 bytes aligned to 8: the size must not be negative, the alignment a power of two up to 2097152")},
+		plainly(refused("arena", -1, 8, 2<<20))},
+	{"alignment of 3", func(w *world) { w.arena("a").Alloc(8, 3) }, plainly(refused("arena", 8, 3, 2<<20))},
+	{"alignment of 0", func(w *world) { w.arena("a").Alloc(8, 0) }, plainly(refused("arena", 8, 0, 2<<20))},
+	{"negative alignment", func(w *world) { w.arena("a").Alloc(8, -8) }, plainly(refused("arena", 8, -8, 2<<20))},
+	{"alignment above the limit", func(w *world) { w.arena("a").Alloc(8, 4<<20) }, plainly(refused("arena", 8, 4<<20, 2<<20))},
 	{"slice overflow", func(w *world) { arena.MakeSlice[int](w.arena("a"), 0, math.MaxInt) },
 		plainly("panic: arena: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
 	{"rewind to a mark twice", func(w *world) {

@@ -215,6 +215,11 @@ var stackMisuse = []misuse{
 	}, plainly(`fault: guard: touch of a guard in region "stacks": address 0xADDR, offset # of #`)},
 	{"type with pointers", func(w *world) { stack.New[struct{ Name string }](w.get(w.stacks("stacks"))) },
 		plainly(pointers("stack", "struct { Name string }", "struct { Name string }.Name is a string"))},
+	{"negative size", func(w *world) { w.get(w.stacks("stacks")).Alloc(-1, 8) }, plainly(refused("stack", -1, 8, 4096))},
+	{"alignment of 3", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 3) }, plainly(refused("stack", 8, 3, 4096))},
+	{"alignment of 0", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 0) }, plainly(refused("stack", 8, 0, 4096))},
+	{"negative alignment", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, -8) }, plainly(refused("stack", 8, -8, 4096))},
+	{"alignment above the limit", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 8192) }, plainly(refused("stack", 8, 8192, 4096))},
 	{"slice overflow", func(w *world) { stack.MakeSlice[int](w.get(w.stacks("stacks")), 0, math.MaxInt) },
 		plainly("panic: stack: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
 	{"Close with stacks in use", func(w *world) {

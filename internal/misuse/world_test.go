@@ -45,6 +45,12 @@ func pointers(pkg, typ, what string) string {
 	return fmt.Sprintf("panic: %s: %s cannot live outside the Go heap: %s, and the garbage collector does not see pointers there", pkg, typ, what)
 }
 
+// refused is the panic for a size or an alignment that cannot be. The three allocators have one rule
+// and the same words.
+func refused(pkg string, size, align, most int) string {
+	return fmt.Sprintf("panic: %s: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", pkg, size, align, most)
+}
+
 // What is told of an object that was sampled has the stack of who allocated it, and if it is freed
 // that of who freed it.
 const (
@@ -121,7 +127,7 @@ func works(h *slab.Heap) (err error) {
 	}
 	var all [][]byte
 	for i := range 300 {
-		b := h.Alloc(i * 7 % 200)
+		b := h.Alloc(i*7%200, 8)
 		for j := range b {
 			if b[j] != 0 {
 				return fmt.Errorf("byte %d of %d fresh ones is %#x", j, len(b), b[j])
@@ -167,7 +173,7 @@ func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(
 // amid returns an object that is neither the first nor the last of a slab.
 func amid(h *slab.Heap, size int) []byte {
 	for {
-		b := h.Alloc(size)
+		b := h.Alloc(size, 8)
 		if off := address(b) % (64 << 10); off > 4<<10 && off < 60<<10 {
 			return b
 		}
@@ -179,11 +185,11 @@ func amid(h *slab.Heap, size int) []byte {
 // went home to its slab is picked at random.
 func churn(h *slab.Heap, size int) {
 	for range 20_000 {
-		h.Free(h.Alloc(size))
+		h.Free(h.Alloc(size, 8))
 	}
 	var held [2000][]byte
 	for i := range held {
-		held[i] = h.Alloc(size)
+		held[i] = h.Alloc(size, 8)
 	}
 	for _, b := range held {
 		h.Free(b)
