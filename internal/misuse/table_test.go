@@ -12,7 +12,7 @@ func ofTable(op, what, name string) outcomes {
 	return plainly("violation: table." + op + ": " + what + ` ("` + name + `")`)
 }
 
-const goneTable = "use after Reset or Rewind: the arena took the table's memory back"
+const goneTable = "use after Reset or Rewind: the arena freed memory of the table"
 
 // afterReset calls a map whose arena was reset.
 func afterReset(do func(m *table.Map[int, int])) func(w *world) {
