@@ -42,41 +42,37 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// TestFragments runs all other Go blocks as one program, in order, each in a function of its own. Where a
-// line that prints ends with a comment, the comment must be what is printed; "…" stands for anything.
+// TestFragments runs all other Go blocks in one program, each as a function. What a block prints must be
+// the comments of its lines that print, in order; "…" stands for any text.
 func TestFragments(t *testing.T) {
 	var functions, calls strings.Builder
-	var want []string
-	printed := regexp.MustCompile(`fmt\.Println\(.*\)(?:\n?\s*// (.*))?`)
+	promised := regexp.MustCompile(`fmt\.Println\(.*\)\n?[ \t]*// (.*)`)
+	want := map[string]string{} // by the number of the block
 	for i, source := range blocks(t) {
-		if strings.HasPrefix(source, "package main") {
-			continue
+		switch {
+		case strings.HasPrefix(source, "package main"):
+		case strings.HasPrefix(source, "func "):
+			functions.WriteString(source)
+		default:
+			fmt.Fprintf(&functions, "func block%d(a *arena.Arena) (err error) {\n%s\nreturn err\n}\n", i, source)
+			fmt.Fprintf(&calls, "\tcall(%d, block%d, a)\n", i, i)
+			number := fmt.Sprint(i)
+			want[number] = ""
+			for _, m := range promised.FindAllStringSubmatch(source, -1) {
+				want[number] += strings.ReplaceAll(regexp.QuoteMeta(m[1]), "…", ".*") + "\n"
+			}
 		}
-		if strings.HasPrefix(source, "func Fuzz") {
-			fmt.Fprintf(&functions, "%s\n", source)
-			continue
-		}
-		for _, m := range printed.FindAllStringSubmatch(source, -1) {
-			want = append(want, m[1])
-		}
-		// A block may declare what it does not use, and end before it has handled its last error.
-		fmt.Fprintf(&functions, "func block%d(a *arena.Arena) (err error) {\n%s\nreturn nil\n}\n", i, strings.Replace(source, "_, err := slab", "_, err = slab", 1))
-		fmt.Fprintf(&calls, "check(%d, block%d(a))\n", i, i)
 	}
 	got := run(t, strings.NewReplacer("FUNCTIONS", functions.String(), "CALLS", calls.String()).Replace(wrapper))
-	lines := strings.Split(strings.TrimSpace(got), "\n")
-	if len(lines) != len(want)-1 { // the call of native code has no library to load here
-		t.Fatalf("the blocks print %d lines, and promise %d:\n%s", len(lines), len(want)-1, got)
+	for _, block := range strings.Split(got, "== block ")[1:] {
+		number, lines, _ := strings.Cut(block, "\n")
+		if !regexp.MustCompile("^" + want[number] + "$").MatchString(lines) {
+			t.Errorf("block %s of README.md promises\n%s\nand prints\n%s", number, want[number], lines)
+		}
+		delete(want, number)
 	}
-	for i, line := range lines {
-		promise := want[i]
-		if promise == "" {
-			promise = want[i+1] // of the call of native code, which promises nothing
-		}
-		pattern := strings.ReplaceAll(regexp.QuoteMeta(promise), "…", ".*")
-		if !regexp.MustCompile("^" + pattern + "$").MatchString(line) {
-			t.Errorf("README.md promises %q and its code prints %q", promise, line)
-		}
+	if len(want) > 0 {
+		t.Errorf("these blocks of README.md did not run: %v", want)
 	}
 }
 
@@ -85,7 +81,6 @@ const wrapper = `package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -108,15 +103,16 @@ FUNCTIONS
 func main() {
 	_, _, _ = guardtest.Fence, testing.Short, FuzzParse
 	a, err := arena.Open(arena.Config{})
-	check(-1, err)
-	CALLS
-}
+	if err != nil {
+		panic(err)
+	}
+CALLS}
 
-// check allows the one error that must come: the shared library is not there.
-func check(block int, err error) {
-	if err != nil && !strings.Contains(err.Error(), "kernel.so") {
-		fmt.Println("block", block, err)
-		os.Exit(1)
+// call runs a block. The shared library that one of them loads is not there, and it must say so.
+func call(number int, block func(*arena.Arena) error, a *arena.Arena) {
+	fmt.Println("== block", number)
+	if err := block(a); err != nil && !strings.Contains(err.Error(), "kernel.so") {
+		fmt.Println(err)
 	}
 }
 `
