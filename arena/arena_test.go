@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os/exec"
-	"strings"
 	"testing"
 	"unsafe"
 
@@ -123,23 +121,6 @@ func TestNew(t *testing.T) {
 	}
 	if live, want := a.Stats().Live, int64(20000*(8+8+24+24)); live != want {
 		t.Fatalf("%d bytes live, want %d", live, want)
-	}
-}
-
-// TestNewIsInlined asks the compiler. The fast path is the promise of the package.
-func TestNewIsInlined(t *testing.T) {
-	if _, err := exec.LookPath("go"); err != nil {
-		t.Skip("there is no go command to ask")
-	}
-	out, err := exec.Command("go", "build", "-o", t.TempDir(), "-gcflags=-m", "./testdata/inlined").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, want := range []string{"inlining call to arena.New[", "inlining call to arena.bump[", "inlining call to arena.Ref[main.pair].Deref", "inlining call to arena.deref[",
-		"inlining call to arena.RefOf[", "inlining call to arena.(*Map[go.shape.uint64,go.shape.uint64]).Get", "inlining call to arena.(*Map[go.shape.uint64,go.shape.uint64]).Lookup"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("the compiler does not say %q:\n%s", want, out)
-		}
 	}
 }
 

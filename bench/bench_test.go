@@ -1,13 +1,8 @@
 package bench
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"os"
-	"runtime/debug"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -66,17 +61,16 @@ const live = 100_000
 type churner struct {
 	from  allocator
 	slots [][]byte
-	state uint64
+	state workload.Random
 	_     [128]byte // what is behind is another goroutine's to write
 }
 
 func churn(b *testing.B, open func() allocator, goroutines int) {
 	workers := make([]churner, goroutines)
 	for i := range workers {
-		workers[i] = churner{from: open(), slots: make([][]byte, live), state: uint64(1000 + i)}
+		workers[i] = churner{from: open(), slots: make([][]byte, live), state: workload.Random(1000 + i)}
 		clear(workers[i].slots) // in RAM from here on
 	}
-	debug.FreeOSMemory() // what a shorter run left
 	memory := watch(b)
 	var filled, done sync.WaitGroup
 	start := make(chan struct{})
@@ -106,7 +100,7 @@ func churn(b *testing.B, open func() allocator, goroutines int) {
 
 func (w *churner) fill() {
 	for i := range w.slots {
-		_, size := workload.Draw(&w.state, live)
+		_, size := w.state.Draw(live)
 		w.slots[i] = w.from.Alloc(size)
 		stamp(w.slots[i], byte(i))
 	}
@@ -114,7 +108,7 @@ func (w *churner) fill() {
 
 func (w *churner) run(n int) {
 	for range n {
-		i, size := workload.Draw(&w.state, live)
+		i, size := w.state.Draw(live)
 		w.from.Free(w.slots[i])
 		object := w.from.Alloc(size)
 		stamp(object, byte(i))
@@ -159,12 +153,12 @@ func handOver(open func() allocator, n int) (err error) {
 	producer, consumer := open(), open()
 	go func() {
 		defer close(full)
-		state := uint64(2000)
+		state := workload.Random(2000)
 		for n > 0 {
 			out := <-empty
 			out.n = min(n, len(out.objects))
 			for i := range out.objects[:out.n] {
-				_, size := workload.Draw(&state, live)
+				_, size := state.Draw(live)
 				object := producer.Alloc(size)
 				stamp(object, byte(i))
 				out.objects[i] = object
@@ -198,28 +192,11 @@ func watch(b *testing.B) peakMemory {
 	if firstWatched == "" {
 		firstWatched = b.Name()
 	}
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // the peak starts anew
-	return peakMemory{b, status("VmRSS:")}
+	return peakMemory{b, workload.RestartPeak()} // also gives back memory that a shorter run left
 }
 
 func (m peakMemory) report(liveBytes int) {
-	if peak := status("VmHWM:"); peak > 0 && m.b.Name() == firstWatched {
+	if peak := workload.Peak(); peak > 0 && m.b.Name() == firstWatched {
 		m.b.ReportMetric(float64(peak-m.before)/float64(liveBytes), "peak-bytes/live-byte")
 	}
-}
-
-// status is a figure of /proc/self/status in bytes; 0 where there is none.
-func status(key string) int64 {
-	f, err := os.Open("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := bytes.Fields(lines.Bytes()); len(fields) == 3 && string(fields[0]) == key {
-			kib, _ := strconv.ParseInt(string(fields[1]), 10, 64)
-			return kib << 10
-		}
-	}
-	return 0
 }

@@ -16,14 +16,14 @@ func TestPeers(t *testing.T) {
 			var both sync.WaitGroup
 			for g := range 2 {
 				from := open()
-				both.Go(func() { replace(t, p, from, uint64(g)) })
+				both.Go(func() { replace(t, p, from, workload.Random(g)) })
 			}
 			both.Wait()
 		})
 	}
 }
 
-func replace(t *testing.T, p peer, from allocator, state uint64) {
+func replace(t *testing.T, p peer, from allocator, state workload.Random) {
 	const objects, rounds = 1000, 10
 	slots := make([][]byte, objects)
 	for round := range rounds {
@@ -39,7 +39,7 @@ func replace(t *testing.T, p peer, from allocator, state uint64) {
 			if slots[i] != nil {
 				from.Free(slots[i])
 			}
-			_, size := workload.Draw(&state, objects)
+			_, size := state.Draw(objects)
 			if p.size != 0 {
 				size = p.size
 			}

@@ -1,6 +1,6 @@
 // fleet TABLE.csv [live=268435456] [ops=5000000]
 //
-// Does what `offheap bench fleet` does with one table, with malloc and free: see internal/workload/fleet.go and
+// Does what `offheap bench fleet` does with one table, with malloc and free: see cmd/offheap/internal/allocbench/fleet.go and
 // fleet_plan.go, which this follows line by line. state and sum are the same if the work was.
 #include "harness.h"
 

@@ -1,7 +1,7 @@
 // replay < TRACE.csv
 //
 // Does what `offheap replay` does with a trace, with malloc, calloc, realloc, aligned_alloc and free: see
-// internal/workload/replay.go. The trace is read as a whole before the clock starts; one thread does all of it; what is
+// cmd/offheap/internal/trace/replay.go. The trace is read as a whole before the clock starts; one thread does all of it; what is
 // allocated or resized has its first and its last byte written. Prints milliseconds, and millions of bytes of RSS above
 // what it was before.
 #include "harness.h"

@@ -1,112 +1,91 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-const benchAbout = `Runs a benchmark of an allocator and prints nanoseconds for each operation.
-
-Labels:
-  C1t1, C1t2   replace one of 100,000 objects at random, on one and on two goroutines
-  C2uni, C2bi  objects that one goroutine allocates and another frees: one way, both ways
-  C2ph         the same by turns, 65,536 objects at a time
-  C3           a million objects of 64 bytes: freed at once, in order, shuffled
-  C4r, C4c     resident memory after a change of phase: freed at random, in clusters
-  C5           the arena: allocate objects of 16, 32 and 64 bytes and write to each; in 1 MiB
-               that is in the cache (hot), in 256 MiB of fresh memory (fresh), in the same again
-               after a reset (reset), and in fresh memory with huge pages (thp)
-  fleet        sizes and lifetimes as Google publishes them: 256 MiB of objects, then 5 million
-               more while others die, for each table tcmalloc_N.csv in the folder that -sizes
-               names; its lines are size,alloc_rate,num_live; objects above 1 MiB are left out
-  growth       C1t1 with 1,000 live objects, and ten times as many, up to 10 million (4 GB)
-  gc           forced collections without objects and with 20 million of 64 bytes (2 GB)
-
-All but C5 time a slab.Heap whose memory is not zeroed, which is what malloc does.`
-
-// figure is one result: its key, as the drivers for other allocators write it, and its value.
-type figure struct {
-	key   string
-	value float64
-}
-
-// result is a line of results.
-type result struct {
-	name    string // what tells it from the others of the label
-	figures []figure
-	proof   string // that the work was the same
-	all     any    // as it was measured, for -json
+// kindFlags are the flags that choose an allocator, one each.
+var kindFlags = []struct {
+	kind  allocators.Kind
+	flag  string
+	about string
+}{
+	{allocators.Local, "local", "time a slab.Local for each goroutine"},
+	{allocators.Zero, "zero", "time a slab.Heap that hands out zeroed memory"},
+	{allocators.Hardened, "hardened", "time a slab.Heap with Config.Hardened"},
+	{allocators.Go, "goheap", "time the Go heap"},
 }
 
 func bench(args []string, stdout, stderr io.Writer) int {
-	f := newFlags("bench [-local | -goheap | -zero | -hardened] [-sample N] [-kv | -json] [-sizes DIR] LABEL", benchAbout, stdout, stderr)
-	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for other allocators do")
+	f := newFlags(benchUsage(), benchAbout(), stdout, stderr)
+	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for C allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
-	local := f.Bool("local", false, "time a slab.Local for each goroutine")
-	goHeap := f.Bool("goheap", false, "time the Go heap")
-	zero := f.Bool("zero", false, "time a slab.Heap that hands out zeroed memory")
-	hardened := f.Bool("hardened", false, "time a slab.Heap with Config.Hardened")
-	sample := f.Int("sample", 0, "sample one allocation in `N` (guard.Sample)")
-	sizes := f.String("sizes", "", "for fleet: the `folder` of the tables")
+	sample := f.Int("sample", 0, "put one allocation in `N` between guards (guard.Sample)")
+	sizes := f.String("sizes", "", "the folder `DIR` with the tables tcmalloc_N.csv")
+	for _, k := range kindFlags {
+		f.Bool(k.flag, false, k.about)
+	}
+	f.VisitAll(func(g *flag.Flag) {
+		if !forOutput(g.Name) {
+			g.Usage += "; " + scope(g.Name)
+		}
+	})
 	if status, ok := f.parse(args, 1); !ok {
 		return status
 	}
-	kind, chosen := "heap", 0
-	for name, set := range map[string]bool{"local": *local, "go": *goHeap, "zero": *zero, "hardened": *hardened} {
-		if set {
-			kind = name
-			chosen++
-		}
-	}
-	labels := benches(*sizes, stderr)
-	measure := labels[f.Arg(0)]
+	label := f.Arg(0)
+	c := findCase(label)
+	every := strings.Join(labelsOf(func(*benchCase) bool { return true }), ", ")
 	switch {
-	case f.NArg() == 0:
-		return f.refuse("which label? There are %s", strings.Join(slices.Sorted(maps.Keys(labels)), ", "))
-	case measure == nil:
-		return f.refuse("there is no label %q", f.Arg(0))
+	case label == "":
+		return f.refuse("which label? There are %s", every)
+	case c == nil:
+		return f.refuse("there is no label %q; there are %s", label, every)
 	case *kv && *asJSON:
 		return f.refuse("-kv and -json exclude each other")
-	case chosen > 1:
-		return f.refuse("-local, -goheap, -zero and -hardened exclude one another")
-	case chosen > 0 && f.Arg(0) == "C5":
-		return f.refuse("C5 is about the arena alone")
 	case *sample < 0:
 		return f.refuse("-sample %d: it must not be negative", *sample)
-	case *sample > 0 && (*goHeap || f.Arg(0) == "C5"):
-		return f.refuse("-sample is for slab.Heaps: not for -goheap, nor for C5")
-	case (f.Arg(0) == "fleet") != (*sizes != ""):
-		return f.refuse("fleet needs -sizes, the folder of the tables tcmalloc_N.csv, and no other label does")
-	case *sizes != "":
+	}
+	job := &benchJob{kind: c.kinds[0], sizes: *sizes}
+	if why := c.choose(job, f.FlagSet, label); why != "" {
+		return f.refuse("%s", why)
+	}
+	if c.needs == "sizes" {
 		if err := checkFolder(*sizes); err != nil {
 			return f.refuse("%v", err)
 		}
 	}
 	defer guard.Sample(guard.Sample(*sample))
-	show, done := newProgress(stderr, "")
+
+	var done func()
+	job.progress, done = newProgress(stderr, "")
+	job.warn = func(err error) { fmt.Fprintf(stderr, "%s: %v\n", f.Name(), err) }
 	var all []result
-	err := measure(kind, show, func(r result) {
+	job.report = func(r result) {
 		all = append(all, r)
 		if *kv {
 			done()
 			printKeys(stdout, r)
 		}
-	})
+	}
+	err := c.run(job)
 	done()
-	if err == nil && *asJSON {
+	switch {
+	case err != nil:
+	case *asJSON:
 		measured := make([]any, len(all))
 		for i, r := range all {
-			measured[i] = r.all
+			measured[i] = r.measured
 		}
-		err = printJSON(stdout, map[string]any{"label": f.Arg(0), "allocator": kind, "sample": *sample, "results": measured})
-	} else if err == nil && !*kv {
+		err = printJSON(stdout, map[string]any{"label": c.label, "allocator": job.kind, "sample": *sample, "results": measured})
+	case !*kv:
 		err = printRows(stdout, all)
 	}
 	if err != nil {
@@ -115,110 +94,89 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-// benches are the benchmarks by label. Each reports its rows as they are done. sizes is the folder
-// of tables for the one that needs it; what is left out is said on stderr.
-func benches(sizes string, stderr io.Writer) map[string]func(kind string, show workload.Progress, report func(result)) error {
-	return map[string]func(string, workload.Progress, func(result)) error{
-		"C1t1":   churn(1),
-		"C1t2":   churn(2),
-		"C2uni":  cross(false),
-		"C2bi":   cross(true),
-		"C2ph":   phased,
-		"C3":     fixed,
-		"C4r":    phases(false),
-		"C4c":    phases(true),
-		"C5":     bumps,
-		"fleet":  fleet(sizes),
-		"growth": growth(stderr),
-		"gc":     collections,
-	}
-}
-
-func churn(goroutines int) func(string, workload.Progress, func(result)) error {
-	return func(kind string, _ workload.Progress, report func(result)) error {
-		c, err := workload.MeasureChurn(kind, goroutines)
-		report(result{kind, []figure{
-			{"ns_op", c.NsOp}, {"peak_ratio", c.PeakRatio}, {"live_MB", c.LiveMB}, {"peak_MB", c.PeakMB},
-		}, fmt.Sprintf("state=%016x", c.State), c})
-		return err
-	}
-}
-
-func cross(both bool) func(string, workload.Progress, func(result)) error {
-	return func(kind string, _ workload.Progress, report func(result)) error {
-		c, err := workload.MeasureCross(kind, both)
-		report(result{kind, []figure{{"ns_pair", c.NsPair}, {"peak_MB", c.PeakMB}}, fmt.Sprintf("sum=%d", c.Sum), c})
-		return err
-	}
-}
-
-func phased(kind string, _ workload.Progress, report func(result)) error {
-	p, err := workload.MeasurePhased(kind)
-	report(result{kind, []figure{{"ns_alloc", p.NsAlloc}, {"ns_rfree", p.NsFree}, {"peak_MB", p.PeakMB}}, fmt.Sprintf("sum=%d", p.Sum), p})
-	return err
-}
-
-func fixed(kind string, _ workload.Progress, report func(result)) error {
-	x, err := workload.MeasureFixed(kind)
-	report(result{kind, []figure{
-		{"lifo_pair", x.Pair}, {"alloc_fresh", x.Fresh}, {"free_inorder", x.FreeInOrder}, {"alloc_after_inorder", x.AllocInOrder},
-		{"free_shuffled", x.FreeShuffled}, {"alloc_after_shuffled", x.AllocShuffled},
-	}, "", x})
-	return err
-}
-
-func phases(clustered bool) func(string, workload.Progress, func(result)) error {
-	return func(kind string, _ workload.Progress, report func(result)) error {
-		p, err := workload.MeasurePhases(kind, clustered)
-		var all []figure
-		for i, mb := range p.MB {
-			all = append(all, figure{fmt.Sprintf("P%d_MB", i+1), mb})
+// choose sets the job's allocator by the flags that were given. It returns the reason if a flag does
+// not apply to the benchmark, does not go with another, or is missing; "" if all is well. label is the
+// benchmark's as it was given.
+func (c *benchCase) choose(job *benchJob, f *flag.FlagSet, label string) (refused string) {
+	chosen := "" // the flag of the kind
+	given := func(name string) bool { g := f.Lookup(name); return g.Value.String() != g.DefValue }
+	f.VisitAll(func(g *flag.Flag) {
+		switch {
+		case refused != "" || !given(g.Name) || forOutput(g.Name):
+		case !c.takes(g.Name):
+			refused = fmt.Sprintf("-%s is not for %s: it is %s", g.Name, label, scope(g.Name))
 		}
-		for i, mb := range p.Live {
-			all = append(all, figure{fmt.Sprintf("L%d", i+1), mb})
-		}
-		all = append(all, figure{"ratio3", p.Ratio}, figure{"nsP1", p.AllocNs}, figure{"nsP2", p.FreeNs}, figure{"nsP3", p.LargerNs})
-		report(result{kind, all, "", p})
-		return err
-	}
-}
-
-func bumps(_ string, show workload.Progress, report func(result)) error {
-	return workload.MeasureBump(show, func(b workload.Bump) {
-		report(result{fmt.Sprintf("size=%d", b.Size), []figure{
-			{"hot", b.Hot}, {"fresh256M", b.Fresh}, {"reset256M", b.Reset}, {"thp256M", b.Huge},
-		}, "", b})
 	})
-}
-
-func fleet(sizes string) func(string, workload.Progress, func(result)) error {
-	return func(kind string, show workload.Progress, report func(result)) error {
-		return workload.MeasureFleet(kind, sizes, show, func(x workload.Fleet) {
-			report(result{fmt.Sprintf("table=%s", x.Table), []figure{
-				{"ns_fill", x.NsFill}, {"ns_op", x.NsOp}, {"live_MB", x.LiveMB}, {"peak_MB", x.PeakMB}, {"peak_ratio", x.PeakRatio},
-			}, fmt.Sprintf("state=%016x sum=%d", x.State, x.Sum), x})
-		})
-	}
-}
-
-func growth(stderr io.Writer) func(string, workload.Progress, func(result)) error {
-	return func(kind string, show workload.Progress, report func(result)) error {
-		return workload.MeasureGrowth(kind, show, func(g workload.Growth) {
-			report(result{fmt.Sprintf("live=%d", g.Live), []figure{{"ns_op", g.NsOp}, {"peak_ratio", g.PeakRatio}},
-				fmt.Sprintf("state=%016x", g.State), g})
-		}, func(why error) { fmt.Fprintf(stderr, "offheap bench: %v\n", why) })
-	}
-}
-
-func collections(kind string, show workload.Progress, report func(result)) error {
-	return workload.MeasureGC(kind, show, func(g workload.GC) {
-		name := "row=empty"
-		if g.Objects > 0 {
-			name = "row=objects"
+	for _, k := range kindFlags {
+		switch {
+		case refused != "" || !given(k.flag):
+		case chosen != "":
+			refused = fmt.Sprintf("-%s and -%s exclude each other", chosen, k.flag)
+		default:
+			chosen, job.kind = k.flag, k.kind
 		}
-		report(result{name, []figure{{"gc_ms", g.Ms}, {"gc_cpu_ms", g.CPUMs}, {"rss_MB", g.RSSMB}}, "", g})
-	})
+	}
+	switch {
+	case refused != "":
+	case given("sample") && job.kind == allocators.Go:
+		refused = "-sample is not for -goheap, only for slab's allocators"
+	case c.needs != "" && !given(c.needs):
+		name, usage := flag.UnquoteUsage(f.Lookup(c.needs))
+		usage, _, _ = strings.Cut(usage, ";") // what follows is its scope
+		refused = fmt.Sprintf("%s needs -%s %s: %s", label, c.needs, name, usage)
+	}
+	return refused
 }
+
+// forOutput tells whether a flag is about the output, so that it applies to every benchmark.
+func forOutput(flag string) bool { return flag == "kv" || flag == "json" }
+
+// scope says which benchmarks a flag that is not about the output applies to.
+func scope(flag string) string {
+	with := labelsOf(func(c *benchCase) bool { return c.takes(flag) })
+	without := labelsOf(func(c *benchCase) bool { return !c.takes(flag) })
+	switch {
+	case len(without) == 0:
+		return "for all labels"
+	case len(with) > len(without):
+		return "for all labels but " + strings.Join(without, ", ")
+	}
+	return "only for " + strings.Join(with, ", ")
+}
+
+// benchUsage returns the first line of help.
+func benchUsage() string {
+	var kinds []string
+	for _, k := range kindFlags {
+		kinds = append(kinds, "-"+k.flag)
+	}
+	return fmt.Sprintf("bench [%s] [-sample N] [-sizes DIR] [-kv | -json] LABEL", strings.Join(kinds, " | "))
+}
+
+// benchAbout returns the help of the command, made from the table.
+func benchAbout() string {
+	var b strings.Builder
+	b.WriteString(`Runs a benchmark of an allocator and prints its figures: ns are nanoseconds for each
+operation, MB are millions of bytes. Objects are of 16 to 4,096 bytes, 171 in the mean, where
+the label does not say otherwise. Without a flag that names another allocator it measures a
+slab.Heap that hands out memory as it comes, which is what malloc does; bump measures an
+arena.Arena.
+
+Labels, in parentheses those of the drivers for C allocators, which are accepted, too:
+`)
+	for _, c := range benchCases {
+		name := c.label
+		if c.old != "" {
+			name += " (" + c.old + ")"
+		}
+		indent := "\n" + strings.Repeat(" ", 2+labelWidth)
+		fmt.Fprintf(&b, "  %-*s%s\n", labelWidth, name, strings.ReplaceAll(c.about, "\n", indent))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// labelWidth is the width of the labels in the help.
+const labelWidth = 23
 
 func printKeys(w io.Writer, r result) {
 	var words []string

@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/index"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
 )
 
 const queries = 200_000
@@ -27,16 +28,16 @@ their first 8 KiB; links are not followed. GOGC and GOMEMLIMIT apply to both sid
 The exit status is 1 if answers differ.`
 
 // titles is what people call the sides.
-var titles = map[string]string{workload.GoHeap: "Go heap", workload.OffHeap: "offheap"}
+var titles = map[index.Side]string{index.GoHeap: "Go heap", index.OffHeap: "offheap"}
 
 // comparison is both sides' figures, as -json prints them.
 type comparison struct {
-	GoHeap       workload.Figures `json:"go_heap"`
-	OffHeap      workload.Figures `json:"offheap"`
-	Queries      int              `json:"queries"`
-	AnswersEqual bool             `json:"answers_equal"`
-	InputBytes   int64            `json:"input_bytes"`
-	Documents    int              `json:"documents"`
+	GoHeap       index.Figures `json:"go_heap"`
+	OffHeap      index.Figures `json:"offheap"`
+	Queries      int           `json:"queries"`
+	AnswersEqual bool          `json:"answers_equal"`
+	InputBytes   int64         `json:"input_bytes"`
+	Documents    int           `json:"documents"`
 }
 
 func compare(args []string, stdout, stderr io.Writer) int {
@@ -61,9 +62,9 @@ func compare(args []string, stdout, stderr io.Writer) int {
 // compareFolder does the job, the command line being understood.
 func (f *flags) compareFolder(dir string, queries int, asJSON bool) int {
 	progress, done := newProgress(f.stderr, "")
-	corpus, err := workload.Survey(dir, queries, progress)
+	corpus, err := index.Survey(dir, queries, progress)
 	done()
-	if errors.Is(err, workload.ErrNothing) {
+	if errors.Is(err, index.ErrNothing) {
 		return f.refuse("%v", err)
 	}
 	if err != nil {
@@ -72,19 +73,42 @@ func (f *flags) compareFolder(dir string, queries int, asJSON bool) int {
 	if corpus.Skipped > 0 {
 		fmt.Fprintf(f.stderr, "%s: left out %d files and folders that cannot be read\n", f.Name(), corpus.Skipped)
 	}
-	goHeap, err := measure(workload.GoHeap, corpus, f.stderr)
+	goHeap, err := inSide(index.GoHeap, corpus, f.stderr)
 	if err != nil {
 		return f.fail(err)
 	}
-	offHeap, err := measure(workload.OffHeap, corpus, f.stderr)
+	offHeap, err := inSide(index.OffHeap, corpus, f.stderr)
 	if err != nil {
 		return f.fail(err)
 	}
 	return f.report(corpus, goHeap, offHeap, asJSON)
 }
 
+// compareSideCommand is the command that offheap starts itself with: one side of compare, in a
+// process of its own. The corpus comes in on stdin and the report goes out on stdout.
+const compareSideCommand = "compare-side"
+
+func compareSide(args []string, stdout, stderr io.Writer) int {
+	f := newFlags(compareSideCommand+" SIDE", "Started by compare.", stdout, stderr)
+	if status, ok := f.parse(args, 1); !ok {
+		return status
+	}
+	return answer(f, "corpus", titles[index.Side(f.Arg(0))]+": ", func(c *index.Corpus, progress measure.Progress) (*index.Report, error) {
+		return index.Measure(index.Side(f.Arg(0)), c, progress)
+	})
+}
+
+// inSide runs one side in a process of its own.
+func inSide(side index.Side, c *index.Corpus, stderr io.Writer) (*index.Report, error) {
+	report, err := inChild[index.Report]([]string{compareSideCommand, string(side)}, c, stderr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", titles[side], err)
+	}
+	return report, nil
+}
+
 // report prints the comparison, and fails if answers differ.
-func (f *flags) report(corpus *workload.Corpus, goHeap, offHeap *workload.Report, asJSON bool) int {
+func (f *flags) report(corpus *index.Corpus, goHeap, offHeap *index.Report, asJSON bool) int {
 	difference := differ(corpus, goHeap, offHeap)
 	c := comparison{
 		goHeap.Figures, offHeap.Figures,
@@ -103,7 +127,7 @@ func (f *flags) report(corpus *workload.Corpus, goHeap, offHeap *workload.Report
 }
 
 // differ compares the answers, and names the first query that was answered differently.
-func differ(c *workload.Corpus, a, b *workload.Report) error {
+func differ(c *index.Corpus, a, b *index.Report) error {
 	if len(a.Answers) != len(b.Answers) {
 		return fmt.Errorf("one side gave %d answers, the other %d", len(a.Answers), len(b.Answers))
 	}

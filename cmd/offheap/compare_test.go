@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/index"
 )
 
 // tree is a folder of texts in which some words are rare and some are not.
@@ -85,30 +85,30 @@ func TestCompareTable(t *testing.T) {
 }
 
 func TestDiffer(t *testing.T) {
-	var c workload.Corpus
-	c.Queries = workload.List{Text: []byte("onetwothree"), Ends: []int{3, 6, 11}}
-	a := &workload.Report{Answers: []uint64{1, 2, 3}}
-	if err := differ(&c, a, &workload.Report{Answers: []uint64{1, 2, 3}}); err != nil {
+	var c index.Corpus
+	c.Queries = index.List{Text: []byte("onetwothree"), Ends: []int{3, 6, 11}}
+	a := &index.Report{Answers: []uint64{1, 2, 3}}
+	if err := differ(&c, a, &index.Report{Answers: []uint64{1, 2, 3}}); err != nil {
 		t.Error(err)
 	}
-	if err := differ(&c, a, &workload.Report{Answers: []uint64{1, 7, 8}}); err == nil || !strings.Contains(err.Error(), `query 1: "two"`) {
+	if err := differ(&c, a, &index.Report{Answers: []uint64{1, 7, 8}}); err == nil || !strings.Contains(err.Error(), `query 1: "two"`) {
 		t.Errorf("error %v", err)
 	}
-	if err := differ(&c, a, &workload.Report{Answers: []uint64{1, 2}}); err == nil {
+	if err := differ(&c, a, &index.Report{Answers: []uint64{1, 2}}); err == nil {
 		t.Error("a missing answer goes unnoticed")
 	}
 }
 
 // Answers that differ are reported as figures and as a failure.
 func TestCompareFailsWhereAnswersDiffer(t *testing.T) {
-	var c workload.Corpus
-	c.Queries = workload.List{Text: []byte("word"), Ends: []int{4}}
+	var c index.Corpus
+	c.Queries = index.List{Text: []byte("word"), Ends: []int{4}}
 	var stdout, stderr bytes.Buffer
 	f := newFlags("compare", "", &stdout, &stderr)
 	for _, asJSON := range []bool{true, false} {
 		stdout.Reset()
 		stderr.Reset()
-		status := f.report(&c, &workload.Report{Answers: []uint64{1}}, &workload.Report{Answers: []uint64{2}}, asJSON)
+		status := f.report(&c, &index.Report{Answers: []uint64{1}}, &index.Report{Answers: []uint64{2}}, asJSON)
 		if status != 1 || !strings.Contains(stderr.String(), `query 0: "word"`) || strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("status %d, stderr %q", status, stderr.String())
 		}
@@ -121,13 +121,13 @@ func TestCompareFailsWhereAnswersDiffer(t *testing.T) {
 // A side that fails says why, and the command fails.
 func TestMeasureSideFails(t *testing.T) {
 	dir, _ := tree(t)
-	c, err := workload.Survey(dir, 10, func(string, int, int) {})
+	c, err := index.Survey(dir, 10, func(string, int, int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Bytes++
 	var stderr bytes.Buffer
-	if _, err := measure(workload.OffHeap, c, &stderr); err == nil || !strings.Contains(stderr.String(), "changed while") {
+	if _, err := inSide(index.OffHeap, c, &stderr); err == nil || !strings.Contains(stderr.String(), "changed while") {
 		t.Errorf("error %v, stderr %q", err, stderr.String())
 	}
 }

@@ -32,9 +32,9 @@ func init() { // a plain initialiser would refer to itself
 		{"info", "what this machine gives, and what offheap will do with it", info},
 		{"replay", "replay traces of an allocator through offheap and through the Go heap", replay},
 		{"stacks", "open many guarded stacks, and what else they could be", stacks},
-		{sideCommand, "", side},
-		{replaySide, "", replayInChild},
-		{stacksSide, "", stacksInChild},
+		{compareSideCommand, "", compareSide},
+		{replaySideCommand, "", replaySide},
+		{stacksSideCommand, "", stacksSide},
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // TestMain lets commands start the test binary as they start offheap.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{sideCommand, replaySide, stacksSide}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{compareSideCommand, replaySideCommand, stacksSideCommand}, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())
@@ -67,8 +67,12 @@ func TestCommandLineRefused(t *testing.T) {
 		{"bench fleet", "needs -sizes"},
 		{"bench -sample -1 C1t1", "must not be negative"},
 		{"bench -sample 10 -goheap C1t1", "not for -goheap"},
-		{"bench -sample 10 C5", "nor for C5"},
-		{"bench -sizes " + empty + " gc", "no other label"},
+		{"bench -sample 10 C5", "-sample is not for C5: it is for all labels but bump"},
+		{"bench -local bump", "-local is not for bump: it is for all labels but bump"},
+		{"bench -local -zero churn", "-local and -zero exclude each other"},
+		{"bench -kv -json churn", "-kv and -json exclude each other"},
+		{"bench churn pair", `"pair"`},
+		{"bench -sizes " + empty + " gc", "-sizes is not for gc: it is only for fleet"},
 		{"bench -sizes " + gone + " fleet", "no folder"},
 		{"bench -sizes " + file + " fleet", "not a folder"},
 		{"stacks -n 0", "-n 0"},

@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-
-	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
 )
 
 const (
@@ -26,7 +25,7 @@ type line struct {
 
 // newProgress returns a Progress that shows one step after the other on stderr, and what takes the
 // line away at the end. It shows nothing unless stderr is a terminal.
-func newProgress(stderr io.Writer, who string) (show workload.Progress, done func()) {
+func newProgress(stderr io.Writer, who string) (show measure.Progress, done func()) {
 	if !isTerminal(stderr) {
 		return func(string, int, int) {}, func() {}
 	}

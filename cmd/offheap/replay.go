@@ -8,8 +8,9 @@ import (
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
-
-	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/trace"
 )
 
 const replayAbout = `Replays traces of an allocator through offheap and through the Go heap, each in a process of its
@@ -17,23 +18,23 @@ own, and prints what it took. A trace has lines of op,thread,id,size,align: op i
 c for calloc, r for realloc, f for free, x for the end of a thread; no id is used twice; align 0 is
 the default. It may be compressed by gzip. - is the standard input.`
 
-// replaySide is the command that offheap starts itself with, as sideCommand is.
-const replaySide = "replay-side"
+// replaySideCommand is the command that offheap starts itself with, as compareSideCommand is.
+const replaySideCommand = "replay-side"
 
 // replayed is one trace through both allocators.
 type replayed struct {
-	Trace   string             `json:"trace"`
-	Ops     int                `json:"ops"`
-	Objects int                `json:"objects"`
-	Threads int                `json:"threads"`
-	GoHeap  *workload.Replayed `json:"go_heap"`
-	OffHeap *workload.Replayed `json:"offheap"`
+	Trace   string          `json:"trace"`
+	Ops     int             `json:"ops"`
+	Objects int             `json:"objects"`
+	Threads int             `json:"threads"`
+	GoHeap  *trace.Replayed `json:"go_heap"`
+	OffHeap *trace.Replayed `json:"offheap"`
 }
 
 // replayJob is what a child works on.
 type replayJob struct {
-	How   workload.Replay
-	Trace *workload.Trace
+	How   trace.Replay
+	Trace *trace.Trace
 }
 
 func replay(args []string, stdout, stderr io.Writer) int {
@@ -49,17 +50,17 @@ func replay(args []string, stdout, stderr io.Writer) int {
 	}
 	var all []replayed
 	for _, name := range f.Args() {
-		trace, err := readTrace(name)
+		t, err := readTrace(name)
 		if errors.Is(err, os.ErrNotExist) {
 			return f.refuse("there is no file %q", name)
 		}
 		if err != nil {
 			return f.fail(fmt.Errorf("%s: %w", name, err))
 		}
-		out := replayed{Trace: name, Ops: len(trace.Ops), Objects: trace.Objects, Threads: trace.Threads}
-		for kind, to := range map[string]**workload.Replayed{"go": &out.GoHeap, "heap": &out.OffHeap} {
-			job := replayJob{workload.Replay{Kind: kind, Threads: *threads, Verify: *verify}, trace}
-			if *to, err = inChild[workload.Replayed]([]string{replaySide}, job, stderr); err != nil {
+		out := replayed{Trace: name, Ops: len(t.Ops), Objects: t.Objects, Threads: t.Threads}
+		for kind, to := range map[allocators.Kind]**trace.Replayed{allocators.Go: &out.GoHeap, allocators.Heap: &out.OffHeap} {
+			job := replayJob{trace.Replay{Kind: kind, Threads: *threads, Verify: *verify}, t}
+			if *to, err = inChild[trace.Replayed]([]string{replaySideCommand}, job, stderr); err != nil {
 				return f.fail(fmt.Errorf("%s: %w", name, err))
 			}
 		}
@@ -78,16 +79,16 @@ func replay(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-func readTrace(name string) (*workload.Trace, error) {
+func readTrace(name string) (*trace.Trace, error) {
 	if name == "-" {
-		return workload.ReadTrace(os.Stdin)
+		return trace.Read(os.Stdin)
 	}
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return workload.ReadTrace(file)
+	return trace.Read(file)
 }
 
 // print writes a table for people.
@@ -98,15 +99,15 @@ func (r *replayed) print(w io.Writer) error {
 	fmt.Fprintf(t, "%-*s\tGo heap\toffheap\tGo / off\t\n", titleWidth, "")
 	for _, line := range []struct {
 		title string
-		of    func(*workload.Replayed) float64
+		of    func(*trace.Replayed) float64
 		show  func(float64) string
 	}{
-		{"time", func(x *workload.Replayed) float64 { return x.Seconds }, seconds},
-		{"GC cycles", func(x *workload.Replayed) float64 { return float64(x.GCCycles) }, count},
-		{"GC CPU", func(x *workload.Replayed) float64 { return x.GCCPUSeconds }, seconds},
-		{"world stopped, total", func(x *workload.Replayed) float64 { return x.STWTotalSeconds }, seconds},
-		{"off-heap live", func(x *workload.Replayed) float64 { return float64(x.LiveBytes) }, sized},
-		{"peak RSS", func(x *workload.Replayed) float64 { return float64(x.PeakRSS) }, sized},
+		{"time", func(x *trace.Replayed) float64 { return x.Seconds }, seconds},
+		{"GC cycles", func(x *trace.Replayed) float64 { return float64(x.GCCycles) }, count},
+		{"GC CPU", func(x *trace.Replayed) float64 { return x.GCCPUSeconds }, seconds},
+		{"world stopped, total", func(x *trace.Replayed) float64 { return x.STWTotalSeconds }, seconds},
+		{"off-heap live", func(x *trace.Replayed) float64 { return float64(x.LiveBytes) }, sized},
+		{"peak RSS", func(x *trace.Replayed) float64 { return float64(x.PeakRSS) }, sized},
 	} {
 		a, b := line.of(r.GoHeap), line.of(r.OffHeap)
 		fmt.Fprintf(t, "%-*s\t%s\t%s\t%s\t\n", titleWidth, line.title, line.show(a), line.show(b), ratio(a, b))
@@ -115,12 +116,12 @@ func (r *replayed) print(w io.Writer) error {
 	return t.Flush()
 }
 
-func replayInChild(args []string, stdout, stderr io.Writer) int {
-	f := newFlags(replaySide, "Started by replay.", stdout, stderr)
+func replaySide(args []string, stdout, stderr io.Writer) int {
+	f := newFlags(replaySideCommand, "Started by replay.", stdout, stderr)
 	if status, ok := f.parse(args, 0); !ok {
 		return status
 	}
-	return answer(f, "trace", "", func(job *replayJob, _ workload.Progress) (workload.Replayed, error) {
+	return answer(f, "trace", "", func(job *replayJob, _ measure.Progress) (trace.Replayed, error) {
 		return job.How.Run(job.Trace)
 	})
 }

@@ -7,9 +7,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/stackbench"
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
-	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
 const stacksAbout = `Opens stacks, touches an OS page of each, and holds them all: package stack, the same
@@ -18,8 +19,8 @@ that wait, and where the command was built with cgo threads of C that wait (at m
 10,000, with stacks no smaller than the system allows). Each runs in a process of its
 own. Then it times what is done with stacks of the first.`
 
-// stacksSide is the command that runs one side in a process of its own.
-const stacksSide = "stacks-side"
+// stacksSideCommand is the command that runs one side in a process of its own.
+const stacksSideCommand = "stacks-side"
 
 // The sides, by name.
 const (
@@ -39,10 +40,10 @@ type stacksJob struct {
 // stacksReport is what -json prints.
 type stacksReport struct {
 	SizeBytes int `json:"size_bytes"`
-	workload.StackFigures
-	Mprotect   *workload.StackFigures `json:"mprotect"`
-	Goroutines *workload.StackFigures `json:"goroutines"`
-	Pthreads   *workload.StackFigures `json:"pthreads,omitempty"`
+	stackbench.Figures
+	Mprotect   *stackbench.Figures `json:"mprotect"`
+	Goroutines *stackbench.Figures `json:"goroutines"`
+	Pthreads   *stackbench.Figures `json:"pthreads,omitempty"`
 }
 
 func stacks(args []string, stdout, stderr io.Writer) int {
@@ -65,7 +66,7 @@ func stacks(args []string, stdout, stderr io.Writer) int {
 	}
 	r := stacksReport{SizeBytes: *size}
 	for _, side := range []struct {
-		to  **workload.StackFigures
+		to  **stackbench.Figures
 		job stacksJob
 		env string
 	}{
@@ -74,15 +75,15 @@ func stacks(args []string, stdout, stderr io.Writer) int {
 		{&r.Goroutines, stacksJob{ofGoroutines, *n, *size}, ""},
 		{&r.Pthreads, stacksJob{ofPthreads, min(*n, mostPthreads), *size}, ""},
 	} {
-		if side.job.Side == ofPthreads && pthreads == nil {
+		if side.job.Side == ofPthreads && !stackbench.Cgo {
 			continue
 		}
-		figures, err := inChild[workload.StackFigures]([]string{stacksSide}, side.job, stderr, side.env)
+		figures, err := inChild[stackbench.Figures]([]string{stacksSideCommand}, side.job, stderr, side.env)
 		switch {
 		case err != nil:
 			return f.fail(fmt.Errorf("%s: %w", side.job.Side, err))
 		case side.to == nil:
-			r.StackFigures = *figures
+			r.Figures = *figures
 		default:
 			*side.to = figures
 		}
@@ -99,25 +100,22 @@ func stacks(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-func stacksInChild(args []string, stdout, stderr io.Writer) int {
-	f := newFlags(stacksSide, "Started by stacks.", stdout, stderr)
+func stacksSide(args []string, stdout, stderr io.Writer) int {
+	f := newFlags(stacksSideCommand, "Started by stacks.", stdout, stderr)
 	if status, ok := f.parse(args, 0); !ok {
 		return status
 	}
 	return answer(f, "job", "", (*stacksJob).run)
 }
 
-func (job *stacksJob) run(progress workload.Progress) (out *workload.StackFigures, err error) {
+func (job *stacksJob) run(progress measure.Progress) (out *stackbench.Figures, err error) {
 	switch job.Side {
 	case ofGoroutines:
-		return workload.MeasureGoroutines(job.N, progress), nil
+		return stackbench.Goroutines(job.N, progress), nil
 	case ofPthreads:
-		return pthreads(job.N, job.Size, progress)
+		return stackbench.Pthreads(job.N, job.Size, progress)
 	}
-	if out, err = workload.MeasureStacks(job.N, job.Size, progress); err == nil && cgoCall != nil {
-		out.CgoCall = workload.Nanoseconds(cgoCall)
-	}
-	return out, err
+	return stackbench.Stacks(job.N, job.Size, progress)
 }
 
 // print writes the tables for people.
@@ -126,8 +124,8 @@ func (r *stacksReport) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 	columns := []struct {
 		title string
-		*workload.StackFigures
-	}{{"offheap", &r.StackFigures}, {"mprotect guards", r.Mprotect}, {"goroutines", r.Goroutines}, {"pthreads", r.Pthreads}}
+		*stackbench.Figures
+	}{{"offheap", &r.Figures}, {"mprotect guards", r.Mprotect}, {"goroutines", r.Goroutines}, {"pthreads", r.Pthreads}}
 	if r.Pthreads == nil {
 		columns = columns[:3]
 	}
@@ -138,20 +136,20 @@ func (r *stacksReport) print(w io.Writer) error {
 	fmt.Fprintln(t)
 	for _, row := range []struct {
 		title string
-		show  func(f *workload.StackFigures) string
+		show  func(f *stackbench.Figures) string
 	}{
-		{"stacks", func(f *workload.StackFigures) string { return count(float64(f.Stacks)) }},
-		{"time for each", func(f *workload.StackFigures) string { return nanoseconds(f.NsPerStack) }},
-		{"mappings", func(f *workload.StackFigures) string { return known(f.Mappings > 0, count(float64(f.Mappings))) }},
-		{"RSS", func(f *workload.StackFigures) string { return known(f.RSSBytes > 0, size(f.RSSBytes)) }},
-		{"page tables", func(f *workload.StackFigures) string { return known(f.RSSBytes > 0, size(f.PageTableBytes)) }},
-		{"both, for each", func(f *workload.StackFigures) string {
+		{"stacks", func(f *stackbench.Figures) string { return count(float64(f.Stacks)) }},
+		{"time for each", func(f *stackbench.Figures) string { return nanoseconds(f.NsPerStack) }},
+		{"mappings", func(f *stackbench.Figures) string { return known(f.Mappings > 0, count(float64(f.Mappings))) }},
+		{"RSS", func(f *stackbench.Figures) string { return known(f.RSSBytes > 0, size(f.RSSBytes)) }},
+		{"page tables", func(f *stackbench.Figures) string { return known(f.RSSBytes > 0, size(f.PageTableBytes)) }},
+		{"both, for each", func(f *stackbench.Figures) string {
 			return size((f.RSSBytes + f.PageTableBytes) / int64(max(f.Stacks, 1)))
 		}},
 	} {
 		fmt.Fprintf(t, "%-*s\t", titleWidth, row.title)
 		for _, c := range columns {
-			fmt.Fprintf(t, "%s\t", row.show(c.StackFigures))
+			fmt.Fprintf(t, "%s\t", row.show(c.Figures))
 		}
 		fmt.Fprintln(t)
 	}

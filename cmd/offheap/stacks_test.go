@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/stackbench"
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
@@ -19,10 +20,10 @@ func TestStacks(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Stacks != 2000 || r.SizeBytes != 20000 || r.NsPerStack <= 0 || r.StackTimes == nil || r.GetPut <= 0 || r.PushPop <= 0 || r.New <= 0 {
+	if r.Stacks != 2000 || r.SizeBytes != 20000 || r.NsPerStack <= 0 || r.Times == nil || r.GetPut <= 0 || r.PushPop <= 0 || r.New <= 0 {
 		t.Errorf("%s", stdout)
 	}
-	if r.Mprotect.Stacks != 2000 || r.Goroutines.Stacks != 2000 || (r.Pthreads != nil) != (pthreads != nil) {
+	if r.Mprotect.Stacks != 2000 || r.Goroutines.Stacks != 2000 || (r.Pthreads != nil) != stackbench.Cgo {
 		t.Errorf("%s", stdout)
 	}
 	if runtime.GOOS == "linux" {
@@ -32,7 +33,7 @@ func TestStacks(t *testing.T) {
 		if guard.LightGuards() && r.Mprotect.Mappings < r.Mappings+2000 {
 			t.Errorf("%d mappings with markers, %d with pages", r.Mappings, r.Mprotect.Mappings)
 		}
-		if runtime.GOARCH == "amd64" && (r.Call <= 0 || r.Overflow <= 0 || (r.CgoCall > 0) != (cgoCall != nil)) {
+		if runtime.GOARCH == "amd64" && (r.Call <= 0 || r.Overflow <= 0 || (r.CgoCall > 0) != stackbench.Cgo) {
 			t.Errorf("%s", stdout)
 		}
 	}

@@ -1,74 +1,20 @@
-// Package workload is a full-text index and the measure that is taken of it,
-// once for each place where an index can live.
+// Package workload has what the benchmarks of the command and those of module bench share: the objects
+// that they draw, and the memory that the process takes for them.
 //
-// # The task
+//	command offheap ──▶ workload ◀── module bench
 //
-// Every text file of a directory tree is a document, every run of letters and digits in it a
-// word. The index knows for each word the documents and positions where it
-// occurs, and for each document its name and length. Queries of one to three words are
-// answered with the ten best documents that hold all the words (BM25, more for
-// words that stand side by side), while documents keep being added.
+// # Draws
 //
-// # Who does what
+// Random is a generator with a seed. From each of its numbers a benchmark takes a place (Below) and
+// an object size (SizeIndex, Size). The drivers for C allocators draw the same numbers, to the bit, so
+// equal check values prove that the work was the same.
 //
-//	Survey ──▶ Corpus ──▶ Measure ──▶ Report      the same for both sides
-//	                        │  ▲
-//	                    Add │  │ Postings, Document
-//	                        ▼  │
-//	               GoHeap or OffHeap               the Index: where memory comes from
+// # Memory
 //
-// Survey walks the tree, draws the queries and leaves the files in the page cache. Measure builds
-// an index, serves the queries and takes the figures. How text is cut into words, how postings are
-// written as bytes and how a query is answered is one code for both sides, so the sides differ only
-// in where they keep what they know, and all answers must be equal.
+// Resident, Peak and RestartPeak read what the kernel says of this process. They return -1 on systems
+// that do not tell.
 //
-// # Determinism
+// # Concurrency
 //
-// The queries are drawn with a fixed seed, and the documents that are held back for serving
-// are added at fixed places between them. Two runs over the same files give the same answers.
-//
-// # The harness's own memory
-//
-// File contents go through one buffer that is used again, and names, queries, latencies and
-// checksums lie in a few pointer-free slices, so that the collector's work is the
-// index's and not the harness's.
+// A Random is for one goroutine. The functions are for any number; the peak is the whole process's.
 package workload
-
-import "fmt"
-
-// Index is one side: a place where a full-text index lives. It is for one goroutine.
-type Index interface {
-	// Add indexes text as the next document; documents are numbered from 0. It keeps
-	// neither name nor text, and may turn text into lower case.
-	Add(name, text []byte)
-
-	// Postings returns what is known of a word; the zero Postings if nothing. They
-	// are valid until the next Add.
-	Postings(word []byte) Postings
-
-	// Document returns a document's name and its length in words. The name is valid until Close.
-	Document(number uint32) (name string, words uint32)
-
-	// Size returns how many documents and words were added.
-	Size() (documents int, words uint64)
-
-	// Close ends the use of the index.
-	Close() error
-}
-
-// The sides, by name.
-const (
-	GoHeap  = "go_heap"
-	OffHeap = "offheap"
-)
-
-// Open returns an empty index of the named side.
-func Open(side string) (Index, error) {
-	switch side {
-	case GoHeap:
-		return newGoHeap(), nil
-	case OffHeap:
-		return newOffHeap()
-	}
-	return nil, fmt.Errorf("workload: there is no side %q", side)
-}

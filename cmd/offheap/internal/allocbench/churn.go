@@ -1,0 +1,107 @@
+package allocbench
+
+import (
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// Churn is what the churn benchmark measured.
+type Churn struct {
+	NsOp      float64 `json:"ns_op"`      // a free and an allocation
+	PeakRatio float64 `json:"peak_ratio"` // peak RSS over live bytes
+	LiveMB    float64 `json:"live_mb"`    // at the end, in millions of bytes
+	PeakMB    float64 `json:"peak_mb"`
+	State     uint64  `json:"state,string"` // of the first goroutine's generator at the end
+}
+
+const (
+	churnLive = 100_000
+	churnOps  = 50_000_000
+)
+
+// MeasureChurn replaces one of 100,000 objects at random, 50 million times, on each goroutine.
+func MeasureChurn(kind allocators.Kind, goroutines int) (c Churn, err error) {
+	return measureChurn(kind, goroutines, churnLive, churnOps)
+}
+
+func measureChurn(kind allocators.Kind, goroutines, objects, ops int) (c Churn, err error) {
+	source, done, err := allocators.Open(kind)
+	if err != nil {
+		return c, err
+	}
+	defer done()
+	workers := make([]churner, goroutines)
+	for i := range workers {
+		workers[i] = churner{slots: allocators.Objects(objects), kinds: make([]uint8, objects), state: workload.Random(1000 + i)}
+		clear(workers[i].kinds)
+	}
+	before := workload.Resident()
+	var ready, all sync.WaitGroup
+	start := make(chan struct{})
+	ready.Add(goroutines)
+	for i := range workers {
+		all.Go(func() {
+			w := &workers[i]
+			w.from = source()
+			w.fill()
+			ready.Done()
+			<-start
+			begin := time.Now()
+			w.run(ops)
+			w.took = time.Since(begin)
+		})
+	}
+	ready.Wait()
+	close(start)
+	all.Wait()
+	peak := workload.Peak() - before
+	live := 0
+	for _, w := range workers {
+		c.NsOp = max(c.NsOp, float64(w.took.Nanoseconds())/float64(ops))
+		for _, k := range w.kinds {
+			live += workload.Size(k)
+		}
+	}
+	c.LiveMB, c.PeakMB = float64(live)/1e6, float64(peak)/1e6
+	c.PeakRatio = float64(peak) / float64(live)
+	c.State = uint64(workers[0].state)
+	return c, nil
+}
+
+// churner is one goroutine's objects.
+type churner struct {
+	from  allocators.Source
+	slots []allocators.Object
+	kinds []uint8
+	state workload.Random
+	drawn uint64
+	took  time.Duration
+	_     [128]byte // the next one is another goroutine's to write
+}
+
+func (w *churner) fill() {
+	for i := range w.slots {
+		k := workload.SizeIndex(w.state.Next())
+		b := w.from.AllocDirty(workload.Size(k))
+		b[0], b[len(b)-1] = 1, 1
+		w.slots[i], w.kinds[i] = unsafe.SliceData(b), k
+	}
+}
+
+// run keeps nothing but w across calls, where C has registers for the rest: what Go keeps it stores,
+// and stores wait in line behind those to objects that are not in the cache.
+func (w *churner) run(ops int) {
+	for end := w.state + workload.Random(ops)*workload.RandomStep; w.state != end; {
+		w.drawn = w.state.Next()
+		w.from.Free(allocators.Bytes(w.slots[workload.Below(w.drawn, len(w.slots))], 1))
+		b := w.from.AllocDirty(workload.Size(workload.SizeIndex(w.drawn)))
+		r := w.drawn
+		b[0], b[len(b)-1] = byte(r), byte(r)
+		i := workload.Below(r, len(w.slots))
+		w.slots[i], w.kinds[i] = unsafe.SliceData(b), workload.SizeIndex(r)
+	}
+}

@@ -1,0 +1,120 @@
+package allocbench
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// Fleet is what the benchmark with the sizes of a fleet measured.
+type Fleet struct {
+	Table     string  `json:"table"`
+	NsFill    float64 `json:"ns_fill"`    // an allocation while memory fills
+	NsOp      float64 `json:"ns_op"`      // an allocation and the frees that make room for it, about one
+	LiveMB    float64 `json:"live_mb"`    // at the end, in millions of bytes
+	PeakMB    float64 `json:"peak_mb"`    // RSS above what it was before
+	PeakRatio float64 `json:"peak_ratio"` // the one over the other
+	Sum       uint64  `json:"sum"`        // of sizes and of what the objects hold at the end
+	State     uint64  `json:"state,string"`
+}
+
+const (
+	fleetLive = 256 << 20
+	fleetOps  = 5_000_000
+	osPage    = 4096 // that all of an object is in RAM
+)
+
+// MeasureFleet allocates 256 MiB as each table tcmalloc_N.csv in the folder says, then 5 million
+// objects more while others die. Objects above 1 MiB are left out.
+func MeasureFleet(kind allocators.Kind, dir string, progress measure.Progress, report func(Fleet)) error {
+	names, err := filepath.Glob(filepath.Join(dir, "tcmalloc_*.csv"))
+	if err != nil || len(names) == 0 {
+		return fmt.Errorf("%s: there is no table tcmalloc_N.csv", dir)
+	}
+	for i, name := range names {
+		number, _ := strings.CutPrefix(strings.TrimSuffix(filepath.Base(name), ".csv"), "tcmalloc_")
+		table, err := readFleetTable(name)
+		if err != nil {
+			return err
+		}
+		f, err := measureFleet(kind, table, fleetLive, fleetOps, func(done int) { progress("fleet", 3*i+done, 3*len(names)) })
+		if err != nil {
+			return err
+		}
+		f.Table = number
+		report(f)
+	}
+	return nil
+}
+
+func measureFleet(kind allocators.Kind, table fleetTable, live, ops int, step func(int)) (f Fleet, err error) {
+	step(0)
+	plan := planFleet(table, live, ops)
+	source, done, err := allocators.Open(kind)
+	if err != nil {
+		return f, err
+	}
+	defer done()
+	run := fleetRun{from: source(), slots: allocators.Objects(plan.slots)}
+	before := workload.RestartPeak()
+	step(1)
+	begin := time.Now()
+	run.do(plan.fill)
+	f.NsFill = float64(time.Since(begin).Nanoseconds()) / float64(len(plan.fill))
+	step(2)
+	begin = time.Now()
+	run.do(plan.steady)
+	f.NsOp = float64(time.Since(begin).Nanoseconds()) / float64(ops)
+	peak := workload.Peak() - before
+	bytes, sum := run.sum(plan)
+	f.LiveMB, f.PeakMB, f.PeakRatio = float64(bytes)/1e6, float64(peak)/1e6, float64(peak)/float64(bytes)
+	f.Sum, f.State = sum, uint64(plan.state)
+	return f, nil
+}
+
+type fleetRun struct {
+	from  allocators.Source
+	slots []allocators.Object
+}
+
+func (r *fleetRun) do(events []fleetEvent) {
+	for _, e := range events {
+		size := int(uint32(e))
+		if size == 0 {
+			r.from.Free(allocators.Bytes(r.slots[e>>32], 1))
+			continue
+		}
+		b := r.from.AllocDirty(size)
+		for i := 0; i < len(b); i += osPage {
+			b[i] = byte(e >> 32)
+		}
+		b[len(b)-1] = byte(e >> 32)
+		r.slots[e>>32] = unsafe.SliceData(b)
+	}
+}
+
+// sum adds up what is live at the end: bytes, and the sizes with the first and the last byte of
+// each object, which an object that overlaps another would change.
+func (r *fleetRun) sum(p *fleetPlan) (bytes int, sum uint64) {
+	sizes := make([]int, p.slots)
+	for _, events := range [][]fleetEvent{p.fill, p.steady} {
+		for _, e := range events {
+			sizes[e>>32] = int(uint32(e))
+			sum += uint64(uint32(e))
+		}
+	}
+	for slot, size := range sizes {
+		if size > 0 {
+			b := allocators.Bytes(r.slots[slot], size)
+			bytes += size
+			sum += uint64(b[0]) + uint64(b[size-1])
+		}
+	}
+	return bytes, sum
+}

@@ -1,0 +1,41 @@
+package allocbench
+
+import (
+	"fmt"
+
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// Growth is the churn benchmark with so many live objects.
+type Growth struct {
+	Live int `json:"live"`
+	Churn
+}
+
+const growthOps = 5_000_000
+
+// MeasureGrowth replaces one of 1,000 live objects at random, 5 million times, then one of ten times
+// as many, up to 10 million. Where there is no memory for that many it says so to leftOut.
+func MeasureGrowth(kind allocators.Kind, progress measure.Progress, report func(Growth), leftOut func(error)) error {
+	steps := []int{1000, 10_000, 100_000, 1_000_000, 10_000_000}
+	for i, live := range steps {
+		progress("growth", i, len(steps))
+		need := uint64(live) * 400 // 171 for the object, 9 for the harness, and as much again
+		if kind == allocators.Go {
+			need *= 2 // garbage waits for the collector
+		}
+		if err := measure.RoomFor(need); err != nil {
+			leftOut(fmt.Errorf("live=%d is left out: %w", live, err))
+			continue
+		}
+		workload.RestartPeak()
+		c, err := measureChurn(kind, 1, live, growthOps)
+		if err != nil {
+			return err
+		}
+		report(Growth{live, c})
+	}
+	return nil
+}

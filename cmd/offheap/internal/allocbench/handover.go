@@ -1,0 +1,243 @@
+package allocbench
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// HandOver is what the benchmark with objects that change hands measured.
+type HandOver struct {
+	NsPair float64 `json:"ns_pair"` // an allocation and its free
+	PeakMB float64 `json:"peak_mb"`
+	Sum    uint64  `json:"sum"` // of what the objects held
+}
+
+const (
+	handOverObjects = 10_000_000
+	ringSize        = 4096
+	ringBatch       = 16 // objects between two publications of an index
+)
+
+// ring hands objects from one goroutine to one other. Each has its own copy of the other's index,
+// looked at again only when it must be.
+type ring struct {
+	_         [128]byte
+	tail      atomic.Uint64
+	_         [128]byte
+	head      atomic.Uint64
+	_         [128]byte
+	pushed    uint64 // of the pushing side
+	knownHead uint64
+	_         [128]byte
+	popped    uint64 // of the popping side
+	knownTail uint64
+	_         [128]byte
+	items     [ringSize]allocators.Object
+}
+
+func (r *ring) full() bool {
+	if r.pushed-r.knownHead < ringSize {
+		return false
+	}
+	r.knownHead = r.head.Load()
+	return r.pushed-r.knownHead >= ringSize
+}
+
+func (r *ring) push(p allocators.Object) {
+	r.items[r.pushed%ringSize] = p
+	if r.pushed++; r.pushed%ringBatch == 0 {
+		r.tail.Store(r.pushed)
+	}
+}
+
+func (r *ring) flush() { r.tail.Store(r.pushed) }
+
+func (r *ring) pop() allocators.Object {
+	if r.popped == r.knownTail {
+		if r.knownTail = r.tail.Load(); r.popped == r.knownTail {
+			return nil
+		}
+	}
+	p := r.items[r.popped%ringSize]
+	if r.popped++; r.popped%ringBatch == 0 {
+		r.head.Store(r.popped)
+	}
+	return p
+}
+
+// wait lets the other goroutine run if it has no processor of its own.
+func wait(spins *int) {
+	if *spins++; *spins%1024 == 0 {
+		runtime.Gosched()
+	}
+}
+
+func produce(from allocators.Source, s *workload.Random) allocators.Object {
+	k := workload.SizeIndex(s.Next())
+	b := from.AllocDirty(workload.Size(k))
+	b[0], b[len(b)-1] = k, 1
+	return unsafe.SliceData(b)
+}
+
+func consume(from allocators.Source, p allocators.Object, sum *uint64) {
+	*sum += uint64(*p)
+	from.Free(allocators.Bytes(p, 1))
+}
+
+// MeasureHandOver moves 10 million objects: from one goroutine that allocates to one that frees, or
+// both ways between two that do both.
+func MeasureHandOver(kind allocators.Kind, both bool) (HandOver, error) {
+	return measureHandOver(kind, both, handOverObjects)
+}
+
+func measureHandOver(kind allocators.Kind, both bool, n int) (c HandOver, err error) {
+	source, done, err := allocators.Open(kind)
+	if err != nil {
+		return c, err
+	}
+	defer done()
+	var rings [2]*ring
+	for i := range rings {
+		rings[i] = new(ring)
+	}
+	before := workload.Resident()
+	var sums [2]uint64
+	var wg sync.WaitGroup
+	start := time.Now()
+	for t := range 2 {
+		wg.Go(func() {
+			from := source()
+			s := workload.Random(2000 + t)
+			switch {
+			case both:
+				sums[t] = allocateAndFree(from, &s, rings[t], rings[1-t], n)
+			case t == 0:
+				allocateAll(from, &s, rings[0], n)
+			default:
+				sums[t] = freeAll(from, rings[0], n)
+			}
+		})
+	}
+	wg.Wait()
+	c.NsPair = float64(time.Since(start).Nanoseconds()) / float64(n)
+	c.PeakMB = float64(workload.Peak()-before) / 1e6
+	c.Sum = sums[0] + sums[1]
+	return c, nil
+}
+
+func allocateAll(from allocators.Source, s *workload.Random, out *ring, n int) {
+	spins := 0
+	for range n {
+		p := produce(from, s)
+		for out.full() {
+			wait(&spins)
+		}
+		out.push(p)
+	}
+	out.flush()
+}
+
+func freeAll(from allocators.Source, in *ring, n int) (sum uint64) {
+	spins := 0
+	for range n {
+		p := in.pop()
+		for ; p == nil; p = in.pop() {
+			wait(&spins)
+		}
+		consume(from, p, &sum)
+	}
+	return sum
+}
+
+func allocateAndFree(from allocators.Source, s *workload.Random, out, in *ring, n int) (sum uint64) {
+	got, spins := 0, 0
+	take := func() bool {
+		p := in.pop()
+		if p == nil {
+			return false
+		}
+		consume(from, p, &sum)
+		got++
+		return true
+	}
+	for range n {
+		p := produce(from, s)
+		for out.full() {
+			if !take() {
+				wait(&spins)
+			}
+		}
+		out.push(p)
+		take()
+	}
+	out.flush()
+	for got < n {
+		if !take() {
+			wait(&spins)
+		}
+	}
+	return sum
+}
+
+// Turns is what the benchmark measured in which one goroutine allocates, then another frees all.
+type Turns struct {
+	NsAlloc float64 `json:"ns_alloc"`
+	NsFree  float64 `json:"ns_rfree"`
+	PeakMB  float64 `json:"peak_mb"`
+	Sum     uint64  `json:"sum"`
+}
+
+const turnObjects = 65536
+
+// MeasureTurns lets two goroutines take turns: one allocates 65,536 objects, the other frees them
+// in order, 10 million in all. The first round does not count.
+func MeasureTurns(kind allocators.Kind) (Turns, error) { return measureTurns(kind, handOverObjects) }
+
+func measureTurns(kind allocators.Kind, n int) (ph Turns, err error) {
+	source, done, err := allocators.Open(kind)
+	if err != nil {
+		return ph, err
+	}
+	defer done()
+	rounds := n / turnObjects
+	objects := allocators.Objects(turnObjects)
+	before := workload.Resident()
+	var turn atomic.Int64
+	var took [2]time.Duration
+	var wg sync.WaitGroup
+	for t := range 2 {
+		wg.Go(func() {
+			from, s, spins := source(), workload.Random(2000), 0
+			for r := range rounds {
+				for turn.Load() != int64(2*r+t) {
+					wait(&spins)
+				}
+				begin := time.Now()
+				if t == 0 {
+					for i := range objects {
+						objects[i] = produce(from, &s)
+					}
+				} else {
+					for _, p := range objects {
+						consume(from, p, &ph.Sum)
+					}
+				}
+				if r > 0 {
+					took[t] += time.Since(begin)
+				}
+				turn.Store(int64(2*r + t + 1))
+			}
+		})
+	}
+	wg.Wait()
+	counted := float64((rounds - 1) * turnObjects)
+	ph.NsAlloc, ph.NsFree = float64(took[0].Nanoseconds())/counted, float64(took[1].Nanoseconds())/counted
+	ph.PeakMB = float64(workload.Peak()-before) / 1e6
+	return ph, nil
+}

@@ -1,0 +1,125 @@
+// Program callers calls each fast path once, in a function of its own that is named after it. The
+// test builds it and reads its machine code; nothing runs it.
+package main
+
+import (
+	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/slab"
+	"github.com/seed-9a6c551e/offheap/stack"
+)
+
+type pair struct{ a, b uint64 }
+
+//go:noinline
+func arenaNew(a *arena.Arena) *pair { return arena.New[pair](a) }
+
+//go:noinline
+func arenaRefOf(a *arena.Arena, p *pair) arena.Ref[pair] { return arena.RefOf(a, p) }
+
+//go:noinline
+func arenaRefDeref(a *arena.Arena, r arena.Ref[pair]) *pair { return r.Deref(a) }
+
+//go:noinline
+func arenaNewIn(c *arena.Concurrent) *pair { return arena.NewIn[pair](c) }
+
+//go:noinline
+func arenaConcurrentAlloc(c *arena.Concurrent, size int) []byte { return c.Alloc(size, 8) }
+
+//go:noinline
+func arenaPoolGet(p *arena.Pool) (*arena.Arena, error) { return p.Get() }
+
+//go:noinline
+func arenaPoolPut(p *arena.Pool, a *arena.Arena) { p.Put(a) }
+
+//go:noinline
+func arenaMapGet(m *arena.Map[uint64, uint64], k uint64) (uint64, bool) { return m.Get(k) }
+
+//go:noinline
+func arenaMapLookup(m *arena.Map[uint64, uint64], k uint64) *uint64 { return m.Lookup(k) }
+
+//go:noinline
+func arenaStringMapGet(m *arena.StringMap[uint64], k string) (uint64, bool) { return m.Get(k) }
+
+//go:noinline
+func arenaStringMapLookup(m *arena.StringMap[uint64], k []byte) *uint64 { return m.Lookup(k) }
+
+//go:noinline
+func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size) }
+
+//go:noinline
+func slabHeapAlloc(h *slab.Heap, size int) []byte { return h.Alloc(size) }
+
+//go:noinline
+func slabHeapFree(h *slab.Heap, b []byte) { h.Free(b) }
+
+//go:noinline
+func slabLocalAllocDirty(l *slab.Local, size int) []byte { return l.AllocDirty(size) }
+
+//go:noinline
+func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size) }
+
+//go:noinline
+func slabLocalFree(l *slab.Local, b []byte) { l.Free(b) }
+
+//go:noinline
+func slabPoolGet(p *slab.Pool[pair]) *pair { return p.Get() }
+
+//go:noinline
+func slabPoolPut(p *slab.Pool[pair], x *pair) { p.Put(x) }
+
+//go:noinline
+func slabPoolAt(p *slab.Pool[pair], x slab.Handle[pair]) (*pair, bool) { return p.At(x) }
+
+//go:noinline
+func slabPoolHandle(p *slab.Pool[pair], x *pair) slab.Handle[pair] { return p.Handle(x) }
+
+//go:noinline
+func stackNew(s *stack.Stack) *pair { return stack.New[pair](s) }
+
+//go:noinline
+func stackStackPush(s *stack.Stack) stack.Frame { return s.Push() }
+
+//go:noinline
+func stackStackPop(s *stack.Stack, f stack.Frame) { s.Pop(f) }
+
+//go:noinline
+func stackPoolGet(p *stack.Pool) (*stack.Stack, error) { return p.Get() }
+
+//go:noinline
+func stackPoolPut(p *stack.Pool, s *stack.Stack) { p.Put(s) }
+
+func main() {
+	a, _ := arena.Open(arena.Config{})
+	arenaNew(a)
+	arenaRefDeref(a, arenaRefOf(a, nil))
+	c, _ := arena.OpenConcurrent(arena.Config{})
+	arenaNewIn(c)
+	arenaConcurrentAlloc(c, 1)
+	arenas, _ := arena.OpenPool(arena.Config{})
+	a, _ = arenaPoolGet(arenas)
+	arenaPoolPut(arenas, a)
+	m := arena.NewMap[uint64, uint64](a, 0)
+	arenaMapGet(m, 1)
+	arenaMapLookup(m, 1)
+	t := arena.NewStringMap[uint64](a, 0)
+	arenaStringMapGet(t, "")
+	arenaStringMapLookup(t, nil)
+
+	h, _ := slab.Open(slab.Config{})
+	slabHeapFree(h, slabHeapAllocDirty(h, 1))
+	slabHeapFree(h, slabHeapAlloc(h, 1))
+	l := h.Local()
+	slabLocalFree(l, slabLocalAllocDirty(l, 1))
+	slabLocalFree(l, slabLocalAlloc(l, 1))
+	p, _ := slab.OpenPool[pair](slab.Config{})
+	x := slabPoolGet(p)
+	slabPoolAt(p, slabPoolHandle(p, x))
+	slabPoolPut(p, x)
+
+	stacks, _ := stack.Open(stack.Config{})
+	s, _ := stackPoolGet(stacks)
+	f := stackStackPush(s)
+	stackNew(s)
+	stackStackPop(s, f)
+	stackPoolPut(stacks, s)
+}
