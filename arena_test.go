@@ -31,22 +31,23 @@ var floors = map[string]int{
 	"cmd":                6,
 	"internal/workload":  6, // what the command shares with module bench
 	"ring":               5,
-	"arena":              4,
-	"slab":               4,
-	"stack":              4,
-	"internal/alloctest": 4,
-	"internal/fastpath":  4,
-	"internal/leaks":     4,
-	"internal/limits":    4,
-	"internal/misuse":    4,
-	"internal/guarded":   3,
+	"table":              4,
+	"arena":              3,
+	"slab":               3,
+	"stack":              3,
+	"internal/fastpath":  5,
+	"internal/leaks":     5,
+	"internal/limits":    5,
+	"internal/misuse":    5,
 	"guard":              2,
+	"internal/alloctest": 2,
+	"internal/region":    1,
 	"internal/trap":      1,
 	"internal/vm":        0,
 }
 
 // leaves import nothing of ours and may be imported from anywhere.
-var leaves = []string{"internal/filler", "internal/invariant", "internal/pointerfree", "internal/procpin", "internal/sampling", "internal/stacktrace"}
+var leaves = []string{"internal/decay", "internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/pointerfree", "internal/race", "internal/stacktrace"}
 
 // parts are the floors inside of the command, whose packages import from lower ones only.
 var parts = map[string]int{
@@ -173,8 +174,13 @@ func TestFloorsWouldNotice(t *testing.T) {
 		{"cmd/offheap/internal/index", module + "/cmd/offheap/internal/trace", true},
 		{"cmd/offheap/internal/measure", module + "/cmd/offheap/internal/index", true},
 		{"guard", module + "/internal/vm", false},
-		{"slab", module + "/internal/guarded", false},
-		{"guard", module + "/internal/guarded", true},
+		{"slab", module + "/slab/internal/sampled", false},
+		{"slab/internal/sampled", module + "/internal/region", false},
+		{"guard", module + "/slab/internal/sampled", true},
+		{"guard", module + "/internal/region", false},
+		{"guard/guardtest", module + "/guard", false},
+		{"internal/region", module + "/guard", true},
+		{"internal/alloctest", module + "/guard", true},
 		{"internal/vm", "golang.org/x/sys/unix", false},
 		{"internal/vm", module + "/internal/invariant", false},
 		{"cmd/offheap", "github.com/dustin/go-humanize", false},
@@ -224,7 +230,7 @@ func TestRequirements(t *testing.T) {
 // requests from pooled ones, and lives within a budget.
 func TestStory(t *testing.T) {
 	before := guard.Usage()
-	if err := guard.SetBudget(guard.Budget{Hard: before.Committed + 32<<20}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: before.Committed + 32<<20}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})
@@ -271,10 +277,7 @@ func TestStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		a, err := pool.Get()
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := pool.Get()
 		var words []string
 		nodes := arena.MakeSlice[arena.Ref[node]](a, 0, 8)
 		for at := root; !at.IsNil() || len(nodes) > 0; {
@@ -356,18 +359,13 @@ func TestConformance(t *testing.T) {
 			}
 			l := h.Local()
 			return alloctest.Allocator{
-				Alloc: func(size, align int) ([]byte, error) {
-					if align <= 0 || align&(align-1) != 0 || align > 16 {
-						return h.TryAllocAligned(size, align) // a Local has no other form
-					}
-					return l.TryAlloc(size)
-				},
-				Free: l.Free, Close: h.Close,
+				Alloc: l.TryAlloc, Free: l.Free, Close: h.Close,
 				Stats: func() alloctest.Stats { return slabStats(h) },
 			}, nil
 		}},
 		{Name: "stack", Open: openStacks, MaxAlign: 4096, MaxWaste: 1 << 10},
 	} {
+		m.Violation = func(p any) bool { _, ok := p.(*guard.Violation); return ok }
 		t.Run(m.Name, func(t *testing.T) { alloctest.Run(t, m) })
 	}
 }
@@ -379,7 +377,7 @@ func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
 			return alloctest.Allocator{}, err
 		}
 		return alloctest.Allocator{
-			Alloc: h.TryAllocAligned, Free: h.Free, Close: h.Close,
+			Alloc: h.TryAlloc, Free: h.Free, Close: h.Close,
 			Stats: func() alloctest.Stats { return slabStats(h) },
 		}, nil
 	}
@@ -397,11 +395,11 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 	if limit == 0 {
 		c = stack.Config{Size: 3900 << 10, Max: 1000}
 	}
-	p, err := stack.Open(c)
+	p, err := stack.OpenPool(c)
 	if err != nil {
 		return alloctest.Allocator{}, err
 	}
-	first, err := p.Get()
+	first, err := p.TryGet()
 	if err != nil {
 		return alloctest.Allocator{}, errors.Join(err, p.Close())
 	}
@@ -419,7 +417,7 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 			if !errors.Is(err, stack.ErrOverflow) || size > last.Size() || limit > 0 {
 				return b, err
 			}
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				return nil, err
 			}
@@ -428,7 +426,7 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 		},
 		Reset: func() {
 			release()
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				panic(err)
 			}

@@ -10,18 +10,18 @@
 //	column, an index that is built once                  Reset frees all of them
 //	the same, from many goroutines at once               arena.Concurrent
 //	an arena for each request, used again                arena.Pool
-//	a large hash table that the collector must not scan  arena.Map, arena.StringMap
+//	a large hash table that the collector must not scan  table.Map, table.Strings
 //	objects of any size, freed one by one                slab.Heap: Alloc, Free
 //	the same on one goroutine, in a hot loop             slab.Local
 //	objects of one type, named by handles                slab.Pool
 //	values that live as long as a function call          stack.Pool, Stack.Push and Pop
-//	native code without cgo                              stack.LoadObject, Stack.Call
-//	memory that another allocator, a wasm host or a      guard.Map: a region with guards, Commit,
+//	native code without cgo                              native.LoadObject, native.Call
+//	memory that another allocator, a wasm host or a      guard.Reserve: a region with guards, Commit,
 //	parser manages itself                                Protect, MapFile
 //	a bound on all of it                                 guard.SetBudget
-//	a fuzz test that fails at the byte read too far      guard.Fence
-//	a test that fails if something is left open          guard.CheckLeaks
-//	use after free in production, now and then           guard.Sample
+//	a fuzz test that fails at the byte read too far      guardtest.Fence
+//	a test that fails if something is left open          guardtest.CheckLeaks
+//	use after free in production, now and then           slab.SetSampling
 //
 // # Words
 //

@@ -54,7 +54,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	}
 	defer p.Close()
 	for range 2 {
-		a, err := p.Get()
+		a, err := p.TryGet()
 		if err != nil {
 			t.Fatal(err)
 		}

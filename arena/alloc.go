@@ -81,44 +81,68 @@ func cannotBe(size, align int) error {
 }
 
 // String returns a copy of s that lives in the arena. The string is valid until the arena is
-// reset, rewound or closed; keep it on the Go heap no longer than that.
-func String(a *Arena, s string) string {
+// reset, rewound or closed; keep it on the Go heap no longer than that. It panics as New does.
+func String(a *Arena, s string) string { return must(TryString(a, s)) }
+
+// TryString is String that returns its error.
+func TryString(a *Arena, s string) (string, error) {
 	a.usable("String")
 	if s == "" {
-		return ""
+		return "", nil
 	}
-	p := (*byte)(must(a.takeDirty(uintptr(len(s)))))
-	copy(unsafe.Slice(p, len(s)), s)
-	return unsafe.String(p, len(s))
+	p, err := a.takeDirty(uintptr(len(s)))
+	if err != nil {
+		return "", err
+	}
+	copy(unsafe.Slice((*byte)(p), len(s)), s)
+	return unsafe.String((*byte)(p), len(s)), nil
 }
 
-// Clone returns a copy of s that lives in the arena, with no capacity to spare; nil for nil.
-func Clone[T any](a *Arena, s []T) []T {
+// Clone returns a copy of s that lives in the arena, with no capacity to spare; nil for nil. It
+// panics as New does.
+func Clone[T any](a *Arena, s []T) []T { return must(TryClone(a, s)) }
+
+// TryClone is Clone that returns its error. It panics if T contains pointers.
+func TryClone[T any](a *Arena, s []T) ([]T, error) {
 	a.usable("Clone")
 	mustBePointerFree((*T)(nil))
 	if s == nil {
-		return nil
+		return nil, nil
 	}
-	p := (*T)(must(a.takeDirty(uintptr(len(s)) * unsafe.Sizeof(*new(T)))))
-	out := unsafe.Slice(p, len(s))
+	p, err := a.takeDirty(uintptr(len(s)) * unsafe.Sizeof(*new(T)))
+	if err != nil {
+		return nil, err
+	}
+	out := unsafe.Slice((*T)(p), len(s))
 	copy(out, s)
-	return out
+	return out, nil
 }
 
 // Append appends to a slice as the built-in does. A slice with no room that is the
 // arena's last allocation grows in place; another is copied to a larger place, and the old one
 // stays unused until the arena is reset. The slice may come from anywhere. What a slice grew by
-// in place after a Mark is freed by Rewind to it.
+// in place after a Mark is freed by Rewind to it. It panics as New does.
 func Append[T any](a *Arena, s []T, values ...T) []T {
 	if len(values) <= cap(s)-len(s) {
 		return append(s, values...)
 	}
+	return must(TryAppend(a, s, values...))
+}
+
+// TryAppend is Append that returns its error, and nil; s is then as it was. It panics if T contains
+// pointers.
+func TryAppend[T any](a *Arena, s []T, values ...T) ([]T, error) {
+	if len(values) <= cap(s)-len(s) {
+		return append(s, values...), nil
+	}
 	a.usable("Append")
 	mustBePointerFree((*T)(nil))
-	n := len(s) + len(values)
-	grown := must(grow(a, s, n))
+	grown, err := grow(a, s, len(s)+len(values))
+	if err != nil {
+		return nil, err
+	}
 	copy(grown[len(s):], values)
-	return grown
+	return grown, nil
 }
 
 // endsAt tells whether nothing that is in use lies beyond end. It may lie there although end rounds
@@ -148,11 +172,7 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 		clear(out[n:])
 		return out[:n], nil
 	}
-	capacity := max(n, 2*cap(s))
-	if cap(s) > 256 {
-		capacity = max(n, cap(s)+cap(s)/4+192)
-	}
-	capacity = max(n, min(capacity, int((a.ceiling-a.top)/size))) // an arena that is nearly full has room for n yet
+	capacity := grownCapacity[T](n, cap(s), a.ceiling-a.top)
 	bytes, err := sliceSize[T](n, capacity)
 	if err != nil {
 		return nil, err
@@ -169,4 +189,17 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 	copy(out, s)
 	clear(out[n:])
 	return out[:n], nil
+}
+
+// grownCapacity returns the capacity of a slice that grows to length n, which is above its capacity
+// was: as the built-in append grows it, but no more than the bytes of room allow.
+func grownCapacity[T any](n, was int, room uintptr) int {
+	capacity := 2 * was
+	if was > 256 {
+		capacity = was + was/4 + 192
+	}
+	if size := unsafe.Sizeof(*new(T)); size > 0 {
+		capacity = min(capacity, int(room/size))
+	}
+	return max(n, capacity)
 }

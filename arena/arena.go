@@ -36,28 +36,6 @@
 // channel, function or pointer panics and names the field. Link objects with Ref, which
 // has no pointer inside.
 //
-// # Maps
-//
-// A Map is a hash table. Entries lie in groups of 15 slots. A group has a header of 16 bytes, apart
-// from the slots: for each a tag, 7 bits of the hash and whether the entry is a stray from a group
-// before; and a count of the entries that went past the group because it was full. A search
-// compares all tags at once, and goes on to the next group only if that count is not zero; so a
-// deletion leaves nothing behind. It fills the slot that it empties with a stray, so a table
-// through which entries come and go does not degrade.
-//
-//	headers   ┌──────┬──────┬──────┬──────┬ ─ ─        hash ──▶ home = hash · homes / 2^64
-//	          │ 15+1 │ 15+1 │ 15+1 │ 15+1 │
-//	slots     ├──────┼──────┼──────┼──────┼ ─ ─        groups are in the order of hashes
-//	          │ k v… │ k v… │ k v… │ k v… │
-//	          └──────┴──────┴──────┴──────┴ ─ ─
-//
-// A table grows by an eighth at a time (small ones by more). Because groups are in the order of
-// hashes, it is stretched from the front: each insertion moves at most one group from the old scale
-// to the new one, and the segments that the old scale leaves are used for the new. A boundary in
-// the hashes says which scale an entry is on. So the load of a large table stays near 86 % while it
-// grows, whatever the number of entries, and no insertion waits for a whole table to be copied. All
-// of it is in the arena and without pointers.
-//
 // # Concurrency
 //
 //  1. An Arena is for one goroutine at a time.
@@ -93,7 +71,9 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Config says how an arena is opened. The zero Config is the default.
@@ -148,7 +128,7 @@ const (
 // not be copied: both copies would hand out the same memory. Open makes one; using the zero Arena is
 // a *guard.Violation, and using a nil *Arena is one or, in New, Go's own nil pointer panic.
 type Arena struct {
-	_ noCopy
+	_ nocopy.NoCopy
 
 	// Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤ committed, once
 	// something is; committed ≤ ceiling rounded up to what is committed at a time; the bytes of
@@ -167,26 +147,19 @@ type Arena struct {
 	high      uintptr // the most that top was before the last reset
 	recent    uintptr // what recent rounds used, decaying: see trim
 
-	state    state
-	reset    bool   // Reset, Rewind or Close is running callbacks
-	gets     uint32 // how often the pool handed the arena out
-	epoch    uint64
-	rewinds  rewinds
-	onReset  []func()
-	uncalled int // of onReset, while callbacks run: the first ones, whose turn is still to come
+	state   state
+	reset   bool   // Reset, Rewind or Close is running callbacks
+	gets    uint32 // how often the pool handed the arena out
+	epoch   uint64
+	rewinds rewinds
+	callbacks
 
 	idle idleness // kept by the pool
 
 	pool   *Pool
-	region *guard.Region
+	region *region.Region
 	config Config
 }
-
-// noCopy makes go vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
 
 type state uint8
 
@@ -200,16 +173,16 @@ const (
 func Open(c Config) (*Arena, error) { return openArena(c, defaultReserve, nil) }
 
 // openArena opens an arena of something that has a region already or, nil, for itself.
-func openArena(c Config, reserve int, of *guard.Region) (*Arena, error) {
-	region, c, err := mapRegion(c, reserve, guard.Config{PartOf: of})
+func openArena(c Config, reserve int, of *region.Region) (*Arena, error) {
+	r, c, err := mapRegion(c, reserve, region.Config{PartOf: of})
 	if err != nil {
 		return nil, err
 	}
 	a := &Arena{
-		base: region.Base(), top: first, ready: first, dirty: first, peak: first, high: first,
-		ceiling: ceiling(region, c), state: stateOpen, region: region, config: c,
+		base: r.Base(), top: first, ready: first, dirty: first, peak: first, high: first,
+		ceiling: ceiling(r, c), state: stateOpen, region: r, config: c,
 	}
-	region.CountLive(a.count)
+	r.CountLive(a.count)
 	return a, nil
 }
 
@@ -225,13 +198,13 @@ func (a *Arena) count() (objects int, bytes int64, ok bool) {
 }
 
 // ceiling is the most that may be handed out, as an offset.
-func ceiling(region *guard.Region, c Config) uintptr {
-	return min(uintptr(region.Size()), alignUp(uintptr(c.Limit)+first, granule))
+func ceiling(r *region.Region, c Config) uintptr {
+	return min(uintptr(r.Size()), alignUp(uintptr(c.Limit)+first, granule))
 }
 
 // mapRegion checks a Config, fills in its defaults and reserves the addresses. g has what the region
 // should know beside what the Config says.
-func mapRegion(c Config, reserve int, g guard.Config) (*guard.Region, Config, error) {
+func mapRegion(c Config, reserve int, g region.Config) (*region.Region, Config, error) {
 	if c.Name == "" {
 		c.Name = "arena"
 	}
@@ -250,7 +223,7 @@ func mapRegion(c Config, reserve int, g guard.Config) (*guard.Region, Config, er
 	}
 	size = int(alignUp(uintptr(size), maxAlign))
 	if c.Reserve == 0 {
-		fits, err := guard.DefaultReserve(size)
+		fits, err := region.DefaultReserve(size)
 		if err != nil {
 			return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)
 		}
@@ -266,15 +239,15 @@ func mapRegion(c Config, reserve int, g guard.Config) (*guard.Region, Config, er
 	}
 	g.Name, g.Size, g.MinSize = c.Name, size, min(int(alignUp(uintptr(least), maxAlign)), size)
 	g.HugePages, g.Prefault = c.HugePages, c.Prefault
-	region, err := guard.Map(g)
+	r, err := region.Reserve(g)
 	if err != nil {
 		return nil, c, fmt.Errorf("arena: open %q: %w", c.Name, err)
 	}
-	c.Reserve = region.Size()
+	c.Reserve = r.Size()
 	if c.Limit == 0 {
 		c.Limit = c.Reserve
 	}
-	return region, c, nil
+	return r, c, nil
 }
 
 // unit returns the granularity of commit and decommit: an OS page, or 2 MiB with HugePages.
@@ -332,8 +305,37 @@ func (a *Arena) release() error {
 	}
 	a.high = max(a.high, a.peak, a.top)
 	a.state, a.top, a.limit, a.ready, a.dirty, a.committed = stateClosed, first, 0, 0, 0, 0
-	a.onReset = nil
+	a.onReset, a.cancelled = nil, 0
+	a.epoch++
 	return nil
+}
+
+// Name returns the Name of the arena's Config; "" for a zero Arena.
+func (a *Arena) Name() string {
+	if a == nil {
+		return ""
+	}
+	return a.config.Name
+}
+
+// Err returns nil while the arena may be used, and then the *guard.Violation that its methods panic
+// with: it was closed, put into its pool, or is a zero Arena.
+func (a *Arena) Err() error {
+	if a == nil || a.state != stateOpen {
+		return a.unusable("Err")
+	}
+	return nil
+}
+
+// Epoch returns a number that changes with every Reset, Rewind, Close and Pool.Put: a pointer that was
+// stored with the epoch in which its memory was allocated is valid as long as the epoch is the same.
+// ending tells whether OnReset callbacks are running that end the epoch: then what is allocated now
+// is freed as soon as they are done. A zero Arena is in epoch 0.
+func (a *Arena) Epoch() (n uint64, ending bool) {
+	if a == nil {
+		return 0, false
+	}
+	return a.epoch, a.reset
 }
 
 // usable panics where the arena must not be used.
@@ -351,20 +353,20 @@ func usable(a *Arena, op string, unusable func(a *Arena, op string) *guard.Viola
 func (a *Arena) unusable(op string) *guard.Violation {
 	switch {
 	case a == nil || a.region == nil:
-		return zeroValue(op, "Arena", "arena.Open")
+		return zeroValue(op, "arena.Open makes an Arena")
 	case a.state == stateIdle:
-		return a.violation(op, "use after Put")
+		return a.violation(op, guard.UseAfterPut, "")
 	}
-	return a.violation(op, "use after Close")
+	return a.violation(op, guard.UseAfterClose, "")
 }
 
 // zeroValue returns the violation of using the zero value of a type, or nil.
-func zeroValue(op, typ, maker string) *guard.Violation {
-	return &guard.Violation{Op: "arena." + op, What: "use of a zero " + typ + ": " + maker + " makes one"}
+func zeroValue(op, detail string) *guard.Violation {
+	return &guard.Violation{Op: "arena." + op, Kind: guard.ZeroValue, Detail: detail}
 }
 
-func (a *Arena) violation(op, what string) *guard.Violation {
-	return &guard.Violation{Op: "arena." + op, What: what, Region: a.config.Name}
+func (a *Arena) violation(op string, kind guard.Kind, detail string) *guard.Violation {
+	return &guard.Violation{Op: "arena." + op, Kind: kind, Detail: detail, Region: a.config.Name}
 }
 
 // Stats are figures in bytes.
@@ -390,7 +392,7 @@ func (a *Arena) Stats() Stats {
 }
 
 // regionStats returns what the region knows, nothing after its Close.
-func regionStats(r *guard.Region) Stats {
+func regionStats(r *region.Region) Stats {
 	resident, err := r.Resident()
 	switch {
 	case errors.Is(err, guard.ErrClosed):

@@ -83,10 +83,7 @@ func BenchmarkPool(b *testing.B) {
 	}
 	defer p.Close()
 	for i := range b.N {
-		a, err := p.Get()
-		if err != nil {
-			b.Fatal(err)
-		}
+		a := p.Get()
 		New[obj64](a).a[0] = uint64(i)
 		p.Put(a)
 	}

@@ -127,47 +127,134 @@ func TestOutsideMarksOfCallbacks(t *testing.T) {
 	}
 }
 
-// TestOutsideMapGrownByCallback: memory that a map takes while callbacks run goes at the end, and the
-// map says so, although OnReset would wait for the next time.
-func TestOutsideMapGrownByCallback(t *testing.T) {
+// TestCancelOnReset cancels callbacks before, while and after others run.
+func TestCancelOnReset(t *testing.T) {
 	a := opened(t, Config{})
-	m := NewMap[int, int](a, 0)
-	mark := a.Mark()
-	a.OnReset(func() {
-		for i := range 1000 {
-			m.Put(i, i)
+	var ran []int
+	register := func(i int) (cancel func()) { return a.OnReset(func() { ran = append(ran, i) }) }
+	ranAre := func(what string, want ...int) {
+		t.Helper()
+		if !slices.Equal(ran, want) {
+			t.Fatalf("%s: callbacks %v, want %v", what, ran, want)
 		}
-		if v, ok := m.Get(999); !ok || v != 999 {
-			t.Error("the map should work while callbacks run")
-		}
-	})
-	a.Rewind(mark)
-	var v *guard.Violation
-	if err := panicOf(func() { m.Get(1) }); !errors.As(err, &v) {
-		t.Fatalf("a map whose memory went: %v", err)
+		ran = nil
 	}
+	register(1)
+	cancel := register(2)
+	register(3)
+	cancel()
+	cancel()
+	a.Reset()
+	ranAre("cancelled twice", 3, 1)
+
+	cancel() // names no callback any more
+	register(4)
+	a.Reset()
+	ranAre("cancelled late", 4)
+
+	// A Rewind to a mark takes the callbacks that were registered after it, whatever was cancelled.
+	cancel = register(1)
+	m := a.Mark()
+	cancel()
+	register(2)
+	cancel = register(3)
+	register(4)
+	cancel()
+	a.Rewind(m)
+	ranAre("Rewind", 4, 2)
+	if len(a.onReset) != 0 {
+		t.Errorf("%d callbacks are left", len(a.onReset))
+	}
+
+	// By a callback: one that is still to come, one that has run, itself, one that it registers.
+	first, last := register(1), func() {}
+	var self func()
+	self = a.OnReset(func() {
+		ran = append(ran, 2)
+		first()
+		self()
+		last()
+		register(5)()
+		register(6)
+	})
+	last = register(3)
+	a.Reset()
+	ranAre("cancelled by a callback", 3, 2)
+	a.Reset()
+	ranAre("registered by a callback", 6)
+
+	// What is cancelled takes no memory, in whatever order.
+	register(0)
+	var cancels []func()
+	for range 1000 {
+		cancels = append(cancels, a.OnReset(func() { t.Error("a cancelled callback ran") }))
+	}
+	for i := range cancels {
+		cancels[i*7%1000]()
+	}
+	if n := len(a.onReset); n > 2 {
+		t.Errorf("%d callbacks are kept, one was not cancelled", n)
+	}
+	for range 100 {
+		a.OnReset(func() { t.Error("a cancelled callback ran") })()
+	}
+	a.Reset()
+	ranAre("many cancelled", 0)
+
+	cancel = register(1)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	ranAre("Close", 1)
 }
 
-// TestOutsideFailedNewMap: a map that does not fit keeps nothing of the arena.
-func TestOutsideFailedNewMap(t *testing.T) {
-	a := opened(t, Config{Limit: 100_000})
-	New[[5]uint64](a)
-	s := Append(a, nil, byte(1), 2, 3)
-	before, mark := a.Stats().Live, a.Mark()
-	for name, f := range map[string]func(){
-		"NewMap":       func() { NewMap[int, int](a, 6000) },
-		"NewStringMap": func() { NewStringMap[int](a, 4000) },
-	} {
-		if err := panicOf(f); !errors.Is(err, guard.ErrNoMemory) {
-			t.Fatalf("%s: %v", name, err)
+// TestEpoch: the epoch ends with what frees memory, and callbacks see that it does.
+func TestEpoch(t *testing.T) {
+	p := pooled(t, Config{Name: "pool"})
+	a := get(t, p)
+	if a.Name() != "pool" || a.Err() != nil {
+		t.Errorf("name %q, error %v", a.Name(), a.Err())
+	}
+	m := a.Mark()
+	for what, end := range map[string]func(){"Reset": a.Reset, "Rewind": func() { m = a.Mark(); a.Rewind(m) }, "Put": func() { p.Put(a); a = get(t, p) }} {
+		before, ending := a.Epoch()
+		if ending {
+			t.Errorf("before %s: the epoch ends", what)
 		}
-		if live := a.Stats().Live; live != before || len(a.onReset) != 0 {
-			t.Errorf("%s: %d bytes live and %d callbacks after a failure, %d before", name, live, len(a.onReset), before)
+		called := false
+		if what != "Rewind" {
+			a.OnReset(func() {
+				called = true
+				if n, ending := a.Epoch(); n != before || !ending {
+					t.Errorf("while callbacks of %s run: epoch %d, ending %v; before %d", what, n, ending, before)
+				}
+			})
+		}
+		end()
+		if after, ending := a.Epoch(); after == before || ending || called != (what != "Rewind") {
+			t.Errorf("after %s: epoch %d, ending %v; before %d; callback called: %v", what, after, ending, before, called)
 		}
 	}
-	if grown := Append(a, s, make([]byte, 40)...); &grown[0] != &s[0] {
-		t.Error("the last allocation does not grow in place any more")
+	p.Put(a)
+	var v *guard.Violation
+	if err := a.Err(); !errors.As(err, &v) || v.Kind != guard.UseAfterPut {
+		t.Errorf("after Put: %v", err)
 	}
-	mustBeZero(t, "after failures", a.Alloc(50_000, 8))
-	a.Rewind(mark)
+	b := opened(t, Config{})
+	before, _ := b.Epoch()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := b.Epoch(); after == before {
+		t.Error("the epoch did not end with Close")
+	}
+	if err := b.Err(); !errors.As(err, &v) || v.Kind != guard.UseAfterClose {
+		t.Errorf("after Close: %v", err)
+	}
+	for _, a := range []*Arena{new(Arena), nil} {
+		if n, ending := a.Epoch(); n != 0 || ending || a.Name() != "" || !errors.As(a.Err(), &v) {
+			t.Errorf("a zero Arena is in epoch %d, ending %v, with name %q and error %v", n, ending, a.Name(), a.Err())
+		}
+	}
 }

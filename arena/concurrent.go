@@ -2,17 +2,19 @@ package arena
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/procpin"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Concurrent is an arena that any number of goroutines allocate from at once. NewIn, MakeSliceIn,
-// StringIn, Alloc and their Try forms allocate, RefIn and Ref.DerefIn make and follow references.
+// AppendIn, CloneIn, StringIn, Alloc and their Try forms allocate; RefIn, Ref.DerefIn and Ref.SliceIn
+// make and follow references.
 // OpenConcurrent makes one: using the zero Concurrent, or nil, is a *guard.Violation. It must not be
 // copied.
 //
@@ -30,18 +32,18 @@ import (
 // may touch it any more. Within an OS page of the budget's hard limit an allocation may be refused
 // for the moment in which another goroutine commits the same page.
 type Concurrent struct {
-	_     noCopy
-	base  unsafe.Pointer
-	most  uintptr                                   // bytes of the largest object that lies in a chunk
-	of    [mostProcessors + 1]atomic.Pointer[chunk] // of the processors, made on demand; the last is nil: see enter
-	chunk uintptr                                   // bytes that a processor carves off at a time
+	_      nocopy.NoCopy
+	base   unsafe.Pointer
+	most   uintptr // bytes of the largest object that lies in a chunk
+	chunks percpu.Table[chunk]
+	chunk  uintptr // bytes that a processor carves off at a time
 
 	_       [128]byte // next is written by all, and alone
 	next    atomic.Uintptr
 	_       [128]byte
 	ceiling uintptr
 	high    atomic.Uintptr
-	region  *guard.Region
+	region  *region.Region
 	config  Config
 	round   uint // counts Resets. Not under mu: where Reset runs beside allocations the race detector says so
 
@@ -52,21 +54,6 @@ type Concurrent struct {
 	closed atomic.Bool // written under mu
 	dirty  uintptr     // bytes below it were handed out before the last Reset
 	recent uintptr     // what recent rounds used, decaying, as Arena.recent
-}
-
-// chunk is where a processor allocates: the bytes of [top, limit) are zero. It is alone on
-// its cache lines.
-type chunk struct {
-	chunkState
-	_ [128 - unsafe.Sizeof(chunkState{})]byte
-}
-
-type chunkState struct {
-	top, limit uintptr
-	copies     uintptr        // calls of StringIn that began here; those from copied on are not done
-	copied     atomic.Uintptr // calls of StringIn that are done
-	//lint:ignore U1000 builds for the race detector use it
-	lock procpin.Lock
 }
 
 // chunkSize is what a processor carves off at a time, unless Limit is small: committing
@@ -81,17 +68,17 @@ func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.most |
 // OpenConcurrent reserves an arena for many goroutines. The error wraps guard.ErrNoMemory where
 // addresses are refused.
 func OpenConcurrent(c Config) (*Concurrent, error) {
-	region, c, err := mapRegion(c, defaultReserve, guard.Config{DeferOnSoft: true})
+	r, c, err := mapRegion(c, defaultReserve, region.Config{DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
 	k := &Concurrent{
-		base: region.Base(), region: region, config: c, ceiling: ceiling(region, c),
+		base: r.Base(), region: r, config: c, ceiling: ceiling(r, c),
 		chunk: min(chunkSize, max(4096, uintptr(c.Limit)/64)),
 	}
 	k.most = k.chunk / 8
 	k.next.Store(first)
-	region.CountLive(k.count)
+	r.CountLive(k.count)
 	return k, nil
 }
 
@@ -138,38 +125,100 @@ func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
 	return sliceAt[byte](p, size, size), err
 }
 
+// AppendIn appends to a slice as the built-in does, from any goroutine. A slice with no room is copied
+// to a larger place in the arena, and the old one stays unused until Reset. The slice may come from
+// anywhere. It panics as NewIn does.
+func AppendIn[T any](k *Concurrent, s []T, values ...T) []T {
+	if len(values) <= cap(s)-len(s) {
+		return append(s, values...)
+	}
+	return must(TryAppendIn(k, s, values...))
+}
+
+// TryAppendIn is AppendIn that returns its error, and nil; s is then as it was. It panics if T contains
+// pointers.
+func TryAppendIn[T any](k *Concurrent, s []T, values ...T) ([]T, error) {
+	if len(values) <= cap(s)-len(s) {
+		return append(s, values...), nil
+	}
+	k.usable("AppendIn")
+	n := len(s) + len(values)
+	grown, err := TryMakeSliceIn[T](k, n, grownCapacity[T](n, cap(s), k.ceiling-min(k.next.Load(), k.ceiling)))
+	if err != nil { // there may be room for n yet
+		grown, err = TryMakeSliceIn[T](k, n, n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.mu.RLock() // Close must not take the memory away while it is written
+	defer k.mu.RUnlock()
+	k.usable("AppendIn")
+	copy(grown, s)
+	copy(grown[len(s):], values)
+	return grown, nil
+}
+
+// CloneIn returns a copy of s that lives in the arena, as Clone does, from any goroutine.
+func CloneIn[T any](k *Concurrent, s []T) []T { return must(TryCloneIn(k, s)) }
+
+// TryCloneIn is CloneIn that returns its error. It panics if T contains pointers.
+func TryCloneIn[T any](k *Concurrent, s []T) ([]T, error) {
+	mustBePointerFree((*T)(nil))
+	bytes := uintptr(len(s)) * unsafe.Sizeof(*new(T))
+	if bytes == 0 {
+		k.usable("CloneIn")
+		if s == nil {
+			return nil, nil
+		}
+		return unsafe.Slice((*T)(k.base), len(s)), nil
+	}
+	copied, err := k.copyOf("CloneIn", unsafe.String((*byte)(unsafe.Pointer(unsafe.SliceData(s))), bytes))
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.StringData(copied))), len(s)), nil
+}
+
 // StringIn returns a copy of s that lives in the arena, as String does, from any goroutine.
-func StringIn(k *Concurrent, s string) string {
+func StringIn(k *Concurrent, s string) string { return must(k.copyOf("StringIn", s)) }
+
+// TryStringIn is StringIn that returns its error.
+func TryStringIn(k *Concurrent, s string) (string, error) { return k.copyOf("StringIn", s) }
+
+// copyOf returns a copy of s that lives in the arena, aligned to granule.
+func (k *Concurrent) copyOf(op, s string) (string, error) {
 	size := uintptr(len(s))
 	if k != nil && !k.alone(size, 1) {
-		if c := k.enter(); c != nil {
+		c := percpu.Pin(&k.chunks)
+		if c != nil {
 			off := c.top
 			if end := alignUp(off+size, granule); end <= c.limit {
 				c.top = end
 				c.copies++
-				k.leave(c)
+				percpu.Unpin(c)
 				// A fault of s is its owner's, and goes on; Close must not wait for ever.
 				defer c.copied.Add(1)
-				return copyString(unsafe.Add(k.base, off), s)
+				return copyString(unsafe.Add(k.base, off), s), nil
 			}
-			k.leave(c)
-		} else {
-			k.leave(c)
 		}
+		percpu.Unpin(c)
 	}
-	return k.stringSlowly(s)
+	return k.copySlowly(op, s)
 }
 
-// stringSlowly is StringIn where the processor's chunk has no room.
+// copySlowly is copyOf where the processor's chunk has no room.
 //
 //go:noinline
-func (k *Concurrent) stringSlowly(s string) string {
+func (k *Concurrent) copySlowly(op, s string) (string, error) {
 	if s == "" {
-		k.usable("StringIn")
-		return ""
+		k.usable(op)
+		return "", nil
 	}
-	p := (*byte)(must(k.refill(uintptr(len(s)), granule, s)))
-	return unsafe.String(p, len(s))
+	p, err := k.refill(uintptr(len(s)), granule, s)
+	if err != nil {
+		return "", err
+	}
+	return unsafe.String((*byte)(p), len(s)), nil
 }
 
 func copyString(to unsafe.Pointer, s string) string {
@@ -195,7 +244,7 @@ func offsetIn(k *Concurrent, p unsafe.Pointer, size uintptr, noOffset func(k *Co
 func noOffsetIn(k *Concurrent, p unsafe.Pointer) uint64 {
 	k.usable("RefIn")
 	if p != nil {
-		panic(elsewhere(k.violation("RefIn", ""), k.base, p))
+		panic(elsewhere(k.violation("RefIn", guard.InvalidPointer, ""), k.base, p))
 	}
 	return 0
 }
@@ -211,12 +260,27 @@ func (r Ref[T]) DerefIn(k *Concurrent) *T {
 	return (*T)(unsafe.Add(k.base, r.off))
 }
 
+// SliceIn returns the n objects that start at r in k, as Slice does.
+func (r Ref[T]) SliceIn(k *Concurrent, n int) []T {
+	if r.off == 0 && n == 0 {
+		return nil
+	}
+	if k == nil {
+		panic(k.unusable("SliceIn"))
+	}
+	if !within[T](r.off, n, uint64(k.next.Load())) {
+		k.usable("SliceIn")
+		panic(beyond(k.violation("SliceIn", guard.InvalidPointer, ""), r.off))
+	}
+	return unsafe.Slice((*T)(unsafe.Add(k.base, r.off)), n)
+}
+
 func (k *Concurrent) outside(off uint64) unsafe.Pointer {
 	if off == 0 {
 		return nil
 	}
 	k.usable("DerefIn")
-	panic(beyond(k.violation("DerefIn", ""), off))
+	panic(beyond(k.violation("DerefIn", guard.InvalidPointer, ""), off))
 }
 
 // take hands out size zeroed bytes. align is a power of two from granule to maxAlign.
@@ -224,16 +288,16 @@ func (k *Concurrent) outside(off uint64) unsafe.Pointer {
 // Cost: the pin, one addition, one comparison.
 func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 	if k != nil && !k.alone(size, align) {
-		c := k.enter()
+		c := percpu.Pin(&k.chunks)
 		if c != nil {
 			off := alignUp(c.top, align)
 			if end := alignUp(off+size, granule); end <= c.limit {
 				c.top = end
-				k.leave(c)
+				percpu.Unpin(c)
 				return unsafe.Add(k.base, off), nil
 			}
 		}
-		k.leave(c)
+		percpu.Unpin(c)
 	}
 	return k.refill(size, align, "")
 }
@@ -242,7 +306,7 @@ func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 // is called with no lock held, and what failed is tried once more after it.
 func (k *Concurrent) refill(size, align uintptr, s string) (unsafe.Pointer, error) {
 	p, err := k.supply(size, align, s)
-	if guard.Reclaim() {
+	if region.Reclaim() {
 		if k.usable("New"); err != nil { // OnSoft may have closed the arena
 			p, err = k.supply(size, align, s)
 		}
@@ -258,7 +322,7 @@ func (k *Concurrent) supply(size, align uintptr, s string) (unsafe.Pointer, erro
 	k.mu.RLock()
 	defer k.mu.RUnlock() // a fault of s, which is the user's, does not leave it locked
 	k.usable("New")
-	if k.alone(size, align) || !k.makeHere() {
+	if k.alone(size, align) || k.chunks.HereNew(newChunk) == nil {
 		return k.carveAlone(size, align, s)
 	}
 	off, limit, err := k.carve(k.chunk, size, max(align, 64))
@@ -266,13 +330,13 @@ func (k *Concurrent) supply(size, align uintptr, s string) (unsafe.Pointer, erro
 		return k.carveAlone(size, align, s)
 	}
 	rest := alignUp(off+size, granule)
-	c := k.enter()
+	c := percpu.Pin(&k.chunks)
 	// Another goroutine may have refilled this processor meanwhile, and this one may have moved to
 	// another: the chunk with more in it stays.
 	if c != nil && limit-rest > c.limit-c.top && round == k.round {
 		c.top, c.limit = rest, limit
 	}
-	k.leave(c)
+	percpu.Unpin(c)
 	copyString(unsafe.Add(k.base, off), s)
 	return unsafe.Add(k.base, off), nil
 }
@@ -286,23 +350,6 @@ func (k *Concurrent) carveAlone(size, align uintptr, s string) (unsafe.Pointer, 
 	copyString(unsafe.Add(k.base, off), s)
 	return unsafe.Add(k.base, off), nil
 }
-
-// makeHere makes the chunk of this processor, without memory, if it has none. It is false where there
-// can be none.
-func (k *Concurrent) makeHere() bool {
-	pid := procpin.Pin()
-	procpin.Unpin()
-	if uint(pid) >= chunkedProcessors {
-		return false
-	}
-	if at := &k.of[pid]; at.Load() == nil {
-		at.CompareAndSwap(nil, new(chunk))
-	}
-	return true
-}
-
-// chunkedProcessors is how many processors can have chunks. Tests change it.
-var chunkedProcessors uint = mostProcessors
 
 // carve takes the next want bytes, or only least where no more are left, commits them and makes
 // them zero. Caller holds k.mu for reading.
@@ -357,13 +404,13 @@ func (k *Concurrent) usable(op string) {
 //go:noinline
 func (k *Concurrent) unusable(op string) *guard.Violation {
 	if k == nil || k.region == nil {
-		return zeroValue("Concurrent."+op, "Concurrent", "arena.OpenConcurrent")
+		return zeroValue("Concurrent."+op, "arena.OpenConcurrent makes a Concurrent")
 	}
-	return k.violation(op, "use after Close")
+	return k.violation(op, guard.UseAfterClose, "")
 }
 
-func (k *Concurrent) violation(op, what string) *guard.Violation {
-	return &guard.Violation{Op: "arena.Concurrent." + op, What: what, Region: k.config.Name}
+func (k *Concurrent) violation(op string, kind guard.Kind, detail string) *guard.Violation {
+	return &guard.Violation{Op: "arena.Concurrent." + op, Kind: kind, Detail: detail, Region: k.config.Name}
 }
 
 // Reset frees everything that was handed out. Memory that recent rounds did not need goes back to the
@@ -372,10 +419,8 @@ func (k *Concurrent) violation(op, what string) *guard.Violation {
 func (k *Concurrent) Reset() {
 	k.usable("Reset")
 	k.round++
-	for i := range k.of {
-		if c := k.of[i].Load(); c != nil {
-			c.top, c.limit = 0, 0
-		}
+	for c := range k.chunks.All() {
+		c.top, c.limit = 0, 0
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -440,39 +485,13 @@ func (k *Concurrent) Close() error {
 		return fmt.Errorf("arena: close %q: %w", k.config.Name, guard.ErrClosed)
 	}
 	k.closed.Store(true)
-	k.takeChunks()
+	percpu.Drain((*chunk).drain, &k.chunks) // and k.mu keeps new ones away
 	if err := k.region.Close(); err != nil {
 		k.closed.Store(false)
 		return fmt.Errorf("arena: close: %w", err)
 	}
 	k.restart()
 	return nil
-}
-
-// takeChunks takes the chunks away from the processors, and waits until nobody uses them. Caller
-// holds k.mu.
-func (k *Concurrent) takeChunks() {
-	var taken []*chunk
-	for i := range k.of {
-		if c := k.of[i].Swap(nil); c != nil {
-			taken = append(taken, c)
-		}
-	}
-	if len(taken) == 0 {
-		return
-	}
-	// A goroutine may have found its chunk just before. It is pinned while it uses it, and the
-	// world does not stop before it has let go.
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	for _, c := range taken {
-		c.lock.Lock()
-		copies := c.copies
-		c.lock.Unlock()
-		for c.copied.Load() != copies {
-			runtime.Gosched()
-		}
-	}
 }
 
 // Stats returns the arena's figures; Live counts chunks as a whole. After Close all are zero but

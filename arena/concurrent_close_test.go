@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 )
 
 // inChild is set in a process of its own that a test was started in again.
@@ -48,9 +49,10 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 	if !child(t, "") {
 		return
 	}
-	defer guard.SetQuarantine(guard.SetQuarantine(64 << 20))
+	alloctest.SetQuarantine(t, 64<<20)
 	nothingLeft(t)
 	long, longer := strings.Repeat("x", chunkSize/8), strings.Repeat("y", 40<<10)
+	heap := make([]uint64, 5000)
 	forms := map[string]func(k *Concurrent, r Ref[uint64], p *uint64) error{
 		"NewIn":         func(k *Concurrent, r Ref[uint64], p *uint64) error { NewIn[[8]uint64](k); return nil },
 		"TryNewIn":      func(k *Concurrent, r Ref[uint64], p *uint64) error { _, err := TryNewIn[[8]uint64](k); return err },
@@ -60,9 +62,18 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 		"StringIn":      func(k *Concurrent, r Ref[uint64], p *uint64) error { StringIn(k, "text"); return nil },
 		"long StringIn": func(k *Concurrent, r Ref[uint64], p *uint64) error { StringIn(k, long); return nil },
 		"longer":        func(k *Concurrent, r Ref[uint64], p *uint64) error { StringIn(k, longer); return nil },
-		"DerefIn":       func(k *Concurrent, r Ref[uint64], p *uint64) error { r.DerefIn(k); return nil },
-		"RefIn":         func(k *Concurrent, r Ref[uint64], p *uint64) error { RefIn(k, p); return nil },
-		"Purge":         func(k *Concurrent, r Ref[uint64], p *uint64) error { return k.Purge() },
+		"TryStringIn":   func(k *Concurrent, r Ref[uint64], p *uint64) error { _, err := TryStringIn(k, "text"); return err },
+		"CloneIn":       func(k *Concurrent, r Ref[uint64], p *uint64) error { CloneIn(k, heap[:5]); return nil },
+		"TryCloneIn":    func(k *Concurrent, r Ref[uint64], p *uint64) error { _, err := TryCloneIn(k, heap); return err },
+		"AppendIn":      func(k *Concurrent, r Ref[uint64], p *uint64) error { AppendIn(k, heap[:5:5], 1); return nil },
+		"TryAppendIn": func(k *Concurrent, r Ref[uint64], p *uint64) error {
+			_, err := TryAppendIn(k, heap, heap...)
+			return err
+		},
+		"DerefIn": func(k *Concurrent, r Ref[uint64], p *uint64) error { r.DerefIn(k); return nil },
+		"SliceIn": func(k *Concurrent, r Ref[uint64], p *uint64) error { r.SliceIn(k, 1); return nil },
+		"RefIn":   func(k *Concurrent, r Ref[uint64], p *uint64) error { RefIn(k, p); return nil },
+		"Purge":   func(k *Concurrent, r Ref[uint64], p *uint64) error { return k.Purge() },
 	}
 	for range rounds(50) {
 		k, err := OpenConcurrent(Config{Name: "shut", Limit: 1 << 30, Reserve: 1 << 30})
@@ -86,7 +97,7 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 						return
 					}
 				}
-				if v.What != "use after Close" || v.Region != "shut" || !strings.HasPrefix(v.Op, "arena.Concurrent.") {
+				if v.Kind != guard.UseAfterClose || v.Region != "shut" || !strings.HasPrefix(v.Op, "arena.Concurrent.") {
 					t.Errorf("%s: %v", name, v)
 				}
 			})
@@ -149,29 +160,29 @@ func TestOutsideConcurrentStringOfClosed(t *testing.T) {
 }
 
 // TestOutsideConcurrentMoreProcessors: processors that were added after OpenConcurrent have chunks of
-// their own, and those that were added after OpenPool places.
+// their own, and those that were added after OpenPool a cache.
 func TestOutsideConcurrentMoreProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	k := concurrent(t, Config{})
 	p := pooled(t, Config{})
 	*NewIn[uint64](k) = 1
 	runtime.GOMAXPROCS(64)
-	of := func() (chunks, places int) {
-		for i := range mostProcessors {
-			if c := k.of[i].Load(); c != nil && c.limit > 0 {
+	of := func() (chunks, caches int) {
+		for c := range k.chunks.All() {
+			if c.limit > 0 {
 				chunks++
 			}
-			if p.of[i].Load() != nil {
-				places++
-			}
 		}
-		return chunks, places
+		for range p.caches.All() {
+			caches++
+		}
+		return chunks, caches
 	}
 	for end := time.Now().Add(20 * time.Second); ; {
 		onAllProcessors(func(g int) {
 			for range 100 {
 				*NewIn[uint64](k) = 1
-				a, err := p.Get()
+				a, err := p.TryGet()
 				if err != nil {
 					t.Error(err)
 					return
@@ -180,12 +191,12 @@ func TestOutsideConcurrentMoreProcessors(t *testing.T) {
 				runtime.Gosched()
 			}
 		})
-		chunks, places := of()
-		if chunks > 4 && places > 4 {
+		chunks, caches := of()
+		if chunks > 4 && caches > 4 {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d chunks and %d places with 64 processors", chunks, places)
+			t.Fatalf("%d chunks and %d caches with 64 processors", chunks, caches)
 		}
 	}
 }

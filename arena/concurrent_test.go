@@ -1,12 +1,18 @@
 package arena
 
 import (
+	"bytes"
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -68,6 +74,25 @@ func TestConcurrentForms(t *testing.T) {
 			}
 			if s := StringIn(k, "text"); s != "text" {
 				t.Fatal(s)
+			}
+			for _, n := range []int{1, 5, chunkSize / 8, chunkSize + 1} {
+				want := make([]byte, n)
+				smear(want)
+				for form, make := range map[string]func() ([]byte, error){
+					"CloneIn":    func() ([]byte, error) { return CloneIn(k, want), nil },
+					"TryCloneIn": func() ([]byte, error) { return TryCloneIn(k, want) },
+					"TryStringIn": func() ([]byte, error) {
+						s, err := TryStringIn(k, string(want))
+						return unsafe.Slice(unsafe.StringData(s), len(s)), err
+					},
+				} {
+					got, err := make()
+					if err != nil || !bytes.Equal(got, want) || cap(got) != n {
+						t.Fatalf("%s of %d bytes: length %d, capacity %d, error %v", form, n, len(got), cap(got), err)
+					}
+					clear(got)
+					add(unsafe.Pointer(&got[0]), n, granule)
+				}
 			}
 			for i, b := range all {
 				for _, x := range b {
@@ -204,12 +229,11 @@ func TestConcurrentOnMoreProcessors(t *testing.T) {
 	}
 }
 
-// TestConcurrentWithoutChunks is a processor beyond those that can have chunks: every object is carved
-// off by itself.
+// TestConcurrentWithoutChunks allocates on a processor that can have no chunk, as those from percpu.Max
+// on: every object is carved off by itself.
 func TestConcurrentWithoutChunks(t *testing.T) {
 	k := concurrent(t, Config{})
-	chunkedProcessors = 0
-	defer func() { chunkedProcessors = mostProcessors }()
+	percpu.Close((*chunk).drain, &k.chunks)
 	for range 100 {
 		*NewIn[[3]uint64](k) = [3]uint64{1, 2, 3}
 	}
@@ -220,7 +244,7 @@ func TestConcurrentWithoutChunks(t *testing.T) {
 
 // TestConcurrentFails: what could not be committed is not lost.
 func TestConcurrentFails(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(0)) // or it gives way
+	alloctest.SetQuarantine(t, 0) // or it gives way
 	k := concurrent(t, Config{})
 	NewIn[uint64](k)
 	live := k.Stats().Live
@@ -242,5 +266,73 @@ func TestConcurrentHugePages(t *testing.T) {
 	smear(k.Alloc(2<<20, 8))
 	if c := k.Stats().Committed; c != 2*maxAlign {
 		t.Fatalf("%d bytes committed", c)
+	}
+}
+
+// TestConcurrentAppend compares with the built-in, from several goroutines.
+func TestConcurrentAppend(t *testing.T) {
+	k := concurrent(t, Config{})
+	type odd [3]uint32
+	var wg sync.WaitGroup
+	for g := range uint32(4) {
+		wg.Go(func() {
+			var got, want []odd
+			for i := range uint32(rounds(2000)) {
+				values := make([]odd, rand.IntN(4))
+				for j := range values {
+					values[j] = odd{g, i, uint32(j)}
+				}
+				before := cap(got)
+				var err error
+				if i%2 == 0 {
+					got = AppendIn(k, got, values...)
+				} else if got, err = TryAppendIn(k, got, values...); err != nil {
+					t.Error(err)
+					return
+				}
+				want = append(want, values...)
+				if !slices.Equal(got, want) {
+					t.Errorf("goroutine %d, step %d: not what append gives", g, i)
+					return
+				}
+				if cap(got) != before && slices.ContainsFunc(got[len(got):cap(got)], func(o odd) bool { return o != odd{} }) {
+					t.Error("what lies above the length is not zero")
+				}
+				if len(got) > 0 && &RefIn(k, &got[0]).SliceIn(k, len(got))[len(got)-1] != &got[len(got)-1] {
+					t.Error("SliceIn leads elsewhere")
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s := AppendIn(k, []int(nil)); s != nil {
+		t.Error("appending nothing to nil should give nil, as append does")
+	}
+	if s := CloneIn[int](k, nil); s != nil {
+		t.Error("a copy of nil should be nil")
+	}
+	if s := CloneIn(k, []int{}); s == nil || len(s) != 0 || cap(s) != 0 {
+		t.Error("a copy of an empty slice should be empty and not nil")
+	}
+}
+
+// TestConcurrentTryForms: what does not fit is an error, and what fits when less is asked for is there.
+func TestConcurrentTryForms(t *testing.T) {
+	k := concurrent(t, Config{Limit: 100_000})
+	large := make([]byte, 200_000)
+	for name, try := range map[string]func() (int, error){
+		"TryStringIn": func() (int, error) { s, err := TryStringIn(k, string(large)); return len(s), err },
+		"TryCloneIn":  func() (int, error) { s, err := TryCloneIn(k, large); return cap(s), err },
+		"TryAppendIn": func() (int, error) { s, err := TryAppendIn(k, []byte("x"), large...); return cap(s), err },
+		"StringIn":    func() (int, error) { return 0, panicOf(func() { StringIn(k, string(large)) }) },
+		"CloneIn":     func() (int, error) { return 0, panicOf(func() { CloneIn(k, large) }) },
+		"AppendIn":    func() (int, error) { return 0, panicOf(func() { AppendIn(k, large[:0:0], large...) }) },
+	} {
+		if n, err := try(); n != 0 || !errors.Is(err, guard.ErrNoMemory) || k.Stats().Live != 0 {
+			t.Errorf("%s: %d, %v, %d bytes live", name, n, err, k.Stats().Live)
+		}
+	}
+	if s, err := TryAppendIn(k, large[:60_000:60_000], 1); len(s) != 60_001 || err != nil { // not with double the capacity
+		t.Errorf("length %d, %v", len(s), err)
 	}
 }

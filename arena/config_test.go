@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -62,7 +63,7 @@ func TestDefaults(t *testing.T) {
 // needs.
 func TestSmallerReservation(t *testing.T) {
 	// Without addresses in quarantine, for guard would give those back first.
-	defer guard.SetQuarantine(guard.SetQuarantine(0))
+	alloctest.SetQuarantine(t, 0)
 	nothingLeft(t)
 	stop := vm.Inject(vm.Mmap, 1, vm.OutOfMemory)
 	a, err := Open(Config{})

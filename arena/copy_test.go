@@ -21,7 +21,7 @@ func TestOutsideCopies(t *testing.T) {
 	if err == nil {
 		t.Errorf("go vet is silent")
 	}
-	for i, name := range []string{"Arena", "Concurrent", "Pool", "Map", "StringMap"} {
+	for i, name := range []string{"Arena", "Concurrent", "Pool", "Writer"} {
 		want := fmt.Sprintf(`assignment copies lock value to copied%d: \S*/arena\.%s\b`, i+1, name)
 		if !regexp.MustCompile(want).Match(out) {
 			t.Errorf("a copied %s is not reported:\n%s", name, out)
@@ -43,43 +43,40 @@ func TestOutsideZeroValues(t *testing.T) {
 			"TryNew": func() { TryNew[int](a) }, "MakeSlice": func() { MakeSlice[int](a, 1, 1) }, "Alloc": func() { a.Alloc(1, 1) },
 			"String": func() { String(a, "x") }, "Clone": func() { Clone(a, []int{1}) }, "Append": func() { Append(a, nil, 1) },
 			"Mark": func() { a.Mark() }, "Rewind": func() { a.Rewind(Mark{}) }, "Reset": func() { a.Reset() }, "Purge": func() { a.Purge() },
-			"OnReset": func() { a.OnReset(func() {}) }, "Close": func() { a.Close() }, "NewMap": func() { NewMap[int, int](a, 0) },
-			"NewStringMap": func() { NewStringMap[int](a, 0) }, "Slice": func() { Ref[int]{first}.Slice(a, 1) },
+			"TryString": func() { TryString(a, "x") }, "TryClone": func() { TryClone(a, []int{1}) }, "TryAppend": func() { TryAppend(a, nil, 1) },
+			"TryMakeSlice": func() { TryMakeSlice[int](a, 1, 1) }, "TryAlloc": func() { a.TryAlloc(1, 1) }, "NewWriter": func() { NewWriter(a) },
+			"OnReset": func() { a.OnReset(func() {}) }, "Close": func() { a.Close() }, "Slice": func() { Ref[int]{first}.Slice(a, 1) },
 		}
 	}
 	concurrents := func(k *Concurrent) map[string]func() {
 		return map[string]func(){
 			"NewIn": func() { NewIn[int](k) }, "NewIn of nothing": func() { NewIn[struct{}](k) }, "TryNewIn": func() { TryNewIn[int](k) },
 			"MakeSliceIn": func() { MakeSliceIn[int](k, 1, 1) }, "Alloc": func() { k.Alloc(1, 1) }, "StringIn": func() { StringIn(k, "x") },
+			"TryMakeSliceIn": func() { TryMakeSliceIn[int](k, 1, 1) },
+			"TryStringIn":    func() { TryStringIn(k, "x") }, "CloneIn": func() { CloneIn(k, []int{1}) }, "CloneIn of nil": func() { CloneIn[int](k, nil) },
+			"TryCloneIn": func() { TryCloneIn(k, []int{1}) }, "AppendIn": func() { AppendIn(k, nil, 1) }, "TryAppendIn": func() { TryAppendIn(k, nil, 1) },
+			"SliceIn":             func() { Ref[int]{first}.SliceIn(k, 1) },
 			"StringIn of nothing": func() { StringIn(k, "") }, "DerefIn": func() { Ref[int]{first}.DerefIn(k) },
 			"Reset": func() { k.Reset() }, "Purge": func() { k.Purge() }, "Close": func() { k.Close() },
 		}
 	}
 	pools := func(p *Pool) map[string]func() {
 		return map[string]func(){
-			"Get": func() { p.Get() }, "Put": func() { p.Put(real) }, "Purge": func() { p.Purge() }, "Close": func() { p.Close() },
+			"Get": func() { p.Get() }, "TryGet": func() { p.TryGet() }, "Put": func() { p.Put(real) }, "Purge": func() { p.Purge() }, "Close": func() { p.Close() },
 		}
 	}
-	maps := func(m *Map[int, int]) map[string]func() {
+	writers := func(w *Writer) map[string]func() {
 		return map[string]func(){
-			"Len": func() { m.Len() }, "Get": func() { m.Get(1) }, "Lookup": func() { m.Lookup(1) }, "Put": func() { m.Put(1, 1) },
-			"TryPut": func() { m.TryPut(1, 1) }, "Entry": func() { m.Entry(1) }, "Delete": func() { m.Delete(1) },
-			"All": func() { m.All()(func(int, int) bool { return true }) },
-		}
-	}
-	stringMaps := func(m *StringMap[int]) map[string]func() {
-		return map[string]func(){
-			"Len": func() { m.Len() }, "Get": func() { m.Get("") }, "Lookup": func() { m.Lookup(nil) }, "Put": func() { m.Put("", 1) },
-			"TryPut": func() { m.TryPut("", 1) }, "Entry": func() { m.Entry(nil) }, "Delete": func() { m.Delete("") },
-			"All": func() { m.All()(func(string, int) bool { return true }) },
+			"Write": func() { w.Write(nil) }, "WriteString": func() { w.WriteString("") }, "WriteByte": func() { w.WriteByte(0) },
+			"Bytes": func() { w.Bytes() }, "String": func() { _ = w.String() }, "Reset": func() { w.Reset() },
 		}
 	}
 	check := func(typ, maker string, zero, null map[string]func()) {
 		for what, calls := range map[string]map[string]func(){"zero ": zero, "nil ": null} {
 			for name, call := range calls {
 				var v *guard.Violation
-				want := "use of a zero " + typ + ": arena." + maker + " makes one"
-				if err := panicOf(call); !errors.As(err, &v) || v.What != want || !strings.HasPrefix(v.Op, "arena.") {
+				want := "arena." + maker + " makes a"
+				if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || !strings.HasPrefix(v.Detail, want) || !strings.HasSuffix(v.Detail, " "+typ) || !strings.HasPrefix(v.Op, "arena.") {
 					t.Errorf("%s of a %s%s: %v, want %s", name, what, typ, err, want)
 				}
 			}
@@ -88,11 +85,7 @@ func TestOutsideZeroValues(t *testing.T) {
 	check("Arena", "Open", arenas(new(Arena)), arenas(nil))
 	check("Concurrent", "OpenConcurrent", concurrents(new(Concurrent)), concurrents(nil))
 	check("Pool", "OpenPool", pools(new(Pool)), pools(nil))
-	null := maps(nil)
-	delete(null, "Get") // Go's own panic: it is inlined
-	delete(null, "Lookup")
-	check("Map", "NewMap", maps(new(Map[int, int])), null)
-	check("StringMap", "NewStringMap", stringMaps(new(StringMap[int])), stringMaps(nil))
+	check("Writer", "NewWriter", writers(new(Writer)), writers(nil))
 	// These are inlined, and nil is Go's own panic.
 	check("Arena", "Open", map[string]func(){
 		"New": func() { New[int](new(Arena)) }, "Deref": func() { Ref[int]{first}.Deref(new(Arena)) }, "RefOf": func() { RefOf(new(Arena), &x) },

@@ -2,7 +2,8 @@ package arena
 
 import (
 	"slices"
-	"time"
+
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 )
 
 // Arenas that lie idle in a Pool give their memory back after a while: first what is above
@@ -10,7 +11,6 @@ import (
 const (
 	purgeAfter = 500  // ticks that an arena lies idle before it is cut back to Config.Retain
 	closeAfter = 1000 // ticks that it lies idle before it is closed
-	beat       = 100  // ticks between looks
 	lookEvery  = 128  // Gets of an arena between readings of the clock on the fast path
 )
 
@@ -33,8 +33,8 @@ func (a *Arena) idleFor(now uint32) uint32 {
 
 // mayDecay looks whether arenas were idle for long. Caller holds no lock.
 func (p *Pool) mayDecay() {
-	now, last := ticks(), p.looked.Load()
-	if now-last < beat || !p.looked.CompareAndSwap(last, now) {
+	now := ticks()
+	if _, ok := p.look.Pass(now); !ok {
 		return
 	}
 	purge, discard := p.takeIdle(now)
@@ -62,13 +62,9 @@ func (p *Pool) takeIdle(now uint32) (purge, discard []*Arena) {
 		return true
 	}
 	p.idle = slices.DeleteFunc(p.idle, take)
-	for i := range p.of {
-		at := p.of[i].Load()
-		if at == nil {
-			continue
-		}
-		a := at.take()
-		if a == nil || take(a) || at.arena.CompareAndSwap(nil, a) {
+	for c := range p.caches.All() {
+		a := c.take()
+		if a == nil || take(a) || c.put(a) {
 			continue
 		}
 		p.idle = append(p.idle, a) // its processor has put another there
@@ -93,7 +89,5 @@ func (p *Pool) restore(arenas []*Arena) {
 	}
 }
 
-// ticks is a clock of milliseconds that wraps after 49 days. Tests have their own.
-var ticks = func() uint32 { return uint32(time.Since(start).Milliseconds()) }
-
-var start = time.Now()
+// ticks is the clock. Tests have their own.
+var ticks = decay.Ticks

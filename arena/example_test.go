@@ -123,7 +123,7 @@ func ExamplePool() {
 	}
 	defer pool.Close()
 	serve := func(text string) (int, error) {
-		a, err := pool.Get()
+		a, err := pool.TryGet()
 		if err != nil {
 			return 0, err
 		}
@@ -201,4 +201,25 @@ func ExampleTryMakeSlice() {
 	// Output:
 	// true
 	// arena: "small": 5000 bytes more than the 0 in use exceed its Limit of 4096: no memory
+}
+
+// A Writer gathers a text in an arena: fmt, encoders and io.Copy write to it.
+func ExampleNewWriter() {
+	a, err := arena.Open(arena.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer a.Close()
+	text := arena.NewWriter(a)
+	for i := range 3 {
+		fmt.Fprintf(text, "%d squared is %d\n", i, i*i)
+	}
+	fmt.Print(text.String())
+	fmt.Println(a.Stats().Live, "bytes are in use")
+	// Output:
+	// 0 squared is 0
+	// 1 squared is 1
+	// 2 squared is 4
+	// 48 bytes are in use
 }

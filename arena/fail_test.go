@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -118,7 +119,7 @@ func (s *scenario) pool() {
 		var out []*Arena
 		for range 3 {
 			var a *Arena
-			s.try("Get", func() (err error) { a, err = p.Get(); return err })
+			s.try("TryGet", func() (err error) { a, err = p.TryGet(); return err })
 			s.piece(a, 300<<10)
 			out = append(out, a)
 		}
@@ -131,8 +132,8 @@ func (s *scenario) pool() {
 		}
 	}
 	var late, idle *Arena
-	s.try("Get", func() (err error) { late, err = p.Get(); return err })
-	s.try("Get", func() (err error) { idle, err = p.Get(); return err })
+	s.try("TryGet", func() (err error) { late, err = p.TryGet(); return err })
+	s.try("TryGet", func() (err error) { idle, err = p.TryGet(); return err })
 	s.piece(late, 1000)
 	s.piece(idle, 1000)
 	p.Put(idle)
@@ -175,7 +176,7 @@ func (s *scenario) concurrent() {
 // TestFailEveryCall lets every system call of the scenario fail once. What is behind a call is
 // either reported or made up for; nothing is lost, nothing leaks, and the next call works.
 func TestFailEveryCall(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(0)) // so that addresses are given back too, and it does not give way to a Commit that fails
+	alloctest.SetQuarantine(t, 0) // so that addresses are given back too, and it does not give way to a Commit that fails
 	reported := map[vm.Kind]int{}
 	for kind := range vm.Kinds {
 		stop := vm.Inject(kind, 0, nil)
@@ -217,14 +218,14 @@ func (s *scenario) finish(before guard.Totals) {
 
 // TestBudgetEverywhere lets the budget end at every place of the scenario.
 func TestBudgetEverywhere(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	alloctest.SetQuarantine(t, 1<<30)
 	lift := func() { guard.SetBudget(guard.Budget{}) }
 	defer lift()
 	refused := 0
 	for pages := 0; !t.Failed(); pages += 1 + pages/8 {
 		before := guard.Usage()
 		s := &scenario{t: t, what: fmt.Sprintf("%d OS pages", pages), lift: lift}
-		if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
 			t.Fatal(err)
 		}
 		s.run()
@@ -277,8 +278,8 @@ func TestPoolCloseIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts(t, "after a failure", p, 1, 1)
-	if _, err := p.Get(); !errors.Is(err, guard.ErrClosed) {
-		t.Fatalf("Get after a Close that failed: %v", err)
+	if _, err := p.TryGet(); !errors.Is(err, guard.ErrClosed) {
+		t.Fatalf("TryGet after a Close that failed: %v", err)
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
@@ -290,7 +291,7 @@ func TestPoolCloseIsTriedAgain(t *testing.T) {
 func TestCommitsLessWhenItMust(t *testing.T) {
 	a := opened(t, Config{})
 	page := guard.PageSize()
-	if err := guard.SetBudget(guard.Budget{Hard: guard.Usage().Committed + int64(2*page)}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: guard.Usage().Committed + int64(2*page)}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})

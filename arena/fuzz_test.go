@@ -120,8 +120,12 @@ func (m *model) do(op, lo, hi byte) {
 	case 12:
 		id := m.next
 		m.next++
+		cancel := m.a.OnReset(func() { m.ran = append(m.ran, id); m.verify() })
+		if lo%4 == 3 {
+			cancel()
+			break
+		}
 		m.due = append(m.due, id)
-		m.a.OnReset(func() { m.ran = append(m.ran, id); m.verify() })
 	case 13:
 		m.add("Alloc", n*16, func() []byte { return m.a.Alloc(n*16, 8) })
 	case 14:

@@ -75,7 +75,7 @@ func TestHammerPool(t *testing.T) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(g), 1))
 			for range rounds(400) {
-				a, err := p.Get()
+				a, err := p.TryGet()
 				if err != nil {
 					t.Error(err)
 					return
@@ -186,7 +186,7 @@ func TestHammerBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	var low atomic.Int64
-	if err := guard.SetBudget(guard.Budget{Soft: before + room/2, Hard: before + room, OnSoft: func(committed int64) {
+	if _, err := guard.SetBudget(guard.Budget{Soft: before + room/2, Hard: before + room, OnSoft: func(committed int64) {
 		low.Add(1)
 		// The account itself: a sum over regions that come and go meanwhile would be of no moment.
 		if committed > before+room {
@@ -218,7 +218,7 @@ func TestHammerBudget(t *testing.T) {
 					w.add(b)
 					w.verify()
 				}
-				a, err := p.Get()
+				a, err := p.TryGet()
 				if err != nil {
 					t.Error(err)
 					return

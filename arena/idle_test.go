@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -23,7 +25,7 @@ func clocked(t *testing.T) (now *uint32) {
 }
 
 // TestOutsidePoolGivesIdleMemoryBack: of many arenas that were used at once, one goroutine then uses
-// one, by its processor's place alone, or two, for which it needs the stack. The others give their
+// one, by its processor's cache alone, or two, for which it needs the stack. The others give their
 // memory back, and then their addresses.
 func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 	for _, busy := range []int{1, 2} {
@@ -58,11 +60,11 @@ func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 					}
 				}
 			}
-			pass(purgeAfter - 2*beat)
+			pass(purgeAfter - 2*decay.Beat)
 			if c := guard.Committed() - before; c < int64(arenas-busy)*used || p.Stats().Open != arenas {
 				t.Errorf("before anything was idle for long: %d bytes committed, %+v", c, p.Stats())
 			}
-			pass(4 * beat)
+			pass(4 * decay.Beat)
 			if c := guard.Committed() - before; c > (arenas+2)*retain || c < int64(arenas-busy)*retain {
 				t.Errorf("after half a second: %d bytes committed, Retain is %d", c, retain)
 			}
@@ -76,9 +78,9 @@ func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 	}
 }
 
-// TestOutsidePoolLooksAtOtherPlaces: an arena that lies at a processor which does nothing any more is
-// idle as well.
-func TestOutsidePoolLooksAtOtherPlaces(t *testing.T) {
+// TestOutsidePoolLooksAtOtherProcessors: an idle arena is closed, although the processor
+// that caches it does nothing any more.
+func TestOutsidePoolLooksAtOtherProcessors(t *testing.T) {
 	now := clocked(t)
 	p := pooled(t, Config{})
 	here := get(t, p)
@@ -86,15 +88,15 @@ func TestOutsidePoolLooksAtOtherPlaces(t *testing.T) {
 	there.Alloc(8<<20, 8)
 	there.Reset()
 	there.state, there.limit = stateIdle, 0
-	far := new(place)
-	far.arena.Store(there)
-	p.of[mostProcessors-1].Store(far)
+	far := newCache()
+	far.put(there)
+	p.caches.Set(percpu.Max-1, far)
 	for range 20 {
-		*now += beat
+		*now += decay.Beat
 		p.mayDecay()
 	}
 	counts(t, "after two seconds", p, 1, 0)
-	if far.arena.Load() != nil || there.state != stateClosed {
+	if far.holds() || there.state != stateClosed {
 		t.Error("the arena is still there")
 	}
 	p.Put(here)
@@ -118,7 +120,7 @@ func TestOutsidePoolKeepsCallbacks(t *testing.T) {
 	a.OnReset(again)
 	p.Put(a)
 	for range 20 {
-		*now += beat
+		*now += decay.Beat
 		p.mayDecay()
 	}
 	counts(t, "after two seconds", p, 2, 1)
@@ -189,14 +191,14 @@ func TestOutsidePurgeMisuse(t *testing.T) {
 	if err := errors.Join(closedOne.Close(), k.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for want, f := range map[string]func() error{"use after Put": a.Purge, "use after Close": closedOne.Purge} {
+	for want, f := range map[guard.Kind]func() error{guard.UseAfterPut: a.Purge, guard.UseAfterClose: closedOne.Purge} {
 		var v *guard.Violation
-		if err := panicOf(func() { f() }); !errors.As(err, &v) || v.Op != "arena.Purge" || v.What != want {
+		if err := panicOf(func() { f() }); !errors.As(err, &v) || v.Op != "arena.Purge" || v.Kind != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
 	var v *guard.Violation
-	if err := panicOf(func() { k.Purge() }); !errors.As(err, &v) || v.Op != "arena.Concurrent.Purge" || v.What != "use after Close" {
+	if err := panicOf(func() { k.Purge() }); !errors.As(err, &v) || v.Op != "arena.Concurrent.Purge" || v.Kind != guard.UseAfterClose {
 		t.Error(err)
 	}
 }
@@ -318,7 +320,7 @@ func TestOutsideConcurrentOnSoft(t *testing.T) {
 	other.Alloc(8<<20, 8)
 	other.Reset()
 	calls := 0
-	if err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1<<20, Hard: guard.Committed() + 2<<20, OnSoft: func(int64) {
+	if _, err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1<<20, Hard: guard.Committed() + 2<<20, OnSoft: func(int64) {
 		calls++
 		if err := errors.Join(k.Purge(), other.Purge()); err != nil {
 			t.Error(err)

@@ -1,18 +1,21 @@
 package arena
 
+import "github.com/seed-9a6c551e/offheap/guard"
+
 // Mark is a place in an arena. It is valid until the arena is reset or closed, or
 // rewound to an earlier Mark.
 type Mark struct {
-	arena     *Arena
-	epoch     uint64
-	off       uintptr
-	callbacks int
+	arena      *Arena
+	epoch      uint64
+	off        uintptr
+	tail       uintptr
+	registered uint64
 }
 
 // Mark remembers the place where the next allocation will be.
 func (a *Arena) Mark() Mark {
 	a.usable("Mark")
-	return Mark{a, a.epoch, a.top, len(a.onReset)}
+	return Mark{a, a.epoch, a.top, a.tail, a.registered}
 }
 
 // Rewind frees what was allocated since the Mark was taken, running the OnReset callbacks
@@ -23,12 +26,12 @@ func (a *Arena) Rewind(m Mark) {
 	a.usable("Rewind")
 	switch {
 	case m.arena != a:
-		panic(a.violation("Rewind", "mark of another arena"))
+		panic(a.violation("Rewind", guard.WrongOwner, "mark of another arena"))
 	case m.epoch != a.epoch && a.rewinds.stale(m):
-		panic(a.violation("Rewind", "stale mark: the arena was reset, or rewound to an earlier one"))
+		panic(a.violation("Rewind", guard.UseAfterReset, "stale mark: the arena was reset, or rewound to an earlier one"))
 	}
-	if len(a.onReset) > m.callbacks || a.reset {
-		a.unwind("Rewind", m.callbacks, func() { a.rewind(m) })
+	if n := len(a.onReset); n > 0 && a.onReset[n-1].id > m.registered || a.reset {
+		a.unwind("Rewind", m.registered, func() { a.rewind(m) })
 		return
 	}
 	a.rewind(m)
@@ -36,8 +39,9 @@ func (a *Arena) Rewind(m Mark) {
 
 func (a *Arena) rewind(m Mark) {
 	a.free(m.off)
+	a.tail = m.tail
 	a.epoch++
-	a.rewinds.push(a.epoch, m.off, m.callbacks)
+	a.rewinds.push(a.epoch, m.off, m.registered)
 }
 
 // rewinds remembers how far the arena was rewound and when, as far as it matters for
@@ -50,14 +54,14 @@ type rewinds struct {
 	since uint64 // epoch of the last reset
 	n     int
 	at    [16]struct {
-		epoch     uint64
-		off       uintptr
-		callbacks int
+		epoch      uint64
+		off        uintptr
+		registered uint64
 	}
 }
 
-func (r *rewinds) push(epoch uint64, off uintptr, callbacks int) {
-	for r.n > 0 && r.at[r.n-1].off >= off && r.at[r.n-1].callbacks >= callbacks {
+func (r *rewinds) push(epoch uint64, off uintptr, registered uint64) {
+	for r.n > 0 && r.at[r.n-1].off >= off && r.at[r.n-1].registered >= registered {
 		r.n--
 	}
 	if r.n == len(r.at) {
@@ -65,7 +69,7 @@ func (r *rewinds) push(epoch uint64, off uintptr, callbacks int) {
 		r.n--
 	}
 	e := &r.at[r.n]
-	e.epoch, e.off, e.callbacks = epoch, off, callbacks
+	e.epoch, e.off, e.registered = epoch, off, registered
 	r.n++
 }
 
@@ -77,7 +81,7 @@ func (r *rewinds) stale(m Mark) bool {
 		if e.epoch > m.epoch {
 			// The first since the mark went lowest. Between two marks there may be a callback and
 			// no memory.
-			return e.off < m.off || e.callbacks < m.callbacks
+			return e.off < m.off || e.registered < m.registered
 		}
 	}
 	return false

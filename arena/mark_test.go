@@ -108,7 +108,7 @@ func TestStaleMarks(t *testing.T) {
 				rewinds++
 				for i := range marks {
 					o := &marks[i]
-					o.stale = o.stale || o.mark.off > m.mark.off || o.mark.callbacks > m.mark.callbacks
+					o.stale = o.stale || o.mark.off > m.mark.off || o.mark.registered > m.mark.registered
 				}
 			case 3:
 				if r.IntN(40) == 0 {

@@ -4,18 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
-	"github.com/seed-9a6c551e/offheap/internal/procpin"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Pool keeps arenas for reuse, one for each request, say. Its methods may be called by any number
 // of goroutines; the arenas are for one goroutine at a time. OpenPool makes one: using the zero Pool,
 // or nil, is a *guard.Violation. It must not be copied.
 //
-// Every processor has a place for one idle arena, so that Get and Put mostly meet no
+// Each processor caches one idle arena, so that Get and Put mostly meet no
 // other goroutine; further idle arenas lie in a locked stack. There are hardly more
 // arenas than were in use at the same time.
 //
@@ -24,27 +26,17 @@ import (
 // of the pool's own: while nobody calls them nothing goes back, but by Purge, which closes all arenas
 // that are idle.
 type Pool struct {
-	_      noCopy
-	of     [mostProcessors + 1]atomic.Pointer[place] // made on demand; the last is nil: see here
+	_      nocopy.NoCopy
+	caches percpu.Table[cache]
 	config Config
-	first  *guard.Region // closed or not: the others are part of it
+	first  *region.Region // closed or not: the others are part of it
 
-	looked atomic.Uint32 // ticks when mayDecay looked last
+	look decay.Gate // of mayDecay
 
 	mu     sync.Mutex
 	idle   []*Arena
 	opened int // arenas opened and not closed
 	closed bool
-}
-
-// mostProcessors is how many processors can have state of their own: those beyond share what all do.
-const mostProcessors = 1024
-
-// place is where one processor keeps an idle arena. It is alone on its cache line and on the next,
-// which processors fetch in pairs.
-type place struct {
-	arena atomic.Pointer[Arena]
-	_     [120]byte
 }
 
 // OpenPool makes a pool of arenas that are opened with c when they are needed, the first at once,
@@ -57,56 +49,41 @@ func OpenPool(c Config) (*Pool, error) {
 	}
 	c.Name, c.Retain = trial.config.Name, trial.config.Retain
 	p := &Pool{config: c, first: trial.region}
-	p.looked.Store(ticks())
+	p.look.Shut(ticks())
 	p.opened, trial.pool = 1, p
 	p.Put(trial)
 	return p, nil
 }
 
-// gone marks the places of a closed pool, so that a late Put does not leave its arena there.
-var gone Arena
-
-// here returns the processor's place; nil if it has none yet.
-func (p *Pool) here() *place {
-	pid := procpin.Pin()
-	procpin.Unpin()
-	return p.of[min(uint(pid), mostProcessors)].Load()
-}
-
-// makeHere is here that makes the place, if it can. p.mu is held, and the pool is open.
-func (p *Pool) makeHere() *place {
-	pid := procpin.Pin()
-	procpin.Unpin()
-	if uint(pid) >= mostProcessors {
-		return nil
+// Get returns an empty arena, an idle one if there is one. It panics with an error that wraps
+// guard.ErrNoMemory where a new one cannot be opened; after Close it is a *guard.Violation.
+func (p *Pool) Get() *Arena {
+	var a *Arena
+	if p != nil {
+		c := percpu.Pin(&p.caches)
+		percpu.Unpin(c)
+		if c != nil {
+			a = c.take()
+		}
 	}
-	at := p.of[pid].Load()
-	if at == nil {
-		at = new(place)
-		p.of[pid].Store(at)
+	if a == nil {
+		a = p.mustFind()
 	}
-	return at
-}
-
-// take empties the place; nil if there was nothing to take.
-func (at *place) take() *Arena {
-	a := at.arena.Load()
-	if a == nil || a == &gone || !at.arena.CompareAndSwap(a, nil) {
-		return nil
+	if a.handOut() {
+		p.mayDecay()
 	}
 	return a
 }
 
-// Get returns an empty arena, an idle one if there is one. The error wraps guard.ErrNoMemory
-// where a new one cannot be opened, and guard.ErrClosed after Close.
-func (p *Pool) Get() (*Arena, error) {
+// TryGet is Get that returns its error: one that wraps guard.ErrNoMemory, or guard.ErrClosed after
+// Close.
+func (p *Pool) TryGet() (*Arena, error) {
+	p.usable("Get")
+	c := percpu.Pin(&p.caches)
+	percpu.Unpin(c)
 	var a *Arena
-	if p != nil {
-		pid := procpin.Pin() // here, written out: a call less
-		procpin.Unpin()
-		if at := p.of[min(uint(pid), mostProcessors)].Load(); at != nil {
-			a = at.take()
-		}
+	if c != nil {
+		a = c.take()
 	}
 	if a == nil {
 		var err error
@@ -114,21 +91,38 @@ func (p *Pool) Get() (*Arena, error) {
 			return nil, err
 		}
 	}
-	a.state = stateOpen
-	if pointerfree.Trusted {
-		a.limit = a.ready
-	}
-	a.gets++
-	if a.gets%lookEvery == 0 {
+	if a.handOut() {
 		p.mayDecay()
 	}
 	return a, nil
 }
 
+// handOut opens an idle arena. It returns true now and then, when it is time to look for arenas that
+// have been idle for long.
+func (a *Arena) handOut() (look bool) {
+	a.state = stateOpen
+	if pointerfree.Trusted {
+		a.limit = a.ready
+	}
+	a.gets++
+	return a.gets%lookEvery == 0
+}
+
+// mustFind is find that panics with its error.
+//
+//go:noinline
+func (p *Pool) mustFind() *Arena {
+	p.usable("Get")
+	a, err := p.find()
+	if errors.Is(err, guard.ErrClosed) {
+		panic(&guard.Violation{Op: "arena.Pool.Get", Kind: guard.UseAfterClose, Region: p.config.Name})
+	}
+	return must(a, err)
+}
+
 // find looks for an idle arena in the stack and at the other processors, and
 // opens one if there is none.
 func (p *Pool) find() (*Arena, error) {
-	p.usable("Get")
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -162,11 +156,9 @@ func (p *Pool) pop() *Arena {
 		p.idle = p.idle[:n-1]
 		return a
 	}
-	for i := range p.of {
-		if at := p.of[i].Load(); at != nil {
-			if a := at.take(); a != nil {
-				return a
-			}
+	for c := range p.caches.All() {
+		if a := c.take(); a != nil {
+			return a
 		}
 	}
 	return nil
@@ -201,27 +193,29 @@ func (p *Pool) refusal(a *Arena) *guard.Violation {
 	case a.region == nil:
 		return a.unusable("Put")
 	case a.pool != p:
-		return a.violation("Put", "arena of another pool")
+		return a.violation("Put", guard.WrongOwner, "arena of another pool")
 	case a.state != stateOpen:
-		return a.violation("Put", "put twice")
+		return a.violation("Put", guard.DoubleFree, "put twice")
 	}
-	return a.violation("Put", "called by an OnReset callback")
+	return a.violation("Put", guard.InUse, "called by an OnReset callback")
 }
 
 func (p *Pool) keep(a *Arena) {
 	a.state, a.limit = stateIdle, 0
-	if at := p.here(); at == nil || !at.arena.CompareAndSwap(nil, a) {
+	c := percpu.Pin(&p.caches)
+	percpu.Unpin(c)
+	if c == nil || !c.put(a) {
 		p.stack(a)
 	}
 }
 
-// stack keeps an arena that the processor has no room for, or no place yet.
+// stack keeps an arena that the processor has no room for, or no cache yet.
 func (p *Pool) stack(a *Arena) {
 	a.rest(ticks())
 	p.mu.Lock()
 	late := p.closed
 	if !late {
-		if at := p.makeHere(); at == nil || !at.arena.CompareAndSwap(nil, a) {
+		if c := p.caches.HereNew(newCache); c == nil || !c.put(a) {
 			p.idle = append(p.idle, a)
 		}
 	}
@@ -236,7 +230,7 @@ func (p *Pool) stack(a *Arena) {
 // usable panics where there is no pool.
 func (p *Pool) usable(op string) {
 	if p == nil || p.first == nil {
-		panic(zeroValue("Pool."+op, "Pool", "arena.OpenPool"))
+		panic(zeroValue("Pool."+op, "arena.OpenPool makes a Pool"))
 	}
 }
 
@@ -265,11 +259,9 @@ func (p *Pool) Close() error {
 	p.closed = true
 	out := p.idle
 	p.idle = nil
-	for i := range p.of {
-		if at := p.of[i].Load(); at != nil {
-			if a := at.arena.Swap(&gone); a != nil && a != &gone {
-				out = append(out, a)
-			}
+	for c := range p.caches.All() {
+		if a := c.close(); a != nil {
+			out = append(out, a)
 		}
 	}
 	p.mu.Unlock()
@@ -314,11 +306,9 @@ func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := PoolStats{Open: p.opened, Idle: len(p.idle)}
-	for i := range p.of {
-		if at := p.of[i].Load(); at != nil {
-			if a := at.arena.Load(); a != nil && a != &gone {
-				s.Idle++
-			}
+	for c := range p.caches.All() {
+		if c.holds() {
+			s.Idle++
 		}
 	}
 	return s

@@ -27,7 +27,7 @@ func pooled(t testing.TB, c Config) *Pool {
 
 func get(t testing.TB, p *Pool) *Arena {
 	t.Helper()
-	a, err := p.Get()
+	a, err := p.TryGet()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +90,8 @@ func TestPool(t *testing.T) {
 	}
 	counts(t, "closed", p, 1, 0)
 	*New[uint64](a) = 2 // in use until it is put
-	if _, err := p.Get(); !errors.Is(err, guard.ErrClosed) {
-		t.Fatalf("Get after Close: %v", err)
+	if _, err := p.TryGet(); !errors.Is(err, guard.ErrClosed) {
+		t.Fatalf("TryGet after Close: %v", err)
 	}
 	if err := p.Close(); !errors.Is(err, guard.ErrClosed) {
 		t.Fatalf("second Close: %v", err)
@@ -117,7 +117,7 @@ func TestPoolConfig(t *testing.T) {
 	}
 	p.Put(a)
 	p.Close()
-	if _, err := p.Get(); err == nil || err.Error() != `arena: pool "arena": closed` {
+	if _, err := p.TryGet(); err == nil || err.Error() != `arena: pool "arena": closed` {
 		t.Error(err)
 	}
 	small := pooled(t, Config{Limit: 100})
@@ -198,7 +198,7 @@ func TestPoolOnMoreProcessors(t *testing.T) {
 	moreProcessors(t)
 	onAllProcessors(func(g int) {
 		for i := range 200 {
-			a, err := p.Get()
+			a, err := p.TryGet()
 			if err != nil {
 				t.Error(err)
 				return
@@ -228,7 +228,7 @@ func TestPoolClosedMeanwhile(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for {
-					a, err := p.Get()
+					a, err := p.TryGet()
 					if err != nil {
 						if !errors.Is(err, guard.ErrClosed) {
 							t.Error(err)

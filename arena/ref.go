@@ -35,14 +35,14 @@ func offsetOf(a *Arena, p unsafe.Pointer, size uintptr, noOffset func(a *Arena, 
 func noOffset(a *Arena, p unsafe.Pointer) uint64 {
 	a.usable("RefOf")
 	if p != nil {
-		panic(elsewhere(a.violation("RefOf", ""), a.base, p))
+		panic(elsewhere(a.violation("RefOf", guard.InvalidPointer, ""), a.base, p))
 	}
 	return 0
 }
 
 // elsewhere completes the violation of referring to what does not lie in the arena.
 func elsewhere(v *guard.Violation, base, p unsafe.Pointer) *guard.Violation {
-	v.What, v.Addr, v.Offset = "pointer into other memory", uintptr(p), int(uintptr(p)-uintptr(base))
+	v.Detail, v.Addr, v.Offset = "into other memory", uintptr(p), int(uintptr(p)-uintptr(base))
 	return v
 }
 
@@ -70,12 +70,12 @@ func outside(a *Arena, off uint64) unsafe.Pointer {
 		return nil
 	}
 	a.usable("Deref")
-	panic(beyond(a.violation("Deref", ""), off))
+	panic(beyond(a.violation("Deref", guard.InvalidPointer, ""), off))
 }
 
 // beyond completes the violation of following a reference to where nothing is.
 func beyond(v *guard.Violation, off uint64) *guard.Violation {
-	v.What, v.Offset = "reference outside what is handed out", int(off)
+	v.Detail, v.Offset = "reference to memory that is not handed out", int(off)
 	return v
 }
 
@@ -85,10 +85,15 @@ func (r Ref[T]) Slice(a *Arena, n int) []T {
 	if r.off == 0 && n == 0 {
 		return nil
 	}
-	size := uint64(unsafe.Sizeof(*new(T)))
-	if a == nil || n < 0 || r.off < first || r.off > uint64(a.top) || size > 0 && uint64(n) > (uint64(a.top)-r.off)/size {
+	if a == nil || !within[T](r.off, n, uint64(a.top)) {
 		a.usable("Slice")
-		panic(beyond(a.violation("Slice", ""), r.off))
+		panic(beyond(a.violation("Slice", guard.InvalidPointer, ""), r.off))
 	}
 	return unsafe.Slice((*T)(unsafe.Add(a.base, r.off)), n)
+}
+
+// within tells whether n objects fit between off and top.
+func within[T any](off uint64, n int, top uint64) bool {
+	size := uint64(unsafe.Sizeof(*new(T)))
+	return n >= 0 && off >= first && off <= top && (size == 0 || uint64(n) <= (top-off)/size)
 }

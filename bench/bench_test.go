@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// compare runs a benchmark for each peer that can do it.
+// compare runs a benchmark for each peer that can run it.
 func compare(b *testing.B, can func(peer) bool, run func(b *testing.B, open func() allocator)) {
 	for _, p := range peers {
 		if can(p) {
@@ -30,16 +30,17 @@ func pair(b *testing.B, size int) {
 			object := from.Alloc(size)
 			binary.LittleEndian.PutUint64(object, uint64(i))
 			if len(object) != size || binary.LittleEndian.Uint64(object) != uint64(i) {
-				b.Fatal("the object is not what it should be")
+				b.Fatal("the object has another length, or other bytes, than it should")
 			}
 			from.Free(object)
 		}
 	})
 }
 
-// stamp writes to both ends of an object, so that one that overlaps it does not go unnoticed.
+// stamp writes to both ends of an object, so that an overlap is noticed.
 func stamp(object []byte, id byte) { object[0], object[len(object)-1] = id, id }
 
+// stamped tells whether both ends are as stamp left them.
 func stamped(object []byte, id byte) bool { return object[0] == id && object[len(object)-1] == id }
 
 // BenchmarkChurn replaces one of 100,000 objects at random.
@@ -48,8 +49,8 @@ func BenchmarkChurn(b *testing.B) {
 	compare(b, can, func(b *testing.B, open func() allocator) { churn(b, open, 1) })
 }
 
-// BenchmarkChurnTwo does so on two goroutines, with 100,000 objects each. An operation is one of
-// either: with no contention it takes half the time of BenchmarkChurn's.
+// BenchmarkChurnTwo does so on two goroutines, with 100,000 objects each. An operation of either
+// counts, so without contention it takes half the time of BenchmarkChurn.
 func BenchmarkChurnTwo(b *testing.B) {
 	can := func(p peer) bool { return p.size == 0 }
 	compare(b, can, func(b *testing.B, open func() allocator) { churn(b, open, 2) })
@@ -57,14 +58,15 @@ func BenchmarkChurnTwo(b *testing.B) {
 
 const live = 100_000
 
-// churner is one goroutine's objects.
+// churner has the objects of one goroutine.
 type churner struct {
 	from  allocator
 	slots [][]byte
 	state workload.Random
-	_     [128]byte // what is behind is another goroutine's to write
+	_     [128]byte // no cache line is shared with the next goroutine
 }
 
+// churn fills the slots of each goroutine, and then replaces b.N objects on all of them together.
 func churn(b *testing.B, open func() allocator, goroutines int) {
 	workers := make([]churner, goroutines)
 	for i := range workers {
@@ -116,7 +118,7 @@ func (w *churner) run(n int) {
 	}
 }
 
-// drain frees all objects and returns how many bytes they had. It is an error if they overlapped.
+// drain frees all objects and returns their bytes. It returns an error if they overlapped.
 func (w *churner) drain() (total int, err error) {
 	for i, object := range w.slots {
 		if !stamped(object, byte(i)) {
@@ -127,7 +129,7 @@ func (w *churner) drain() (total int, err error) {
 	for _, object := range w.slots {
 		w.from.Free(object)
 	}
-	clear(w.slots) // their addresses may be the Go heap's before long
+	clear(w.slots) // their addresses may belong to the Go heap before long
 	return total, err
 }
 
@@ -137,14 +139,16 @@ func BenchmarkHandOver(b *testing.B) {
 	compare(b, can, func(b *testing.B, open func() allocator) { must(b, handOver(open, b.N)) })
 }
 
-// batch is what goes from one goroutine to the other at a time.
+// batch has the objects that one goroutine hands to the other at a time.
 type batch struct {
 	objects [256][]byte
 	n       int
 }
 
-const batches = 16 // that are under way at most
+const batches = 16 // under way at most
 
+// handOver moves n objects from a goroutine that allocates to one that frees. It returns an error if
+// objects overlapped.
 func handOver(open func() allocator, n int) (err error) {
 	full, empty := make(chan *batch, batches), make(chan *batch, batches)
 	for range batches {
@@ -179,22 +183,25 @@ func handOver(open func() allocator, n int) (err error) {
 	return err
 }
 
-// peakMemory is how far the process grows during a benchmark. It is told only of the first that a
-// process runs: the next would find the memory that this one left behind.
+// peakMemory measures how far the process grows during a benchmark. Only the first benchmark of a process
+// reports it: the next would start with the memory that this one left behind.
 type peakMemory struct {
 	b      *testing.B
 	before int64 // bytes in RAM
 }
 
+// firstWatched is the name of the first benchmark that asked for its peak memory.
 var firstWatched string
 
+// watch starts to measure.
 func watch(b *testing.B) peakMemory {
 	if firstWatched == "" {
 		firstWatched = b.Name()
 	}
-	return peakMemory{b, workload.RestartPeak()} // also gives back memory that a shorter run left
+	return peakMemory{b, workload.RestartPeak()} // gives back the memory of a shorter run, too
 }
 
+// report adds the peak over the live bytes to the benchmark's figures.
 func (m peakMemory) report(liveBytes int) {
 	if peak := workload.Peak(); peak > 0 && m.b.Name() == firstWatched {
 		m.b.ReportMetric(float64(peak-m.before)/float64(liveBytes), "peak-bytes/live-byte")

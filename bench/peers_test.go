@@ -1,5 +1,5 @@
-// Package bench compares package slab with what else a Go program can get memory from without cgo.
-// It is a module of its own, so that those who use offheap need not have the peers.
+// Package bench compares package slab with other allocators that a Go program can use without cgo. It
+// is a module of its own, so that programs which import offheap do not download the peers.
 package bench
 
 import (
@@ -13,21 +13,22 @@ import (
 	"modernc.org/memory"
 )
 
-// allocator is a peer as one goroutine uses it. All are called through this interface, which costs
-// all of them the same.
+// allocator is a peer as one goroutine uses it. All peers are called through this interface, at the same
+// cost.
 type allocator interface {
 	Alloc(size int) []byte
 	Free(b []byte)
 }
 
-// peer is a way to get memory.
+// peer is an allocator to compare with, and its abilities.
 type peer struct {
 	name   string
-	size   int  // the only one that it has; 0 if it has any
-	zeroes bool // what it hands out reads zero
-	apart  bool // what a goroutine allocated, only that one may free
+	size   int  // the only object size; 0 if it has any
+	zeroes bool // its memory reads zero
+	apart  bool // only the goroutine that allocated an object may free it
 
-	// open makes the peer for one benchmark or test. What it returns makes an allocator for each goroutine.
+	// open makes the peer for one benchmark or test. It returns a function that makes the allocator of
+	// one goroutine.
 	open func(tb testing.TB) func() allocator
 }
 
@@ -46,12 +47,12 @@ var peers = []peer{
 	{name: "make", zeroes: true, open: all(goHeap{})},
 }
 
-// all opens a peer that is there already, the same for all goroutines.
+// all opens a peer that exists already and is the same for all goroutines.
 func all(a allocator) func(testing.TB) func() allocator {
 	return func(testing.TB) func() allocator { return func() allocator { return a } }
 }
 
-// must ends a test or benchmark that cannot go on.
+// must ends a test or benchmark if there is an error.
 func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {
@@ -59,22 +60,22 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// slabHeap is slab's for any goroutine, as it comes.
+// slabHeap is a slab.Heap whose memory is not zeroed.
 type slabHeap struct{ h *slab.Heap }
 
-func (s slabHeap) Alloc(size int) []byte { return s.h.AllocDirty(size) }
+func (s slabHeap) Alloc(size int) []byte { return s.h.AllocDirty(size, 8) }
 func (s slabHeap) Free(b []byte)         { s.h.Free(b) }
 
-// zeroedHeap is slab's usual form.
+// zeroedHeap is a slab.Heap whose memory is zeroed.
 type zeroedHeap struct{ h *slab.Heap }
 
-func (s zeroedHeap) Alloc(size int) []byte { return s.h.Alloc(size) }
+func (s zeroedHeap) Alloc(size int) []byte { return s.h.Alloc(size, 8) }
 func (s zeroedHeap) Free(b []byte)         { s.h.Free(b) }
 
-// slabLocal is slab's for one goroutine.
+// slabLocal is a slab.Local, for one goroutine, whose memory is not zeroed.
 type slabLocal struct{ l *slab.Local }
 
-func (s slabLocal) Alloc(size int) []byte { return s.l.AllocDirty(size) }
+func (s slabLocal) Alloc(size int) []byte { return s.l.AllocDirty(size, 8) }
 func (s slabLocal) Free(b []byte)         { s.l.Free(b) }
 
 func heap(tb testing.TB) *slab.Heap {
@@ -103,7 +104,7 @@ func openLocal(tb testing.TB) func() allocator {
 	}
 }
 
-// slabPool is slab's for one type.
+// slabPool is a slab.Pool, for one type.
 type slabPool[T any] struct{ p *slab.Pool[T] }
 
 func (s slabPool[T]) Alloc(int) []byte { return bytesOf(s.p.Get()) }
@@ -122,7 +123,8 @@ func bytesOf[T any](p *T) []byte {
 
 func objectOf[T any](b []byte) *T { return (*T)(unsafe.Pointer(unsafe.SliceData(b))) }
 
-// modernc is for one goroutine. The Unsafe calls are its fast ones: Malloc also looks up the capacity.
+// modernc is modernc.org/memory, for one goroutine. The Unsafe calls are its fast ones: Malloc also
+// looks up the capacity.
 type modernc struct{ a *memory.Allocator }
 
 func (m modernc) Alloc(size int) []byte {
@@ -149,7 +151,7 @@ func openModernc(tb testing.TB) func() allocator {
 	return func() allocator { return moderncFor(tb) }
 }
 
-// lockedModernc is modernc as goroutines would share it.
+// lockedModernc is modernc behind a mutex, for any goroutine.
 type lockedModernc struct {
 	mu sync.Mutex
 	m  modernc
@@ -173,13 +175,13 @@ func openLockedModernc(tb testing.TB) func() allocator {
 	return func() allocator { return l }
 }
 
-// mcacheBytes are a sync.Pool for each power of two.
+// mcacheBytes is bytedance's mcache: a sync.Pool for each power of two.
 type mcacheBytes struct{}
 
 func (mcacheBytes) Alloc(size int) []byte { return mcache.Malloc(size) }
 func (mcacheBytes) Free(b []byte)         { mcache.Free(b) }
 
-// syncPool is the standard library's, of arrays.
+// syncPool is a sync.Pool of arrays.
 type syncPool[T any] struct{ p *sync.Pool }
 
 func (s syncPool[T]) Alloc(int) []byte { return bytesOf(s.p.Get().(*T)) }
@@ -190,13 +192,13 @@ func openSyncPool[T any](testing.TB) func() allocator {
 	return func() allocator { return syncPool[T]{p} }
 }
 
-// calloc is ristretto's, which is the Go heap's unless it is built with jemalloc.
+// calloc is ristretto's z.Calloc: make, unless it is built with jemalloc.
 type calloc struct{}
 
 func (calloc) Alloc(size int) []byte { return z.Calloc(size, "bench") }
 func (calloc) Free(b []byte)         { z.Free(b) }
 
-// goHeap leaves what is freed to the collector.
+// goHeap is make. The collector frees.
 type goHeap struct{}
 
 func (goHeap) Alloc(size int) []byte { return make([]byte, size) }

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// TestPeers lets two goroutines fill, check and replace objects of each peer at a time.
+// TestPeers fills, checks and replaces objects of each peer on two goroutines at a time.
 func TestPeers(t *testing.T) {
 	for _, p := range peers {
 		t.Run(p.name, func(t *testing.T) {
@@ -34,7 +34,7 @@ func replace(t *testing.T, p peer, from allocator, state workload.Random) {
 		}
 		for i := range slots {
 			if slots[i] != nil && i%3 == round%3 {
-				continue // these live longer
+				continue // kept for a while
 			}
 			if slots[i] != nil {
 				from.Free(slots[i])
@@ -66,7 +66,7 @@ func replace(t *testing.T, p peer, from allocator, state workload.Random) {
 
 func filled(b []byte, with byte) bool { return bytes.Count(b, []byte{with}) == len(b) }
 
-// TestHandOver frees on another goroutine.
+// TestHandOver does the work of BenchmarkHandOver.
 func TestHandOver(t *testing.T) {
 	for _, p := range peers {
 		if p.size == 0 && !p.apart {
@@ -75,7 +75,7 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// TestChurn does what BenchmarkChurn does. 17,088,448 bytes are what the drivers for C allocators have.
+// TestChurn does the work of BenchmarkChurn. The drivers for C allocators have 17,088,448 live bytes.
 func TestChurn(t *testing.T) {
 	for _, p := range peers {
 		if p.size != 0 {
@@ -95,7 +95,7 @@ func TestChurn(t *testing.T) {
 	}
 }
 
-// overlapping hands out the same memory again and again.
+// overlapping is a bad allocator: all its objects have the same address.
 type overlapping struct{ memory [4096]byte }
 
 func (o *overlapping) Alloc(size int) []byte { return o.memory[:size] }

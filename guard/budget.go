@@ -1,13 +1,6 @@
 package guard
 
-import (
-	"errors"
-	"fmt"
-	"math"
-	"runtime/debug"
-	"sync"
-	"sync/atomic"
-)
+import "github.com/seed-9a6c551e/offheap/internal/region"
 
 // Budget bounds the bytes that all regions of the process together have committed.
 // The zero Budget bounds nothing.
@@ -39,159 +32,16 @@ type Budget struct {
 	ShareGoLimit bool
 }
 
-// ledger is the process's account. Invariant: committed is the sum over all open regions.
-var ledger struct {
-	committed atomic.Int64
-	budget    atomic.Pointer[Budget] // nil bounds nothing
-	armed     atomic.Bool            // OnSoft is due at the next crossing
-	reclaims  atomic.Bool            // OnSoft is running
-
-	due atomic.Bool // OnSoft is to be called by Reclaim
-
-	set     sync.Mutex  // serialises SetBudget
-	sharing atomic.Bool // with Go's limit. Written under set
-
-	goMu    sync.Mutex // of what follows
-	goTotal int64      // for both
-	goLimit int64      // what Go's limit was last set to
-}
-
 // Committed returns the bytes that all regions together have committed. It costs one load.
-func Committed() int64 { return ledger.committed.Load() }
+func Committed() int64 { return region.Committed() }
 
-// SetBudget replaces the budget. What is committed beyond a new Hard stays; new
-// commits fail until enough is given back. Safe for concurrent use.
-func SetBudget(b Budget) error {
-	switch {
-	case b.Soft < 0 || b.Hard < 0:
-		return fmt.Errorf("guard: budget: soft %d and hard %d must not be negative", b.Soft, b.Hard)
-	case b.Hard > 0 && b.Soft > b.Hard:
-		return fmt.Errorf("guard: budget: soft %d is above hard %d", b.Soft, b.Hard)
-	case b.Soft > 0 && b.OnSoft == nil:
-		return errors.New("guard: budget: Soft without OnSoft does nothing")
-	}
-	ledger.set.Lock()
-	defer ledger.set.Unlock()
-	if b.ShareGoLimit && !ledger.sharing.Load() {
-		total := debug.SetMemoryLimit(-1)
-		if total == math.MaxInt64 {
-			return errors.New("guard: budget: ShareGoLimit needs a Go memory limit (GOMEMLIMIT or debug.SetMemoryLimit)")
-		}
-		ledger.goMu.Lock()
-		ledger.goTotal, ledger.goLimit = total, total
-		ledger.goMu.Unlock()
-	}
-	ledger.budget.Store(&b)
-	ledger.armed.Store(ledger.committed.Load() < b.Soft)
-	ledger.due.Store(false)
-	if was := ledger.sharing.Swap(b.ShareGoLimit); was && !b.ShareGoLimit {
-		ledger.goMu.Lock()
-		noticeGoLimit()
-		debug.SetMemoryLimit(ledger.goTotal)
-		ledger.goMu.Unlock()
-	}
-	moveGoLimit()
-	return nil
-}
+// CurrentBudget returns the budget in force.
+func CurrentBudget() Budget { return Budget(region.CurrentBudget()) }
 
-// charge books n bytes, or says which limit forbids it. With later it leaves OnSoft to Reclaim;
-// without, the caller holds no lock.
-func charge(n int64, later bool) error {
-	reclaimed := false
-	for {
-		b := ledger.budget.Load()
-		was := ledger.committed.Load()
-		now := was + n
-		if b != nil && b.Hard > 0 && now > b.Hard {
-			if later {
-				ledger.due.Store(b.OnSoft != nil)
-			} else if !reclaimed && reclaim(b, was) {
-				reclaimed = true
-				continue
-			}
-			return fmt.Errorf("%d bytes on top of the %d committed would exceed the hard budget of %d: %w", n, was, b.Hard, ErrNoMemory)
-		}
-		if !ledger.committed.CompareAndSwap(was, now) {
-			continue
-		}
-		if b != nil && b.Soft > 0 && now >= b.Soft && ledger.armed.CompareAndSwap(true, false) {
-			if later {
-				ledger.due.Store(true)
-			} else {
-				reclaimBooked(b, now, n)
-			}
-		}
-		moveGoLimit()
-		return nil
-	}
-}
-
-// reclaimBooked calls OnSoft after n bytes were booked. If it panics nobody will commit them.
-func reclaimBooked(b *Budget, committed, n int64) {
-	done := false
-	defer func() {
-		if !done {
-			refund(n)
-		}
-	}()
-	reclaim(b, committed)
-	done = true
-}
-
-// refund books n bytes back.
-func refund(n int64) {
-	now := ledger.committed.Add(-n)
-	if b := ledger.budget.Load(); b != nil && now < b.Soft-b.Soft/16 {
-		ledger.armed.Store(true)
-	}
-	moveGoLimit()
-}
-
-// Reclaim calls Budget.OnSoft, if a Commit in a region with Config.DeferOnSoft has met the soft or the
-// hard limit, and tells whether it did. Allocators call it when they hold no lock, before they give
-// up for want of memory or return what they have. It costs one load if there is nothing to do.
-func Reclaim() bool {
-	if !ledger.due.Load() || !ledger.due.CompareAndSwap(true, false) {
-		return false
-	}
-	b := ledger.budget.Load()
-	return b != nil && reclaim(b, ledger.committed.Load())
-}
-
-// reclaim calls OnSoft, unless there is none or it is running already. Caller holds no lock.
-func reclaim(b *Budget, committed int64) bool {
-	if b.OnSoft == nil || !ledger.reclaims.CompareAndSwap(false, true) {
-		return false
-	}
-	defer ledger.reclaims.Store(false)
-	b.OnSoft(committed)
-	return true
-}
-
-// moveGoLimit brings Go's limit after what is committed, if they share one. A goroutine that finds
-// another at it leaves: the other looks again whether more was committed meanwhile.
-func moveGoLimit() {
-	for ledger.sharing.Load() && ledger.goMu.TryLock() {
-		committed := ledger.committed.Load()
-		if ledger.sharing.Load() { // SetBudget has not ended it meanwhile
-			noticeGoLimit()
-			total := ledger.goTotal
-			want := max(total-committed, total/16)
-			if diff := want - ledger.goLimit; diff != 0 && max(diff, -diff) >= total/64 {
-				debug.SetMemoryLimit(want)
-				ledger.goLimit = want
-			}
-		}
-		ledger.goMu.Unlock()
-		if ledger.committed.Load() == committed {
-			return
-		}
-	}
-}
-
-// noticeGoLimit takes a limit that the program has set as the new total. Caller holds ledger.goMu.
-func noticeGoLimit() {
-	if now := debug.SetMemoryLimit(-1); now != ledger.goLimit {
-		ledger.goTotal, ledger.goLimit = now, now
-	}
+// SetBudget replaces the budget, and returns the one that it replaces. What is committed beyond a new Hard
+// stays; new commits fail until enough is given back. The error says what of the budget cannot be; then nothing
+// has changed. Safe for concurrent use.
+func SetBudget(b Budget) (old Budget, err error) {
+	was, err := region.SetBudget(region.Budget(b))
+	return Budget(was), err
 }

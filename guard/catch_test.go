@@ -59,7 +59,7 @@ func TestCatchPassesOn(t *testing.T) {
 var nilPointer *int
 
 func TestCatchNested(t *testing.T) {
-	r := mustMap(t, Config{Name: "nested", Size: PageSize()})
+	r := mustReserve(t, Config{Name: "nested", Size: PageSize()})
 	reached := false
 	err := Catch(func() {
 		if inner := touch(r, 0); inner == nil || inner.Kind != Decommitted {
@@ -76,7 +76,7 @@ func TestCatchNested(t *testing.T) {
 }
 
 func TestCatchRunsDeferred(t *testing.T) {
-	r := mustMap(t, Config{Size: PageSize()})
+	r := mustReserve(t, Config{Size: PageSize()})
 	unlocked := false
 	if err := Catch(func() {
 		defer func() { unlocked = true }()
@@ -98,7 +98,7 @@ func TestCatchGoexit(t *testing.T) {
 }
 
 func TestCatchInGoroutines(t *testing.T) {
-	r := mustMap(t, Config{Size: 64 * PageSize()})
+	r := mustReserve(t, Config{Size: 64 * PageSize()})
 	errs := make(chan error)
 	for i := range 64 {
 		go func() {
@@ -122,11 +122,11 @@ func TestCatchInGoroutines(t *testing.T) {
 func TestUncaughtFaultsEndTheProgram(t *testing.T) {
 	switch os.Getenv("GUARD_TEST_DIE") {
 	case "plain":
-		r, _ := Map(Config{Size: 1})
+		r, _ := Reserve(Config{Size: 1})
 		sink = r.Bytes()[0]
 		return
 	case "goroutine": // Catch does not reach into goroutines that f starts
-		r, _ := Map(Config{Size: 1})
+		r, _ := Reserve(Config{Size: 1})
 		done := make(chan bool)
 		Catch(func() {
 			go func() {
@@ -168,8 +168,11 @@ func TestFaultText(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
 	}
-	v := Violation{Op: "arena.Rewind", What: "mark of another arena", Region: "r", Addr: 0x40, Offset: 64, Allocated: "a\n", Freed: "f\n"}
-	if got, want := v.Error(), "arena.Rewind: mark of another arena (\"r\", address 0x40, offset 64)\nallocated at\na\n\nfreed at\nf\n"; got != want {
+	v := Violation{Op: "arena.Rewind", Kind: WrongOwner, Detail: "mark of another arena", Region: "r", Addr: 0x40, Offset: 64, Allocated: "a\n", Freed: "f\n"}
+	if got, want := (&Violation{Op: "arena.New", Kind: UseAfterClose, Region: "r"}).Error(), `arena.New: use after close ("r")`; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if got, want := v.Error(), "arena.Rewind: wrong owner: mark of another arena (\"r\", address 0x40, offset 64)\nallocated at\na\n\nfreed at\nf\n"; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
@@ -182,7 +185,7 @@ func BenchmarkCatch(b *testing.B) {
 }
 
 func BenchmarkCatchFault(b *testing.B) {
-	r, err := Map(Config{Size: 1})
+	r, err := Reserve(Config{Size: 1})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -196,7 +199,7 @@ func BenchmarkCatchFault(b *testing.B) {
 }
 
 func BenchmarkCommit(b *testing.B) {
-	r, err := Map(Config{Size: PageSize()})
+	r, err := Reserve(Config{Size: PageSize()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -210,7 +213,7 @@ func BenchmarkCommit(b *testing.B) {
 
 func BenchmarkMapClose(b *testing.B) {
 	for range b.N {
-		r, err := Map(Config{Size: 1 << 30})
+		r, err := Reserve(Config{Size: 1 << 30})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -2,67 +2,27 @@ package guard
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
-	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Kind says why a touch faulted. The first are of regions, the others of native code.
-type Kind uint8
+// Kind says why a touch faulted, or what misuse is: in the words of its error.
+type Kind = region.Kind
 
+// The kinds of faults that a touch of a region has. Package native has those of native code.
 const (
-	Underflow     Kind = iota + 1 // below the first byte of the region
-	Overflow                      // beyond its last byte
-	UseAfterClose                 // the region is closed
-	UseAfterFree                  // the object that was there is freed: it was sampled (Sample), or a Fence whose test has ended
-	Decommitted                   // not committed: never, or not any more
-	Guarded                       // a guard inside the region (Region.Guard)
-	Protected                     // committed, but Protect refuses this access
-	Truncated                     // beyond the end of the file that is mapped there
-
-	StackOverflow      // native code went beyond its stack (package stack)
-	BadAddress         // native code touched what is no region's: nil, or anything else that is not there
-	IllegalInstruction // native code ran into an instruction that the processor refuses, or a trap
-	Arithmetic         // native code divided by zero, or the quotient did not fit
-	Refused            // the processor does not say why: a privileged instruction, a misaligned or impossible address; Addr is 0
+	Underflow     = region.Underflow     // below the first byte of the region
+	Overflow      = region.Overflow      // beyond its last byte
+	UseAfterClose = region.UseAfterClose // the region is closed
+	UseAfterFree  = region.UseAfterFree  // the object that was there is freed: it was sampled (slab.SetSampling), or a fence of guardtest whose test has ended
+	Decommitted   = region.Decommitted   // not committed: never, or not any more
+	Guarded       = region.Guarded       // a guard inside the region (Region.Guard)
+	Protected     = region.Protected     // committed, but Protect refuses this access
+	Truncated     = region.Truncated     // beyond the end of the file that is mapped there
 )
-
-func (k Kind) String() string {
-	switch k {
-	case Underflow:
-		return "underflow"
-	case Overflow:
-		return "overflow"
-	case UseAfterClose:
-		return "use after close"
-	case UseAfterFree:
-		return "use after free"
-	case Decommitted:
-		return "touch of decommitted memory"
-	case Guarded:
-		return "touch of a guard"
-	case Protected:
-		return "access refused by protection"
-	case Truncated:
-		return "touch beyond the end of its file"
-	case StackOverflow:
-		return "stack overflow"
-	case BadAddress:
-		return "touch of a bad address"
-	case IllegalInstruction:
-		return "illegal instruction"
-	case Refused:
-		return "refused by the processor, without an address"
-	case Arithmetic:
-		return "division by zero or out of range"
-	}
-	return "unknown fault"
-}
 
 // Fault is a touch of a region's inaccessible memory, as Catch returns it, or anything that native
-// code was stopped for, as stack.Stack.Call does.
+// code was stopped for, as native.Call does.
 type Fault struct {
 	Addr   uintptr // the address touched; for block copies it may be one further inside the block
 	PC     uintptr // the instruction, where native code faulted; else 0
@@ -112,73 +72,14 @@ func (f *Fault) Error() string {
 // Some touches end the program in spite of Catch, because the Go runtime does
 // them on its own stack: sending a value that lies off-heap through a channel
 // by pointer to it, printing an off-heap string with println, panicking with one.
-func Catch(f func()) (err error) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(old)
-		if p := recover(); p != nil {
-			fault := classify(p)
-			if fault == nil {
-				panic(p)
-			}
-			err = fault
-		}
-	}()
-	f()
-	return nil
-}
-
-// classify finds the fault behind a recovered panic; nil if it is not ours.
-func classify(p any) *Fault {
-	at, ok := p.(interface {
-		runtime.Error
-		Addr() uintptr
-	})
-	if !ok {
-		return nil
+func Catch(f func()) error {
+	if fault := region.Catch(f); fault != nil {
+		return (*Fault)(fault)
 	}
-	return Locate(at.Addr())
+	return nil
 }
 
 // Locate says what a touch of an address would be told as: in which region it lies and where, and
 // why it would fault if it does. It returns nil for addresses that are no region's, open or in
 // quarantine.
-func Locate(addr uintptr) *Fault {
-	r := lookup(addr)
-	if r == nil {
-		return nil
-	}
-	f := &Fault{Addr: addr, Kind: r.kindAt(addr), Region: r.name, Offset: int(addr - uintptr(r.base)), Size: int(r.data)}
-	if explain := r.explain.Load(); explain != nil {
-		(*explain)(f)
-	}
-	return f
-}
-
-func (r *record) kindAt(addr uintptr) Kind {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	off := addr - uintptr(r.base) // wraps below the base
-	switch {
-	case r.state != open:
-		return UseAfterClose
-	case addr < uintptr(r.base):
-		return Underflow
-	case off >= r.data:
-		return Overflow
-	}
-	if r.guards.at(off) {
-		return Guarded
-	}
-	s, committed := r.committed.at(off)
-	if !committed {
-		return Decommitted
-	}
-	if _, file := r.files.at(off); file {
-		page := unsafe.Add(r.base, off&^uintptr(PageSize()-1))
-		if s.prot == vm.ReadWrite || vm.BeyondFile(page) {
-			return Truncated
-		}
-	}
-	return Protected
-}
+func Locate(addr uintptr) *Fault { return (*Fault)(region.Locate(addr)) }

@@ -18,7 +18,7 @@ import (
 // useRegion maps a region of one OS page, and views its first bytes as a string.
 func useRegion(t *testing.T) (r *Region, b []byte, s string) {
 	t.Helper()
-	r = mustMap(t, Config{Size: PageSize()})
+	r = mustReserve(t, Config{Size: PageSize()})
 	if err := r.Commit(0, PageSize()); err != nil {
 		t.Fatal(err)
 	}
@@ -136,10 +136,10 @@ func TestOutsideGoDoesNotKnowKeys(t *testing.T) {
 // TestOutsideGoDoesNotKnowLeaks keeps a pointer into a region, and not the region.
 func TestOutsideGoDoesNotKnowLeaks(t *testing.T) {
 	leaked := make(chan Info, 100)
-	OnLeak(func(in Info) { leaked <- in })
-	defer OnLeak(nil)
+	SetOnLeak(func(in Info) { leaked <- in })
+	defer SetOnLeak(nil)
 	s := func() string {
-		r, err := Map(Config{Name: "kept by a string", Size: PageSize()})
+		r, err := Reserve(Config{Name: "kept by a string", Size: PageSize()})
 		if err == nil {
 			err = r.Commit(0, PageSize())
 		}
@@ -168,7 +168,7 @@ func TestOutsideGoDoesNotKnowLeaks(t *testing.T) {
 // the detector does not see.
 func TestOutsideGoDoesNotKnowMemory(t *testing.T) {
 	const size = 64 << 20
-	r := mustMap(t, Config{Size: size})
+	r := mustReserve(t, Config{Size: size})
 	if err := r.Commit(0, size); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@
 //
 // # Life
 //
-//  1. Map reserves addresses, chosen by the kernel. No memory stands behind
+//  1. Reserve reserves addresses, chosen by the kernel. No memory stands behind
 //     them, and the budget is not charged.
 //  2. Commit makes OS pages usable and charges the budget. They read zero. Memory
 //     comes into RAM when it is touched, or at once with Prefault.
@@ -28,8 +28,7 @@
 //     memory are refused that they may be the reason for.
 //
 // A region that becomes unreachable without Close is reported (OnLeak), with
-// where it was opened, and stays mapped: nothing depends on finalizers. CheckLeaks
-// lets a test fail that leaves one open.
+// where it was opened, and stays mapped: nothing depends on finalizers.
 //
 // # Faults
 //
@@ -38,14 +37,14 @@
 //
 // # Other people's mistakes
 //
-//  1. Fence puts the input of a test between guards, so that code which reads or writes too far
-//     fails the test at that instruction.
-//  2. CheckLeaks lets a test fail that leaves something open or allocated.
-//  3. Sample has some allocations of slab heaps between guards, in production: a touch after free, or
-//     beyond the end, is told with who allocated and who freed.
-//  4. Fences and sampled objects put one handler of SIGSEGV and SIGBUS before Go's (Linux on amd64
-//     and arm64), when the first is made: it notes the address, says what was touched if the program
-//     ends by it, and passes everything on.
+// Package guardtest, below this one, is for tests: its Fence puts the input of a test between guards, so that
+// code which reads or writes too far fails the test at that instruction, and its CheckLeaks lets a test fail
+// that leaves something open or allocated. slab.SetSampling has some allocations of slab heaps between guards,
+// in production: a touch after free, or beyond the end, is told with who allocated and who freed.
+//
+// Fences and sampled objects put one handler of SIGSEGV and SIGBUS before Go's (Linux on amd64
+// and arm64), when the first is made: it notes the address, says what was touched if the program
+// ends by it, and passes everything on.
 //
 // # Concurrency
 //
@@ -58,7 +57,7 @@
 //
 // # Cost (Linux 6.18, x86-64)
 //
-// Map takes a few microseconds whatever the size, Close that and what the kernel takes to free what
+// Reserve takes a few microseconds whatever the size, Close that and what the kernel takes to free what
 // is in RAM. Commit and Decommit are two system calls each. Guard takes 0.3 µs and 14 ns for
 // each further OS page. Catch takes some nanoseconds, and a signal where it catches a fault.
 //
@@ -66,7 +65,7 @@
 //
 //  1. Mappings (vm.max_map_count, 65,530 by default): a region takes one, and two more for each stretch
 //     that is committed apart from others, for each MapFile, for HugePages and for Secret. The Go runtime ends the program when it gets none, so all
-//     regions together take at most half (Totals.Mappings): beyond that, Map and Commit return
+//     regions together take at most half (Totals.Mappings): beyond that, Reserve and Commit return
 //     an error that wraps ErrNoMemory and names the limit; what is in quarantine is released first.
 //     Decommit in the middle of what is committed takes two as well; Discard gives the memory back
 //     without.
@@ -75,8 +74,8 @@
 //  3. Strict accounting (vm.overcommit_memory=2): addresses are not charged, what is committed is, and
 //     what is decommitted or closed is not any more. Where the kernel refuses memory, the
 //     quarantine is released before Commit fails.
-//  4. Addresses (RLIMIT_AS): a reservation that nobody gave a size takes at most a quarter of what is
-//     left (DefaultReserve).
+//  4. Addresses (RLIMIT_AS): what the packages above reserve unless they are told a size takes at most a
+//     quarter of what is left.
 //  5. Core dumps have what is committed and was touched, not what is reserved.
 //  6. Programs that top shows with terabytes of virtual memory (VIRT) have reserved them. Only what is
 //     resident (RES) is in RAM.
@@ -130,19 +129,17 @@
 package guard
 
 import (
-	"errors"
-	"os"
-
+	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // ErrNoMemory is wrapped by every error that means "no memory": the budget, a
 // reservation that is full, a limit of the process, or the kernel. The error's
 // text has the figure and the limit's name.
-var ErrNoMemory = errors.New("no memory")
+var ErrNoMemory = region.ErrNoMemory
 
 // ErrClosed is wrapped by the error of a call on a closed region or allocator.
-var ErrClosed = errors.New("closed")
+var ErrClosed = region.ErrClosed
 
 // Prot is what may be done with committed memory. There is no write+execute.
 type Prot = vm.Prot
@@ -168,12 +165,9 @@ const (
 )
 
 // PageSize returns the bytes of an OS page, the unit of Commit and the others.
-func PageSize() int { return vm.Probe().PageSize }
-
-// lightGuards tells whether guards inside regions are kernel markers. Tests change it.
-var lightGuards = vm.Probe().LightGuards && os.Getenv("OFFHEAP_GUARDS") != "mprotect"
+func PageSize() int { return region.PageSize() }
 
 // LightGuards is true where guards inside a region are kernel markers, any number in one mapping,
 // and false where each is a PROT_NONE page, of which some 32,000 fit into a process. In Secret
 // regions they are such pages everywhere.
-func LightGuards() bool { return lightGuards }
+func LightGuards() bool { return region.LightGuards() }

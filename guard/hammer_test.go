@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // TestHammerFaults lets goroutines touch what they must not, while the collector runs again and
@@ -27,8 +29,8 @@ func TestHammerFaults(t *testing.T) {
 	}
 	const goroutines = 32
 	page := PageSize()
-	r := mustMap(t, Config{Name: "hammered", Size: 64 * page})
-	shut := mustMap(t, Config{Name: "shut", Size: 64 * page})
+	r := mustReserve(t, Config{Name: "hammered", Size: 64 * page})
+	shut := mustReserve(t, Config{Name: "shut", Size: 64 * page})
 	err := r.Commit(0, 48*page) // what follows is not
 	for i := 0; i < 48 && err == nil; i += 3 {
 		if err = r.Guard(i*page, page); err == nil {
@@ -54,9 +56,9 @@ func TestHammerFaults(t *testing.T) {
 		case 2:
 			return r, 48*page + random.IntN(16*page), Decommitted
 		case 3:
-			return r, 64*page + random.IntN(guardSize), Overflow
+			return r, 64*page + random.IntN(region.GuardSize), Overflow
 		case 4:
-			return r, -1 - random.IntN(guardSize), Underflow
+			return r, -1 - random.IntN(region.GuardSize), Underflow
 		}
 		return shut, random.IntN(64 * page), UseAfterClose
 	}

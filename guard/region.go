@@ -1,18 +1,14 @@
 package guard
 
 import (
-	"errors"
-	"fmt"
-	"math"
-	"runtime"
-	"strings"
+	"os"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
-	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Config says what Map reserves.
+// Config says what Reserve reserves.
 type Config struct {
 	// Name is shown in faults, in Regions and, as [anon:offheap: Name], in
 	// /proc/PID/maps. Default "region".
@@ -31,19 +27,10 @@ type Config struct {
 	// Prefault makes Commit bring the memory into RAM at once.
 	Prefault bool
 
-	// PartOf is a region that was mapped before for the same thing, a heap say, and may be closed by
-	// now: CheckLeaks tells of both as one, opened where that was.
-	PartOf *Region
-
-	// DeferOnSoft has Commit leave Budget.OnSoft to a later call of Reclaim. It is for allocators, which
-	// commit while they hold locks that OnSoft may need. A Commit beyond Budget.Hard then fails at
-	// once: the allocator calls Reclaim without its locks, and tries again if that is true.
-	DeferOnSoft bool
-
 	// Secret is for keys and the like: what is committed is locked into RAM, left out of core dumps,
 	// and overwritten with zeroes before it is given back or guarded. The package comment says what
 	// that does not cover. Where the system cannot leave memory out of core dumps (outside Linux) the
-	// error of Map wraps errors.ErrUnsupported.
+	// error of Reserve wraps errors.ErrUnsupported.
 	Secret bool
 
 	// MaySwap lets a Secret region go on without the lock where RLIMIT_MEMLOCK refuses it. Without
@@ -52,231 +39,193 @@ type Config struct {
 }
 
 // Region is a reservation of addresses between two guards. It must not be copied, and the zero Region is
-// not usable: see Map. Its methods may be called by any number
+// not usable: see Reserve. Its methods may be called by any number
 // of goroutines; offsets and lengths are in bytes and, but for Bytes, multiples of the OS page
 // inside [0, Size).
 type Region struct {
-	_ noCopy
-
-	rec      *record
-	base     unsafe.Pointer
-	size     int
-	reserved int64
-	prefault bool
-	zeroes   uintptr  // see KeepZeroes
-	count    *counter // what rec.count points to
-	cleanup  runtime.Cleanup
-
-	deferOnSoft bool
+	_ nocopy.NoCopy
+	r *region.Region
 }
 
-// guardSize is the addresses on either side of the data, at least. An overrun with a
-// stride larger than an OS page should not leap over them.
-const guardSize = 64 << 10
-
-// maxSize leaves room for guards and alignment in every size computation.
-const maxSize = math.MaxInt/2 - 4*guardSize
-
-// Map reserves a region. Nothing is committed yet: touching it faults until
+// Reserve reserves a region. Nothing is committed yet: touching it faults until
 // Commit. Base is aligned to 2 MiB for sizes from 2 MiB on, to OS pages else.
 // The error wraps ErrNoMemory where addresses are refused.
-func Map(c Config) (*Region, error) {
-	if c.Name == "" {
-		c.Name = "region"
-	}
-	if c.PartOf != nil {
-		c.PartOf.books("Map")
-	}
-	if c.MinSize == 0 {
-		c.MinSize = c.Size
-	}
-	switch {
-	case c.Size <= 0:
-		return nil, fmt.Errorf("guard: map %q: size %d must be positive", c.Name, c.Size)
-	case c.MinSize < 0 || c.MinSize > c.Size:
-		return nil, fmt.Errorf("guard: map %q: MinSize %d must be between 0 and Size %d", c.Name, c.MinSize, c.Size)
-	case c.MaySwap && !c.Secret:
-		return nil, fmt.Errorf("guard: map %q: MaySwap is for Secret regions", c.Name)
-	case c.Size > maxSize:
-		return nil, fmt.Errorf("guard: map %q: %d bytes are more than addresses can hold: %w", c.Name, c.Size, ErrNoMemory)
-	}
-	for size := c.Size; ; size /= 2 {
-		rec, err := reserve(size)
-		if err == nil {
-			if err := rec.keepSecret(c); err != nil {
-				release([]*record{rec})
-				return nil, fmt.Errorf("guard: map %q: leave it out of core dumps: %w", c.Name, err)
-			}
-			return rec.start(c), nil
-		}
-		if errors.Is(err, ErrNoMemory) { // for want of mappings, however few addresses it were
-			return nil, fmt.Errorf("guard: map %q: %w", c.Name, err)
-		}
-		if size/2 < c.MinSize {
-			return nil, fmt.Errorf("guard: map %q: reserve %d bytes%s: %v: %w", c.Name, size, addressLimit(), err, ErrNoMemory)
-		}
-	}
-}
-
-func addressLimit() string {
-	if as := vm.Probe().AddressSpace; as != vm.Unlimited {
-		return fmt.Sprintf(" (RLIMIT_AS is %d)", as)
-	}
-	return ""
-}
-
-// reserve claims addresses for size bytes of data and two guards. Where the
-// kernel has none left, quarantined ones are given back first.
-func reserve(size int) (*record, error) {
-	page := uintptr(vm.Probe().PageSize)
-	data := alignUp(uintptr(size), page)
-	align, side := page, alignUp(guardSize, page)
-	if data >= hugeAlign {
-		align = hugeAlign
-	}
-	total := data + 2*side + align - page
-	if err := takeMappings(1); err != nil {
+func Reserve(c Config) (*Region, error) {
+	config := c.internal()
+	config.Skip = 1
+	r, err := region.Reserve(config)
+	if err != nil {
 		return nil, err
 	}
-	for {
-		start, err := vm.Reserve(total)
-		if err != nil {
-			if vm.IsOutOfMemory(err) && releaseOldest() {
-				continue
-			}
-			mappings.Add(-1)
-			return nil, err
-		}
-		gap := alignUp(uintptr(start)+side, align) - uintptr(start)
-		return &record{reservation: start, size: total, base: unsafe.Add(start, gap), data: data, light: lightGuards, mappings: 1}, nil
+	return &Region{r: r}, nil
+}
+
+func (c Config) internal() region.Config {
+	return region.Config{
+		Name: c.Name, Size: c.Size, MinSize: c.MinSize, HugePages: c.HugePages, Prefault: c.Prefault,
+		Secret: c.Secret, MaySwap: c.MaySwap,
 	}
 }
 
-// hugeAlign is the alignment that lets huge pages form on every system we know.
-const hugeAlign = 2 << 20
-
-func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
-
-// start names and registers a fresh reservation and wraps it for its user.
-func (rec *record) start(c Config) *Region {
-	rec.name = c.Name
-	rec.stack = stacktrace.Callers(2)
-	if c.PartOf != nil {
-		rec.owner = c.PartOf.rec.owner
-	} else {
-		rec.owner = &owner{name: rec.name, stack: rec.stack, number: owners.Add(1)}
+// made returns what the region is made of, and panics for a Region that Reserve did not make.
+func (r *Region) made(op string) *region.Region {
+	if r == nil || r.r == nil {
+		panic(&Violation{Op: "guard." + op, Kind: ZeroValue, Detail: "guard.Reserve makes a Region"})
 	}
-	setName(rec.reservation, rec.size, rec.mapName())
-	if c.HugePages {
-		// A hint: a kernel without huge pages serves small ones.
-		_ = rec.advise(0, rec.data, vm.HugePages)
-	}
-	register(rec)
-	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault, deferOnSoft: c.DeferOnSoft}
-	r.cleanup = runtime.AddCleanup(r, leak, rec)
-	return r
-}
-
-// mapName is the name of the region in /proc/PID/maps.
-func (rec *record) mapName() string { return "offheap: " + rec.name }
-
-// setName shows a name in /proc/PID/maps. It is for people only: a kernel that
-// cannot is no error.
-func setName(p unsafe.Pointer, n uintptr, name string) {
-	name = strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' || strings.ContainsRune("\\`$[]", c) {
-			return '_'
-		}
-		return c
-	}, name)
-	_ = vm.Name(p, n, name[:min(len(name), 79)])
-}
-
-// noCopy makes vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
-
-// books returns what is known of the region.
-func (r *Region) books(op string) *record {
-	if r == nil || r.rec == nil {
-		panic(&Violation{Op: "guard." + op, What: "use of a zero Region: guard.Map makes one"})
-	}
-	return r.rec
+	return r.r
 }
 
 // Base returns the address of the first byte, nil for a zero Region. It never changes, and stays
 // reserved after Close as the package comment says.
-func (r *Region) Base() unsafe.Pointer { return r.base }
+func (r *Region) Base() unsafe.Pointer {
+	if r.r == nil {
+		return nil
+	}
+	return r.r.Base()
+}
 
 // Size returns the bytes of data, 0 for a zero Region.
-func (r *Region) Size() int { return r.size }
+func (r *Region) Size() int {
+	if r.r == nil {
+		return 0
+	}
+	return r.r.Size()
+}
 
 // Name returns the name that faults show.
-func (r *Region) Name() string { return r.books("Name").name }
+func (r *Region) Name() string {
+	return r.made("Name").Name()
+}
 
 // Bytes returns the whole region, committed or not: touching what is not
 // committed faults. The slice dies with Close.
-func (r *Region) Bytes() []byte { return unsafe.Slice((*byte)(r.base), r.size) }
+func (r *Region) Bytes() []byte {
+	if r.r == nil {
+		return nil
+	}
+	return r.r.Bytes()
+}
 
 // Reserved returns the bytes of addresses claimed, guards included.
-func (r *Region) Reserved() int64 { return r.reserved }
+func (r *Region) Reserved() int64 {
+	if r.r == nil {
+		return 0
+	}
+	return r.r.Reserved()
+}
 
 // Committed returns the bytes charged to the budget.
-func (r *Region) Committed() int64 { return r.books("Committed").charge.Load() }
+func (r *Region) Committed() int64 {
+	return r.made("Committed").Committed()
+}
 
 // Resident returns how many bytes are in RAM, by asking the kernel: a system
 // call for each 256 MiB committed. The error is errors.ErrUnsupported where the
 // system does not tell.
 func (r *Region) Resident() (int64, error) {
-	rec := r.books("Resident")
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	if rec.state != open {
-		return 0, r.errorf("resident", ErrClosed)
-	}
-	n, err := rec.resident()
-	if err != nil {
-		return 0, r.errorf("resident", noMemory(err))
-	}
-	return n, nil
+	return r.made("Resident").Resident()
 }
 
-// resident needs rec.mu.
-func (rec *record) resident() (total int64, err error) {
-	for _, s := range rec.committed {
-		n, err := vm.Resident(unsafe.Add(rec.base, s.off), s.end-s.off)
-		if err != nil {
-			return 0, err
-		}
-		total += n
+// Commit makes [off, off+n) usable: readable, writable, zeroed, charged to the budget. What
+// is committed already stays as it is, and is charged once. The error wraps
+// ErrNoMemory where the budget or the kernel refuses; then nothing has changed. Two goroutines that
+// commit the same memory at the same moment are both charged for it until one is done. Nothing of what
+// is not committed may be guarded in a Secret region.
+func (r *Region) Commit(off, n int) error {
+	return r.made("Commit").Commit(off, n)
+}
+
+// Decommit gives the memory of [off, off+n) back and refunds the budget. The
+// contents are lost; a touch faults until Commit, after which it reads zero. What is not committed
+// is left alone. Guards inside stay. The error wraps ErrNoMemory where the part in the middle of
+// what is committed would need mappings, and regions have all that they may (vm.max_map_count):
+// Discard needs none.
+func (r *Region) Decommit(off, n int) error {
+	return r.made("Decommit").Decommit(off, n)
+}
+
+// Discard gives the memory of [off, off+n) back without decommitting it: all of it must be
+// committed and readable and writable, stays so, stays charged, and reads zero. It is one system
+// call and splits no mapping, whatever the range. Guards inside stay. What is secret is overwritten
+// and stays in RAM.
+func (r *Region) Discard(off, n int) error {
+	return r.made("Discard").Discard(off, n)
+}
+
+// Protect sets what may be done with [off, off+n), all of which must be
+// committed. Contents and charge stay. A touch that it refuses faults (Protected).
+func (r *Region) Protect(off, n int, prot Prot) error {
+	return r.made("Protect").Protect(off, n, prot)
+}
+
+// Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). Its contents
+// are lost, in part also if there is an error; its charge stays. Guarding what is guarded changes
+// nothing. What is mapped from a file or locked cannot be guarded, but what is secret can: it is
+// overwritten, and stays locked. Where guards are PROT_NONE pages, as they always are in Secret
+// regions, the error wraps ErrNoMemory when the process has no mapping left.
+func (r *Region) Guard(off, n int) error {
+	return r.made("Guard").Guard(off, n)
+}
+
+// Unguard takes the guards in [off, off+n) away. What is committed there is
+// usable again, as Protect said last, and reads zero. What is not guarded is left alone.
+func (r *Region) Unguard(off, n int) error {
+	return r.made("Unguard").Unguard(off, n)
+}
+
+// Lock keeps [off, off+n), all of which must be committed, in RAM until Unlock, Decommit or Close.
+// RLIMIT_MEMLOCK bounds what a process may lock: the error wraps ErrNoMemory where it refuses.
+// Locked memory cannot be guarded.
+func (r *Region) Lock(off, n int) error {
+	return r.made("Lock").Lock(off, n)
+}
+
+// Unlock lets the kernel move [off, off+n) out of RAM again. Secret regions refuse it.
+func (r *Region) Unlock(off, n int) error {
+	return r.made("Unlock").Unlock(off, n)
+}
+
+// Advise passes a hint about [off, off+n) to the kernel. The error wraps
+// errors.ErrUnsupported where the kernel does not know it. Advise HugePages for whole
+// regions (Config.HugePages): a part splits the mapping.
+func (r *Region) Advise(off, n int, a Advice) error {
+	return r.made("Advise").Advise(off, n, a)
+}
+
+// MapFile makes [off, off+n), nothing of which may be committed or guarded, show what f holds from
+// byte at on, a multiple of the OS page. The mapping is private: writes, where prot allows them,
+// copy the OS page and never reach the file. So all of it is committed from now on, and charged to
+// the budget. f may be closed afterwards.
+//
+// What others write to the file may show or not; where they shorten it, or n reaches beyond its
+// end, a touch of what is missing faults (Truncated), and what was written to there is lost. The
+// rest of the last OS page reads zero.
+//
+// Protect, Lock, Decommit and Close work as on other memory: the file is let go by Decommit, and
+// Commit brings zeroes. Guard and Move refuse it, and Secret regions take no files. Resident counts what of the file is in RAM,
+// whoever brought it in. Hints for the region hold no longer for [off, off+n).
+//
+// The error wraps ErrNoMemory where the budget or the kernel refuses; after an error nothing has
+// changed.
+func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
+	return r.made("MapFile").MapFile(off, n, f, at, prot)
+}
+
+// Move hands the memory of [0, n) to another region, where it begins at 0, too: the OS pages change
+// hands, and nothing is copied where the system can (Linux 5.7). So that is how memory grows that
+// has no room left behind it: 1 GiB moves in well under a millisecond.
+//
+// All of it must be committed, readable and writable, and neither guarded nor locked nor mapped from
+// a file, and no region Secret; in the other region none of it may be committed or guarded. Afterwards it is committed
+// there, and here no more; the budget sees no difference. After an error nothing has changed. Where the kernel
+// does not take the old place back, it stays committed, and charged beyond any budget. Nobody
+// may use the memory meanwhile.
+func (r *Region) Move(to *Region, n int) error {
+	var target *region.Region
+	if to != nil {
+		target = to.made("Move")
 	}
-	return total, nil
-}
-
-// FirstResident returns the offset of the first OS page of [off, off+n) that is in RAM, and off+n if
-// none is, by asking the kernel: nothing is touched. What was swapped out is not in RAM. The error
-// is errors.ErrUnsupported where the system does not tell.
-func (r *Region) FirstResident(off, n int) (first int, err error) {
-	err = r.change("resident", off, n, func(rec *record, lo, hi uintptr) error {
-		at, err := vm.FirstResident(unsafe.Add(rec.base, lo), hi-lo)
-		first = int(at)
-		return err
-	})
-	return off + first, err
-}
-
-// KeepZeroes keeps what is committed of the first n bytes, which must be whole OS pages, usable after
-// Close, if it is readable and writable then, and neither guarded, locked, secret nor a file: it reads
-// zero for as long as the addresses are in quarantine. Allocators keep there what
-// their users' handles point to and what their fast paths look at, so that a call that comes
-// late finds nothing, and can say why. What such a call writes is not charged.
-func (r *Region) KeepZeroes(n int) error {
-	return r.change("keep zeroes", 0, n, func(rec *record, _, hi uintptr) error {
-		r.zeroes = hi
-		return nil
-	})
+	return r.made("Move").Move(target, n)
 }
 
 // Close takes the memory back and puts the addresses into quarantine. A second
@@ -284,67 +233,5 @@ func (r *Region) KeepZeroes(n int) error {
 // for secrets, which may be gone, and may be closed again. With KeepZeroes, some of what lies beside the
 // kept part may be gone then, too.
 func (r *Region) Close() error {
-	rec := r.books("Close")
-	rec.mu.Lock()
-	if rec.state != open {
-		rec.mu.Unlock()
-		return r.errorf("close", ErrClosed)
-	}
-	// What is to read zero is accessible all the time, for another goroutine may be reading it.
-	zeroes := rec.plain(r.zeroes)
-	err := rec.wipe(0, rec.data)
-	for _, s := range zeroes.outside(0, rec.data) {
-		if err == nil {
-			err = vm.Decommit(unsafe.Add(rec.base, s.off), s.end-s.off)
-		}
-	}
-	if err != nil {
-		_ = rec.restore(0, rec.data) // secrets were made writable
-		rec.mu.Unlock()
-		return r.errorf("close", noMemory(err))
-	}
-	for _, s := range zeroes {
-		p, n := unsafe.Add(rec.base, s.off), s.end-s.off
-		if vm.Empty(p, n) != nil {
-			clear(unsafe.Slice((*byte)(p), n))
-		}
-	}
-	rec.state = closed
-	used := rec.used
-	rec.committed, rec.guards = nil, guards{}
-	rec.locked, rec.unlocked, rec.unmarked, rec.files, rec.hints, rec.seams = nil, nil, nil, nil, nil, nil
-	n := rec.charge.Swap(0)
-	rec.told = use{}
-	had := rec.mappings
-	rec.mappings = 1 + 2*len(zeroes)
-	mappings.Add(int64(rec.mappings - had))
-	rec.mu.Unlock()
-
-	r.cleanup.Stop()
-	refund(n)
-	setName(rec.reservation, rec.size, "offheap: closed")
-	quarantine(rec, uintptr(rec.base)-uintptr(rec.reservation)+used+alignUp(guardSize, uintptr(PageSize())))
-	return nil
-}
-
-// plain returns what of the first n bytes is committed, readable and writable, and nothing else.
-func (rec *record) plain(n uintptr) (parts spans) {
-	if rec.secret {
-		return nil
-	}
-	for _, s := range rec.committed.inside(0, n) {
-		if s.prot == vm.ReadWrite {
-			parts = parts.set(span{off: s.off, end: s.end})
-		}
-	}
-	for _, other := range []spans{rec.files.inside(0, n), rec.locked.inside(0, n), rec.guards.in(0, n)} {
-		for _, s := range other {
-			parts = parts.remove(s.off, s.end)
-		}
-	}
-	return parts
-}
-
-func (r *Region) errorf(op string, err error) error {
-	return fmt.Errorf("guard: %s region %q: %w", op, r.books(op).name, err)
+	return r.made("Close").Close()
 }

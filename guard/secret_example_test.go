@@ -11,7 +11,7 @@ import (
 // A key that is made where it stays: it is never on the Go heap, nor in a core dump, nor, where
 // RLIMIT_MEMLOCK allows, on a disk.
 func ExampleConfig_secret() {
-	r, err := guard.Map(guard.Config{Name: "key", Size: 32, Secret: true, MaySwap: true})
+	r, err := guard.Reserve(guard.Config{Name: "key", Size: 32, Secret: true, MaySwap: true})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -5,50 +5,58 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// AllocN fills into with zeroed objects of one size: as Alloc does for each, but several slots for
-// one pin. It panics as Alloc does; what it made by then is in into.
-func (h *Heap) AllocN(into [][]byte, size int) {
-	if _, err := h.TryAllocN(into, size); err != nil {
+// AllocN fills into with zeroed objects of one size and alignment: as Alloc does for each, but several
+// slots for one pin. It panics as Alloc does; what it made by then is in into.
+func (h *Heap) AllocN(into [][]byte, size, align int) {
+	if _, err := h.TryAllocN(into, size, align); err != nil {
 		panic(err)
 	}
 }
 
 // TryAllocN is AllocN that returns how many objects it made, and its error if these are not all.
-func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
+func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 	h.made("Alloc")
-	if uint(size) > largestSlot || h.hard != nil {
+	if err := h.checkAlloc(size, align); err != nil {
+		return 0, err
+	}
+	c, ok := alignedClass(size, align)
+	if !ok || h.hard != nil {
 		for ; n < len(into); n++ {
-			if into[n], err = h.TryAlloc(size); err != nil {
+			if into[n], err = h.TryAlloc(size, align); err != nil {
 				return n, err
 			}
 		}
 		return n, nil
 	}
-	c := classOf(uint(size))
 	var items batch
 	for n < len(into) {
 		some := items[:min(len(items), len(into)-n)]
 		claimed := 0
-		f := h.fronts.enter()
-		for f != nil && claimed < len(some) {
-			m := f.magazine(c)
-			it, rest, ok := m.top()
-			if !ok || !h.sound(c, it) || !h.claim(it) {
+		pc := percpu.Pin(&h.caches)
+		for pc != nil && claimed < len(some) {
+			m := pc.magazine(c)
+			rest, ok := m.next()
+			if !ok {
+				break
+			}
+			it := *m.at(uint32(rest))
+			if !h.sound(c, it) || !h.claim(it) {
 				break
 			}
 			m.n = rest
 			some[claimed] = it
 			claimed++
 		}
-		h.fronts.leave(f)
+		percpu.Unpin(pc)
 		for _, it := range some[:claimed] {
 			into[n], _ = zeroed(h.bytes(it, size, classes[c].size), it.clean(), nil)
 			n++
 		}
 		if claimed == 0 {
-			if into[n], err = h.TryAlloc(size); err != nil {
+			if into[n], err = h.TryAlloc(size, align); err != nil {
 				return n, err
 			}
 			n++
@@ -81,11 +89,11 @@ func (h *Heap) FreeN(objects [][]byte) {
 			found++
 		}
 		pushed := 0
-		f := h.fronts.enter()
-		for f != nil && pushed < found && f.magazine(of[pushed]).push(items[pushed]) {
+		pc := percpu.Pin(&h.caches)
+		for pc != nil && pushed < found && pc.magazine(of[pushed]).push(items[pushed]) {
 			pushed++
 		}
-		h.fronts.leave(f)
+		percpu.Unpin(pc)
 		var bad *guard.Violation
 		for ; pushed < found; pushed++ {
 			bad = cmp.Or(bad, h.put(of[pushed], items[pushed]))

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // item is a slot on its way: where it is, in granules from the base, and below that where its state
@@ -20,14 +21,18 @@ const cleanBit = mostStates
 
 func newItem(at, state uint32) item { return item(at)<<32 | item(state) }
 
+// itemAt is newItem for a slot at an offset in bytes, which is a multiple of granule. It takes two
+// instructions instead of four.
+func itemAt(off uintptr, state uint32) item { return item(off)*(1<<32/granule) | item(state) }
+
 func (it item) at() uint32    { return uint32(it >> 32) }
 func (it item) state() uint32 { return uint32(it) &^ cleanBit }
 func (it item) clean() bool   { return it&cleanBit != 0 }
 
-// batch is what goes between magazines and the depot at a time: half a magazine.
+// batch is the unit of exchange between magazines and the depot: half a magazine.
 type batch [fullMagazine / 2]item
 
-// owners is how many groups fronts fall into: one for all processors, because goroutines move from
+// owners is how many groups caches fall into: one for all processors, because goroutines move from
 // one to the other and would leave slabs behind, and some for the Locals. A slab's slots go to one
 // group as long as there are others for the rest. So what two Locals write is not in one cache
 // line, neither small objects nor their states: replacing objects on two goroutines takes 68 ns a
@@ -83,25 +88,25 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 	if err != nil && h.reclaim(l, now, err) {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
-	if err != nil && guard.Reclaim() {
+	if err != nil && region.Reclaim() {
 		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil {
 		h.usable("Alloc")
 		return 0, prefixed(err)
 	}
-	reclaimOr(func() { h.giveBack(c, out[:n]) })
+	region.ReclaimOr(func() { h.giveBack(c, out[:n]) })
 	h.usable("Alloc") // OnSoft may have closed the heap
 	return n, nil
 }
 
-// giveBack brings home slots that nobody will get.
+// giveBack returns slots to their slabs that nobody will get.
 func (h *Heap) giveBack(c uint8, items []item) {
 	d := &h.depots[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !h.closed.Load() {
-		h.bringHome(c, d, items)
+		h.returnToSlabs(c, d, items)
 	}
 	h.note()
 }
@@ -264,12 +269,12 @@ func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 		d.gave = append(d.gave, owner)
 		return nil
 	}
-	return h.bringHome(c, d, items)
+	return h.returnToSlabs(c, d, items)
 }
 
-// bringHome puts slots of a class back into their slabs. What is no cached slot is left out: the
-// caller raises the violation, when what it is in the middle of is done. The depot's lock is held.
-func (h *Heap) bringHome(c uint8, d *depot, items []item) (bad *guard.Violation) {
+// returnToSlabs puts slots of a class back into their slabs. It leaves out an item that is no cached slot
+// and returns the violation: the caller raises it when its own work is done. Caller holds d.mu.
+func (h *Heap) returnToSlabs(c uint8, d *depot, items []item) (bad *guard.Violation) {
 	defer h.checked(c, d)
 	for _, it := range items {
 		s := h.state(it.state())

@@ -13,9 +13,11 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/filler"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// hardened is what a heap of Config.Hardened has on top. Its processors have two fronts each, one of
+// hardened is what a heap of Config.Hardened has on top. Its processors have two caches each, one of
 // slots that were taken at random and one of those that were freed, which go into quarantine
 // together.
 //
@@ -34,7 +36,7 @@ type hardened struct {
 	poison filler.Pattern // random
 	sizes  unsafe.Pointer // see meta
 
-	stock, freed fronts
+	stock, freed percpu.Table[cache]
 	withheld     [mostClasses]quarantine // the locks of the depots guard them
 }
 
@@ -132,24 +134,26 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 // the rest, the number of stores counts, as in AllocDirty, and more so: they queue behind the poison.
 // So what is called on the way is as little as possible, and the common case of each loop is there
 // without the loop.
-func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
+func (h *Heap) getHardened(fast, size, align int) (b []byte, clean bool, err error) {
 	h.made("Alloc")
 	c, ok := uint8(0), false
-	if uint(size-1) < tabled-canarySize && align <= granule {
+	if uint(fast-1) < tabled-canarySize {
 		c = tabledClass(size + canarySize)
-	} else if c, ok = hardenedClass(size, align); size < 0 || !ok {
+	} else if err := h.checkAlloc(size, align); err != nil {
+		return nil, true, err
+	} else if c, ok = hardenedClass(size, align); !ok {
 		return h.getLarge(nil, size, align)
 	}
 	k := h.hard
 	var it item
 	ok = false
-	f := k.stock.enter()
-	if f != nil {
-		it, ok = f.magazine(c).pop()
+	pc := percpu.Pin(&k.stock)
+	if pc != nil {
+		it, ok = pc.magazine(c).pop()
 	}
-	k.stock.leave(f)
+	percpu.Unpin(pc)
 	if !ok {
-		if h.usable("Alloc"); k.stock.due(c) {
+		if h.usable("Alloc"); due(&k.stock, c) {
 			if b, ok = h.sample(size, align); ok {
 				return b, true, nil
 			}
@@ -177,13 +181,13 @@ func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 
 // inspect panics if a slot was written to while it was free. Nobody gets it then.
 func (h *Heap) inspect(c uint8, slot []byte, clean bool) {
-	what, was := "memory was written to after it was freed", &h.hard.poison
+	detail, was := "written to after it was freed", &h.hard.poison
 	if clean {
-		what, was = "memory was written to that was never handed out", &zeroes
+		detail, was = "it was never handed out", &zeroes
 	}
 	if i := was.First(slot); i >= 0 {
 		h.depots[c].abandon()
-		panic(h.violation("Alloc", what, unsafe.Pointer(&slot[i])))
+		panic(h.violation("Alloc", guard.WriteToFree, detail, unsafe.Pointer(&slot[i])))
 	}
 }
 
@@ -197,9 +201,9 @@ func (h *Heap) freeHardened(p unsafe.Pointer) {
 		}
 		return
 	}
-	f := h.hard.freed.enter()
-	pushed := f != nil && f.magazine(c).push(it)
-	h.hard.freed.leave(f)
+	pc := percpu.Pin(&h.hard.freed)
+	pushed := pc != nil && pc.magazine(c).push(it)
+	percpu.Unpin(pc)
 	if !pushed {
 		raise(h.put(c, it))
 	}
@@ -216,7 +220,7 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	if !exact || *h.state(state) != stateLive {
 		return 0, 0, false
 	}
-	c, it = e.class, newItem(uint32(off/granule), state)
+	c, it = e.class, itemAt(off, state)
 	k := h.hard
 	slot, asked, canary := unsafe.Slice((*byte)(p), classes[c].size), int(*k.size(state))-1, k.canary(p)
 	if asked < 0 { // the heap was closed since
@@ -267,13 +271,13 @@ func (k *hardened) roomFor(size, align int) int {
 	return max(size, 1)
 }
 
-func (k *hardened) place(r *guard.Region, size, align int) int {
+func (k *hardened) place(r *region.Region, size, align int) int {
 	base := int(uintptr(r.Base()))
 	return (base+r.Size()-size)&^(max(align, granule)-1) - base
 }
 
 // around returns what is before and behind a large object on its OS pages.
-func around(r *guard.Region, at, size int) (before, behind []byte) {
+func around(r *region.Region, at, size int) (before, behind []byte) {
 	from, to := onPages(at, size)
 	return r.Bytes()[from:at], r.Bytes()[at+size : to]
 }
@@ -284,7 +288,7 @@ func onPages(at, size int) (from, to int) {
 }
 
 // surround paints what is around a large object.
-func (k *hardened) surround(r *guard.Region, at, size int) {
+func (k *hardened) surround(r *region.Region, at, size int) {
 	canary := k.canary(unsafe.Add(r.Base(), at))
 	before, behind := around(r, at, size)
 	paint(before, canary)
@@ -306,11 +310,11 @@ func (k *hardened) intact(o largeObject, p unsafe.Pointer) (at int, ok bool) {
 
 // overrun is the violation of who wrote behind, or before, the object at p.
 func (h *Heap) overrun(p unsafe.Pointer, at int) *guard.Violation {
-	what := "object was written to behind its end"
+	detail := "object was written to behind its end"
 	if at < 0 {
-		what = "object was written to before its start"
+		detail = "object was written to before its start"
 	}
-	return h.violation("Free", what, unsafe.Add(p, at))
+	return h.violation("Free", guard.Overrun, detail, unsafe.Add(p, at))
 }
 
 // release brings home what is withheld of a class.
@@ -324,7 +328,7 @@ func (h *Heap) release(c uint8) (bad *guard.Violation) {
 	if q.len() == 0 || h.closed.Load() {
 		return nil
 	}
-	bad = cmp.Or(h.bringHome(c, d, q.items), h.bringHome(c, d, q.queue))
+	bad = cmp.Or(h.returnToSlabs(c, d, q.items), h.returnToSlabs(c, d, q.queue))
 	*q = quarantine{}
 	return bad
 }

@@ -3,12 +3,12 @@ package slab
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // largeObjects are those that fit into no slot: each is a region of its own, committed from its
@@ -25,12 +25,12 @@ type largeObjects struct {
 
 // leftover is a region that no object is in any more, and what of it is charged to the limit.
 type leftover struct {
-	region *guard.Region
+	region *region.Region
 	bytes  int
 }
 
 type largeObject struct {
-	region *guard.Region
+	region *region.Region
 	size   int // bytes asked for
 }
 
@@ -92,7 +92,7 @@ func (l *largeObjects) has(base uintptr) bool {
 	return false
 }
 
-func (l *largeObjects) regions() (all []*guard.Region) {
+func (l *largeObjects) regions() (all []*region.Region) {
 	for _, left := range l.left {
 		all = append(all, left.region)
 	}
@@ -106,21 +106,18 @@ func (l *largeObjects) regions() (all []*guard.Region) {
 // it is so long, and to OS pages else. It reads zero.
 func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
-	if size < 0 {
-		return nil, true, fmt.Errorf("slab: %d bytes: the size must not be negative", size)
-	}
 	b, err = h.tryLarge(size, align)
 	if err != nil && h.reclaim(l, ticks(), err) {
 		b, err = h.tryLarge(size, align)
 	}
-	if err != nil && guard.Reclaim() {
+	if err != nil && region.Reclaim() {
 		b, err = h.tryLarge(size, align)
 	}
 	if err != nil {
 		h.usable("Alloc")
 		return nil, true, prefixed(err)
 	}
-	reclaimOr(func() { h.freeLarge(unsafe.Pointer(unsafe.SliceData(b))) })
+	region.ReclaimOr(func() { h.freeLarge(unsafe.Pointer(unsafe.SliceData(b))) })
 	h.usable("Alloc") // OnSoft may have closed the heap
 	return b, true, nil
 }
@@ -138,7 +135,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	case align > guard.PageSize():
 		room = max(bytes, 2*maxAlign) // regions of 2 MiB are aligned to that
 	}
-	r, err := guard.Map(guard.Config{Name: h.largeName(), Size: room, PartOf: h.region, DeferOnSoft: true})
+	r, err := region.Reserve(region.Config{Name: h.largeName(), Size: room, PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +162,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 }
 
 // closeAfter closes a region that nothing came of because of an error, and returns that error.
-func closeAfter(err error, r *guard.Region) error {
+func closeAfter(err error, r *region.Region) error {
 	if bad := r.Close(); bad != nil {
 		return errors.Join(err, bad)
 	}
@@ -173,7 +170,7 @@ func closeAfter(err error, r *guard.Region) error {
 }
 
 // commitLarge commits [from, to) of a region, charged to the heap's limit.
-func (h *Heap) commitLarge(r *guard.Region, from, to int) error {
+func (h *Heap) commitLarge(r *region.Region, from, to int) error {
 	if err := h.account.charge(to - from); err != nil {
 		return err
 	}
@@ -208,7 +205,7 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 		if err != nil && h.reclaim(nil, ticks(), err) {
 			err = grow()
 		}
-		if err != nil && guard.Reclaim() {
+		if err != nil && region.Reclaim() {
 			err = grow()
 		}
 	}
@@ -226,11 +223,11 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 
 // growLarge commits more of the object's region, or of one twice as long to which it moves: so the
 // next times it need not. If there is an error, or OnSoft panics, the object is as it was.
-func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) {
+func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error) {
 	if want <= r.Size() {
 		err := h.commitLarge(r, had, want)
 		if err == nil {
-			reclaimOr(func() {
+			region.ReclaimOr(func() {
 				if r.Decommit(had, want-had) == nil {
 					h.account.refund(want - had)
 				}
@@ -241,7 +238,7 @@ func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) 
 	if err := h.account.fits(want - had); err != nil { // before system calls
 		return r, err
 	}
-	to, err := guard.Map(guard.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want, PartOf: r, DeferOnSoft: true})
+	to, err := region.Reserve(region.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want, PartOf: r, DeferOnSoft: true})
 	if err != nil {
 		return r, err
 	}
@@ -252,7 +249,7 @@ func (h *Heap) growLarge(r *guard.Region, had, want int) (*guard.Region, error) 
 		h.account.refund(want - had)
 		return to.Close()
 	}
-	reclaimOr(func() { _ = undo() })
+	region.ReclaimOr(func() { _ = undo() })
 	if err := r.Move(to, had); err != nil {
 		return r, errors.Join(err, undo())
 	}

@@ -10,6 +10,8 @@ import (
 	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Local allocates from a Heap for one goroutine at a time, and frees, without the processor's pin.
@@ -20,20 +22,20 @@ import (
 // up to 64 KiB of free slots of each size until it is closed, empties itself for want of memory, or
 // comes to its slow path after a pause. In a hardened heap it keeps none.
 //
-// A Local that becomes unreachable without Close is reported: guard.OnLeak gets an Info with the name
-// of the heap and ": Local", and where the Local was opened, and guard.CheckLeaks counts the Local as
+// A Local that becomes unreachable without Close is reported: guard.SetOnLeak gets an Info with the name
+// of the heap and ": Local", and where the Local was opened, and guardtest.CheckLeaks counts the Local as
 // open. Its free slots go back to the heap; the objects that it allocated stay. A slot that is found
 // freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free
 // that takes the slow path: nobody could recover it where the runtime runs finalizers. The Local has a
 // finalizer of its own for that, so runtime.SetFinalizer on it ends the program.
 type Local struct {
-	_      noCopy
+	_      nocopy.NoCopy
 	heap   *Heap
 	owner  uint8 // its group
 	closed bool
-	part   guard.Part
+	part   region.Part
 	self   weak.Pointer[Local]
-	front  front // by value: apart, its address is a load more, and objects in order took a tenth longer
+	cache  cache // by value: apart, its address is a load more, and objects in order took a tenth longer
 }
 
 // Local makes a Local of the heap. Close hands back what it holds.
@@ -41,7 +43,7 @@ func (h *Heap) Local() *Local {
 	h.usable("Local")
 	l := &Local{heap: h, part: h.region.OpenPart(h.config.Name + ": Local")}
 	if h.hard == nil {
-		l.front.open()
+		l.cache.open()
 	}
 	l.self = weak.Make(l)
 	h.mu.Lock()
@@ -49,7 +51,7 @@ func (h *Heap) Local() *Local {
 	h.opened++
 	h.locals[l.self] = struct{}{}
 	h.mu.Unlock()
-	// A cleanup cannot see the front, which is in l. If it does not run nothing breaks: free slots stay
+	// A cleanup cannot see the cache, which is in l. If it does not run nothing breaks: free slots stay
 	// where they are.
 	runtime.SetFinalizer(l, (*Local).drop)
 	return l
@@ -90,11 +92,11 @@ func (l *Local) release() (bad *guard.Violation) {
 	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
 	// committed; before the heap forgets the Local, so that Stats sees the slots here or in their slabs.
-	bad = h.empty(&l.front)
+	bad = h.drain(&l.cache)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.locals, l.self)
-	l.front = front{} // every fast path misses, and the slow ones say why
+	l.cache = cache{} // every fast path misses, and the slow ones say why
 	return bad
 }
 
@@ -118,7 +120,7 @@ type dropped struct {
 // drop is called by the runtime for a Local that nobody closed and nobody can reach. Nothing is done if
 // the heap was closed.
 func (l *Local) drop() {
-	l.front.acquire()
+	l.cache.acquire()
 	if l.recoverSlots() {
 		l.part.Leak() // without locks, for it calls the user's function
 	}
@@ -149,15 +151,15 @@ func (d *dropped) violation() *guard.Violation {
 // opened panics for a nil or a zero Local.
 func (l *Local) opened(op string) {
 	if l == nil || l.heap == nil {
-		panic(zeroUse(op, "use of a zero Local: Heap.Local makes one"))
+		panic(zeroUse(op, "Heap.Local makes a Local"))
 	}
 }
 
 // zeroUse is not inlined, so that the check in front of a fast path is a comparison and a jump.
 //
 //go:noinline
-func zeroUse(op, what string) *guard.Violation {
-	return &guard.Violation{Op: "slab." + op, What: what}
+func zeroUse(op, detail string) *guard.Violation {
+	return &guard.Violation{Op: "slab." + op, Kind: guard.ZeroValue, Detail: detail}
 }
 
 // forget drops all slots. The heap's Close calls it, and then a goroutine may use the Local: of that
@@ -166,8 +168,8 @@ func zeroUse(op, what string) *guard.Violation {
 //
 //go:norace
 func (l *Local) forget() {
-	for i := range l.front.magazines {
-		l.front.magazines[i].n = 0
+	for i := range l.cache.magazines {
+		l.cache.magazines[i].n = 0
 	}
 }
 
@@ -175,56 +177,77 @@ func (l *Local) usable(op string) {
 	l.opened(op)
 	if l.closed {
 		l.heap.usable(op)
-		panic(&guard.Violation{Op: "slab." + op, What: "use of a Local after its Close", Region: l.heap.config.Name})
+		panic(&guard.Violation{Op: "slab." + op, Kind: guard.UseAfterClose, Detail: "the Local is closed", Region: l.heap.config.Name})
 	}
 }
 
 // Alloc is Heap.Alloc.
-func (l *Local) Alloc(size int) []byte { return must(l.TryAlloc(size)) }
+func (l *Local) Alloc(size, align int) []byte { return l.alloc(fastSize(size, align), size, align) }
+
+func (l *Local) alloc(fast, size, align int) []byte { return must(zeroed(l.get(fast, size, align))) }
 
 // TryAlloc is Heap.TryAlloc.
-func (l *Local) TryAlloc(size int) ([]byte, error) {
-	return zeroed(l.get(size))
+func (l *Local) TryAlloc(size, align int) ([]byte, error) {
+	return l.tryAlloc(fastSize(size, align), size, align)
+}
+
+func (l *Local) tryAlloc(fast, size, align int) ([]byte, error) {
+	return zeroed(l.get(fast, size, align))
 }
 
 // AllocDirty is Heap.AllocDirty.
 //
 // Cost: the class, a pop, a byte to compare and to write.
-func (l *Local) AllocDirty(size int) []byte {
-	if uint(size) <= tabled && l != nil {
-		h, m := l.heap, l.front.magazine(tabledClass(size))
-		if it, rest, ok := m.top(); ok && h.claim(it) {
-			capacity := m.size
-			m.n = rest
-			l.used()
-			return h.bytes(it, size, capacity)
+func (l *Local) AllocDirty(size, align int) []byte {
+	return l.allocDirty(fastSize(size, align), size, align)
+}
+
+func (l *Local) allocDirty(fast, size, align int) []byte {
+	if uint(fast) <= tabled && l != nil {
+		h, m := l.heap, l.cache.magazine(tabledClass(fast))
+		if rest, ok := m.next(); ok {
+			it := *m.at(uint32(rest))
+			if h.claim(it) {
+				capacity := m.size
+				m.n = rest
+				l.used()
+				return h.bytes(it, fast, capacity)
+			}
 		}
 	}
-	return must(l.TryAllocDirty(size))
+	return must(l.tryAllocDirty(fast, size, align))
 }
 
 // TryAllocDirty is Heap.TryAllocDirty.
-func (l *Local) TryAllocDirty(size int) ([]byte, error) {
-	b, _, err := l.get(size)
+func (l *Local) TryAllocDirty(size, align int) ([]byte, error) {
+	return l.tryAllocDirty(fastSize(size, align), size, align)
+}
+
+func (l *Local) tryAllocDirty(fast, size, align int) ([]byte, error) {
+	b, _, err := l.get(fast, size, align)
 	return b, err
 }
 
-// get takes a slot for an object of any size.
-func (l *Local) get(size int) (b []byte, clean bool, err error) {
+// get makes an object of any size and alignment. fast is their fastSize.
+func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
 	l.opened("Alloc")
-	h := l.heap
-	if uint(size) > largestSlot || h.hard != nil {
+	h, c := l.heap, uint8(0)
+	if uint(fast) <= largestSlot && h.hard == nil {
+		c = classOf(uint(fast))
+	} else {
 		l.usable("Alloc")
-		b, clean, err = h.getFor(l, size)
-		runtime.KeepAlive(l) // what OnSoft does meanwhile comes from a Local in use
-		l.used()
-		return b, clean, err
+		if err := h.checkAlloc(size, align); err != nil {
+			return nil, true, err
+		}
+		ok := false
+		if c, ok = alignedClass(size, align); !ok || h.hard != nil {
+			return l.getUncached(fast, size, align)
+		}
 	}
-	c := classOf(uint(size))
-	it, ok := l.front.magazine(c).pop()
+	it, ok := l.cache.magazine(c).pop()
 	if !ok {
-		if l.usable("Alloc"); l.front.due(c) {
-			if b, ok = h.sample(size, granule); ok {
+		if l.usable("Alloc"); l.cache.due(c) {
+			if b, ok = h.sample(size, align); ok {
 				l.used()
 				return b, true, nil
 			}
@@ -239,21 +262,33 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	return b, it.clean(), nil
 }
 
+// getUncached makes an object that no Local caches: a large one, or any of a hardened heap.
+func (l *Local) getUncached(fast, size, align int) (b []byte, clean bool, err error) {
+	if l.heap.hard != nil {
+		b, clean, err = l.heap.getHardened(fast, size, align)
+	} else {
+		b, clean, err = l.heap.getLarge(l, size, align)
+	}
+	runtime.KeepAlive(l) // what OnSoft does meanwhile comes from a Local in use
+	l.used()
+	return b, clean, err
+}
+
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
 // depot, and others for the magazine, half as many as it has room for.
 func (l *Local) fetch(c uint8, size int) (item, error) {
-	if it, ok := l.front.magazine(c).popDue(); ok {
+	if it, ok := l.cache.magazine(c).popUncounted(); ok {
 		return it, nil
 	}
-	m := l.front.magazine(c)
-	l.front.grow(c)
+	m := l.cache.magazine(c)
+	l.cache.grow(c)
 	var items batch
 	h := l.heap
 	n, err := h.refill(l, c, size, items[:max(m.room/2, 1)])
 	if err != nil {
 		return 0, err
 	}
-	return h.keep(c, l.owner, items[:n], m.stock(items[:n-1])), nil
+	return h.keep(c, l.owner, items[:n], m.fill(items[:n-1])), nil
 }
 
 // Free is Heap.Free.
@@ -266,11 +301,11 @@ func (l *Local) Free(b []byte) {
 		off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 		if off>>unitBits < uintptr(h.edge.Load()) {
 			e, state, exact := h.find(off)
-			m := l.front.magazine(e.class)
-			if s, n := h.state(state), m.n; exact && *s == stateLive && uint32(n) < m.room {
+			m := l.cache.magazine(e.class)
+			if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
 				// In this order: the Local may become unreachable with the last store into it.
 				*s = stateCached
-				m.add(n, newItem(uint32(off/granule), state))
+				m.add(n, itemAt(off, state))
 				l.used()
 				return
 			}
@@ -296,8 +331,8 @@ func (l *Local) freeSlowly(p unsafe.Pointer) {
 		h.freeOther(p)
 		return
 	}
-	m := l.front.magazine(c)
-	if l.front.grow(c) {
+	m := l.cache.magazine(c)
+	if l.cache.grow(c) {
 		m.push(it)
 		return
 	}

@@ -8,17 +8,19 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
+	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
 // leaks collects what is reported to OnLeak until the test ends.
 func leaks(t *testing.T) chan guard.Info {
 	reports := make(chan guard.Info, 20_000)
-	guard.OnLeak(func(in guard.Info) {
+	guard.SetOnLeak(func(in guard.Info) {
 		if strings.HasSuffix(in.Name, ": Local") {
 			reports <- in
 		}
 	})
-	t.Cleanup(func() { guard.OnLeak(nil) })
+	t.Cleanup(func() { guard.SetOnLeak(nil) })
 	return reports
 }
 
@@ -67,7 +69,7 @@ func TestOutsideIdleLocalIsSmall(t *testing.T) {
 		t.Errorf("an idle Local takes %d bytes of the Go heap", each)
 	}
 	for _, l := range all {
-		l.Free(l.Alloc(100))
+		l.Free(l.Alloc(100, 8))
 	}
 	if each := int(goHeap()-before) / n; each >= 4<<10 {
 		t.Errorf("a Local with one object cached takes %d bytes of the Go heap", each)
@@ -88,7 +90,7 @@ func TestOutsideLocalGrows(t *testing.T) {
 		seen := map[uintptr]bool{}
 		var all [][]byte
 		for range 3 * int(k.most) {
-			b := l.Alloc(size)
+			b := l.Alloc(size, 8)
 			if seen[addr(b)] || zero(b) != nil {
 				t.Fatalf("%d bytes: handed out twice, or %v", size, zero(b))
 			}
@@ -99,7 +101,7 @@ func TestOutsideLocalGrows(t *testing.T) {
 		for _, b := range all {
 			l.Free(b)
 		}
-		m := l.front.magazine(classOf(uint(size)))
+		m := l.cache.magazine(classOf(uint(size)))
 		if got := uint32(m.room); got != k.most || m.len() > got {
 			t.Errorf("%d bytes: the magazine holds %d slots, has room for %d, want %d", size, m.len(), got, k.most)
 		}
@@ -124,7 +126,7 @@ func TestOutsideDroppedLocal(t *testing.T) {
 			dropLocal(h, func(l *Local) {
 				var free [][]byte
 				for i := range 300 {
-					b := l.Alloc(100)
+					b := l.Alloc(100, 8)
 					if i%3 == 0 {
 						fill(b, byte(i))
 						kept = append(kept, held{b, byte(i)})
@@ -137,7 +139,7 @@ func TestOutsideDroppedLocal(t *testing.T) {
 				}
 			})
 			in := nextLeak(t, reports)
-			if in.Name != "orders: Local" || in.Kind != "part" || !in.Leaked || !strings.Contains(in.Opened, "slab.dropLocal") {
+			if in.Name != "orders: Local" || in.Size != 0 || !in.Leaked || !strings.Contains(in.Opened, "slab.dropLocal") {
 				t.Errorf("report %+v", in)
 			}
 			if strings.HasPrefix(in.Opened, "github.com/seed-9a6c551e/offheap/slab.(*Heap).Local\n") {
@@ -171,7 +173,7 @@ func TestOutsideDroppedLocalsAreForgotten(t *testing.T) {
 	before := goHeap()
 	const n = 2000
 	for range n {
-		dropLocal(h, func(l *Local) { l.Free(l.Alloc(100)) })
+		dropLocal(h, func(l *Local) { l.Free(l.Alloc(100, 8)) })
 	}
 	for range n {
 		nextLeak(t, reports)
@@ -203,9 +205,9 @@ func TestOutsideDroppedLocalsAreForgotten(t *testing.T) {
 // keeps it.
 func TestOutsideDroppedLocalIsNotEarly(t *testing.T) {
 	for name, use := range map[string]func(h *Heap){
-		"Alloc":       func(h *Heap) { h.Local().Alloc(1000) },
-		"AllocDirty":  func(h *Heap) { h.Local().AllocDirty(1000) },
-		"large Alloc": func(h *Heap) { h.Local().Alloc(2 << 20) },
+		"Alloc":       func(h *Heap) { h.Local().Alloc(1000, 8) },
+		"AllocDirty":  func(h *Heap) { h.Local().AllocDirty(1000, 8) },
+		"large Alloc": func(h *Heap) { h.Local().Alloc(2<<20, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, Config{})
@@ -235,14 +237,14 @@ func TestOutsideDroppedLocalIsNotEarly(t *testing.T) {
 func TestOutsideDroppedLocalFreedTwice(t *testing.T) {
 	for name, raises := range map[string]func(h *Heap){
 		"Purge": func(h *Heap) { h.Purge() },
-		"Alloc": func(h *Heap) { h.Alloc(900_000) },
-		"Free":  func(h *Heap) { h.Free(h.Alloc(30_000)) },
+		"Alloc": func(h *Heap) { h.Alloc(900_000, 8) },
+		"Free":  func(h *Heap) { h.Free(h.Alloc(30_000, 8)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, Config{})
 			reports := leaks(t)
 			dropLocal(h, func(l *Local) {
-				b := l.Alloc(100)
+				b := l.Alloc(100, 8)
 				freeTwice(h, b, l.Free, l.Free)
 			})
 			nextLeak(t, reports)
@@ -260,7 +262,7 @@ func TestOutsideDroppedLocalOfAClosedHeap(t *testing.T) {
 	reports := leaks(t)
 	h := open(t, Config{Reserve: leastReserve})
 	l := h.Local()
-	l.Free(l.Alloc(100))
+	l.Free(l.Alloc(100, 8))
 	h.dropped.mu.Lock() // as a cleanup does
 	closed := make(chan error)
 	go func() { closed <- h.Close() }()
@@ -279,7 +281,7 @@ func TestOutsideDroppedLocalOfAClosedHeap(t *testing.T) {
 	for range rounds(100) {
 		h := open(t, Config{Reserve: leastReserve})
 		for range 20 {
-			dropLocal(h, func(l *Local) { l.Free(l.Alloc(100)) })
+			dropLocal(h, func(l *Local) { l.Free(l.Alloc(100, 8)) })
 		}
 		go runtime.GC()
 		runtime.Gosched()
@@ -303,8 +305,8 @@ func TestOutsideCheckLeaksSeesLocals(t *testing.T) {
 		for range 3 {
 			opened = append(opened, h.Local())
 		}
-		opened[2].Free(opened[2].Alloc(100))
-		older.Free(older.Alloc(100))
+		opened[2].Free(opened[2].Alloc(100, 8))
+		older.Free(older.Alloc(100, 8))
 	})
 	const want = `guard: this test opened and did not close: "older: Local" 3 times; opened at` + "\ngithub.com/seed-9a6c551e/offheap/slab.TestOutsideCheckLeaksSeesLocals"
 	if len(got) != 1 || !strings.HasPrefix(got[0], want) {
@@ -356,7 +358,7 @@ func (t *leakTB) Errorf(f string, args ...any) { t.errors = append(t.errors, fmt
 // leaksOf returns what CheckLeaks says of a test.
 func leaksOf(t *testing.T, test func()) []string {
 	in := &leakTB{TB: t}
-	guard.CheckLeaks(in)
+	guardtest.CheckLeaks(in)
 	test()
 	for i := len(in.cleanups) - 1; i >= 0; i-- {
 		in.cleanups[i]()
@@ -373,16 +375,16 @@ func TestOutsideDroppedLocalIsNoRace(t *testing.T) {
 	go func() {
 		dropLocal(h, func(l *Local) {
 			for range 40 {
-				b := l.Alloc(100)
+				b := l.Alloc(100, 8)
 				h.RaceWrite(b)
 				l.Free(b)
 			}
 		})
-		unseen(func() { close(done) })
+		race.Unseen(func() { close(done) })
 	}()
-	unseen(func() { <-done; nextLeak(t, reports) })
+	race.Unseen(func() { <-done; nextLeak(t, reports) })
 	for range 200 {
-		h.RaceWrite(h.Alloc(100))
+		h.RaceWrite(h.Alloc(100, 8))
 	}
 }
 
@@ -395,18 +397,18 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 	most := int(classes[classOf(size)].most)
 	var all [][]byte
 	for range most {
-		all = append(all, l.Alloc(size))
+		all = append(all, l.Alloc(size, 8))
 	}
 	for _, b := range all {
 		l.Free(b)
 	}
 	for i := range all {
-		all[i] = h.Alloc(size)
+		all[i] = h.Alloc(size, 8)
 	}
 	live := 0
-	m, d := l.front.magazine(classOf(size)), &h.depots[classOf(size)]
+	m, d := l.cache.magazine(classOf(size)), &h.depots[classOf(size)]
 	for m.len() > 0 || d.free > 0 || len(d.batches) > 0 {
-		l.Alloc(size)
+		l.Alloc(size, 8)
 		live++
 	}
 	freed := false
@@ -417,7 +419,7 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 		freed = true
 	}})
 	for !freed {
-		l.Alloc(size)
+		l.Alloc(size, 8)
 		live++
 	}
 	s := h.Stats()
@@ -427,11 +429,11 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 }
 
 func setBudget(t *testing.T, b guard.Budget) {
-	if err := guard.SetBudget(b); err != nil {
+	if _, err := guard.SetBudget(b); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := guard.SetBudget(guard.Budget{}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 			t.Error(err)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // What the heap knows of its memory lies in a region of its own, without pointers: an overrun of
@@ -15,7 +16,7 @@ import (
 //	│ entry per unit │ record per unit │ blocks of states, one a slab │ their sizes, if hardened
 //	└────────────────┴─────────────────┴──────────────────────────────┴─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
 type meta struct {
-	region  *guard.Region
+	region  *region.Region
 	entries table
 	records table
 	states  table
@@ -73,22 +74,22 @@ func metaSizes(units int, hardened bool) (entries, records, states, sizes int) {
 	return entries, records, states, sizes
 }
 
-func openMeta(of *guard.Region, units int, hardened bool) (m *meta, err error) {
+func openMeta(of *region.Region, units int, hardened bool) (m *meta, err error) {
 	entries, records, states, sizes := metaSizes(units, hardened)
-	region, err := guard.Map(guard.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of, DeferOnSoft: true})
+	r, err := region.Reserve(region.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of, DeferOnSoft: true})
 	if err == nil {
-		err = region.KeepZeroes(region.Size()) // so that who comes after Close finds no object
+		err = r.KeepZeroes(r.Size()) // so that who comes after Close finds no object
 	}
 	if err != nil {
 		return nil, err
 	}
-	m = &meta{region: region, spares: make([][]uint32, unit/granule/64+2)}
+	m = &meta{region: r, spares: make([][]uint32, unit/granule/64+2)}
 	for off, t := range map[int]*table{0: &m.entries, entries: &m.records, entries + records: &m.states} {
-		*t = table{base: unsafe.Add(region.Base(), off), region: region, off: off}
+		*t = table{base: unsafe.Add(r.Base(), off), region: r, off: off}
 	}
 	if hardened {
 		off := entries + records + states
-		m.sizes = table{base: unsafe.Add(region.Base(), off), region: region, off: off}
+		m.sizes = table{base: unsafe.Add(r.Base(), off), region: r, off: off}
 	}
 	return m, nil
 }

@@ -4,10 +4,13 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
-const otherSize = "object was asked for with another size"
+const (
+	otherSize   = "object was asked for with another size"
+	notTheStart = "not the start of an object"
+)
 
 // usable panics unless the heap is open. Slow paths call it: fast ones miss if it is not.
 func (h *Heap) usable(op string) {
@@ -28,22 +31,22 @@ func (h *Heap) made(op string) {
 //go:noinline
 func (h *Heap) unusable(op string) {
 	if h == nil || h.base == nil {
-		panic(&guard.Violation{Op: "slab." + op, What: "use of a zero Heap: slab.Open makes one"})
+		panic(&guard.Violation{Op: "slab." + op, Kind: guard.ZeroValue, Detail: "slab.Open makes a Heap"})
 	}
 	panic(h.closedViolation(op))
 }
 
 func (h *Heap) closedViolation(op string) *guard.Violation {
-	return &guard.Violation{Op: "slab." + op, What: "use after Close", Region: h.config.Name}
+	return &guard.Violation{Op: "slab." + op, Kind: guard.UseAfterClose, Region: h.config.Name}
 }
 
 // violation is misuse of what lies at p. The region that it lies in is named, if it is one, and the
 // offset is that in it.
-func (h *Heap) violation(op, what string, p unsafe.Pointer) *guard.Violation {
+func (h *Heap) violation(op string, kind guard.Kind, detail string, p unsafe.Pointer) *guard.Violation {
 	if h.closed.Load() {
 		return h.closedViolation(op) // whatever else it looks like: the books are gone
 	}
-	v := &guard.Violation{Op: "slab." + op, What: what, Region: h.config.Name, Addr: uintptr(p)}
+	v := &guard.Violation{Op: "slab." + op, Kind: kind, Detail: detail, Region: h.config.Name, Addr: uintptr(p)}
 	if f := guard.Locate(v.Addr); f != nil {
 		v.Region, v.Offset, v.Allocated, v.Freed = f.Region, f.Offset, f.Allocated, f.Freed
 	}
@@ -69,7 +72,7 @@ func (h *Heap) sound(c uint8, it item) bool {
 
 // freedTwice is the violation of two that freed one object at the same moment.
 func (h *Heap) freedTwice(op string, it item) *guard.Violation {
-	return h.violation(op, "freed twice at the same time", h.at(it))
+	return h.violation(op, guard.DoubleFree, "by two goroutines at the same time", h.at(it))
 }
 
 // noObject says why there is no object at p.
@@ -78,29 +81,37 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	if off>>unitBits >= uintptr(h.edge.Load()) {
 		return h.noOtherObject(op, p)
 	}
-	v := h.violation(op, "freed already, or never allocated", p)
+	v := h.notLive(op, p)
 	e, state, exact := h.find(off)
 	switch {
 	case !e.taken():
 	case !exact:
-		v.What = "pointer that is not the start of an object"
+		v.Kind, v.Detail = guard.InvalidPointer, notTheStart
 	case *h.state(state) == stateLive:
-		v.What = "freed and allocated again at the same time"
+		v.Detail = "freed and allocated again at the same time"
 	}
 	return v
 }
 
+// notLive is the violation of freeing, or of another use of, an object that is not live.
+func (h *Heap) notLive(op string, p unsafe.Pointer) *guard.Violation {
+	kind := guard.UseAfterFree
+	if op == "Free" || op == "Put" {
+		kind = guard.DoubleFree
+	}
+	return h.violation(op, kind, "freed already, or never allocated", p)
+}
+
 // noOtherObject is noObject for what lies in no slab.
 func (h *Heap) noOtherObject(op string, p unsafe.Pointer) *guard.Violation {
-	v := h.violation(op, "pointer into other memory", p)
-	f := guard.Locate(v.Addr)
-	sampled := guarded.Owner(p) == h.id()
+	f := guard.Locate(uintptr(p))
+	sampled := sampled.Owner(p) == h.id()
 	switch {
 	case f == nil:
 	case sampled && f.Kind == guard.UseAfterFree, f.Kind == guard.UseAfterClose && f.Region == h.largeName():
-		v.What = "freed already, or never allocated"
+		return h.notLive(op, p)
 	case sampled, h.large.has(f.Addr - uintptr(f.Offset)):
-		v.What = "pointer that is not the start of an object"
+		return h.violation(op, guard.InvalidPointer, notTheStart, p)
 	}
-	return v
+	return h.violation(op, guard.InvalidPointer, "into other memory", p)
 }

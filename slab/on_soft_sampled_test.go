@@ -9,17 +9,18 @@ import (
 
 // TestOutsideSampledOnSoftPanics has OnSoft panic for sampled objects: none of their slots is lost.
 func TestOutsideSampledOnSoftPanics(t *testing.T) {
-	defer guard.Sample(guard.Sample(1))
+	old, _ := SetSampling(Sampling{Every: 1})
+	defer SetSampling(old)
 	h := open(t, Config{})
 	for range 300 {
 		setBudget(t, guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { panic("soft") }})
 		func() {
 			defer func() { _ = recover() }()
-			h.Free(h.Alloc(8000))
+			h.Free(h.Alloc(8000, 8))
 		}()
 		setBudget(t, guard.Budget{})
 	}
-	b := h.Alloc(8000)
+	b := h.Alloc(8000, 8)
 	if f := guard.Locate(uintptr(sliceData(b))); f == nil || f.Size != 8000 {
 		t.Errorf("nothing is sampled any more: %v", f)
 	}
@@ -38,11 +39,11 @@ func TestOutsideOnSoftCloses(t *testing.T) {
 			}})
 			err := func() (err error) {
 				defer func() { err, _ = recover().(error) }()
-				h.AllocDirty(size)
+				h.AllocDirty(size, 8)
 				return nil
 			}()
 			var v *guard.Violation
-			if !errors.As(err, &v) || v.What != "use after Close" {
+			if !errors.As(err, &v) || v.Kind != guard.UseAfterClose {
 				t.Errorf("%s, %d bytes: %v", name, size, err)
 			}
 			setBudget(t, guard.Budget{})

@@ -81,7 +81,7 @@ func TestOutsideAddressesAreTooFew(t *testing.T) {
 		return
 	}
 	free := int(vm.FreeAddresses())
-	all, err := guard.Map(guard.Config{Size: free - 50<<20})
+	all, err := guard.Reserve(guard.Config{Size: free - 50<<20})
 	if err != nil {
 		t.Fatal(err)
 	}

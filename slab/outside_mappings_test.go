@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
 // mappingsOf returns how many mappings a region consists of that may be read.
-func mappingsOf(t *testing.T, r *guard.Region) (n int) {
+func mappingsOf(t *testing.T, r *region.Region) (n int) {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -37,7 +39,7 @@ func mappingsOf(t *testing.T, r *guard.Region) (n int) {
 func fewMappings(t *testing.T, h *Heap) (calls *int, lift func()) {
 	real, calls := decommitUnits, new(int)
 	refused := true
-	decommitUnits = func(r *guard.Region, off, n int) error {
+	decommitUnits = func(r *region.Region, off, n int) error {
 		*calls++
 		if refused && r == h.region && h.space.mappingDelta(off/unit, n/unit) > 0 {
 			return fmt.Errorf("vm.max_map_count: %w", guard.ErrNoMemory)
@@ -128,7 +130,7 @@ func TestOutsideDiscarded(t *testing.T) {
 				committed := h.region.Committed()
 				again := make([][]byte, n/4)
 				for i := range again {
-					again[i] = h.Alloc(60_000)
+					again[i] = h.Alloc(60_000, 8)
 					for at, x := range again[i] {
 						if x != 0 {
 							t.Fatalf("round %d: byte %d of an object is %d", round, at, x)
@@ -207,10 +209,10 @@ func TestOutsideDecayDiscards(t *testing.T) {
 	calls, lift := fewMappings(t, h)
 	everySecond(h, allocMany(h, 400, 60_000))
 	pass := func() {
-		now += beat
+		now += decay.Beat
 		raise(h.mayDecay(nil))
 	}
-	for range 2 * decay / beat {
+	for range 2 * decayAfter / decay.Beat {
 		pass()
 	}
 	discarded := h.Stats().Discarded
@@ -238,7 +240,7 @@ func TestOutsideRefusedOnce(t *testing.T) {
 	h.space.marked = false
 	real := decommitUnits
 	refusals := 2
-	decommitUnits = func(r *guard.Region, off, n int) error {
+	decommitUnits = func(r *region.Region, off, n int) error {
 		if refusals--; refusals >= 0 {
 			return guard.ErrNoMemory
 		}

@@ -3,21 +3,23 @@ package slab
 import (
 	"strings"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // TestOutsideZeroHeap calls every method of a Heap that Open did not make.
 func TestOutsideZeroHeap(t *testing.T) {
 	b, number := make([]byte, 100), new(int)
 	uses := map[string]func(h *Heap){
-		"Alloc":           func(h *Heap) { h.Alloc(10) },
-		"Alloc, large":    func(h *Heap) { h.Alloc(2 << 20) },
-		"TryAlloc":        func(h *Heap) { h.TryAlloc(10) },
-		"AllocDirty":      func(h *Heap) { h.AllocDirty(10) },
-		"TryAllocDirty":   func(h *Heap) { h.TryAllocDirty(10) },
-		"AllocAligned":    func(h *Heap) { h.AllocAligned(10, 64) },
-		"TryAllocAligned": func(h *Heap) { h.TryAllocAligned(10, 3) },
-		"AllocN":          func(h *Heap) { h.AllocN(make([][]byte, 3), 10) },
-		"TryAllocN":       func(h *Heap) { h.TryAllocN(nil, 10) },
+		"Alloc":           func(h *Heap) { h.Alloc(10, 8) },
+		"Alloc, large":    func(h *Heap) { h.Alloc(2<<20, 8) },
+		"TryAlloc":        func(h *Heap) { h.TryAlloc(10, 8) },
+		"AllocDirty":      func(h *Heap) { h.AllocDirty(10, 8) },
+		"TryAllocDirty":   func(h *Heap) { h.TryAllocDirty(10, 8) },
+		"AllocAligned":    func(h *Heap) { h.Alloc(10, 64) },
+		"TryAllocAligned": func(h *Heap) { h.TryAlloc(10, 3) },
+		"AllocN":          func(h *Heap) { h.AllocN(make([][]byte, 3), 10, 8) },
+		"TryAllocN":       func(h *Heap) { h.TryAllocN(nil, 10, 8) },
 		"Free":            func(h *Heap) { h.Free(b) },
 		"Free of nil":     func(h *Heap) { h.Free(nil) },
 		"FreeN":           func(h *Heap) { h.FreeN([][]byte{b}) },
@@ -38,7 +40,7 @@ func TestOutsideZeroHeap(t *testing.T) {
 	for name, use := range uses {
 		for kind, h := range map[string]*Heap{"zero": new(Heap), "nil": nil} {
 			v := violationOf(t, func() { use(h) })
-			if v == nil || v.What != "use of a zero Heap: slab.Open makes one" || !strings.HasPrefix(v.Op, "slab.") {
+			if v == nil || v.Kind != guard.ZeroValue || v.Detail != "slab.Open makes a Heap" || !strings.HasPrefix(v.Op, "slab.") {
 				t.Errorf("%s of a %s Heap: %v", name, kind, v)
 			}
 		}

@@ -11,8 +11,10 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
-	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // Pool hands out objects of one type. It is a Heap of its own, so what is said there of memory,
@@ -21,7 +23,7 @@ import (
 //
 // OpenPool makes one; use of the zero Pool is a *guard.Violation.
 type Pool[T any] struct {
-	_    noCopy
+	_    nocopy.NoCopy
 	heap *Heap
 	size int
 
@@ -31,13 +33,12 @@ type Pool[T any] struct {
 	generations table // of each place where a slot can start: odd while it is an object
 	ready       atomic.Uint64
 	mu          sync.Mutex // of generations
-	region      *guard.Region
+	region      *region.Region
 	gone        bool // closed, and nothing of it is left
 }
 
 // Handle names an object of a Pool. The zero Handle names none. After 2^31 objects in one place a
-// stale Handle may name the last of them. A Handle of another pool is refused, with the probability that
-// Pool.At gives.
+// stale Handle may name the last of them. A Handle of another pool is refused: Deref says how surely.
 type Handle[T any] struct {
 	at         uint32 // in granules
 	generation uint32 // of the object, XOR the pool's salt
@@ -46,13 +47,14 @@ type Handle[T any] struct {
 // IsNil tells whether the handle is the zero Handle.
 func (x Handle[T]) IsNil() bool { return x == Handle[T]{} }
 
-// OpenPool opens a pool for a T of up to 1 MiB, less 8 bytes in a hardened one. It panics with an
-// error that names the field if T contains pointers. The error wraps guard.ErrNoMemory where
-// addresses are refused.
+// OpenPool opens a pool for a T of up to 1 MiB, less 8 bytes in a hardened one. The error names the
+// field if T contains pointers, and wraps guard.ErrNoMemory where addresses are refused.
 func OpenPool[T any](c Config) (*Pool[T], error) {
-	mustBePointerFree((*T)(nil))
 	if c.Name == "" {
 		c.Name = "pool"
+	}
+	if err := pointerFree((*T)(nil)); err != nil {
+		return nil, fmt.Errorf("slab: open pool %q: %w", c.Name, err)
 	}
 	size := int(unsafe.Sizeof(*new(T)))
 	class, ok := alignedClass(size, granule)
@@ -73,7 +75,7 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 	}
 	k := &classes[class]
 	p := &Pool[T]{heap: h, size: size, salt: rand.Uint32() &^ 1, class: class, magic: k.magic}
-	p.region, err = guard.Map(guard.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
+	p.region, err = region.Reserve(region.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -93,15 +95,16 @@ func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 // Cost: the pin, a pop, a byte to compare and to write, a multiplication, a generation.
 func (p *Pool[T]) Get() *T {
 	h := p.opened("Get")
-	f := h.fronts.enter()
-	if f != nil {
-		m := f.magazine(p.class)
-		if it, rest, ok := m.top(); ok {
+	pc := percpu.Pin(&h.caches)
+	if pc != nil {
+		m := pc.magazine(p.class)
+		if rest, ok := m.next(); ok {
+			it := *m.at(uint32(rest))
 			place := p.place(uintptr(it.at()) * granule)
 			if place < p.ready.Load() && h.claim(it) {
 				m.n = rest
 				*p.generation(place)++
-				h.fronts.leave(f)
+				percpu.Unpin(pc)
 				x := (*T)(h.at(it))
 				if !it.clean() {
 					*x = *new(T)
@@ -110,18 +113,18 @@ func (p *Pool[T]) Get() *T {
 			}
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	return must(p.TryGet())
 }
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
-	b, err := p.opened("Get").TryAlloc(p.size)
+	b, err := p.opened("Get").tryAlloc(p.size, p.size, granule)
 	if err != nil {
 		return nil, err
 	}
 	x := unsafe.Pointer(unsafe.SliceData(b))
-	if guarded.Holds(x) {
+	if sampled.Holds(x) {
 		return (*T)(x), nil
 	}
 	place := p.place(uintptr(x) - uintptr(p.heap.base))
@@ -137,7 +140,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 // opened returns the pool's heap, and panics for a nil or a zero Pool.
 func (p *Pool[T]) opened(op string) *Heap {
 	if p == nil || p.heap == nil {
-		panic(zeroUse(op, "use of a zero Pool: slab.OpenPool makes one"))
+		panic(zeroUse(op, "slab.OpenPool makes a Pool"))
 	}
 	return p.heap
 }
@@ -168,7 +171,7 @@ func (p *Pool[T]) reach(place uint64, b []byte) error {
 			p.heap.Free(b)
 		}
 	}()
-	if guard.Reclaim() && err != nil {
+	if region.Reclaim() && err != nil {
 		err = p.tryReach(place)
 	}
 	done = true
@@ -188,15 +191,6 @@ func (p *Pool[T]) tryReach(place uint64) error {
 	return nil
 }
 
-// offset returns where an object is; what is none is a *guard.Violation.
-func (p *Pool[T]) offset(op string, x *T) uintptr {
-	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
-		p.heap.usable(op)
-		panic(p.heap.noObject(op, unsafe.Pointer(x)))
-	}
-	return uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)
-}
-
 // Put takes an object back. Its handles are stale from here on. Putting nil does nothing; what is
 // no object of the pool, or not any more, is a *guard.Violation.
 func (p *Pool[T]) Put(x *T) {
@@ -205,18 +199,20 @@ func (p *Pool[T]) Put(x *T) {
 	}
 	h := p.opened("Put")
 	h.markWrite(unsafe.Pointer(x))
-	f := h.fronts.enter()
+	pc := percpu.Pin(&h.caches)
 	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
-	if f != nil && off>>unitBits < uintptr(h.edge.Load()) {
+	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		_, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive && f.magazine(p.class).push(newItem(uint32(off/granule), state)) {
+		m := pc.magazine(p.class)
+		if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
+			m.add(n, itemAt(off, state))
 			*s = stateCached
 			p.end(off)
-			h.fronts.leave(f)
+			percpu.Unpin(pc)
 			return
 		}
 	}
-	h.fronts.leave(f)
+	percpu.Unpin(pc)
 	p.putSlowly(x)
 }
 
@@ -234,61 +230,72 @@ func (p *Pool[T]) putSlowly(x *T) {
 	raise(p.heap.put(c, it))
 }
 
-// Handle returns the handle of an object; the zero Handle for nil. What is no object of the pool is
-// a *guard.Violation.
-func (p *Pool[T]) Handle(x *T) Handle[T] {
+// HandleOf returns the handle of the object x of a pool; the zero Handle for nil. An x that is no
+// object of the pool is a *guard.Violation.
+func HandleOf[T any](p *Pool[T], x *T) Handle[T] {
 	if x == nil {
 		return Handle[T]{}
 	}
-	p.opened("Handle").markRead(unsafe.Pointer(x))
-	if slot, generation, ok := guarded.Name(p.heap.id(), unsafe.Pointer(x)); ok {
-		return Handle[T]{sampledHandles + slot, generation ^ p.salt}
+	h := p.opened("HandleOf")
+	h.markRead(unsafe.Pointer(x))
+	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base)
+	if !h.isLive(off) {
+		return handleOfSampled(p, x)
 	}
-	off := p.offset("Handle", x)
 	generation := *p.generation(p.place(off))
-	p.heap.usable("Handle") // after what was read
+	h.usable("HandleOf") // checked last: the heap may have been closed while it was read
 	return Handle[T]{uint32(off / granule), generation ^ p.salt}
 }
 
-// At returns the object that a handle names; ok is false if it was put back, and for the zero Handle.
+// handleOfSampled returns the handle of a sampled object, and panics if x is none.
+func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
+	slot, generation, ok := sampled.Name(p.heap.id(), unsafe.Pointer(x))
+	if !ok {
+		p.heap.usable("HandleOf")
+		panic(p.heap.noObject("HandleOf", unsafe.Pointer(x)))
+	}
+	return Handle[T]{sampledHandles + slot, generation ^ p.salt}
+}
+
+// Deref returns the object of the pool that x names. ok is false if the object was put back, and for
+// the zero Handle.
 //
-// At takes a Handle of another pool with a probability of 2^-31, because each pool mixes a random number of
-// that many bits into its handles. Of two pools that were filled alike each takes all handles of the
-// other, with that probability, or none.
+// A Handle of another pool is taken for one of p with a probability of 2^-31, because each pool mixes a
+// random number of that many bits into its handles. Of two pools that were filled alike, each takes
+// all handles of the other, with that probability, or none.
 //
-// Nobody may put the object back while it is used: that is the user's to synchronise.
-func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
+// The object is valid until Put. The user synchronises: nobody may put it back while another uses it.
+func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	if p == nil {
-		return p.sampledAt(x) // which says so, and of a zero Pool, too
+		return x.derefOther(p)
 	}
 	off := uintptr(x.at) * granule
 	place := p.place(off)
 	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation^p.salt {
-		return p.sampledAt(x)
+		return x.derefOther(p)
+	}
+	if !p.heap.isLive(off) { // a handle of another pool, or the heap was closed
+		return x.derefOther(p)
 	}
 	object = (*T)(unsafe.Add(p.heap.base, off))
-	_, _, ok = p.heap.lookup(unsafe.Pointer(object)) // it is, but for handles of others
-	if !ok {
-		p.heap.usable("At")
-		return nil, false
-	}
 	p.heap.markRead(unsafe.Pointer(object))
 	return object, true
 }
 
 // sampledHandles is what Handle.at begins with for sampled objects: there are no granules beyond, see
 // openPool.
-const sampledHandles uint32 = 1<<32 - sampling.MostSlots
+const sampledHandles uint32 = 1<<32 - sampled.MaxSlots
 
-// sampledAt is At for sampled objects.
-func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
-	h := p.opened("At")
-	if h.usable("At"); x.at < sampledHandles {
+// derefOther returns the sampled object that x names, if it names one. It panics where the pool must
+// not be used.
+func (x Handle[T]) derefOther(p *Pool[T]) (object *T, ok bool) {
+	h := p.opened("Deref")
+	if h.usable("Deref"); x.at < sampledHandles {
 		return nil, false
 	}
-	at, ok := guarded.Named(h.id(), x.at-sampledHandles, x.generation^p.salt)
+	at, ok := sampled.Named(h.id(), x.at-sampledHandles, x.generation^p.salt)
 	if !ok {
-		p.heap.usable("At") // after what was read
+		p.heap.usable("Deref") // after what was read
 		return nil, false
 	}
 	return (*T)(at), true
@@ -315,7 +322,7 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 // Len returns the number of objects.
 func (p *Pool[T]) Len() int {
 	h := p.opened("Len")
-	n, _, _ := guarded.Live(h.id())
+	n, _, _ := sampled.Live(h.id())
 	for _, c := range h.Stats().Classes {
 		n += c.Live
 	}

@@ -5,22 +5,21 @@ import (
 	"errors"
 	"iter"
 	"math/bits"
-	"runtime"
 	"slices"
-	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
-// slabs, empty slabs into units, and units that nobody took for decay are decommitted. There is no
-// goroutine for it: whoever takes the slow path looks whether it is time.
+// slabs, empty slabs into units, and units that nobody took for decayAfter are decommitted. There is no
+// goroutine for it: slow paths look whether it is time.
 const (
-	decay = 500 // ticks that a unit stays committed when it is free
-	beat  = 100 // ticks between looks
+	decayAfter = 500 // ticks that a unit stays committed when it is free
 
-	// keptEnough is how many bytes the world is stopped for after a pause.
-	keptEnough = 1 << 20
+	// minDrainGain is how many cached bytes make it worth stopping the world to collect them.
+	minDrainGain = 1 << 20
 )
 
 // mayDecay is called on slow paths of an open heap, without locks held, by a Local or, nil, a
@@ -31,19 +30,19 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	if bad = h.dropped.violation(); bad != nil {
 		return bad
 	}
-	last := h.looked.Load()
-	if now-last < beat || !h.looked.CompareAndSwap(last, now) {
+	since, ok := h.look.Pass(now)
+	if !ok {
 		return nil
 	}
-	idle := now-last >= decay // nobody was here for so long: all that is free has been since then
-	age := uint32(decay)
+	idle := since >= decayAfter // nobody was here for so long: all that is free has been since then
+	age := uint32(decayAfter)
 	if idle {
 		age = 0
 		if l != nil {
-			bad = h.empty(&l.front)
+			bad = h.drain(&l.cache)
 		}
-		if h.kept() >= keptEnough {
-			bad = cmp.Or(bad, h.emptyProcessors(h.stock())) // not what is in quarantine
+		if h.drainGain() >= minDrainGain {
+			bad = cmp.Or(bad, h.drainProcessors(h.stock())) // not what is in quarantine
 		}
 	}
 	for c := range h.classesInUse() {
@@ -66,7 +65,8 @@ func (h *Heap) classesInUse() iter.Seq[uint8] {
 	}
 }
 
-// settle brings batches home that nobody took since the last time, or all.
+// settle returns the slots of batches to their slabs: of all batches, or of those that nobody took since
+// the last call.
 func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 	d := &h.depots[c]
 	d.mu.Lock()
@@ -79,7 +79,7 @@ func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 		n = len(d.batches)
 	}
 	for i := range d.batches[:n] {
-		bad = cmp.Or(bad, h.bringHome(c, d, d.batches[i][:classes[c].most/2]))
+		bad = cmp.Or(bad, h.returnToSlabs(c, d, d.batches[i][:classes[c].most/2]))
 	}
 	d.batches, d.gave = slices.Delete(d.batches, 0, n), slices.Delete(d.gave, 0, n)
 	d.unasked = len(d.batches)
@@ -90,7 +90,7 @@ func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 	return bad
 }
 
-// settleAll brings home all that depots have, withheld or not.
+// settleAll returns all slots in depots to their slabs, those in quarantine too.
 func (h *Heap) settleAll() (bad *guard.Violation) {
 	for c := range h.classesInUse() {
 		bad = cmp.Or(bad, h.release(c), h.settle(c, true))
@@ -99,8 +99,8 @@ func (h *Heap) settleAll() (bad *guard.Violation) {
 }
 
 // reclaim is tried before a request for memory fails, because of cause. It tells whether there is more
-// to be had now. It takes what the Local holds that asks, if it is one, and what depots have; and what
-// processors hold once in a while, because that stops the world.
+// to be had now. It takes the slots that depots hold, and those of the Local that asks, if it is one;
+// and once in a while those of the processors, because that stops the world.
 //
 // A heap at its Limit refuses all the time, so it looks at depots only if slots went there since it
 // looked last.
@@ -113,12 +113,11 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		used = h.account.bytes()
 	}
 	var bad *guard.Violation
-	if l != nil && l.front.holdsAny() {
-		bad = h.empty(&l.front)
+	if l != nil && l.cache.holdsAny() {
+		bad = h.drain(&l.cache)
 	}
-	last := h.emptied.Load()
-	if now-last >= beat && h.emptied.CompareAndSwap(last, now) {
-		bad = cmp.Or(bad, h.emptyProcessors(h.allFronts()...))
+	if _, ok := h.drained.Pass(now); ok {
+		bad = cmp.Or(bad, h.drainProcessors(h.allCaches()...))
 	}
 	some := h.returned.Load() != returnedNone
 	if some {
@@ -132,11 +131,11 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	return some && (h.account.bytes() < used || guard.Committed() < committed)
 }
 
-// holdsAny tells whether there are slots in the front of a Local.
-func (f *front) holdsAny() bool {
-	for i, w := range f.grown {
+// holdsAny tells whether the cache of a Local holds slots.
+func (pc *cache) holdsAny() bool {
+	for i, w := range pc.grown {
 		for ; w != 0; w &= w - 1 {
-			if f.magazine(uint8(i*64+bits.TrailingZeros64(w))).len() > 0 {
+			if pc.magazine(uint8(i*64+bits.TrailingZeros64(w))).len() > 0 {
 				return true
 			}
 		}
@@ -144,22 +143,22 @@ func (f *front) holdsAny() bool {
 	return false
 }
 
-// What Heap.returned says of slots and leftovers: that none came home since they were collected last,
-// some did, or some are being collected.
+// Heap.returned says whether slots and leftovers came back to slabs and depots since they were collected
+// last: none did, some did, or some are being collected.
 const (
 	returnedNone = iota
 	returnedSome
 	returnedTaken
 )
 
-// note says that there is something to collect. It comes after what it says.
+// note says that there is something to collect. Call it when the slots are in their slabs or depot.
 func (h *Heap) note() {
 	if h.returned.Load() != returnedSome {
 		h.returned.Store(returnedSome)
 	}
 }
 
-// collect makes free units of all that came home, as far as slabs are empty.
+// collect returns all slots in depots to their slabs, and makes free units of the slabs that are empty.
 func (h *Heap) collect() (bad *guard.Violation) {
 	h.collecting.Lock()
 	defer h.collecting.Unlock()
@@ -180,7 +179,7 @@ func (h *Heap) collect() (bad *guard.Violation) {
 // and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
-	bad := cmp.Or(h.dropped.violation(), h.emptyProcessors(h.allFronts()...), h.settleAll())
+	bad := cmp.Or(h.dropped.violation(), h.drainProcessors(h.allCaches()...), h.settleAll())
 	err := errors.Join(h.space.cool(0), h.sweepLarge())
 	raise(bad)
 	if err != nil {
@@ -189,11 +188,11 @@ func (h *Heap) Purge() error {
 	return err
 }
 
-// kept is how much memory the processors may keep from going back: each slot that one of them holds
-// can be in another slab.
-func (h *Heap) kept() (bytes int) {
+// drainGain returns the most bytes that draining the processors could give back: each cached slot may be
+// the last one that keeps a slab.
+func (h *Heap) drainGain() (bytes int) {
 	var n [mostClasses]int
-	h.stock().count(&n)
+	countCached(h.stock(), &n)
 	for c := range h.classesInUse() {
 		d := &h.depots[c]
 		d.mu.Lock()
@@ -203,33 +202,12 @@ func (h *Heap) kept() (bytes int) {
 	return bytes
 }
 
-// emptyProcessors brings home what all processors hold in some sets of fronts.
-func (h *Heap) emptyProcessors(of ...*fronts) (bad *guard.Violation) {
-	for _, f := range takeFronts(of) {
-		bad = cmp.Or(bad, h.empty(f))
-	}
+// drainProcessors returns the slots in all caches of some tables to their slabs. It stops the world for
+// some microseconds.
+func (h *Heap) drainProcessors(of ...*percpu.Table[cache]) (bad *guard.Violation) {
+	percpu.Drain(func(pc *cache) { bad = cmp.Or(bad, h.drain(pc)) }, of...)
 	return bad
 }
 
-// takeFronts takes the fronts away from all processors. Nobody uses them any more when it returns.
-func takeFronts(of []*fronts) (taken []*front) {
-	for _, fs := range of {
-		for i := range fs.of {
-			if f := fs.of[i].Swap(nil); f != nil {
-				taken = append(taken, f)
-			}
-		}
-	}
-	if len(taken) > 0 {
-		// A goroutine may have found its front just before. It is pinned while it uses it, and the
-		// world does not stop before it has let go.
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-	}
-	return taken
-}
-
-// ticks is a clock of milliseconds that wraps after 49 days. Tests have their own.
-var ticks = func() uint32 { return uint32(time.Since(start).Milliseconds()) }
-
-var start = time.Now()
+// ticks is the clock. Tests have their own.
+var ticks = decay.Ticks

@@ -2,13 +2,14 @@ package slab
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
 )
 
 // allocMany allocates a number of objects of a size.
 func allocMany(h *Heap, n, size int) (all [][]byte) {
 	for range n {
-		b := h.AllocDirty(size)
+		b := h.AllocDirty(size, 8)
 		for i := 0; i < size; i += 1 << 10 {
 			b[i] = 1
 		}
@@ -35,8 +36,8 @@ func TestDecay(t *testing.T) {
 	if s := h.Stats(); s.Live != 0 || s.Committed < full.Committed {
 		t.Fatalf("free at once: %+v", s)
 	}
-	now += 2 * decay
-	h.Free(h.AllocDirty(700_000)) // not cached, so this is the slow path
+	now += 2 * decayAfter
+	h.Free(h.AllocDirty(700_000, 8)) // not cached, so this is the slow path
 	s := h.Stats()
 	if s.Committed > 2<<20 || s.Resident > 2<<20 {
 		t.Errorf("after a while: %+v", s)
@@ -50,10 +51,9 @@ func TestPurgeTakesFromProcessors(t *testing.T) {
 	for _, b := range allocMany(h, 1000, 64) {
 		h.Free(b)
 	}
-	for i := range h.fronts.of { // as if it had been another processor
-		if f := h.fronts.of[i].Swap(nil); f != nil {
-			h.fronts.of[(i+500)%mostProcessors].Store(f)
-		}
+	here := runtime.GOMAXPROCS(0)
+	for i := range here { // as if it had been another processor
+		h.caches.Set(i+500, h.caches.Set(i, nil))
 	}
 	if s := h.Stats(); s.Cached == 0 {
 		t.Fatal("nothing is cached: the test is wrong")

@@ -75,8 +75,8 @@ func (h *Heap) markOf(p unsafe.Pointer) unsafe.Pointer {
 // dropped: see acquire. It does not order two goroutines that use
 // one Local, for these only release.
 func (l *Local) used() {
-	runtime.RaceReleaseMerge(unsafe.Pointer(&l.front.magazines))
+	runtime.RaceReleaseMerge(unsafe.Pointer(&l.cache.magazines))
 }
 
-// acquire is called by the recovery of a Local before it looks at the front.
-func (f *front) acquire() { runtime.RaceAcquire(unsafe.Pointer(&f.magazines)) }
+// acquire is called by the recovery of a Local before it looks at the cache.
+func (pc *cache) acquire() { runtime.RaceAcquire(unsafe.Pointer(&pc.magazines)) }

@@ -3,67 +3,68 @@ package slab
 import (
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
-	"github.com/seed-9a6c551e/offheap/internal/sampling"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
-// Sampled objects (guard.Sample) lie in guarded slots, not in the heap's regions: so Free and the
+// Sampled objects (Sampling) lie in guarded slots, not in the heap's regions: so Free and the
 // others find none in a slab, and look here last. Their room is what was asked for.
 
 // id is the heap as the owner of sampled objects.
 func (h *Heap) id() uintptr { return uintptr(h.base) }
 
-// due counts an allocation of a class on the processor, and tells whether it is to be sampled.
-func (fs *fronts) due(c uint8) bool {
-	f := fs.enterNew()
-	due := f != nil && f.due(c)
-	fs.leave(f)
-	if f == nil { // it cannot be counted
-		pass, sample := sampling.Draw()
+// due counts an allocation in the processor's cache, and tells whether it is to be sampled.
+func due(t *percpu.Table[cache], c uint8) bool {
+	pc := percpu.PinNew(t, newCache)
+	due := pc != nil && pc.due(c)
+	percpu.Unpin(pc)
+	if pc == nil { // it cannot be counted
+		pass, sample := sampled.Draw()
 		return pass == 0 && sample
 	}
 	return due
 }
 
-// popDue takes a slot of a class that the processor has.
-func (fs *fronts) popDue(c uint8) (it item, ok bool) {
-	f := fs.enter()
-	if f != nil {
-		it, ok = f.magazine(c).popDue()
+// popUncounted pops a slot of the processor's cache without counting it for sampling.
+func popUncounted(t *percpu.Table[cache], c uint8) (it item, ok bool) {
+	pc := percpu.Pin(t)
+	if pc != nil {
+		it, ok = pc.magazine(c).popUncounted()
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	return it, ok
 }
 
-// pop takes a slot of a class that the processor has, unless an allocation is due.
-func (fs *fronts) pop(c uint8) (it item, ok bool) {
-	f := fs.enter()
-	if f != nil {
-		it, ok = f.magazine(c).pop()
+// pop pops a slot of the processor's cache. ok is false if there is none, or an allocation is due.
+func pop(t *percpu.Table[cache], c uint8) (it item, ok bool) {
+	pc := percpu.Pin(t)
+	if pc != nil {
+		it, ok = pc.magazine(c).pop()
 	}
-	fs.leave(f)
+	percpu.Unpin(pc)
 	return it, ok
 }
 
 // sample makes an object in a guarded slot, which reads zero; ok is false if there is none.
 func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 	h.usable("Alloc")
-	p, ok := guarded.Alloc(h.id(), h.config.Name, size, align)
+	p, ok := sampled.Alloc(h.id(), h.config.Name, size, max(align, granule))
 	if !ok {
 		return nil, false
 	}
 	if h.closed.Load() { // meanwhile
-		guarded.Close(h.id())
+		sampled.Close(h.id())
 		h.usable("Alloc")
 	}
-	reclaimOr(func() { h.freeSampled(p) })
+	region.ReclaimOr(func() { h.freeSampled(p) })
 	h.usable("Alloc") // OnSoft may have closed the heap
 	return unsafe.Slice((*byte)(p), size), true
 }
 
 // freeSampled frees the sampled object at p; false if there is none.
 func (h *Heap) freeSampled(p unsafe.Pointer) bool {
-	at, overrun, ok := guarded.Free(h.id(), p)
+	at, overrun, ok := sampled.Free(h.id(), p)
 	if overrun {
 		panic(h.overrun(p, at))
 	}

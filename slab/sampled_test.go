@@ -16,25 +16,23 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
-	"github.com/seed-9a6c551e/offheap/internal/sampling"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // sampleOneIn samples until the test ends. What is there for all heaps is opened first.
 func sampleOneIn(t testing.TB, n int) {
-	old := guard.Sample(1)
-	t.Cleanup(func() { guard.Sample(old) })
+	old, _ := SetSampling(Sampling{Every: 1})
+	t.Cleanup(func() { SetSampling(Sampling{Every: old.Every}) })
 	h, err := Open(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Free(h.Alloc(1))
+	h.Free(h.Alloc(1, 8))
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	guard.Sample(n)
-	guard.SampleSeed(1)
+	SetSampling(Sampling{Every: n, Seed: 1})
 }
 
 // openPlain and openPlainPool are open for several of them.
@@ -56,12 +54,12 @@ func openPlainPool(t *testing.T, c Config) *Pool[order] {
 	return p
 }
 
-func isSampled(b []byte) bool { return guarded.Holds(unsafe.Pointer(unsafe.SliceData(b))) }
+func isSampled(b []byte) bool { return sampled.Holds(unsafe.Pointer(unsafe.SliceData(b))) }
 
 // allocSampled and freeSampled are who is named in stacks.
 //
 //go:noinline
-func allocSampled(h *Heap, n int) []byte { return h.Alloc(n) }
+func allocSampled(h *Heap, n int) []byte { return h.Alloc(n, 8) }
 
 //go:noinline
 func freeSampled(h *Heap, b []byte) { h.Free(b) }
@@ -121,7 +119,7 @@ func TestSampledObjectsFault(t *testing.T) {
 					t.Fatalf("touch at %d of %d: %+v", off, n, f)
 				}
 				if freed := kind == guard.UseAfterFree; !names(f.Allocated, "slab.(*Heap).Alloc", "slab.allocSampled", "slab.TestSampledObjectsFault") ||
-					names(f.Freed, "slab.(*Heap).Free", "slab.freeSampled", "slab.TestSampledObjectsFault") != freed || strings.Contains(f.Allocated, "guarded.") {
+					names(f.Freed, "slab.(*Heap).Free", "slab.freeSampled", "slab.TestSampledObjectsFault") != freed || strings.Contains(f.Allocated, "sampled.") {
 					t.Fatalf("touch at %d of %d: allocated\n%sfreed\n%s", off, n, f.Allocated, f.Freed)
 				}
 			}
@@ -149,11 +147,11 @@ func TestSampledObjectsFault(t *testing.T) {
 func TestSampledMisuse(t *testing.T) {
 	sampleOneIn(t, 1)
 	const (
-		twice    = "slab.Free: freed already, or never allocated"
-		interior = "slab.Free: pointer that is not the start of an object"
-		behind   = "slab.Free: object was written to behind its end"
-		before   = "slab.Free: object was written to before its start"
-		foreign  = "slab.Free: pointer into other memory"
+		twice    = "slab.Free: double free: freed already, or never allocated"
+		interior = "slab.Free: invalid pointer: not the start of an object"
+		behind   = "slab.Free: overrun: object was written to behind its end"
+		before   = "slab.Free: overrun: object was written to before its start"
+		foreign  = "slab.Free: invalid pointer: into other memory"
 	)
 	for name, c := range map[string]struct {
 		want string
@@ -164,8 +162,8 @@ func TestSampledMisuse(t *testing.T) {
 		"double free, Local":      {twice, func(h, _ *Heap, b []byte) { l := h.Local(); defer l.Close(); freeSampled(h, b); l.Free(b) }},
 		"interior free":           {interior, func(h, _ *Heap, b []byte) { h.Free(b[8:]) }},
 		"free of another heap's":  {foreign, func(_, other *Heap, b []byte) { other.Free(b) }},
-		"realloc after free":      {strings.Replace(twice, "Free", "Realloc", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Realloc(b, 10) }},
-		"size after free":         {strings.Replace(twice, "Free", "Size", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Size(b) }},
+		"realloc after free":      {strings.Replace(twice, "Free: double free", "Realloc: use after free", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Realloc(b, 10) }},
+		"size after free":         {strings.Replace(twice, "Free: double free", "Size: use after free", 1), func(h, _ *Heap, b []byte) { freeSampled(h, b); h.Size(b) }},
 		"write just behind":       {behind, func(h, _ *Heap, b []byte) { write(b, len(b)); h.Free(b) }},
 		"write before, at an end": {before, func(h, _ *Heap, b []byte) { write(b, -1); h.Free(b) }},
 	} {
@@ -176,7 +174,7 @@ func TestSampledMisuse(t *testing.T) {
 		}
 		err, _ := panicOf(func() { c.do(h, other, b) }).(error)
 		var v *guard.Violation
-		if !errors.As(err, &v) || v.Op+": "+v.What != c.want || v.Region != "one" {
+		if !errors.As(err, &v) || v.Op+": "+said(v) != c.want || v.Region != "one" {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 			continue
 		}
@@ -195,17 +193,17 @@ func TestSampledPool(t *testing.T) {
 	seen := map[Handle[order]]bool{}
 	for range 1000 { // more than there are slots
 		x := p.Get()
-		h := p.Handle(x)
-		if at, ok := p.At(h); !ok || at != x || seen[h] || h.IsNil() || *x != (order{}) {
+		h := HandleOf(p, x)
+		if at, ok := h.Deref(p); !ok || at != x || seen[h] || h.IsNil() || *x != (order{}) {
 			t.Fatalf("handle %v, seen %v: %p, %v, want %p", h, seen[h], at, ok, x)
 		}
-		if at, ok := other.At(h); ok {
+		if at, ok := h.Deref(other); ok {
 			t.Fatalf("another pool has %p for %v", at, h)
 		}
 		seen[h] = true
 		x.id = 5
 		p.Put(x)
-		if at, ok := p.At(h); ok {
+		if at, ok := h.Deref(p); ok {
 			t.Fatalf("stale, but names %p", at)
 		}
 	}
@@ -221,17 +219,17 @@ func TestSampledPool(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	p.Put(x)
-	for _, f := range []func(){func() { p.Put(x) }, func() { p.Handle(x) }, func() { other.Put(y) }} {
+	for _, f := range []func(){func() { p.Put(x) }, func() { HandleOf(p, x) }, func() { other.Put(y) }} {
 		var v *guard.Violation
 		if err, _ := panicOf(f).(error); !errors.As(err, &v) || v.Allocated == "" {
 			t.Errorf("%v", err)
 		}
 	}
-	h := p.Handle(y)
+	h := HandleOf(p, y)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if v := violationOf(t, func() { p.At(h) }); v == nil || v.What != "use after Close" {
+	if v := violationOf(t, func() { h.Deref(p) }); v == nil || v.Kind != guard.UseAfterClose {
 		t.Errorf("a handle of a closed pool: %v", v)
 	}
 	var f *guard.Fault
@@ -254,9 +252,9 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	var live [][]byte
-	slots := sampling.Slots()
+	slots := sampled.Slots()
 	for i := range slots + 100 {
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		if isSampled(b) != (i < slots) {
 			t.Fatalf("object %d is sampled: %v", i, isSampled(b))
 		}
@@ -268,17 +266,17 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	}
 	h.check()
 	slot := func(b []byte) uint32 {
-		i, _, ok := guarded.Name(h.id(), unsafe.Pointer(unsafe.SliceData(b)))
+		i, _, ok := sampled.Name(h.id(), unsafe.Pointer(unsafe.SliceData(b)))
 		if !ok {
 			t.Fatal("no slot")
 		}
 		return i
 	}
-	first := h.Alloc(100)
+	first := h.Alloc(100, 8)
 	at := slot(first)
 	h.Free(first)
 	for i := range slots {
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		if again := slot(b) == at; again != (i == slots-1) {
 			t.Fatalf("after %d of %d others the slot is used again: %v", i, slots, again)
 		}
@@ -299,23 +297,23 @@ func TestSampledRate(t *testing.T) {
 	}
 	for name, get := range map[string]func(h *Heap, l *Local, p *Pool[order]) (b []byte, free func()){
 		"Heap.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.Alloc(40)
+			b := h.Alloc(40, 8)
 			return b, func() { h.Free(b) }
 		},
 		"Heap.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.AllocDirty(40)
+			b := h.AllocDirty(40, 8)
 			return b, func() { h.Free(b) }
 		},
 		"Heap.AllocAligned": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.AllocAligned(40, 128)
+			b := h.Alloc(40, 128)
 			return b, func() { h.Free(b) }
 		},
 		"Local.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := l.Alloc(40)
+			b := l.Alloc(40, 8)
 			return b, func() { l.Free(b) }
 		},
 		"Local.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := l.AllocDirty(40)
+			b := l.AllocDirty(40, 8)
 			return b, func() { l.Free(b) }
 		},
 		"Pool.Get": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
@@ -347,7 +345,7 @@ func TestSampledRate(t *testing.T) {
 		sampled := 0
 		for range n / 100 {
 			var many [100][]byte
-			h.AllocN(many[:], 100)
+			h.AllocN(many[:], 100, 8)
 			for _, b := range many {
 				if isSampled(b) {
 					sampled++
@@ -366,7 +364,7 @@ func TestSamplingIsNoticed(t *testing.T) {
 	h := open(t, Config{})
 	count := func(n int) (sampled int) {
 		for range n {
-			b := h.AllocDirty(64)
+			b := h.AllocDirty(64, 8)
 			if isSampled(b) {
 				sampled++
 			}
@@ -377,12 +375,12 @@ func TestSamplingIsNoticed(t *testing.T) {
 	if n := count(10000); n > 0 {
 		t.Errorf("%d sampled, but it is off", n)
 	}
-	guard.Sample(1)
-	count(sampling.Most)
+	SetSampling(Sampling{Every: 1})
+	count(sampled.MaxPass)
 	if n := count(1000); n != 1000 {
 		t.Errorf("%d of 1000 are sampled", n)
 	}
-	guard.Sample(0)
+	SetSampling(Sampling{Every: 0})
 	count(2)
 	if n := count(1000); n > 2 {
 		t.Errorf("%d are sampled, but it is off again", n)
@@ -413,7 +411,7 @@ func TestHammerSampledDoubleFree(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	for range rounds(3000) {
-		b := h.Alloc(50)
+		b := h.Alloc(50, 8)
 		var wg sync.WaitGroup
 		var caught [2]any
 		for i := range caught {
@@ -431,14 +429,14 @@ func TestHammerSampledDoubleFree(t *testing.T) {
 func TestSampledFails(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
-	guard.Sample(0)
-	h.FreeN([][]byte{h.Alloc(3000), h.Alloc(9000)}) // what is committed for slabs stays, of metadata
+	SetSampling(Sampling{Every: 0})
+	h.FreeN([][]byte{h.Alloc(3000, 8), h.Alloc(9000, 8)}) // what is committed for slabs stays, of metadata
 	if err := h.Purge(); err != nil {
 		t.Fatal(err)
 	}
-	guard.Sample(1)
+	SetSampling(Sampling{Every: 1})
 	use := func(size int) (sampled bool) {
-		b := h.Alloc(size)
+		b := h.Alloc(size, 8)
 		if err := zero(b); err != nil {
 			t.Fatal(err)
 		}
@@ -454,7 +452,7 @@ func TestSampledFails(t *testing.T) {
 		for nth := 1; nth < 8; nth++ {
 			for _, sizes := range [][2]int{{3000, 3000}, {9000, 9000}, {3000, 9000}, {9000, 3000}} {
 				before := ours()
-				for range sampling.Slots() + 1 { // each slot is used once
+				for range sampled.Slots() + 1 { // each slot is used once
 					use(sizes[0])
 				}
 				stop := vm.Inject(kind, nth, vm.OutOfMemory)
@@ -464,7 +462,7 @@ func TestSampledFails(t *testing.T) {
 					}
 				}
 				stop()
-				for range sampling.Slots() + 1 {
+				for range sampled.Slots() + 1 {
 					if !use(sizes[1]) {
 						t.Fatalf("%v %d: %d bytes after %d are not sampled any more", kind, nth, sizes[1], sizes[0])
 					}
@@ -476,7 +474,7 @@ func TestSampledFails(t *testing.T) {
 					t.Errorf("%v %d: before %+v, after %+v", kind, nth, before, after)
 				}
 				for r := range guard.Regions() {
-					if most := int64(2 * sampling.Slots() * guard.PageSize()); r.Name == "sampled" && r.Committed > most {
+					if most := int64(2 * sampled.Slots() * guard.PageSize()); r.Name == "sampled" && r.Committed > most {
 						t.Errorf("%v %d: %d bytes of slots are committed, want at most %d", kind, nth, r.Committed, most)
 					}
 				}
@@ -491,7 +489,7 @@ func TestSampledFails(t *testing.T) {
 // TestSampledReport shows what a program says that ends by a touch of a sampled object.
 func TestSampledReport(t *testing.T) {
 	if os.Getenv("SLAB_TEST_REPORT") != "" {
-		guard.Sample(1)
+		SetSampling(Sampling{Every: 1})
 		h, err := Open(Config{Name: "orders"})
 		if err != nil {
 			t.Fatal(err)
@@ -529,6 +527,6 @@ func BenchmarkSampled(b *testing.B) {
 	var live [100][]byte
 	for i := 0; b.Loop(); i++ {
 		h.Free(live[i%len(live)])
-		live[i%len(live)] = h.AllocDirty(100)
+		live[i%len(live)] = h.AllocDirty(100, 8)
 	}
 }

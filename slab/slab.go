@@ -116,7 +116,11 @@ import (
 	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // Config says how a heap is opened. The zero Config is the default.
@@ -158,37 +162,28 @@ const (
 	shrink32 = 1 - ^uintptr(0)>>63
 )
 
-// mostProcessors bounds the processors that have a front. Those beyond go to the depots.
-const mostProcessors = 1024
-
-// noCopy makes go vet report copies of the struct that it is a field of.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
-
 // Heap is an allocator for any size and any number of goroutines. Open makes one: the methods of a
 // zero Heap, and of a nil one, panic with a *guard.Violation.
 type Heap struct {
-	_       noCopy
+	_       nocopy.NoCopy
 	base    unsafe.Pointer // of the units
 	entries unsafe.Pointer // see meta
 	states  unsafe.Pointer // see meta
 	meta    *meta
 	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
 	closed  atomic.Bool
-	looked  atomic.Uint32 // when mayDecay looked last
-	emptied atomic.Uint32 // when reclaim emptied the processors last
-	hard    *hardened     // nil unless Config.Hardened
+	look    decay.Gate // of mayDecay
+	drained decay.Gate // of reclaim, for the caches of processors
+	hard    *hardened  // nil unless Config.Hardened
 
-	fronts fronts
+	caches percpu.Table[cache]
 	depots [mostClasses]depot
 	//lint:ignore U1000 builds for the race detector use it
 	marks   marks
 	space   space
 	large   largeObjects
 	account account
-	region  *guard.Region
+	region  *region.Region
 	config  Config
 
 	inUse      [mostClasses / 64]atomic.Uint64 // a bit for each class that has slabs
@@ -241,10 +236,10 @@ func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H
 }
 
 // defaultReserve returns the largest Reserve that takes, with all metadata, no more addresses than
-// guard.DefaultReserve grants.
+// region.DefaultReserve grants.
 func defaultReserve(pitch int, hardened bool) (int, error) {
 	want := addressesFor(most, pitch, hardened)
-	granted, err := guard.DefaultReserve(want)
+	granted, err := region.DefaultReserve(want)
 	if err != nil {
 		return 0, err
 	}
@@ -274,27 +269,27 @@ const mappingOverhead = 2*unit + reserveUnit
 
 func openHeap(c Config) (*Heap, error) {
 	c.Reserve = alignUp(c.Reserve, reserveUnit)
-	region, err := guard.Map(guard.Config{Name: c.Name, Size: c.Reserve, DeferOnSoft: true})
+	r, err := region.Reserve(region.Config{Name: c.Name, Size: c.Reserve, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
-	m, err := openMeta(region, c.Reserve/unit, c.Hardened)
+	m, err := openMeta(r, c.Reserve/unit, c.Hardened)
 	if err != nil {
-		return nil, errors.Join(err, region.Close())
+		return nil, errors.Join(err, r.Close())
 	}
-	h := &Heap{base: region.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: region, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
+	h := &Heap{base: r.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: r, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
 	h.account.name, h.account.limit = c.Name, c.Limit
-	h.space.open(region, c.Hardened)
+	h.space.open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
 	if c.Hardened {
 		h.hard = openHardened(m)
 	}
-	region.CountLive(h.count)
+	r.CountLive(h.count)
 	return h, nil
 }
 
 // Close gives everything back. Objects must not be used any more: a touch faults. Other goroutines may
-// be using the heap, or a Local of it: their calls panic with a *guard.Violation, "use after Close", from
+// be using the heap, or a Local of it: their calls panic with a *guard.Violation, "use after close", from
 // then on, or fault where they touch an object that the call is for, as Alloc does to clear it. That
 // holds as long as the heap's addresses are in quarantine (guard.SetQuarantine).
 //
@@ -316,7 +311,7 @@ func (h *Heap) Close() error {
 }
 
 // closeOnce closes a region that may be closed already.
-func closeOnce(r *guard.Region) error {
+func closeOnce(r *region.Region) error {
 	if err := r.Close(); !errors.Is(err, guard.ErrClosed) {
 		return err
 	}
@@ -326,13 +321,8 @@ func closeOnce(r *guard.Region) error {
 // shut makes every fast path miss, and the slow ones say why. When it returns no goroutine is on a
 // fast path of a processor, or in a depot, any more. Those that are elsewhere find the metadata zero.
 func (h *Heap) shut() {
-	for _, fs := range h.allFronts() {
-		fs.shut.Store(true)
-	}
 	waitFor(&h.dropped.mu) // a recovery that comes later finds the heap closed
-	for _, f := range takeFronts(h.allFronts()) {
-		waitFor(&f.lock) // in builds in which there is no pin
-	}
+	percpu.Close(func(*cache) {}, h.allCaches()...)
 	for i := range h.depots {
 		waitFor(&h.depots[i].mu) // a goroutine that comes later sees that the heap is closed
 	}
@@ -344,7 +334,7 @@ func (h *Heap) shut() {
 	}
 	clear(h.locals)
 	h.mu.Unlock()
-	guarded.Close(h.id())
+	sampled.Close(h.id())
 }
 
 // waitFor returns when the goroutine that holds a lock has let go of it.
@@ -353,28 +343,28 @@ func waitFor(l sync.Locker) {
 	defer l.Unlock()
 }
 
-// stock is the fronts that slots are taken from, and returns those that they are freed to: in a
+// stock is the caches that slots are taken from, and returns those that they are freed to: in a
 // hardened heap these are not the same, and what is in them counts as withheld.
-func (h *Heap) stock() *fronts {
+func (h *Heap) stock() *percpu.Table[cache] {
 	if h.hard != nil {
 		return &h.hard.stock
 	}
-	return &h.fronts
+	return &h.caches
 }
 
-func (h *Heap) returns() *fronts {
+func (h *Heap) returns() *percpu.Table[cache] {
 	if h.hard != nil {
 		return &h.hard.freed
 	}
-	return &h.fronts
+	return &h.caches
 }
 
-// allFronts are both.
-func (h *Heap) allFronts() []*fronts {
+// allCaches are both.
+func (h *Heap) allCaches() []*percpu.Table[cache] {
 	if h.hard != nil {
-		return []*fronts{h.stock(), h.returns()}
+		return []*percpu.Table[cache]{h.stock(), h.returns()}
 	}
-	return []*fronts{&h.fronts}
+	return []*percpu.Table[cache]{&h.caches}
 }
 
 func (h *Heap) entry(unit uintptr) *entry {

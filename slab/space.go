@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // The heap's region is divided into units of 64 KiB. A slab is one or several in a row.
@@ -38,7 +39,7 @@ const (
 // is not committed.
 type space struct {
 	mu        sync.Mutex
-	region    *guard.Region
+	region    *region.Region
 	free      bitmap
 	clean     bitmap // of those that are free: they read zero, and nothing of them is in RAM
 	discarded bitmap // of those that are clean: guard refused to decommit them
@@ -53,9 +54,9 @@ type space struct {
 	marked    bool     // these are committed, behind markers
 }
 
-func (s *space) open(region *guard.Region, hardened bool) {
-	n := region.Size() / unit
-	s.region = region
+func (s *space) open(r *region.Region, hardened bool) {
+	n := r.Size() / unit
+	s.region = r
 	if hardened {
 		s.guards, s.marked = 1, guard.LightGuards()
 	}
@@ -223,7 +224,7 @@ func (s *space) unfree(first, n int) {
 }
 
 // decommitUnits is Region.Decommit. Tests have their own.
-var decommitUnits = (*guard.Region).Decommit
+var decommitUnits = (*region.Region).Decommit
 
 // release makes free units cold, or discards them if there are no mappings for that: then refused is
 // true.

@@ -4,7 +4,8 @@ import (
 	"iter"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/guarded"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
 // Stats are figures in bytes.
@@ -87,7 +88,7 @@ func (h *Heap) Stats() (s Stats) {
 	s.Discarded = h.space.discardedBytes()
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	_, sampled, committed := guarded.Live(h.id())
+	_, sampled, committed := sampled.Live(h.id())
 	s.Live += int64(h.large.bytes + sampled)
 	s.Waste += int64(h.large.bytes - h.large.asked)
 	s.Reserved += int64(committed)
@@ -124,7 +125,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
-	n, sampled, _ := guarded.Live(h.id())
+	n, sampled, _ := sampled.Live(h.id())
 	return objects + len(h.large.objects) + n, bytes + int64(h.large.bytes+sampled), true
 }
 
@@ -141,34 +142,34 @@ func (h *Heap) handedOut(c uint8) int {
 	return n
 }
 
-// held counts the slots in magazines, by class.
+// held counts the slots in the caches of processors and Locals, by class.
 func (h *Heap) held() (n [mostClasses]int) {
-	for _, fs := range h.allFronts() {
-		fs.count(&n)
+	for _, t := range h.allCaches() {
+		countCached(t, &n)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range h.openLocals() {
-		l.front.count(&n)
+		l.cache.count(&n)
 	}
 	return n
 }
 
-func (fs *fronts) count(n *[mostClasses]int) {
-	for i := range fs.of {
-		if f := fs.of[i].Load(); f != nil {
-			f.count(n)
-		}
+// countCached adds the slots in the caches of a table to n, by class.
+func countCached(t *percpu.Table[cache], n *[mostClasses]int) {
+	for pc := range t.All() {
+		pc.count(n)
 	}
 }
 
-// count reads what others write meanwhile, which is all that Stats promises. The race detector is
-// not told, and not with a lock either: that would hide from it two goroutines that use one Local.
+// count adds the slots in a cache to n, by class. It reads what the owner writes meanwhile: Stats promises
+// no more. The race detector is not told, and not with a lock either: that would hide from it two
+// goroutines that use one Local.
 //
 //go:norace
-func (f *front) count(n *[mostClasses]int) {
-	for c := range f.magazines {
-		n[c] += int(f.magazines[c].len())
+func (pc *cache) count(n *[mostClasses]int) {
+	for c := range pc.magazines {
+		n[c] += int(pc.magazines[c].len())
 	}
 }
 
@@ -190,6 +191,6 @@ func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 				}
 			}
 		}
-		guarded.Objects(h.id())(yield)
+		sampled.Objects(h.id())(yield)
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // table is an array outside the Go heap whose memory is committed as it is reached.
 type table struct {
 	base   unsafe.Pointer
-	region *guard.Region
+	region *region.Region
 	off    int // in the region
 	ready  int // bytes committed, from off on
 }

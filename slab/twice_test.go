@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 )
 
 // freeTwice lets two free one object as if it had been at the same moment: both get through.
@@ -19,7 +20,7 @@ func freeTwice(h *Heap, b []byte, one, two func([]byte)) {
 
 func expectFreedTwice(t *testing.T, f func()) {
 	t.Helper()
-	if v := violationOf(t, f); v == nil || v.What != "freed twice at the same time" {
+	if v := violationOf(t, f); v == nil || v.Kind != guard.DoubleFree || v.Detail != "by two goroutines at the same time" {
 		t.Fatalf("panics with %v", v)
 	}
 }
@@ -27,7 +28,7 @@ func expectFreedTwice(t *testing.T, f func()) {
 // TestFreedTwiceIsTheViolationOnce frees an object twice at the same moment, and brings it home in
 // every way that there is: the second time is a violation, and the heap is as good as before.
 func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all lies in one front
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all lies in one cache
 	real, now := ticks, ticks()
 	ticks = func() uint32 { return now }
 	defer func() { ticks = real }()
@@ -39,7 +40,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 	fullMagazines := func(h *Heap, free func([]byte)) {
 		var all [][]byte
 		for range 2 * fullMagazine {
-			all = append(all, h.Alloc(100))
+			all = append(all, h.Alloc(100, 8))
 		}
 		for _, b := range all {
 			free(b)
@@ -57,8 +58,8 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 				}
 			}
 			freeTwice(h, b, h.Free, h.Free)
-			now += 2 * decay
-			expectFreedTwice(t, func() { h.Alloc(900_000) })
+			now += 2 * decayAfter
+			expectFreedTwice(t, func() { h.Alloc(900_000, 8) })
 		},
 		"a batch": func(t *testing.T, h *Heap, b []byte) {
 			one, two := h.Local(), h.Local()
@@ -84,25 +85,25 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 		"a Local's pause": func(t *testing.T, h *Heap, b []byte) {
 			l := h.Local()
 			freeTwice(h, b, l.Free, l.Free)
-			now += 2 * decay
-			expectFreedTwice(t, func() { l.Alloc(30_000) })
+			now += 2 * decayAfter
+			expectFreedTwice(t, func() { l.Alloc(30_000, 8) })
 		},
 		"no memory": func(t *testing.T, h *Heap, b []byte) {
 			freeTwice(h, b, h.Free, h.Free)
-			now += beat
-			expectFreedTwice(t, func() { h.TryAlloc(65 << 20) })
+			now += decay.Beat
+			expectFreedTwice(t, func() { h.TryAlloc(65<<20, 8) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, Config{Limit: 64 << 20})
-			b := h.Alloc(100)
-			other := h.Alloc(5000)
-			h.Free(h.Alloc(6000)) // cached, and in a front that comes later
+			b := h.Alloc(100, 8)
+			other := h.Alloc(5000, 8)
+			h.Free(h.Alloc(6000, 8)) // cached, and in a cache that comes later
 			play(t, h, b)
 			h.Free(other)
 			purge(h)
 			h.check()
-			h.Free(h.Alloc(100))
+			h.Free(h.Alloc(100, 8))
 			purge(h)
 			if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Free != 0 {
 				t.Errorf("after all was freed: %+v", s)
@@ -114,7 +115,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 // TestFreedTwiceInAHardenedHeap frees an object while another does: one of them is refused, at once.
 func TestFreedTwiceInAHardenedHeap(t *testing.T) {
 	h := open(t, Config{Hardened: true})
-	b := h.Alloc(100)
+	b := h.Alloc(100, 8)
 	c, it, one := h.retire(sliceData(b))
 	if _, _, two := h.retire(sliceData(b)); !one || two {
 		t.Fatal("one of two must succeed")
@@ -129,10 +130,10 @@ func TestFreedTwiceInAHardenedHeap(t *testing.T) {
 // the states of that to objects of another size: none of them is handed out once more.
 func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	for name, leave := range map[string]func(h *Heap, l *Local){
-		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200) },
+		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200, 8) },
 		"Close":  func(h *Heap, l *Local) { l.Close() },
-		"Purge":  func(h *Heap, l *Local) { h.fronts.of[0].Store(&l.front); defer h.fronts.of[0].Store(nil); h.Purge() },
-		"AllocN": func(h *Heap, l *Local) { h.fronts.of[0].Store(&l.front); h.AllocN(make([][]byte, 1), 200) },
+		"Purge":  func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); defer h.caches.Set(0, nil); h.Purge() },
+		"AllocN": func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); h.AllocN(make([][]byte, 1), 200, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -140,7 +141,7 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 			one, two, three := h.Local(), h.Local(), h.Local()
 			var all [][]byte
 			for range 10 {
-				all = append(all, one.Alloc(200))
+				all = append(all, one.Alloc(200, 8))
 			}
 			_, it, _ := h.lookup(sliceData(all[7]))
 			freeTwice(h, all[7], one.Free, two.Free)
@@ -154,7 +155,7 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 			}
 			cached := false
 			for range classes[classOf(220)].slots {
-				b := three.Alloc(220)
+				b := three.Alloc(220, 8)
 				if _, x, _ := h.lookup(sliceData(b)); x.state() == it.state() && x.at() != it.at() {
 					three.Free(b)
 					cached = true
@@ -185,7 +186,7 @@ func TestPutTwiceKeepsHandlesGood(t *testing.T) {
 		t.Fatal("the test is wrong")
 	}
 	expectFreedTwice(t, func() { p.Get() })
-	if z, ok := p.At(p.Handle(y)); !ok || z != y {
+	if z, ok := HandleOf(p, y).Deref(p); !ok || z != y {
 		t.Error("its handle is refused")
 	}
 	p.Put(y)

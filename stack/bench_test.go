@@ -7,7 +7,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// The benchmarks of allocation release everything after as many objects as fit into 32 KiB.
+// perFrame is the number of objects after which the benchmarks of New pop their frame: as many as fit into
+// 32 KiB.
 const perFrame = 1000
 
 func BenchmarkNew(b *testing.B) {
@@ -43,11 +44,7 @@ func BenchmarkPushNewPop(b *testing.B) {
 func BenchmarkGetPut(b *testing.B) {
 	p := mustOpen(b, Config{})
 	for i := 0; i < b.N; i++ {
-		s, err := p.Get()
-		if err != nil {
-			b.Fatal(err)
-		}
-		p.Put(s)
+		p.Put(p.Get())
 	}
 }
 
@@ -55,47 +52,13 @@ func BenchmarkGetPutParallel(b *testing.B) {
 	p := mustOpen(b, Config{})
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			s, err := p.Get()
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			p.Put(s)
+			p.Put(p.Get())
 		}
 	})
 }
 
-func BenchmarkCall(b *testing.B) {
-	s := get(b, mustOpen(b, Config{}))
-	f := returns.load(b)
-	for i := 0; i < b.N; i++ {
-		if _, err := s.Call(f); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkCallOf6(b *testing.B) {
-	s := get(b, mustOpen(b, Config{}))
-	f := returns.load(b)
-	for i := 0; i < b.N; i++ {
-		if _, err := s.Call(f, 1, 2, 3, 4, 5, 6); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkOverflow(b *testing.B) {
-	s := get(b, mustOpen(b, Config{}))
-	f := forever.load(b)
-	for i := 0; i < b.N; i++ {
-		if _, err := s.Call(f); err == nil {
-			b.Fatal("no overflow")
-		}
-	}
-}
-
-// What a fault costs at least, here: one that Go code catches.
+// BenchmarkFaultOfGo measures a fault of Go code that guard.Catch catches: a lower bound for the cost of a
+// fault on this machine.
 func BenchmarkFaultOfGo(b *testing.B) {
 	s := get(b, mustOpen(b, Config{}))
 	floor := &whole(s)[0]

@@ -1,4 +1,4 @@
-package stack
+package stack_test
 
 import (
 	"errors"
@@ -9,30 +9,30 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
-// Pools are closed while others get, use and put their stacks. These get ErrClosed from Get and
-// violations from all else, or nothing is wrong, because what is in use stays so until it is put.
+// TestOutsideCloseUnderLoad closes pools while other goroutines get, use and put stacks. A stack in use stays
+// usable until it is put, and TryGet returns ErrClosed after Close.
 func TestOutsideCloseUnderLoad(t *testing.T) {
-	if !alone(t, "true") {
+	if !stacktest.Alone(t) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
-	var fn Func
-	if supported() == nil {
-		fn = returns.load(t)
-	}
-	background(t, runtime.GC)
-	for range rounds(100) {
-		p, err := Open(Config{Size: 8 << 10, Max: 200})
-		mustDo(t, err)
+	fn := returning(t)
+	stacktest.Background(t, runtime.GC)
+	for range stacktest.Rounds(100) {
+		p, err := stack.OpenPool(stack.Config{Size: 8 << 10, Max: 200})
+		stacktest.NoError(t, err)
 		var wg sync.WaitGroup
 		var ended atomic.Int64
 		for range 4 {
 			wg.Go(func() {
 				defer ended.Add(1)
 				for {
-					s, err := p.Get()
+					s, err := p.TryGet()
 					if err != nil {
 						if !errors.Is(err, guard.ErrClosed) {
 							t.Errorf("Get: %v", err)
@@ -40,9 +40,9 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 						return
 					}
 					f := s.Push()
-					New[[4]uint64](s)[0] = 1
+					stack.New[[4]uint64](s)[0] = 1
 					if fn != 0 {
-						if _, err := s.Call(fn); err != nil {
+						if _, err := native.Call(s, fn); err != nil {
 							t.Errorf("Call: %v", err)
 						}
 					}
@@ -64,7 +64,7 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 			}
 		})
 		time.Sleep(100 * time.Microsecond)
-		mustDo(t, p.Close())
+		stacktest.NoError(t, p.Close())
 		wg.Wait()
 		if s := p.Stats(); s.Reserved != 0 {
 			t.Fatalf("the pool is not closed: %+v", s)
@@ -72,30 +72,28 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 	}
 }
 
-// Who goes on using a stack that was put is told so before and after its pool is closed, and nothing
-// else happens: what the calls look at is readable again when Close returns.
+// TestOutsideUseAroundClose uses a stack after Put, while its pool is closed. Each use is a violation before
+// and after Close, and nothing worse: the Stack is readable when Close returns.
 func TestOutsideUseAroundClose(t *testing.T) {
-	if !alone(t, "true") {
+	if !stacktest.Alone(t) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
-	var fn Func
-	if supported() == nil {
-		fn = returns.load(t)
-	}
-	const putAlready, afterClose = "use after Put", "use after Close of the pool"
-	for range rounds(100) {
-		p, err := Open(Config{Size: 8 << 10, Max: 200})
-		mustDo(t, err)
-		s := get(t, p)
+	fn := returning(t)
+	const putAlready, afterClose = "use after Put", "use after close: the pool is closed"
+	for range stacktest.Rounds(100) {
+		p, err := stack.OpenPool(stack.Config{Size: 8 << 10, Max: 200})
+		stacktest.NoError(t, err)
+		s, err := p.TryGet()
+		stacktest.NoError(t, err)
 		f := s.Push()
 		p.Put(s)
 		var stop atomic.Bool
 		var wg sync.WaitGroup
 		var closing sync.RWMutex
 		for name, use := range map[string]func(){
-			"Push": func() { s.Push() }, "Pop": func() { s.Pop(f) }, "New": func() { New[int](s) },
-			"Alloc": func() { s.Alloc(1, 1) }, "Used": func() { s.Used() }, "Call": func() { s.Call(fn) },
+			"Push": func() { s.Push() }, "Pop": func() { s.Pop(f) }, "New": func() { stack.New[int](s) },
+			"Alloc": func() { s.Alloc(1, 1) }, "Used": func() { s.Used() }, "Call": func() { native.Call(s, fn) },
 			"Put": func() { p.Put(s) },
 		} {
 			wg.Go(func() {
@@ -103,7 +101,7 @@ func TestOutsideUseAroundClose(t *testing.T) {
 					if name == "New" { // it looks at two words, one of which may be from before Close
 						closing.RLock()
 					}
-					mustViolate(t, name, use, putAlready, afterClose, "put twice", "stack of another pool", "stack of another pool, or this one is closed")
+					stacktest.Violates(t, name, use, putAlready, afterClose, "double free: put twice", "wrong owner: stack of another pool", "wrong owner: stack of another pool, or this one is closed")
 					if name == "New" {
 						closing.RUnlock()
 					}
@@ -115,9 +113,24 @@ func TestOutsideUseAroundClose(t *testing.T) {
 		closing.Lock()
 		err = p.Close()
 		closing.Unlock()
-		mustDo(t, err)
+		stacktest.NoError(t, err)
 		time.Sleep(50 * time.Microsecond)
 		stop.Store(true)
 		wg.Wait()
 	}
+}
+
+// returning loads a function that returns at once; it is 0 where there is no native code.
+func returning(t *testing.T) native.Func {
+	code := []byte{0xc3}
+	if runtime.GOARCH == "arm64" {
+		code = []byte{0xc0, 0x03, 0x5f, 0xd6}
+	}
+	c, err := native.LoadCode(code)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return 0
+	}
+	stacktest.NoError(t, err)
+	t.Cleanup(func() { stacktest.NoError(t, c.Close()) })
+	return c.Func(0)
 }

@@ -5,30 +5,32 @@ import (
 	"math"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Config says how a pool of stacks is opened. The zero Config is the default. Sizes are rounded up
-// to OS pages.
+// Config holds the settings of a Pool. The zero Config is the default. Sizes are in bytes, and are
+// rounded up to OS pages.
 type Config struct {
 	// Name is shown in errors, faults and /proc/PID/maps. Default "stacks".
 	Name string
 
-	// Size is the bytes of each stack that can be used. Default 64 KiB, at most 1 GiB.
+	// Size is the usable size of each stack, in bytes. Default 64 KiB, at most 1 GiB.
 	Size int
 
-	// Max is the most stacks that there can be. Default 2^20, or fewer where addresses are scarce:
-	// they take at most a quarter of those that RLIMIT_AS leaves free, and 256 MiB on 32-bit
-	// systems. Less than 16 MiB, or than one stack needs, is an error of Open that wraps
-	// guard.ErrNoMemory. A Max that is given is reserved whole.
+	// Max is the most stacks that the pool can have, at most 2^30. OpenPool reserves addresses for all
+	// of them. Default 2^20, or fewer where addresses are scarce: a default pool takes at most a quarter
+	// of the addresses that RLIMIT_AS leaves free, and at most 256 MiB on 32-bit systems. OpenPool returns
+	// an error that wraps guard.ErrNoMemory if that is less than 16 MiB, or less than one stack needs.
 	Max int
 
-	// Retain is the bytes, from the top of a stack, that it may keep in RAM while it is idle.
-	// Default 16 KiB. What went deeper than twice that is cut back when it is put; but see
-	// Pool.Put for the few that are kept as they are.
+	// Retain is how many bytes an idle stack may keep in RAM, counted from its end. Default 16 KiB, at
+	// most Size. A stack that was used deeper than twice Retain is cut back to Retain when it is put,
+	// except for the last few of each processor: see Pool.Put.
 	Retain int
 
-	// Guard is the bytes of the guard below each stack. Default one OS page. Native code that moves
-	// its stack pointer by more at once, and touches nothing between, can leap over it: see Call.
+	// Guard is the size of the guard below each stack, in bytes. Default one OS page, at most 1 GiB.
+	// Native code that moves its stack pointer by more than Guard at once, and touches nothing in
+	// between, leaps over the guard: see native.Call.
 	Guard int
 }
 
@@ -37,11 +39,12 @@ const (
 	defaultMax    = 1 << 20
 	defaultRetain = 16 << 10
 
-	maxSize  = 1 << 30 // depths are uint32
-	maxCount = 1 << 30 // indexes, too
+	maxSize  = 1 << 30 // depths are stored as uint32
+	maxCount = 1 << 30 // indexes are stored as uint32
 )
 
-// normal checks a Config and fills in its defaults, but for Max, which stays 0.
+// normal checks a Config and returns it with the defaults filled in, except for the default of Max, which
+// stays 0.
 func (c Config) normal() (Config, error) {
 	if c.Name == "" {
 		c.Name = "stacks"
@@ -67,40 +70,38 @@ func (c Config) normal() (Config, error) {
 	return c, nil
 }
 
-// pages rounds up to OS pages.
+// pages rounds n up to a multiple of the OS page.
 func pages(n int) int {
 	page := guard.PageSize()
 	return (n + page - 1) &^ (page - 1)
 }
 
-// layout is where count stacks lie in a region, and its size; false if addresses cannot hold them.
-func (c Config) layout(count int) (sh shape, total int, ok bool) {
+// layoutFor returns the layout of a pool of count stacks, without its addresses, and the bytes of its
+// region. ok is false if no address space can hold them.
+func (c Config) layoutFor(count int) (l layout, total int, ok bool) {
 	stride := c.Size + c.Guard
 	if uint64(count) > uint64(math.MaxInt/2)/uint64(stride+stackSize) {
-		return sh, 0, false
+		return l, 0, false
 	}
-	cells := pages(count * stackSize)
-	return shape{name: c.Name, cells: uintptr(cells), stride: uintptr(stride), size: uintptr(c.Size)}, cells + count*stride, true
+	firstGuard := pages(count * stackSize)
+	return layout{name: c.Name, firstGuard: uintptr(firstGuard), stride: uintptr(stride), size: uintptr(c.Size)}, firstGuard + count*stride, true
 }
 
-// minReserve is the fewest bytes of addresses that a default pool settles for.
-const minReserve = 16 << 20
-
-// countByDefault returns how many stacks a pool without Max should have, and how many it settles for
-// where the system refuses these.
+// countByDefault returns how many stacks a pool without Max should have, and the smallest number that it
+// accepts where the system refuses to reserve so many.
 func (c Config) countByDefault() (count, least int, err error) {
 	each := int64(c.Size + c.Guard + stackSize) // less than 2^32
 	want := min(defaultMax*each, math.MaxInt)
 	if math.MaxInt == math.MaxInt32 {
 		want = 256 << 20
 	}
-	size, err := guard.DefaultReserve(int(want))
+	size, err := region.DefaultReserve(int(want))
 	if err != nil {
 		return 0, 0, err
 	}
 	count = int(int64(size) / each)
-	for count > 0 && count < defaultMax { // the Stacks take whole OS pages
-		if _, total, ok := c.layout(count); ok && total <= size {
+	for count > 0 && count < defaultMax { // the Stacks take whole OS pages, so a division is not exact
+		if _, total, ok := c.layoutFor(count); ok && total <= size {
 			break
 		}
 		count--
@@ -108,5 +109,5 @@ func (c Config) countByDefault() (count, least int, err error) {
 	if count == 0 {
 		return 0, 0, fmt.Errorf("a stack of %d bytes does not fit into the %d bytes of addresses that a default pool may take (see Config.Max): %w", c.Size, size, guard.ErrNoMemory)
 	}
-	return min(count, defaultMax), min(count, int(minReserve/each)+1), nil
+	return min(count, defaultMax), min(count, int(region.LeastReserve/each)+1), nil
 }

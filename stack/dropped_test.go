@@ -8,25 +8,27 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// A stack that was dropped without Put is counted as in use, by the pool and by CheckLeaks, and the
-// region of its pool is reported when the pool was closed and dropped, too.
+// TestOutsideDroppedStack drops a stack without Put. The pool and CheckLeaks count it as in use. When the
+// pool is closed and dropped as well, the region is reported as a leak.
 func TestOutsideDroppedStack(t *testing.T) {
 	told := make(chan guard.Info, 10)
-	guard.OnLeak(func(in guard.Info) { told <- in })
-	defer guard.OnLeak(nil)
+	guard.SetOnLeak(func(in guard.Info) { told <- in })
+	defer guard.SetOnLeak(nil)
 	func() {
-		p, err := Open(Config{Name: "dropped", Size: 64 << 10, Max: 10})
-		mustDo(t, err)
+		p, err := OpenPool(Config{Name: "dropped", Size: 64 << 10, Max: 10})
+		stacktest.NoError(t, err)
 		var reports recorder
-		guard.CheckLeaks(&reports)
+		guardtest.CheckLeaks(&reports)
 		get(t, p).Alloc(1000, 8)
 		reports.end()
 		if len(reports.errors) != 1 || !strings.Contains(reports.errors[0], "1 objects, were 0; 1000 bytes, were 0") {
 			t.Errorf("CheckLeaks: %q", reports.errors)
 		}
-		mustDo(t, p.Close())
+		stacktest.NoError(t, p.Close())
 		if s := p.Stats(); s.InUse != 1 || s.Live != 1000 || s.Reserved == 0 {
 			t.Errorf("after Close: %+v", s)
 		}
@@ -48,9 +50,9 @@ func TestOutsideDroppedStack(t *testing.T) {
 	t.Error("nothing was told")
 }
 
-// recorder is a test for CheckLeaks.
+// recorder is a testing.TB for CheckLeaks that records errors.
 type recorder struct {
-	guard.TB
+	testing.TB
 	cleanups []func()
 	errors   []string
 }

@@ -3,24 +3,20 @@ package stack_test
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/stack"
 )
 
-// Frames are freed in the opposite order.
+// A frame is freed at once, and frames are freed in the opposite order of their Push.
 func Example() {
-	pool, err := stack.Open(stack.Config{Name: "evaluator", Size: 256 << 10})
+	pool, err := stack.OpenPool(stack.Config{Name: "evaluator", Size: 256 << 10})
 	if err != nil {
 		panic(err)
 	}
 	defer pool.Close()
 
-	s, err := pool.Get()
-	if err != nil {
-		panic(err)
-	}
+	s := pool.Get()
 	defer pool.Put(s)
 
 	var sum func(n int) int
@@ -41,15 +37,12 @@ func Example() {
 }
 
 func ExampleTryMakeSlice() {
-	pool, err := stack.Open(stack.Config{Name: "small", Size: 8192})
+	pool, err := stack.OpenPool(stack.Config{Name: "small", Size: 8192})
 	if err != nil {
 		panic(err)
 	}
 	defer pool.Close()
-	s, err := pool.Get()
-	if err != nil {
-		panic(err)
-	}
+	s := pool.Get()
 	defer pool.Put(s)
 	_, err = stack.TryMakeSlice[byte](s, 10000, 10000)
 	fmt.Println(err)
@@ -59,42 +52,19 @@ func ExampleTryMakeSlice() {
 	// true true
 }
 
-// Native code runs on the stack, and what it is stopped for comes back as an error.
-func ExampleStack_Call() {
-	var add, crash []byte
-	switch runtime.GOARCH {
-	case "amd64":
-		add = []byte{0x48, 0x8d, 0x04, 0x37, 0xc3} // lea (%rdi,%rsi), %rax; ret
-		crash = []byte{0x48, 0x8b, 0x07, 0xc3}     // mov (%rdi), %rax; ret
-	case "arm64":
-		add = []byte{0x00, 0x00, 0x01, 0x8b, 0xc0, 0x03, 0x5f, 0xd6}   // add x0, x0, x1; ret
-		crash = []byte{0x00, 0x00, 0x40, 0xf9, 0xc0, 0x03, 0x5f, 0xd6} // ldr x0, [x0]; ret
-	}
-	load := func(code []byte) stack.Func {
-		loaded, err := stack.LoadCode(code) // stack.LoadObject takes what a C compiler makes
-		if err != nil {
-			panic(err)
-		}
-		return loaded.Func(0)
-	}
-
-	pool, err := stack.Open(stack.Config{})
+func ExamplePool_TryGet() {
+	pool, err := stack.OpenPool(stack.Config{Name: "single", Max: 1})
 	if err != nil {
 		panic(err)
 	}
 	defer pool.Close()
-	s, err := pool.Get()
-	if err != nil {
-		panic(err)
-	}
-	defer pool.Put(s)
 
-	fmt.Println(s.Call(load(add), 40, 2))
-
-	_, err = s.Call(load(crash), 8)
-	var fault *guard.Fault
-	fmt.Println(errors.As(err, &fault), fault.Kind, fault.Addr)
+	s := pool.Get() // panics where there is none
+	_, err = pool.TryGet()
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, guard.ErrNoMemory))
+	pool.Put(s)
 	// Output:
-	// 42 <nil>
-	// true touch of a bad address 8
+	// stack: pool "single": all of Max 1 stacks are in use: no memory
+	// true
 }

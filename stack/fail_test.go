@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// scenario does everything with a pool that leads to system calls, and returns the errors that it
-// meets. What failed is tried once more after a call of lift, and must succeed then: an injected
-// failure happens once, and others are for lift to end.
+// scenario makes every call of a pool that leads to system calls, and returns the errors of these calls. It
+// repeats a call that failed once, after a call of lift, and the call must succeed then: an injected
+// failure happens once, and lift ends any other cause of failure.
 func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	try := func(op string, f func() error) {
 		t.Helper()
@@ -24,8 +25,8 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 		}
 	}
 	var p *Pool
-	try("Open", func() (err error) {
-		p, err = Open(Config{Size: 64 << 10, Max: 24, Retain: 4 << 10})
+	try("OpenPool", func() (err error) {
+		p, err = OpenPool(Config{Size: 64 << 10, Max: 24, Retain: 4 << 10})
 		return err
 	})
 	taken := map[*Stack]bool{}
@@ -33,7 +34,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	fill := func(n int) {
 		for range n {
 			try("Get", func() error {
-				s, err := p.Get()
+				s, err := p.TryGet()
 				if err == nil {
 					taken[s] = true
 					order = append(order, s)
@@ -61,25 +62,25 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 			t.Fatalf("%s: a stack has no guard", what)
 		}
 	}
-	p.check(taken)
-	order[0].native = true // so that Put looks
+	p.checkInvariants(taken)
+	order[0].head.Native = true // as if native code ran, so that Put looks at the depth
 	put(8)
-	p.check(taken)
+	p.checkInvariants(taken)
 	try("Purge", p.Purge)
-	p.check(taken)
+	p.checkInvariants(taken)
 	fill(16)
 	put(24)
-	p.check(taken)
-	if _, err := p.Get(); err != nil {
+	p.checkInvariants(taken)
+	if _, err := p.TryGet(); err != nil {
 		errs = append(errs, err)
 	} else {
 		for s := range p.inUse() {
 			p.Put(s)
 		}
 	}
-	p.check(nil)
+	p.checkInvariants(nil)
 	try("Purge of all", p.Purge)
-	p.check(nil)
+	p.checkInvariants(nil)
 	if s := p.Stats(); s.Committed > 64<<10 {
 		t.Errorf("%s: %d bytes stay committed", what, s.Committed)
 	}
@@ -92,10 +93,10 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	return errs
 }
 
-// TestFailPool: every call of every kind fails once at every position. The error comes back or is
-// made up for, the invariants hold, nothing leaks, and the next call works.
+// TestFailPool lets each system call of the scenario fail once. The pool returns the error or finds another
+// way, the invariants hold, nothing leaks, and the next call works.
 func TestFailPool(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	alloctest.SetQuarantine(t, 1<<30)
 	for kind := range vm.Kinds {
 		stop := vm.Inject(kind, 0, nil)
 		if errs := scenario(t, "nothing injected", func() {}); errs != nil {
@@ -127,15 +128,15 @@ func TestFailPool(t *testing.T) {
 	}
 }
 
-// TestBudgetEverywhere lets the budget end at every place of the scenario.
+// TestBudgetEverywhere repeats the scenario with larger and larger hard limits, until none is met.
 func TestBudgetEverywhere(t *testing.T) {
-	defer guard.SetQuarantine(guard.SetQuarantine(1 << 30))
+	alloctest.SetQuarantine(t, 1<<30)
 	lift := func() { guard.SetBudget(guard.Budget{}) }
 	defer lift()
 	refused := 0
 	for pages := 0; !t.Failed(); pages += 1 + pages/8 {
 		before := guard.Usage()
-		if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + max(int64(pages*guard.PageSize()), 1)}); err != nil {
 			t.Fatal(err)
 		}
 		errs := scenario(t, fmt.Sprintf("%d OS pages", pages), lift)
@@ -147,7 +148,7 @@ func TestBudgetEverywhere(t *testing.T) {
 			t.Errorf("%d OS pages: before %+v, after %+v", pages, before, after)
 		}
 		if len(errs) == 0 {
-			break // that was enough
+			break // the budget was large enough
 		}
 		refused++
 	}

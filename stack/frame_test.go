@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 func TestFramesNest(t *testing.T) {
@@ -53,10 +54,10 @@ func TestOverflowIsTold(t *testing.T) {
 		"TryAlloc aligned": func() error { _, err := s.TryAlloc(65, 4096); return err },
 		"huge":             func() error { _, err := s.TryAlloc(math.MaxInt, 1); return err },
 		"huge and aligned": func() error { _, err := s.TryAlloc(math.MaxInt, 4096); return err },
-		"New":              func() error { return panicOf(func() { New[[100]byte](s) }) },
-		"huge New":         func() error { return panicOf(func() { New[[1 << 30]byte](s) }) },
-		"MakeSlice":        func() error { return panicOf(func() { MakeSlice[int32](s, 17, 17) }) },
-		"Alloc":            func() error { return panicOf(func() { s.Alloc(65, 1) }) },
+		"New":              func() error { return stacktest.PanicOf(func() { New[[100]byte](s) }) },
+		"huge New":         func() error { return stacktest.PanicOf(func() { New[[1 << 30]byte](s) }) },
+		"MakeSlice":        func() error { return stacktest.PanicOf(func() { MakeSlice[int32](s, 17, 17) }) },
+		"Alloc":            func() error { return stacktest.PanicOf(func() { s.Alloc(65, 1) }) },
 	} {
 		err := try()
 		if !errors.Is(err, ErrOverflow) || !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "small") || !strings.Contains(err.Error(), "8192") {
@@ -73,13 +74,6 @@ func TestOverflowIsTold(t *testing.T) {
 		t.Error("what fits was refused")
 	}
 	s.Pop(f)
-}
-
-// panicOf returns the error that f panics with.
-func panicOf(f func()) (err error) {
-	defer func() { err, _ = recover().(error) }()
-	f()
-	return nil
 }
 
 func TestBadSizes(t *testing.T) {
@@ -111,27 +105,27 @@ func TestPointersAreRefused(t *testing.T) {
 		"New": func() { New[order](s) }, "TryNew": func() { TryNew[order](s) },
 		"MakeSlice": func() { MakeSlice[order](s, 1, 1) }, "TryMakeSlice": func() { TryMakeSlice[*int](s, 0, 0) },
 	} {
-		if err := panicOf(f); err == nil || !strings.Contains(err.Error(), "garbage collector") {
+		if err := stacktest.PanicOf(f); err == nil || !strings.Contains(err.Error(), "garbage collector") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// TestPutOfNoStackYet puts what will be a stack later.
+// TestPutOfNoStackYet puts a pointer to a Stack that is not initialised yet.
 func TestPutOfNoStackYet(t *testing.T) {
 	p := mustOpen(t, Config{Name: "mine"})
 	get(t, p)
 	var v *guard.Violation
-	if err := panicOf(func() { p.Put(p.stack(1000)) }); !errors.As(err, &v) || v.What != "stack of another pool" {
+	if err := stacktest.PanicOf(func() { p.Put(p.stack(1000)) }); !errors.As(err, &v) || v.Kind != guard.WrongOwner || v.Detail != "stack of another pool" {
 		t.Error(err)
 	}
 }
 
-// What a program gets for writing over the ends of a stack.
+// TestOverrunsFault writes beyond both ends of a stack. Both writes fault.
 func TestOverrunsFault(t *testing.T) {
 	p := mustOpen(t, Config{})
 	a, b := get(t, p), get(t, p)
-	if b.at(b.top) == unsafe.Add(a.at(a.top), p.stride) {
+	if b.at(b.head.Top) == unsafe.Add(a.at(a.head.Top), p.stride) {
 		a, b = b, a
 	}
 	x := New[uint64](a)

@@ -5,10 +5,11 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// FuzzStack reads its input as operations, three bytes each, and does them to the stacks of a pool
-// and to a model: copies of all that was allocated, by frame.
+// FuzzStack reads its input as operations of three bytes each. It applies them to the stacks of a pool and to
+// a model, which has copies of all allocated memory, by frame.
 func FuzzStack(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 0, 0, 2, 100, 0, 3, 0, 0, 4, 0, 0})
 	f.Add([]byte{1, 0, 0, 2, 255, 255, 2, 255, 31, 1, 0, 0, 2, 9, 3, 3, 0, 0, 3, 0, 0, 5, 0, 0, 6, 0, 0, 2, 255, 100})
@@ -18,7 +19,7 @@ func FuzzStack(f *testing.F) {
 			return
 		}
 		before := guard.Usage()
-		p, err := Open(Config{Size: 64 << 10, Max: 40, Retain: 4 << 10})
+		p, err := OpenPool(Config{Size: 64 << 10, Max: 40, Retain: 4 << 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +31,7 @@ func FuzzStack(f *testing.F) {
 		for len(m.stacks) > 0 {
 			m.put(0)
 		}
-		p.check(nil)
+		p.checkInvariants(nil)
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -58,12 +59,12 @@ type modelStack struct {
 type object struct {
 	b     []byte
 	fill  byte
-	frame int // how many frames were open
+	frame int // number of frames that were open
 }
 
 func (m *model) do(op, lo, hi byte) {
 	if len(m.stacks) == 0 || op%10 == 0 {
-		s, err := m.p.Get()
+		s, err := m.p.TryGet()
 		if err != nil {
 			if len(m.stacks) < 40 || !errors.Is(err, guard.ErrNoMemory) {
 				m.t.Fatal(err)
@@ -102,7 +103,7 @@ func (m *model) do(op, lo, hi byte) {
 		if err := m.p.Purge(); err != nil {
 			m.t.Fatal(err)
 		}
-	case 8: // frames that are not the innermost
+	case 8: // Pop of a frame that is not the innermost
 		if len(m.stale) > 0 {
 			m.refused(x, m.stale[int(lo)%len(m.stale)])
 		}
@@ -117,7 +118,7 @@ func (m *model) do(op, lo, hi byte) {
 func (m *model) refused(x *modelStack, f Frame) {
 	used := x.s.Used()
 	var v *guard.Violation
-	if err := panicOf(func() { x.s.Pop(f) }); !errors.As(err, &v) || x.s.Used() != used {
+	if err := stacktest.PanicOf(func() { x.s.Pop(f) }); !errors.As(err, &v) || x.s.Used() != used {
 		m.t.Fatalf("a frame that is not the innermost open one: %v", err)
 	}
 }
@@ -171,5 +172,5 @@ func (m *model) verify() {
 		m.intact(x)
 		taken[x.s] = true
 	}
-	m.p.check(taken)
+	m.p.checkInvariants(taken)
 }

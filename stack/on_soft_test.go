@@ -9,20 +9,14 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// budget sets a budget that ends with the test.
-func budget(t *testing.T, b guard.Budget) {
-	t.Helper()
-	t.Cleanup(func() { guard.SetBudget(guard.Budget{}) })
-	mustDo(t, guard.SetBudget(b))
-}
-
-// OnSoft may use the pool that commits, at the soft limit.
+// TestOutsideOnSoftUsesThePool lets OnSoft use the pool whose Get has met the soft limit.
 func TestOutsideOnSoftUsesThePool(t *testing.T) {
 	for name, use := range map[string]func(p *Pool, held *Stack) error{
 		"Get": func(p *Pool, _ *Stack) error {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err == nil {
 				p.Put(s)
 			}
@@ -34,19 +28,19 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		"Usage": func(p *Pool, _ *Stack) error { guard.Usage(); return nil },
 		"Close": func(p *Pool, _ *Stack) error { return p.Close() },
 	} {
-		p, err := Open(Config{Size: 1 << 20, Max: 100}) // not mustOpen, which would wait for a lock
-		mustDo(t, err)
+		p, err := OpenPool(Config{Size: 1 << 20, Max: 100}) // not mustOpen: its cleanup would wait for the lock of a pool that hangs
+		stacktest.NoError(t, err)
 		held := get(t, p)
 		calls := 0
-		budget(t, guard.Budget{Soft: guard.Committed() + 1<<20, OnSoft: func(int64) {
+		stacktest.SetBudget(t, guard.Budget{Soft: guard.Committed() + 1<<20, OnSoft: func(int64) {
 			calls++
 			if err := use(p, held); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}})
-		within(t, func() {
+		stacktest.EndsSoon(t, func() {
 			for range 20 {
-				if _, err := p.Get(); err != nil && !(name == "Close" && errors.Is(err, guard.ErrClosed)) {
+				if _, err := p.TryGet(); err != nil && !(name == "Close" && errors.Is(err, guard.ErrClosed)) {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
@@ -54,7 +48,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		if calls == 0 {
 			t.Errorf("%s: OnSoft was not called", name)
 		}
-		mustDo(t, guard.SetBudget(guard.Budget{}))
+		stacktest.SetBudget(t, guard.Budget{})
 		for s := range p.inUse() {
 			p.Put(s)
 		}
@@ -64,20 +58,20 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 	}
 }
 
-// At the hard limit OnSoft has one chance to give memory back, also to this pool, and then Get tries
-// again.
+// TestOutsideOnSoftAtTheHardLimit lets OnSoft give memory back at the hard limit, in another pool or in this
+// one. Get calls it once, and then tries again.
 func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
-	p, err := Open(Config{Size: 1 << 20, Max: 100})
-	mustDo(t, err)
+	p, err := OpenPool(Config{Size: 1 << 20, Max: 100})
+	stacktest.NoError(t, err)
 	other := mustOpen(t, Config{Size: 1 << 20, Max: 100})
 	var spare, own []*Stack
 	for range 8 {
 		spare = append(spare, get(t, other))
 	}
-	// Purge gives back what no stack in use follows.
+	// Purge decommits only stacks that no stack in use follows.
 	slices.SortFunc(spare, func(a, b *Stack) int { return cmp.Compare(other.index(a), other.index(b)) })
 	calls, give := 0, true
-	budget(t, guard.Budget{Hard: guard.Committed() + 8<<20, OnSoft: func(int64) {
+	stacktest.SetBudget(t, guard.Budget{Hard: guard.Committed() + 8<<20, OnSoft: func(int64) {
 		calls++
 		switch {
 		case !give:
@@ -92,9 +86,9 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 			own = own[1:]
 		}
 	}})
-	within(t, func() {
-		for range 14 { // 7 fit, and OnSoft makes room for others
-			s, err := p.Get()
+	stacktest.EndsSoon(t, func() {
+		for range 14 { // 7 stacks fit, and OnSoft makes room for others
+			s, err := p.TryGet()
 			if err != nil {
 				t.Fatalf("after %d: %v", len(own), err)
 			}
@@ -103,43 +97,43 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 		if calls == 0 {
 			t.Error("OnSoft was not called")
 		}
-		// It puts a stack of this pool.
+		// OnSoft puts a stack of this pool.
 		for len(spare) > 0 {
 			other.Put(spare[0])
 			spare = spare[1:]
 		}
 		for range 20 {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				t.Fatalf("with %d in use: %v", len(own), err)
 			}
 			own = append(own, s)
 		}
-		// It gives nothing: one call, and an error.
+		// OnSoft gives nothing: it is called once, and Get returns an error.
 		give, calls = false, 0
-		if _, err := p.Get(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
+		if _, err := p.TryGet(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
 			t.Errorf("with nothing given back: %v", err)
 		}
 		if calls > 2 {
 			t.Errorf("OnSoft was called %d times", calls)
 		}
 	})
-	mustDo(t, guard.SetBudget(guard.Budget{}))
+	stacktest.SetBudget(t, guard.Budget{})
 	taken := map[*Stack]bool{}
 	for s := range p.inUse() {
 		taken[s] = true
 	}
-	p.check(taken)
+	p.checkInvariants(taken)
 	for s := range taken {
 		p.Put(s)
 	}
-	mustDo(t, p.Close())
+	stacktest.NoError(t, p.Close())
 }
 
-// An OnSoft that panics, or ends the goroutine, takes no stack with it.
+// TestOutsideOnSoftPanics lets OnSoft panic or end the goroutine in Get. No stack is lost.
 func TestOutsideOnSoftPanics(t *testing.T) {
-	p, err := Open(Config{Size: 1 << 20, Max: 100})
-	mustDo(t, err)
+	p, err := OpenPool(Config{Size: 1 << 20, Max: 100})
+	stacktest.NoError(t, err)
 	for name, end := range map[string]func(){"panic": func() { panic("no") }, "Goexit": runtime.Goexit} {
 		for _, hard := range []bool{false, true} {
 			taken := map[*Stack]bool{get(t, p): true}
@@ -150,54 +144,37 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 			} else {
 				b.Soft = guard.Committed() + 2<<20
 			}
-			budget(t, b)
-			within(t, func() {
+			stacktest.SetBudget(t, b)
+			stacktest.EndsSoon(t, func() {
 				defer func() { recover() }()
 				for range 50 {
-					s, err := p.Get()
+					s, err := p.TryGet()
 					if err != nil {
 						return
 					}
 					taken[s] = true
 				}
 			})
-			mustDo(t, guard.SetBudget(guard.Budget{}))
+			stacktest.SetBudget(t, guard.Budget{})
 			if !called {
 				t.Errorf("%s, hard %v: OnSoft was not called", name, hard)
 			}
-			within(t, func() {
+			stacktest.EndsSoon(t, func() {
 				defer func() {
 					if broken := recover(); broken != nil {
 						t.Errorf("%s, hard %v: %v", name, hard, broken)
 					}
 				}()
-				p.check(taken)
+				p.checkInvariants(taken)
 				if s := p.Stats(); s.InUse != len(taken) {
 					t.Errorf("%s, hard %v: %d stacks are in use, want %d", name, hard, s.InUse, len(taken))
 				}
 				for s := range taken {
 					p.Put(s)
 				}
-				mustDo(t, p.Purge())
+				stacktest.NoError(t, p.Purge())
 			})
 		}
 	}
-	mustDo(t, p.Close())
-}
-
-// LoadCode and LoadObject leave nothing behind when OnSoft panics.
-func TestOutsideOnSoftPanicsWhileLoading(t *testing.T) {
-	needNative(t)
-	path := build(t, kernels)
-	nothingLeft(t)
-	for name, load := range map[string]func(){
-		"LoadCode":   func() { LoadCode([]byte{1, 2, 3, 4}) },
-		"LoadObject": func() { LoadObject(path) },
-	} {
-		budget(t, guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { panic(errors.New("no")) }})
-		if err := panicOf(load); err == nil || err.Error() != "no" {
-			t.Errorf("%s: %v", name, err)
-		}
-		mustDo(t, guard.SetBudget(guard.Budget{}))
-	}
+	stacktest.NoError(t, p.Close())
 }

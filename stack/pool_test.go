@@ -14,25 +14,27 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
 func get(t testing.TB, p *Pool) *Stack {
 	t.Helper()
-	s, err := p.Get()
+	s, err := p.TryGet()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// mustOpen opens a pool for as long as the test goes on. It is small where nothing else is said:
-// emulators take memory for addresses.
+// mustOpen opens a pool until the test ends. The default of Max is small here, because emulators take memory
+// for addresses.
 func mustOpen(t testing.TB, c Config) *Pool {
 	t.Helper()
 	if c.Max == 0 {
 		c.Max = 1000
 	}
-	p, err := Open(c)
+	p, err := OpenPool(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,16 +49,16 @@ func mustOpen(t testing.TB, c Config) *Pool {
 	return p
 }
 
-// whole is all memory of a stack.
+// whole returns the whole memory of a stack.
 func whole(s *Stack) []byte {
-	sh := s.shapeOf()
-	return unsafe.Slice((*byte)(s.at(sh.end(s)-sh.size)), sh.size)
+	l := s.layoutOf()
+	return unsafe.Slice((*byte)(s.at(l.end(s)-l.size)), l.size)
 }
 
-// touched returns how a touch of the memory around a stack ends; off counts from its floor.
+// touched touches the byte at distance off from the floor of a stack, and returns the fault.
 func touched(s *Stack, off int) *guard.Fault {
-	sh := s.shapeOf()
-	p := (*byte)(unsafe.Add(s.at(sh.end(s)-sh.size), off))
+	l := s.layoutOf()
+	p := (*byte)(unsafe.Add(s.at(l.end(s)-l.size), off))
 	var fault *guard.Fault
 	errors.As(guard.Catch(func() { *p++ }), &fault)
 	return fault
@@ -84,11 +86,14 @@ func TestStacksLieBetweenGuards(t *testing.T) {
 					t.Fatalf("%+v: %d below the stack: %v", c, -off, f)
 				}
 			}
-			if f := touched(s, size); f == nil { // the next one's guard, or what was never used, or the end
+			if f := touched(s, size); f == nil { // the guard of the next stack, or unused memory, or the end of the region
 				t.Fatalf("%+v: nothing above the stack", c)
 			}
 		}
-		if _, err := p.Get(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Max") {
+		if err := stacktest.PanicOf(func() { p.Get() }); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Max") {
+			t.Fatalf("%+v: Get panics with %v", c, err)
+		}
+		if _, err := p.TryGet(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Max") {
 			t.Errorf("%+v: one too many: %v", c, err)
 		}
 		taken := map[*Stack]bool{}
@@ -103,34 +108,34 @@ func TestStacksLieBetweenGuards(t *testing.T) {
 			b := whole(s)
 			b[0], b[len(b)-1] = 0, 0
 		}
-		p.check(taken)
+		p.checkInvariants(taken)
 		for _, s := range all {
 			p.Put(s)
 		}
-		p.check(nil)
+		p.checkInvariants(nil)
 	}
 }
 
-// The last that was put comes first: it is in the cache.
+// TestLastInFirstOut puts stacks and gets them again: the last one comes first, out of the cache.
 func TestLastInFirstOut(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	p := mustOpen(t, Config{})
 	var all []*Stack
-	for range 3 * frontSize {
+	for range 3 * cacheSize {
 		all = append(all, get(t, p))
 	}
 	for _, s := range all {
 		p.Put(s)
 	}
-	for i := len(all) - 1; i >= len(all)-frontSize/2; i-- {
+	for i := len(all) - 1; i >= len(all)-cacheSize/2; i-- {
 		if s := get(t, p); s != all[i] {
 			t.Fatalf("stack %d is not the one that was put last", i)
 		}
 	}
-	for range 2*frontSize + frontSize/2 {
+	for range 2*cacheSize + cacheSize/2 {
 		get(t, p)
 	}
-	if s := p.Stats(); s.Stacks != 3*frontSize || s.InUse != 3*frontSize {
+	if s := p.Stats(); s.Stacks != 3*cacheSize || s.InUse != 3*cacheSize {
 		t.Errorf("stacks were not used again: %+v", s)
 	}
 }
@@ -147,7 +152,7 @@ func TestUsedStacksReadZero(t *testing.T) {
 			b[i] = 0xff
 		}
 		p.Put(s)
-		p.check(nil)
+		p.checkInvariants(nil)
 	}
 }
 
@@ -171,7 +176,7 @@ func TestBadConfig(t *testing.T) {
 		{Config{Size: 8192, Retain: 8193}, "above Size", false},
 		{Config{Size: 1 << 30, Max: 1 << 30}, "stacks", true},
 	} {
-		p, err := Open(c.Config)
+		p, err := OpenPool(c.Config)
 		if err == nil {
 			t.Errorf("%+v was accepted", c.Config)
 			p.Close()
@@ -183,7 +188,7 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
-// A pool of a million costs addresses until it is used.
+// TestLargePoolsCostNothing opens a pool of a million stacks. It costs addresses only.
 func TestLargePoolsCostNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulators take memory for addresses")
@@ -194,7 +199,7 @@ func TestLargePoolsCostNothing(t *testing.T) {
 		t.Errorf("%d bytes are committed", got)
 	}
 	get(t, p)
-	if s := p.Stats(); s.Committed > 1<<20 || s.Resident > 1<<20 || s.Stacks != 1 && s.Stacks != frontSize/2 {
+	if s := p.Stats(); s.Committed > 1<<20 || s.Resident > 1<<20 || s.Stacks != 1 && s.Stacks != cacheSize/2 {
 		t.Errorf("one stack makes %+v", s)
 	}
 }
@@ -208,7 +213,8 @@ func resident(t *testing.T, p *Pool) int64 {
 	return n
 }
 
-// What goes to the shared store keeps Retain at most, what stays with a processor for some rounds more.
+// TestRetention measures the RAM of idle stacks. Stacks that are in no cache keep at most Retain; stacks in a
+// processor's cache keep their RAM for some rounds.
 func TestRetention(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const size, retain, many = 256 << 10, 16 << 10, 100
@@ -228,21 +234,21 @@ func TestRetention(t *testing.T) {
 		p.Put(s)
 	}
 	kept := resident(t, p)
-	if most := int64(frontSize*size + many*(retain+stackSize) + 64<<10); kept > most {
+	if most := int64(cacheSize*size + many*(retain+stackSize) + 64<<10); kept > most {
 		t.Errorf("%d bytes stay in RAM, at most %d may", kept, most)
 	}
-	// A stack that is deep in every round keeps its memory: it is not cut back and brought in again.
+	// A stack that is used deeply in every round keeps its memory: else each round would bring it in again.
 	s := get(t, p)
 	held := s.held
-	for range 3 * patience {
+	for range 3 * lookEvery {
 		deep(s)
 		p.Put(s)
 		if got := get(t, p); got != s || got.held < held || held == 0 {
 			t.Fatalf("the stack changed, or holds %d after %d", got.held, held)
 		}
 	}
-	// One that is so no more gives it back.
-	for range patience {
+	// A stack that is not used deeply any more gives the memory back.
+	for range lookEvery {
 		p.Put(s)
 		s = get(t, p)
 	}
@@ -253,14 +259,14 @@ func TestRetention(t *testing.T) {
 		t.Errorf("the stack is in RAM from %d on", first-int(p.offset(s)))
 	}
 	p.Put(s)
-	// What is a little deeper than Retain is not worth a system call.
+	// A depth a little beyond Retain is not worth a system call.
 	s = get(t, p)
 	s.Alloc(2*retain, 8)
 	p.Put(s)
 	if s.held != 0 {
 		t.Errorf("%d bytes are held that are within bounds", s.held)
 	}
-	p.check(nil)
+	p.checkInvariants(nil)
 }
 
 func TestPurge(t *testing.T) {
@@ -280,7 +286,7 @@ func TestPurge(t *testing.T) {
 	if err := p.Purge(); err != nil {
 		t.Fatal(err)
 	}
-	p.check(map[*Stack]bool{all[20]: true})
+	p.checkInvariants(map[*Stack]bool{all[20]: true})
 	after := p.Stats()
 	if after.Resident >= 0 && after.Resident > 64<<10 {
 		t.Errorf("%d bytes stay in RAM", after.Resident)
@@ -288,13 +294,13 @@ func TestPurge(t *testing.T) {
 	if after.Committed > before.Committed/2 || after.Stacks != int(p.index(all[20]))+1 || after.InUse != 1 {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	if all[20].Used() != 20<<10 || all[20].top != p.end(all[20])-20<<10 {
+	if all[20].Used() != 20<<10 || all[20].head.Top != p.end(all[20])-20<<10 {
 		t.Error("a stack in use was touched")
 	}
-	if b := unsafe.Slice((*byte)(all[20].at(all[20].top)), 20<<10); b[0] != 1 {
+	if b := unsafe.Slice((*byte)(all[20].at(all[20].head.Top)), 20<<10); b[0] != 1 {
 		t.Error("contents are lost")
 	}
-	// A second time there is nothing to do.
+	// A second Purge has nothing to do.
 	stop := vm.Inject(vm.Madvise, 0, nil)
 	if err := p.Purge(); err != nil {
 		t.Fatal(err)
@@ -325,7 +331,7 @@ func TestPurge(t *testing.T) {
 	}
 }
 
-// taken is what check wants to know.
+// taken iterates over the stacks in use, as checkInvariants takes them.
 func (p *Pool) taken() iter.Seq2[*Stack, bool] {
 	return func(yield func(*Stack, bool) bool) {
 		for s := range p.inUse() {
@@ -336,22 +342,23 @@ func (p *Pool) taken() iter.Seq2[*Stack, bool] {
 	}
 }
 
-// inUse iterates over the stacks that were not put.
+// inUse iterates over the stacks in use.
 func (p *Pool) inUse() iter.Seq[*Stack] {
 	return func(yield func(*Stack) bool) {
-		for i := range p.fresh.Load() / stackSize {
-			if s := p.stack(i); s.state == used && !yield(s) {
+		for i := range p.initialized.Load() / stackSize {
+			if s := p.stack(i); s.head.State == header.StateUsed && !yield(s) {
 				return
 			}
 		}
 	}
 }
 
-// Purge takes what native code left, and what a cut left.
+// TestPurgeTakesAll purges stacks after native code ran on them, and after an earlier discard. Purge gives back
+// all of their memory.
 func TestPurgeTakesAll(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	p := mustOpen(t, Config{Size: 256 << 10, Retain: 16 << 10})
-	var got [8]*Stack // those that stay in use keep Purge from decommitting the others
+	var got [8]*Stack // stacks that stay in use keep Purge from decommitting the others
 	for range got {
 		s := get(t, p)
 		got[p.index(s)] = s
@@ -360,19 +367,19 @@ func TestPurgeTakesAll(t *testing.T) {
 	for _, s := range all {
 		clear(s.Alloc(200<<10, 8))
 	}
-	all[0].native = true
-	// Native code left an OS page there, and nothing else did.
-	shallow.native, shallow.limit = true, shallow.top
+	all[0].head.Native = true
+	// Native code left one OS page in RAM, and nothing else did.
+	shallow.head.Native, shallow.head.Limit = true, shallow.head.Top
 	b := whole(shallow)
 	b[len(b)-1] = 1
 	p.Put(shallow)
 	for _, s := range all {
 		p.Put(s)
 	}
-	if err := p.cut(all[1], uintptr(p.config.Retain)); err != nil {
+	if err := p.discard(all[1], uintptr(p.config.Retain)); err != nil {
 		t.Fatal(err)
 	}
-	p.check(maps.Collect(p.taken()))
+	p.checkInvariants(maps.Collect(p.taken()))
 	if err := p.Purge(); err != nil {
 		t.Fatal(err)
 	}
@@ -391,12 +398,12 @@ func TestPurgeTakesAll(t *testing.T) {
 	if s := p.Stats(); s.HighWater < 200<<10 {
 		t.Errorf("%+v", s)
 	}
-	p.check(maps.Collect(p.taken()))
+	p.checkInvariants(maps.Collect(p.taken()))
 }
 
 func TestClose(t *testing.T) {
 	before := guard.Usage()
-	p, err := Open(Config{Name: "closing", Max: 100})
+	p, err := OpenPool(Config{Name: "closing", Max: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,13 +416,14 @@ func TestClose(t *testing.T) {
 	if err := p.Close(); !errors.Is(err, guard.ErrClosed) {
 		t.Errorf("closed twice: %v", err)
 	}
-	if _, err := p.Get(); !errors.Is(err, guard.ErrClosed) {
-		t.Errorf("Get: %v", err)
+	if _, err := p.TryGet(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("TryGet: %v", err)
 	}
+	stacktest.Violates(t, "Get", func() { p.Get() }, "use after close")
 	if err := p.Purge(); !errors.Is(err, guard.ErrClosed) {
 		t.Errorf("Purge: %v", err)
 	}
-	// What is in use stays so.
+	// Stacks in use stay usable.
 	*x = 7
 	*New[int](b) = 8
 	p.Put(a)
@@ -435,13 +443,13 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// A pool that nobody closed is told, although its stacks know it.
+// TestLeakIsReported drops a pool without Close. It is reported, although layouts has its layout.
 func TestLeakIsReported(t *testing.T) {
 	told := make(chan guard.Info, 10)
-	guard.OnLeak(func(in guard.Info) { told <- in })
-	defer guard.OnLeak(nil)
+	guard.SetOnLeak(func(in guard.Info) { told <- in })
+	defer guard.SetOnLeak(nil)
 	func() {
-		p, err := Open(Config{Name: "leaked", Max: 10})
+		p, err := OpenPool(Config{Name: "leaked", Max: 10})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -487,7 +495,7 @@ func TestStats(t *testing.T) {
 	n := 0
 	for i, d := range s.Depths {
 		n += d.Stacks
-		if d.UpTo != leastDepth<<i {
+		if d.UpTo != firstColumn<<i {
 			t.Errorf("column %d is up to %d", i, d.UpTo)
 		}
 	}
@@ -498,13 +506,13 @@ func TestStats(t *testing.T) {
 
 func TestBudget(t *testing.T) {
 	p := mustOpen(t, Config{Size: 1 << 20})
-	if err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 10<<20}); err != nil {
+	if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 10<<20}); err != nil {
 		t.Fatal(err)
 	}
 	defer guard.SetBudget(guard.Budget{})
 	taken := map[*Stack]bool{}
 	for {
-		s, err := p.Get()
+		s, err := p.TryGet()
 		if err != nil {
 			if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
 				t.Error(err)
@@ -516,7 +524,7 @@ func TestBudget(t *testing.T) {
 	if len(taken) != 9 {
 		t.Errorf("%d stacks of 1 MiB and their guards fit into 10 MiB", len(taken))
 	}
-	p.check(taken)
+	p.checkInvariants(taken)
 	for s := range taken {
 		p.Put(s)
 	}
@@ -528,7 +536,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// With PROT_NONE guards a process has room for some thousand stacks, and the error says how many.
+// TestMapLimit gets stacks with PROT_NONE guards until the process has no room for more mappings. The error names
+// the limit.
 func TestMapLimit(t *testing.T) {
 	if guard.LightGuards() {
 		t.Skip("guards are markers here; with OFFHEAP_GUARDS=mprotect this test runs")
@@ -540,7 +549,7 @@ func TestMapLimit(t *testing.T) {
 	p := mustOpen(t, Config{Size: 4096, Max: 100_000})
 	n := 0
 	for {
-		_, err := p.Get()
+		_, err := p.TryGet()
 		if err != nil {
 			if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "max_map_count") || !strings.Contains(err.Error(), "stacks") {
 				t.Error(err)

@@ -6,99 +6,105 @@ import (
 	"slices"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// patience is after how many Puts a stack is looked at that native code ran on, and cut back if it
-// was deep once, but not in any of these rounds.
-const patience = 8
+// lookEvery is the number of Puts in a row without deep use after which Put looks how deep native code went,
+// and gives back the memory of an earlier deep use.
+const lookEvery = 8
 
-// tidy takes back what is on a stack that is being put, and sees to what it has in RAM.
-func (p *Pool) tidy(s *Stack) {
+// reset frees everything on a stack that is being put. Every lookEvery Puts it trims the stack, unless the
+// stack was used deeply this time.
+func (p *Pool) reset(s *Stack) {
 	end := p.end(s)
-	if s.top != end {
-		s.free(end)
+	if s.head.Top != end {
+		s.freeTo(end)
 	}
-	if end-s.lowest > p.slack {
-		s.rounds = 0
-		s.settle(end, end-s.lowest)
+	if end-s.lowest > p.deepLimit {
+		s.head.Rounds = 0
+		s.noteDepth(end, end-s.lowest)
 		return
 	}
-	if s.rounds++; s.rounds < patience {
+	if s.head.Rounds++; s.head.Rounds < lookEvery {
 		return
 	}
-	s.rounds = 0
+	s.head.Rounds = 0
 	p.trim(s)
 }
 
-// trim gives back what an idle stack should not keep.
+// trim gives back the RAM of an idle stack beyond Config.Retain, if the stack was used deeply.
 func (p *Pool) trim(s *Stack) {
-	p.look(s)
+	p.noteNativeDepth(s)
 	if s.held != 0 {
-		_ = p.cut(s, uintptr(p.config.Retain)) // tried again
+		_ = p.discard(s, uintptr(p.config.Retain)) // a later trim tries again
 	}
 }
 
-// settle notes how deep a stack went.
-func (s *Stack) settle(end, depth uintptr) {
+// noteDepth records that a stack was used depth bytes deep, and starts anew to look for the lowest top.
+func (s *Stack) noteDepth(end, depth uintptr) {
 	s.deepest = max(s.deepest, uint32(depth))
 	s.held = max(s.held, uint32(depth))
 	s.lowest = end
 }
 
-// look finds how deep native code went, as far as that is in RAM.
-func (p *Pool) look(s *Stack) {
-	if !s.native {
+// noteNativeDepth records how deep native code went on an idle stack, if any ran. The deepest OS page in RAM
+// tells: the code touched it, or an earlier user did.
+func (p *Pool) noteNativeDepth(s *Stack) {
+	if !s.head.Native {
 		return
 	}
-	s.native = false
+	s.head.Native = false
 	end := p.end(s)
 	in, ok := p.resident(s)
-	if !ok { // all of it may be in RAM
+	if !ok { // the whole stack may be in RAM
 		s.held = uint32(p.size)
 		return
 	}
 	s.lowest = min(s.lowest, end-in)
-	if depth := end - s.lowest; depth > p.slack {
-		s.settle(end, depth)
+	if depth := end - s.lowest; depth > p.deepLimit {
+		s.noteDepth(end, depth)
 	}
 }
 
-// cut gives back what an idle stack has in RAM beyond keep. What the kernel does not take now is
-// tried again after the next Put, or by Purge.
-func (p *Pool) cut(s *Stack, keep uintptr) (err error) {
+// discard gives back the RAM of an idle stack, except for the keep bytes below its end. If the kernel
+// refuses, the next trim or Purge tries again.
+func (p *Pool) discard(s *Stack, keep uintptr) (err error) {
 	if err = p.region.Discard(int(p.offset(s)), int(p.size-keep)); err == nil {
 		s.held = 0
-		s.lowest = min(s.lowest, p.end(s)-keep) // that much may be in RAM
+		s.lowest = min(s.lowest, p.end(s)-keep) // so many bytes may be in RAM
 	}
 	return err
 }
 
-// Purge gives back all memory of stacks that are idle. It stops the world for some microseconds, to
-// take the stacks that processors hold. The error is the kernel's, told once for all stacks for which
-// it is the same; what the kernel did not take stays idle.
+// Purge gives back the RAM of all idle stacks. It also decommits the idle stacks at higher addresses than
+// the last stack in use, which refunds the budget for them. Purge stops the world for some microseconds,
+// to empty the caches of processors.
+//
+// The error is the kernel's, given once for all stacks that fail in the same way; these stacks stay idle
+// and keep their memory. After Close it wraps guard.ErrClosed.
 func (p *Pool) Purge() error {
 	p.usable("Purge")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != open {
+	if p.state != stateOpen {
 		return fmt.Errorf("stack: purge pool %q: %w", p.name, guard.ErrClosed)
 	}
-	p.takeFronts()
+	percpu.Drain(p.drain, &p.caches)
 	slices.Sort(p.idle)
-	// The last stacks, as far as they are idle, are decommitted: that refunds the budget. What is
-	// idle between others is not, because it would split the mapping.
-	fresh, n := p.fresh.Load()/stackSize, len(p.idle)
-	for n > 0 && uintptr(p.idle[n-1]) == fresh-1 {
-		fresh--
+	// Idle stacks behind the last stack in use are decommitted, which refunds the budget. Idle stacks
+	// between others stay committed: to decommit them would split the mapping.
+	next, n := p.initialized.Load()/stackSize, len(p.idle)
+	for n > 0 && uintptr(p.idle[n-1]) == next-1 {
+		next--
 		n--
 	}
 	for _, i := range p.idle {
 		s := p.stack(uintptr(i))
-		p.look(s) // while there is something to see
-		s.settle(p.end(s), p.end(s)-s.lowest)
+		p.noteNativeDepth(s) // before the memory is given back
+		s.noteDepth(p.end(s), p.end(s)-s.lowest)
 	}
 	var failed failures
-	if err := p.region.Decommit(int(p.cells+fresh*p.stride), int((p.ready-fresh)*p.stride)); err != nil {
+	if err := p.region.Decommit(int(p.firstGuard+next*p.stride), int((p.committed-next)*p.stride)); err != nil {
 		failed.errs = append(failed.errs, err)
 	} else {
 		for _, i := range p.idle[n:] {
@@ -107,16 +113,16 @@ func (p *Pool) Purge() error {
 			p.deepest = max(p.deepest, int(s.deepest))
 		}
 		p.idle = p.idle[:n]
-		p.ready = fresh
-		p.fresh.Store(fresh * stackSize)
-		p.area.Grow(fresh * p.stride)
+		p.committed = next
+		p.initialized.Store(next * stackSize)
+		p.area.Grow(next * p.stride)
 	}
 	for _, i := range p.idle {
 		s := p.stack(uintptr(i))
 		if s.held == 0 {
-			continue // never used, or purged already
+			continue // nothing in RAM
 		}
-		if err := p.cut(s, 0); err != nil {
+		if err := p.discard(s, 0); err != nil {
 			failed.add(err)
 			continue
 		}
@@ -128,20 +134,20 @@ func (p *Pool) Purge() error {
 	return nil
 }
 
-// failures collects errors of many stacks, of which nearly all are alike.
+// failures collects the errors of many stacks. Errors with the same text are kept once, with a count.
 type failures struct {
-	errs  []error
-	alike []alike
+	errs  []error // reported as they are
+	alike []countedError
 }
 
-// alike is an error, and for how many stacks it came.
-type alike struct {
+// countedError is an error and the number of stacks that had it.
+type countedError struct {
 	err    error
 	text   string
 	stacks int
 }
 
-// add notes the error of one stack.
+// add adds the error of one stack.
 func (f *failures) add(err error) {
 	text := err.Error()
 	for i := range f.alike {
@@ -150,7 +156,7 @@ func (f *failures) add(err error) {
 			return
 		}
 	}
-	f.alike = append(f.alike, alike{err, text, 1})
+	f.alike = append(f.alike, countedError{err, text, 1})
 }
 
 // join returns all errors as one, nil if there are none.
@@ -165,40 +171,43 @@ func (f *failures) join() error {
 	return errors.Join(errs...)
 }
 
-// Close ends the pool: no stack is handed out any more, and when the last that is in use is put, or
-// none is, the region is closed. Stats().InUse says how many keep it open: it stays open for ever if
-// one of them was dropped without Put. A second Close is an error that wraps guard.ErrClosed, unless the
-// kernel refused to close the region: then it tries again.
+// Close ends the pool: Get hands out no stack any more. Close closes the region if no stack is in use;
+// else the Put of the last one does. Stats().InUse counts the stacks that keep the region open. A stack
+// that was dropped without Put keeps it open for ever.
+//
+// A second Close returns an error that wraps guard.ErrClosed. If the kernel refuses to close the region,
+// Close returns its error, and may be called again.
 func (p *Pool) Close() error {
 	p.usable("Close")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state == closed || p.state == closing && !p.allIdle() {
+	if p.state == stateClosed || p.state == stateClosing && !p.allIdle() {
 		return fmt.Errorf("stack: close pool %q: %w", p.name, guard.ErrClosed)
 	}
-	p.state = closing
-	p.takeFronts()
+	p.state = stateClosing
+	percpu.Close(p.drain, &p.caches)
 	return p.endIfIdle()
 }
 
-func (p *Pool) allIdle() bool { return uintptr(len(p.idle)) == p.fresh.Load()/stackSize }
+// allIdle reports whether no stack is in use and none is in a cache. Caller holds p.mu.
+func (p *Pool) allIdle() bool { return uintptr(len(p.idle)) == p.initialized.Load()/stackSize }
 
-// endIfIdle closes the region of a closed pool of which no stack is in use. p.mu is held.
+// endIfIdle closes the region of a closing pool if no stack is in use. Caller holds p.mu.
 func (p *Pool) endIfIdle() error {
-	if p.state != closing || !p.allIdle() {
+	if p.state != stateClosing || !p.allIdle() {
 		return nil
 	}
 	p.deepest = max(p.deepest, p.highWater())
 	p.area.Hide()
-	fresh := p.fresh.Swap(0)
+	initialized := p.initialized.Swap(0)
 	if err := p.region.Close(); err != nil {
-		p.fresh.Store(fresh)
-		p.area.Grow(p.ready * p.stride)
+		p.initialized.Store(initialized)
+		p.area.Grow(p.committed * p.stride)
 		return fmt.Errorf("stack: %w", err)
 	}
 	p.area.Forget()
-	leave(p.number)
-	p.state = closed
+	unregister(p.number)
+	p.state = stateClosed
 	p.idle = nil
 	return nil
 }

@@ -7,206 +7,170 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
-	"github.com/seed-9a6c551e/offheap/internal/trap"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
-// Stack is a stack of a Pool: memory that is handed out from its top downwards, and taken back in
-// the opposite order. It is for one goroutine at a time, from Pool.Get to Pool.Put. Use of the zero
+// Stack is a stack of a Pool: it hands out memory from its top downwards, and takes it back in the
+// opposite order. One goroutine at a time may use it, from Pool.Get to Pool.Put. Any use of the zero
 // Stack is a *guard.Violation. A Stack must not be copied.
 //
-// It lies outside the Go heap, apart from the memory that it hands out, alone on its cache line.
-// Places in that memory are kept as distances from the Stack itself.
+// A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it
+// hands out. It names places in this memory by their distance from the Stack itself.
 type Stack struct {
-	_ noCopy
+	_    nocopy.NoCopy
+	head header.Header // first: package native finds it at the address of the Stack
 
-	// Invariants: floor ≤ limit ≤ top ≤ end, where [floor, end) is the stack's memory; the bytes of
-	// [limit, top) are zero; limit is top, which sends every call to the slow path, while the stack
-	// is idle; lowest is the lowest that top was since the last Put, but for what top says now.
-	top    uintptr
-	limit  uintptr
-	lowest uintptr
+	// Invariant: floor ≤ head.Limit ≤ head.Top ≤ end, where [floor, end) is the stack's memory.
 
-	block trap.Block // not zero while native code runs here
+	lowest uintptr // lowest place that head.Top had before a Pop or Put, since the last noteDepth
 
-	frame  uint32 // the innermost that is open, or what it was when none was
-	serial uint32 // of the last frame pushed
+	frame  uint32 // serial number of the innermost open frame; if none is open, a number that no frame has
+	serial uint32 // serial number of the last frame that was pushed
 
 	clean   uint32 // bytes below end that are zero, while the stack is idle
-	deepest uint32 // bytes below end that were ever used, but for what lowest says
-	held    uint32 // of those, what may be in RAM: see tidy
-	state   uint32
-	shape   uint32 // its number
-	rounds  uint8  // Puts in a row that were not deep
-	native  bool   // native code ran here since it was last looked how deep it went
+	deepest uint32 // the most bytes below end that were ever used, as far as noteDepth knows
+	held    uint32 // bytes below end that may be in RAM after deep use; 0 when they were given back
 
-	_ [2 + 4*(8-unsafe.Sizeof(uintptr(0)))]byte
+	_      [4 * (8 - unsafe.Sizeof(uintptr(0)))]byte
+	layout uint32 // number of its pool's layout
 }
 
 // stackSize is a cache line, so that stacks of two processors do not share one.
 const stackSize = 64
 
-var _ = [1]struct{}{}[unsafe.Sizeof(Stack{})-stackSize]
-
-// noCopy makes vet report copies.
-type noCopy struct{}
-
-func (*noCopy) Lock()   {}
-func (*noCopy) Unlock() {}
-
-// The states of a Stack. Memory that was never used, or whose pool is closed, reads as none.
-const (
-	none = iota
-	idle
-	used
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(Stack{})-stackSize]
+	_ = [1]struct{}{}[unsafe.Offsetof(Stack{}.head)]
 )
 
-// at returns a place in the stack's memory.
+// at returns the address of a place in the stack's memory.
 func (s *Stack) at(place uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(s), place) }
 
-// usable panics unless the stack was got and not put since.
-func (s *Stack) usable(op string) {
-	switch s.state {
-	case used:
-	case idle:
-		panic(s.violation(op, "use after Put"))
-	default:
-		panic(s.violation(op, s.unusable()))
-	}
-}
+// usable panics unless the stack is in use. op is the call, with its package.
+func (s *Stack) usable(op string) { s.head.CheckUsable(op) }
 
-// unusable says why a Stack that reads zero cannot be used. One in none of our regions is no pool's,
-// or its pool was closed so long ago that the addresses have left quarantine.
-func (s *Stack) unusable() string {
-	if guard.Locate(uintptr(unsafe.Pointer(s))) == nil {
-		return "use of a zero Stack: Pool.Get makes one"
-	}
-	return "use after Close of the pool"
-}
-
-func (s *Stack) violation(op, what string) *guard.Violation {
-	v := &guard.Violation{Op: "stack." + op, What: what, Addr: uintptr(unsafe.Pointer(s))}
-	if f := guard.Locate(v.Addr); f != nil {
-		v.Region, v.Offset = f.Region, f.Offset
-	}
-	return v
-}
-
-// Size returns the bytes that the stack can hold, those in use included.
+// Size returns the size of the stack in bytes, free or in use: Config.Size, rounded up to OS pages.
 func (s *Stack) Size() int {
-	s.usable("Size")
-	return int(s.shapeOf().size)
+	s.usable("stack.Size")
+	return int(s.layoutOf().size)
 }
 
-// Used returns the bytes in use.
+// Used returns the bytes in use, from the top to the end of the stack.
 func (s *Stack) Used() int {
-	s.usable("Used")
-	return int(s.shapeOf().end(s) - s.top)
+	s.usable("stack.Used")
+	return int(s.layoutOf().end(s) - s.head.Top)
 }
 
-// HighWater returns the most bytes that were ever in use, by whoever had the stack. What native code
-// used is known to the OS page, and as far as it is in RAM; to find that takes a system call, and
-// touches nothing. Native code that runs meanwhile is not waited for.
+// HighWater returns the most bytes that were ever in use, earlier users of the stack included. Native code
+// counts by the deepest OS page that is in RAM. If native code ran since the last look, HighWater makes a
+// system call to find that page; it touches no memory of the stack.
 func (s *Stack) HighWater() int {
-	s.usable("HighWater")
+	s.usable("stack.HighWater")
 	return s.highWater()
 }
 
 func (s *Stack) highWater() int {
-	sh := s.shapeOf()
-	end := sh.end(s)
-	deep := max(uintptr(atomic.LoadUint32(&s.deepest)), end-atomic.LoadUintptr(&s.lowest), end-atomic.LoadUintptr(&s.top))
-	if s.native {
-		in, _ := sh.resident(s)
+	l := s.layoutOf()
+	end := l.end(s)
+	deep := max(uintptr(atomic.LoadUint32(&s.deepest)), end-atomic.LoadUintptr(&s.lowest), end-atomic.LoadUintptr(&s.head.Top))
+	if s.head.Native {
+		in, _ := l.resident(s)
 		deep = max(deep, in)
 	}
 	return int(deep)
 }
 
-// Frame is a place in a stack, to which Pop goes back.
+// Frame is an open frame of a Stack: Push returns it, and Pop takes it. The zero Frame belongs to no stack.
 type Frame struct {
 	stack         *Stack
 	top           uintptr
 	serial, outer uint32
 }
 
-// Push opens a frame: what is allocated from now on is freed by Pop.
+// Push opens a frame. The Pop of this frame frees everything that was allocated on the stack since. Push
+// itself allocates nothing. Frames that are never popped end with Put.
+//
+// Cost: inlined, five loads and stores, one comparison.
 func (s *Stack) Push() Frame { return push(s, (*Stack).usable) }
 
-// push is Push with its slow path as a parameter, for the inliner: see arena.bump, which says why.
-// Serials may come round to 0, which is one like the others.
+// push is Push with its slow path as a parameter, for the inliner: arena.bump says why. Serial numbers
+// wrap around; 0 is a number like the others.
 func push(s *Stack, usable func(s *Stack, op string)) Frame {
-	if s.state != used {
-		usable(s, "Push")
+	if s.head.State != header.StateUsed {
+		usable(s, "stack.Push")
 	}
-	f := Frame{s, s.top, s.serial + 1, s.frame}
+	f := Frame{s, s.head.Top, s.serial + 1, s.frame}
 	s.serial, s.frame = f.serial, f.serial
 	return f
 }
 
-// eager is how many bytes Pop clears at once. More than that is cleared ahead of its next use, as
-// far as it is used.
-const eager = 32 << 10
+// clearAtOnce is the largest frame that Pop clears, in bytes. The memory of a larger frame stays dirty, and
+// makeRoom clears as much of it as is used again.
+const clearAtOnce = 32 << 10
 
-// Pop closes a frame and frees what was allocated since its Push. It must be the innermost one that
-// is open: another one, one that was closed already, and that of another stack are a
-// *guard.Violation; then nothing has changed. A frame that was kept over exactly 2^32 others may pass.
+// Pop closes a frame and frees everything that was allocated since its Push. The frame must be the
+// innermost open one of this stack; else Pop changes nothing and panics with a *guard.Violation. The
+// check misses one case: a closed frame whose number was given to another frame, after exactly 2^32 more
+// calls of Push.
 //
-// Cost: what it takes to clear the memory.
+// Cost: the time to clear the memory, if it is at most 32 KiB.
 func (s *Stack) Pop(f Frame) {
 	if f.stack != s || f.serial != s.frame {
 		s.refuse(f)
 	}
 	s.frame = f.outer
-	s.free(f.top)
+	s.freeTo(f.top)
 	if invariant.Enabled {
-		s.check()
+		s.checkInvariants()
 	}
 }
 
-// refuse says what is wrong with a frame. The innermost of a stack that was put is none of its
-// frames: Put sees to that.
+// refuse panics, and says what is wrong with the frame. A stack that was put has no open frame, because
+// Put changes s.frame.
 func (s *Stack) refuse(f Frame) {
-	s.usable("Pop")
+	s.usable("stack.Pop")
 	if f.stack != s {
-		panic(s.violation("Pop", "frame of another stack"))
+		panic(s.head.Violation("stack.Pop", guard.WrongOwner, "frame of another stack"))
 	}
-	panic(s.violation("Pop", "frame that is not the innermost open one"))
+	panic(s.head.Violation("stack.Pop", guard.OutOfOrder, "frame that is not the innermost open one"))
 }
 
-// free takes back what lies below to.
-func (s *Stack) free(to uintptr) {
-	top := s.top
-	s.top = to
+// freeTo moves the top up to a place, and clears the memory below it or leaves it dirty.
+func (s *Stack) freeTo(to uintptr) {
+	top := s.head.Top
+	s.head.Top = to
 	if top == to {
 		return
 	}
 	if top < s.lowest {
 		s.lowest = top
 	}
-	if n := to - top; n <= eager {
+	if n := to - top; n <= clearAtOnce {
 		clear(unsafe.Slice((*byte)(s.at(top)), n))
 	} else {
-		s.limit = to
+		s.head.Limit = to
 	}
 }
 
-// clearStep is how far ahead dirty memory is cleared, at least.
+// clearStep is the least number of bytes that makeRoom clears at a time.
 const clearStep = 512
 
-// reach makes limit low enough for size bytes below top, or says why it cannot be.
-func (s *Stack) reach(size uintptr) error {
-	sh := s.shapeOf()
-	floor := sh.end(s) - sh.size
-	if size > s.top-floor {
-		return fmt.Errorf("stack: %q: %d bytes do not fit, %d of %d are in use: %w", sh.name, size, sh.end(s)-s.top, sh.size, ErrOverflow)
+// makeRoom lowers the limit, so that size bytes below the top are zero and can be handed out. It returns an
+// error if the stack has no room for them.
+func (s *Stack) makeRoom(size uintptr) error {
+	l := s.layoutOf()
+	floor := l.end(s) - l.size
+	if size > s.head.Top-floor {
+		return fmt.Errorf("stack: %q: %d bytes do not fit, %d of %d are in use: %w", l.name, size, l.end(s)-s.head.Top, l.size, ErrOverflow)
 	}
-	if to := s.top - size; to < s.limit {
-		to = max(floor, min(to, s.limit-min(s.limit, clearStep)))
-		clear(unsafe.Slice((*byte)(s.at(to)), s.limit-to))
-		s.limit = to
+	if to := s.head.Top - size; to < s.head.Limit {
+		to = max(floor, min(to, s.head.Limit-min(s.head.Limit, clearStep)))
+		clear(unsafe.Slice((*byte)(s.at(to)), s.head.Limit-to))
+		s.head.Limit = to
 	}
 	if invariant.Enabled {
-		s.check()
+		s.checkInvariants()
 	}
 	return nil
 }

@@ -3,55 +3,62 @@ package stack
 import (
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
-// Stats are a pool's figures at one moment, in bytes where nothing else is said.
+// Stats are the figures of a pool. After the region of the pool is closed all are 0, except for
+// HighWater.
 type Stats struct {
-	Reserved  int64 // addresses claimed, guards included
-	Committed int64 // charged to the budget: whole stacks, because they can be used whole, and their guards
-	Resident  int64 // in RAM; -1 where the system does not tell
-	Live      int64 // on the stacks now
-	HighWater int   // the most that any stack ever held, given back or not
+	Reserved  int64 // bytes of address space, guards included
+	Committed int64 // bytes charged to the budget: whole stacks and their guards
+	Resident  int64 // bytes in RAM; -1 where the system does not say
+	Live      int64 // bytes in use on all stacks together
+	HighWater int   // most bytes that any one stack ever had in use, stacks that Purge gave back included
 
-	Stacks int // that were ever handed out, but for those that Purge gave back
-	InUse  int // of these, not put yet
+	Stacks int // stacks that were ever handed out, without those that Purge gave back
+	InUse  int // stacks of these that were not put yet
 
-	// Depths counts these stacks by the most that each ever held.
+	// Depths is a histogram of the high-water marks of these stacks. The first column is 1 KiB, and each
+	// column is twice the one before.
 	Depths []Depth
 }
 
-// Depth is a column of a histogram.
+// Depth is a column of the histogram in Stats.
 type Depth struct {
-	UpTo   int // bytes: a power of two; more than half of it was used, but for the first column
-	Stacks int
+	UpTo   int // upper bound of the column in bytes, included; the lower bound is half of it, or 0 in the first column
+	Stacks int // stacks whose high-water mark lies in the column
 }
 
-// leastDepth is the first column's.
-const leastDepth = 1 << 10
+// firstColumn is the UpTo of the first column.
+const firstColumn = 1 << 10
 
-// Stats returns the figures while others get, use and put stacks. It takes some nanoseconds for each
-// stack, a system call for those where native code ran lately, and the time to count resident pages.
+// Stats returns the figures of the pool. Other goroutines may get, use and put stacks meanwhile; then
+// the figures are of slightly different moments.
+//
+// Cost: some nanoseconds for each stack, a system call for each stack on which native code ran since its
+// depth was last looked at, and the kernel's time to count resident OS pages.
 func (p *Pool) Stats() Stats {
 	p.usable("Stats")
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Stats{HighWater: p.deepest}
-	if p.state == closed {
+	if p.state == stateClosed {
 		return s
 	}
-	s.Stacks = int(p.fresh.Load() / stackSize)
+	s.Stacks = int(p.initialized.Load() / stackSize)
 	s.InUse, s.Live = p.countUsed()
 	for i := range uintptr(s.Stacks) {
 		x := p.stack(i)
 		deep := x.highWater()
 		s.HighWater = max(s.HighWater, deep)
-		column := bits.Len(uint(max(deep, leastDepth)-1)) - bits.Len(leastDepth-1)
+		column := bits.Len(uint(max(deep, firstColumn)-1)) - bits.Len(firstColumn-1)
 		for column >= len(s.Depths) {
-			s.Depths = append(s.Depths, Depth{UpTo: leastDepth << len(s.Depths)})
+			s.Depths = append(s.Depths, Depth{UpTo: firstColumn << len(s.Depths)})
 		}
 		s.Depths[column].Stacks++
 	}
-	// In this order what is resident is committed, and what is committed reserved.
+	// Read in this order, Resident cannot exceed Committed, nor Committed exceed Reserved.
 	var err error
 	if s.Resident, err = p.region.Resident(); err != nil {
 		s.Resident = -1
@@ -61,19 +68,20 @@ func (p *Pool) Stats() Stats {
 	return s
 }
 
-// countUsed counts the stacks that were not put yet, and the bytes on them. p.mu is held.
+// countUsed counts the stacks in use, and the bytes on them. Caller holds p.mu.
 func (p *Pool) countUsed() (stacks int, bytes int64) {
-	for i := range p.fresh.Load() / stackSize {
+	for i := range p.initialized.Load() / stackSize {
 		s := p.stack(i)
-		if atomic.LoadUint32(&s.state) == used {
+		if atomic.LoadUint32(&s.head.State) == header.StateUsed {
 			stacks++
-			bytes += int64(p.end(s) - atomic.LoadUintptr(&s.top))
+			bytes += int64(p.end(s) - atomic.LoadUintptr(&s.head.Top))
 		}
 	}
 	return stacks, bytes
 }
 
-// count is for the registry, which must not wait for p.mu: memory is committed under it.
+// count returns the figures of the pool for the registry of regions. ok is false if p.mu is locked: the
+// registry must not wait for it, because the pool commits memory while it holds p.mu.
 func (p *Pool) count() (stacks int, bytes int64, ok bool) {
 	if !p.mu.TryLock() {
 		return 0, 0, false
@@ -83,9 +91,9 @@ func (p *Pool) count() (stacks int, bytes int64, ok bool) {
 	return stacks, bytes, true
 }
 
-// highWater is the most that any stack ever held. p.mu is held.
+// highWater returns the most bytes that any stack ever had in use. Caller holds p.mu.
 func (p *Pool) highWater() (deepest int) {
-	for i := range p.fresh.Load() / stackSize {
+	for i := range p.initialized.Load() / stackSize {
 		deepest = max(deepest, p.stack(i).highWater())
 	}
 	return deepest

@@ -4,35 +4,28 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// A zero value says what makes one that can be used; so does a nil pointer where nothing else can be meant.
+// TestOutsideZeroValues uses zero values and nil pointers. The violation names the call that makes a usable one.
 func TestOutsideZeroValues(t *testing.T) {
 	const (
-		noPool   = "use of a zero Pool: stack.Open makes one"
-		noCode   = "use of a zero Code: stack.LoadCode makes one"
-		noObject = "use of a zero Object: stack.LoadObject makes one"
-		noStack  = "use of a zero Stack: Pool.Get makes one"
+		noPool  = "use of a zero value: stack.OpenPool makes a Pool"
+		noStack = "use of a zero value: Pool.Get makes a Stack"
 	)
-	if !alone(t, "true") { // a fault while the goroutine is pinned ends the process
+	if !stacktest.Alone(t) { // a fault while the goroutine is pinned ends the process
 		return
 	}
 	s := get(t, mustOpen(t, Config{}))
 	for _, p := range []*Pool{nil, new(Pool)} {
 		for name, f := range map[string]func(){
-			"Get": func() { p.Get() }, "Put": func() { p.Put(s) }, "Purge": func() { p.Purge() },
+			"Get": func() { p.Get() }, "TryGet": func() { p.TryGet() }, "Put": func() { p.Put(s) }, "Purge": func() { p.Purge() },
 			"Stats": func() { p.Stats() }, "Close": func() { p.Close() },
 		} {
-			mustViolate(t, fmt.Sprintf("%s, nil %v", name, p == nil), f, noPool)
+			stacktest.Violates(t, fmt.Sprintf("%s, nil %v", name, p == nil), f, noPool)
 		}
-	}
-	for _, c := range []*Code{nil, new(Code)} {
-		mustViolate(t, "Code.Func", func() { c.Func(0) }, noCode)
-		mustViolate(t, "Code.Close", func() { c.Close() }, noCode)
-	}
-	for _, o := range []*Object{nil, new(Object)} {
-		mustViolate(t, "Object.Func", func() { o.Func("f") }, noObject)
-		mustViolate(t, "Object.Close", func() { o.Close() }, noObject)
 	}
 	zero := new(Stack)
 	for name, f := range map[string]func(){
@@ -40,40 +33,39 @@ func TestOutsideZeroValues(t *testing.T) {
 		"New of nothing": func() { New[struct{}](zero) }, "TryNew": func() { TryNew[int](zero) },
 		"MakeSlice": func() { MakeSlice[int](zero, 1, 1) }, "Alloc": func() { zero.Alloc(1, 1) },
 		"Size": func() { zero.Size() }, "Used": func() { zero.Used() }, "HighWater": func() { zero.HighWater() },
-		"Call": func() { zero.Call(1) }, "CallF": func() { zero.CallF(1) },
 	} {
-		mustViolate(t, name, f, noStack)
+		stacktest.Violates(t, name, f, noStack)
 	}
 	if *zero != (Stack{}) {
 		t.Errorf("the zero Stack was changed: %+v", zero)
 	}
 }
 
-// Putting nil does nothing, as in the other packages, whatever state the pool is in.
+// TestOutsidePutNil puts nil in every state of the pool. It does nothing, as in the other packages.
 func TestOutsidePutNil(t *testing.T) {
-	p, err := Open(Config{Max: 10})
-	mustDo(t, err)
+	p, err := OpenPool(Config{Max: 10})
+	stacktest.NoError(t, err)
 	s := get(t, p)
 	put := func(when string) {
 		t.Helper()
-		if err := panicOf(func() { p.Put(nil) }); err != nil {
+		if err := stacktest.PanicOf(func() { p.Put(nil) }); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 	}
 	put("open")
-	p.check(map[*Stack]bool{s: true})
-	mustDo(t, p.Close())
+	p.checkInvariants(map[*Stack]bool{s: true})
+	stacktest.NoError(t, p.Close())
 	put("closing")
 	p.Put(s)
 	put("closed")
 }
 
-// go vet reports copies of what must not be copied: types with a field that has Lock and Unlock.
+// TestOutsideNoCopies looks for the field by which go vet reports copies of a type.
 func TestOutsideNoCopies(t *testing.T) {
-	for _, typ := range []reflect.Type{reflect.TypeFor[Pool](), reflect.TypeFor[Stack](), reflect.TypeFor[Code](), reflect.TypeFor[Object]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Pool](), reflect.TypeFor[Stack]()} {
 		found := false
 		for i := range typ.NumField() {
-			found = found || typ.Field(i).Type == reflect.TypeFor[noCopy]()
+			found = found || typ.Field(i).Type == reflect.TypeFor[nocopy.NoCopy]()
 		}
 		if !found {
 			t.Errorf("%v has no noCopy", typ)

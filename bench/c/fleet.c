@@ -1,7 +1,7 @@
 // fleet TABLE.csv [live=268435456] [ops=5000000]
 //
-// Does what `offheap bench fleet` does with one table, with malloc and free: see cmd/offheap/internal/allocbench/fleet.go and
-// fleet_plan.go, which this follows line by line. state and sum are the same if the work was.
+// Does the work of `offheap bench fleet` for one table, with malloc and free. It follows cmd/offheap/internal/allocbench/fleet.go
+// and fleet_plan.go line by line. Equal state and sum prove that the work was the same.
 #include "harness.h"
 
 enum { CAP = 1 << 20, KINDS = 2048, OS_PAGE = 4096 };
@@ -40,7 +40,7 @@ static void read_table(const char *name) {
     if (!kinds) fail("the table is empty");
 }
 
-// Draws by weights that change: a Fenwick tree.
+// Draws sizes by weights that change. It is a Fenwick tree.
 typedef struct {
     uint64_t sums[KINDS + 1], total;
 } tally;
@@ -65,7 +65,7 @@ static void weigh(const double *values) {
     for (int i = 0; i < kinds; i++) weights[i] = 1 + (uint64_t)(values[i] / most * (1ull << 40));
 }
 
-// The plan: a slot in the high half, a size in the low one, 0 for a free.
+// The plan. An event has a slot in the high half and a size in the low half; 0 for a free.
 static list events, vacant, members[KINDS];
 static size_t fill_events, bytes, slots;
 static tally births, arrivals, deaths;
@@ -74,7 +74,7 @@ static void push(list *l, uint32_t x) { *(uint32_t *)list_add(l, sizeof x) = x; 
 static uint32_t pop(list *l) { return ((uint32_t *)l->at)[--l->count]; }
 static void event(uint64_t slot, uint32_t size) { *(uint64_t *)list_add(&events, 8) = slot << 32 | size; }
 
-static void begin(int kind) {
+static void allocate(int kind) {
     if (!vacant.count) push(&vacant, slots++);
     uint32_t slot = pop(&vacant);
     push(&members[kind], slot);
@@ -83,7 +83,7 @@ static void begin(int kind) {
     event(slot, size_of[kind]);
 }
 
-static void end(void) {
+static void release(void) {
     int kind = draw(&deaths, next());
     list *of = &members[kind];
     uint32_t i = (next() >> 32) * of->count >> 32, *at = of->at, slot = at[i];
@@ -101,12 +101,12 @@ static void plan(size_t live, size_t ops) {
     weigh(rates);
     for (int i = 0; i < kinds; i++) add(&arrivals, i, weights[i]);
     weigh(death_of);
-    for (int kind; bytes + size_of[kind = draw(&births, next())] <= live;) begin(kind);
+    for (int kind; bytes + size_of[kind = draw(&births, next())] <= live;) allocate(kind);
     fill_events = events.count;
     for (size_t n = 0; n < ops; n++) {
         int kind = draw(&arrivals, next());
-        while (bytes + size_of[kind] > live) end();
-        begin(kind);
+        while (bytes + size_of[kind] > live) release();
+        allocate(kind);
     }
 }
 

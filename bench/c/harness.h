@@ -1,4 +1,4 @@
-// harness.h - what the drivers share. Memory of theirs never comes from the allocator under test.
+// harness.h - shared by the drivers. Their own memory never comes from the allocator under test.
 #pragma once
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static inline uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000ull + t.tv_nsec;
 }
 
-// A figure of /proc/self/status in bytes.
+// Returns a figure of /proc/self/status in bytes; -1 if there is none.
 static long status(const char *key) {
     static char text[8192];
     int f = open("/proc/self/status", O_RDONLY);
@@ -32,7 +32,7 @@ static long status(const char *key) {
     return at ? strtol(at + strlen(key), 0, 10) * 1024 : -1;
 }
 
-// Lets the high-water mark start anew, and returns what is resident.
+// Restarts the high-water mark, and returns the resident memory.
 static long restart_peak(void) {
     int f = open("/proc/self/clear_refs", O_WRONLY);
     if (f >= 0) {
@@ -44,14 +44,14 @@ static long restart_peak(void) {
 
 static long peak_rss(void) { return status("VmHWM:"); }
 
-// Memory that is in RAM from the start.
+// Returns memory that is in RAM already.
 static void *in_ram(size_t bytes) {
     void *p = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (p == MAP_FAILED) fail("no memory");
     return p;
 }
 
-// A list that grows, of elements of one size.
+// A growing list of elements of one size.
 typedef struct {
     void *at;
     size_t count, room;

@@ -1,9 +1,9 @@
 // replay < TRACE.csv
 //
-// Does what `offheap replay` does with a trace, with malloc, calloc, realloc, aligned_alloc and free: see
-// cmd/offheap/internal/trace/replay.go. The trace is read as a whole before the clock starts; one thread does all of it; what is
-// allocated or resized has its first and its last byte written. Prints milliseconds, and millions of bytes of RSS above
-// what it was before.
+// Does the work of `offheap replay` for a trace, with malloc, calloc, realloc, aligned_alloc and free: see
+// cmd/offheap/internal/trace/replay.go. It reads the whole trace before the clock starts, runs it on one thread, and writes to
+// the first and the last byte of each object that is allocated or resized. It prints milliseconds, and the peak of RSS in
+// millions of bytes above its value at the start.
 #include "harness.h"
 
 typedef struct {
@@ -12,7 +12,7 @@ typedef struct {
     char op;
 } operation;
 
-static list ops; // with the object's number where the trace has its id
+static list ops; // object is the trace's id until number() replaces it
 
 static void read_trace(void) {
     char line[256];
@@ -28,7 +28,7 @@ static void read_trace(void) {
     }
 }
 
-// Numbers the objects from 0 on in the order in which they appear; returns how many there are.
+// Numbers the objects from 0 on in the order in which they appear. Returns the number of objects.
 static uint32_t number(void) {
     size_t room = 1024, count = 0;
     while (room < 2 * ops.count) room *= 2;
@@ -68,7 +68,7 @@ static __attribute__((noinline)) void run(const operation *from, const operation
         default: p = o->align ? aligned_alloc(o->align, o->size) : malloc(o->size);
         }
         if (!p) fail("no memory");
-        if (o->align) memset(p, 0, o->size); // what is aligned reads zero in offheap
+        if (o->align) memset(p, 0, o->size); // offheap zeroes aligned objects
         if (o->size) p[0] = p[o->size - 1] = o->object;
         objects[o->object] = p;
     }

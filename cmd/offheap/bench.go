@@ -1,14 +1,16 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // kindFlags are the flags that choose an allocator, one each.
@@ -27,7 +29,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	f := newFlags(benchUsage(), benchAbout(), stdout, stderr)
 	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for C allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
-	sample := f.Int("sample", 0, "put one allocation in `N` between guards (guard.Sample)")
+	sample := f.Int("sample", 0, "put one allocation in `N` between guards (slab.SetSampling)")
 	sizes := f.String("sizes", "", "the folder `DIR` with the tables tcmalloc_N.csv")
 	for _, k := range kindFlags {
 		f.Bool(k.flag, false, k.about)
@@ -62,20 +64,22 @@ func bench(args []string, stdout, stderr io.Writer) int {
 			return f.refuse("%v", err)
 		}
 	}
-	defer guard.Sample(guard.Sample(*sample))
+	old, _ := slab.SetSampling(slab.Sampling{Every: *sample})
+	defer slab.SetSampling(old)
 
 	var done func()
 	job.progress, done = newProgress(stderr, "")
 	job.warn = func(err error) { fmt.Fprintf(stderr, "%s: %v\n", f.Name(), err) }
 	var all []result
+	var printed error
 	job.report = func(r result) {
 		all = append(all, r)
 		if *kv {
 			done()
-			printKeys(stdout, r)
+			printed = errors.Join(printed, printKeys(stdout, r))
 		}
 	}
-	err := c.run(job)
+	err := errors.Join(c.run(job), printed)
 	done()
 	switch {
 	case err != nil:
@@ -94,38 +98,40 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-// choose sets the job's allocator by the flags that were given. It returns the reason if a flag does
-// not apply to the benchmark, does not go with another, or is missing; "" if all is well. label is the
-// benchmark's as it was given.
+// choose sets the job's allocator by the flags that were given. If a flag does not apply to the
+// benchmark, does not go with another, or is missing, it returns the reason; otherwise "". label is the
+// benchmark's, as it was given.
 func (c *benchCase) choose(job *benchJob, f *flag.FlagSet, label string) (refused string) {
-	chosen := "" // the flag of the kind
-	given := func(name string) bool { g := f.Lookup(name); return g.Value.String() != g.DefValue }
-	f.VisitAll(func(g *flag.Flag) {
-		switch {
-		case refused != "" || !given(g.Name) || forOutput(g.Name):
-		case !c.takes(g.Name):
-			refused = fmt.Sprintf("-%s is not for %s: it is %s", g.Name, label, scope(g.Name))
+	var given []string
+	f.Visit(func(g *flag.Flag) {
+		if g.Value.String() != g.DefValue {
+			given = append(given, g.Name)
 		}
 	})
-	for _, k := range kindFlags {
-		switch {
-		case refused != "" || !given(k.flag):
-		case chosen != "":
-			refused = fmt.Sprintf("-%s and -%s exclude each other", chosen, k.flag)
-		default:
-			chosen, job.kind = k.flag, k.kind
+	for _, name := range given {
+		if !forOutput(name) && !c.takes(name) {
+			return fmt.Sprintf("-%s is not for %s: it is %s", name, label, scope(name))
 		}
 	}
-	switch {
-	case refused != "":
-	case given("sample") && job.kind == allocators.Go:
-		refused = "-sample is not for -goheap, only for slab's allocators"
-	case c.needs != "" && !given(c.needs):
-		name, usage := flag.UnquoteUsage(f.Lookup(c.needs))
-		usage, _, _ = strings.Cut(usage, ";") // what follows is its scope
-		refused = fmt.Sprintf("%s needs -%s %s: %s", label, c.needs, name, usage)
+	chosen := ""
+	for _, k := range kindFlags {
+		if !slices.Contains(given, k.flag) {
+			continue
+		}
+		if chosen != "" {
+			return fmt.Sprintf("-%s and -%s exclude each other", chosen, k.flag)
+		}
+		chosen, job.kind = k.flag, k.kind
 	}
-	return refused
+	if job.kind == allocators.Go && slices.Contains(given, "sample") {
+		return "-sample is not for -goheap: it is only for slab's allocators"
+	}
+	if c.needs != "" && !slices.Contains(given, c.needs) {
+		name, usage := flag.UnquoteUsage(f.Lookup(c.needs))
+		usage, _, _ = strings.Cut(usage, ";") // the scope follows
+		return fmt.Sprintf("%s needs -%s %s: %s", label, c.needs, name, usage)
+	}
+	return ""
 }
 
 // forOutput tells whether a flag is about the output, so that it applies to every benchmark.
@@ -178,7 +184,8 @@ Labels, in parentheses those of the drivers for C allocators, which are accepted
 // labelWidth is the width of the labels in the help.
 const labelWidth = 23
 
-func printKeys(w io.Writer, r result) {
+// printKeys writes a result as a line of key=value.
+func printKeys(w io.Writer, r result) error {
 	var words []string
 	if strings.Contains(r.name, "=") {
 		words = append(words, r.name)
@@ -189,9 +196,11 @@ func printKeys(w io.Writer, r result) {
 	if r.proof != "" {
 		words = append(words, r.proof)
 	}
-	fmt.Fprintln(w, strings.Join(words, " "))
+	_, err := fmt.Fprintln(w, strings.Join(words, " "))
+	return err
 }
 
+// printRows writes all results as a table.
 func printRows(w io.Writer, all []result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 	for i, r := range all {

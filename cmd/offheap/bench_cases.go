@@ -16,7 +16,7 @@ type benchCase struct {
 	old   string            // the label of the drivers for C allocators, accepted too; "" if they have none
 	about string            // for help: the work, and the keys of the figures that need a word
 	kinds []allocators.Kind // the allocators that it can measure; the first is the default
-	flags []string          // the flags that apply, besides those of the output and of the kinds
+	flags []string          // the flags that apply, besides kindFlags, -kv and -json
 	needs string            // the flag without which it cannot run; "" if there is none
 	run   func(job *benchJob) error
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
 )
 
-// inChild starts this program again with a command line, writes what it is to work on to its
-// standard input, and reads what it found from its standard output. env is added to its environment.
+// inChild starts this program again with other arguments and more environment. It writes in to the
+// child's standard input and reads out from its standard output.
 func inChild[Out, In any](args []string, in In, stderr io.Writer, env ...string) (*Out, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -35,14 +35,15 @@ func inChild[Out, In any](args []string, in In, stderr io.Writer, env ...string)
 	out := new(Out)
 	sent := errors.Join(gob.NewEncoder(stdin).Encode(in), stdin.Close())
 	received := gob.NewDecoder(stdout).Decode(out)
-	// What the child says of its end tells more than a broken pipe does.
+	// An error of the child says more than the broken pipe that follows from it.
 	if err := child.Wait(); err != nil {
 		return nil, err
 	}
 	return out, errors.Join(sent, received)
 }
 
-// answer is the other end of inChild: it reads what to work on, does it, and writes what comes of it.
+// answer is the child's side of inChild: it reads in, calls do, and writes out. what names the input in
+// errors, who comes before each step of the progress line.
 func answer[In, Out any](f *flags, what, who string, do func(*In, measure.Progress) (Out, error)) int {
 	in := new(In)
 	if err := gob.NewDecoder(os.Stdin).Decode(in); err != nil {

@@ -17,20 +17,18 @@ import (
 
 const queries = 200_000
 
-const compareAbout = `Builds a full-text index of the text files in a folder twice, each time in a
-process of its own: with Go's maps, slices and strings, and with offheap. Then
-both answer the same 200,000 queries while the last tenth of the documents is
-added, and all answers must be equal. Prints what each side took.
+const compareAbout = `Builds a full-text index of the text files in a folder twice, each time in a process of its
+own: with Go's maps, slices and strings, and with offheap. Each index answers the same
+200,000 queries while the last tenth of the documents is added. Prints the time, the work of
+the collector and the memory of each side. The exit status is 1 if any answers differ.
 
-Text files are the regular files of 1 byte to 64 MiB that have no zero byte in
-their first 8 KiB; links are not followed. GOGC and GOMEMLIMIT apply to both sides.
+A text file is a regular file of 1 byte to 64 MiB without a zero byte in its first 8 KiB.
+Links are not followed. GOGC and GOMEMLIMIT apply to both sides.`
 
-The exit status is 1 if answers differ.`
-
-// titles is what people call the sides.
+// titles are the names of the sides in messages.
 var titles = map[index.Side]string{index.GoHeap: "Go heap", index.OffHeap: "offheap"}
 
-// comparison is both sides' figures, as -json prints them.
+// comparison has the figures of both sides, as -json prints them.
 type comparison struct {
 	GoHeap       index.Figures `json:"go_heap"`
 	OffHeap      index.Figures `json:"offheap"`
@@ -42,7 +40,7 @@ type comparison struct {
 
 func compare(args []string, stdout, stderr io.Writer) int {
 	f := newFlags("compare [-dir DIR] [-json]", compareAbout, stdout, stderr)
-	dir := f.String("dir", "", "the `folder` to index (default: the source of the installed Go)")
+	dir := f.String("dir", "", "index the folder `DIR` (default: the source of the installed Go)")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
 	if status, ok := f.parse(args, 0); !ok {
 		return status
@@ -59,7 +57,7 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	return f.compareFolder(*dir, queries, *asJSON)
 }
 
-// compareFolder does the job, the command line being understood.
+// compareFolder surveys the folder, measures both sides and reports.
 func (f *flags) compareFolder(dir string, queries int, asJSON bool) int {
 	progress, done := newProgress(f.stderr, "")
 	corpus, err := index.Survey(dir, queries, progress)
@@ -84,8 +82,8 @@ func (f *flags) compareFolder(dir string, queries int, asJSON bool) int {
 	return f.report(corpus, goHeap, offHeap, asJSON)
 }
 
-// compareSideCommand is the command that offheap starts itself with: one side of compare, in a
-// process of its own. The corpus comes in on stdin and the report goes out on stdout.
+// compareSideCommand measures one side in a process of its own. It reads the corpus from stdin and writes
+// the report to stdout.
 const compareSideCommand = "compare-side"
 
 func compareSide(args []string, stdout, stderr io.Writer) int {
@@ -126,7 +124,7 @@ func (f *flags) report(corpus *index.Corpus, goHeap, offHeap *index.Report, asJS
 	return statusOK
 }
 
-// differ compares the answers, and names the first query that was answered differently.
+// differ returns an error that names the first query with different answers; nil if all are equal.
 func differ(c *index.Corpus, a, b *index.Report) error {
 	if len(a.Answers) != len(b.Answers) {
 		return fmt.Errorf("one side gave %d answers, the other %d", len(a.Answers), len(b.Answers))
@@ -139,7 +137,7 @@ func differ(c *index.Corpus, a, b *index.Report) error {
 	return nil
 }
 
-// goSource finds the source tree of the installed toolchain.
+// goSource returns the folder with the source of the installed toolchain.
 func goSource() (string, error) {
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	dir := filepath.Join(strings.TrimSpace(string(out)), "src")

@@ -61,7 +61,7 @@ func count(n float64) string { return humanize.Comma(int64(n)) }
 
 func sized(n float64) string { return size(int64(n)) }
 
-// size shows bytes; -1 is what the system does not tell.
+// size shows bytes; -1 as unknown.
 func size(n int64) string {
 	if n < 0 {
 		return "unknown"
@@ -69,7 +69,7 @@ func size(n int64) string {
 	return humanize.IBytes(uint64(n))
 }
 
-// ratio says how many times b goes into a, where both are something.
+// ratio shows a over b; nothing if either is 0 or less.
 func ratio(a, b float64) string {
 	if a <= 0 || b <= 0 {
 		return ""

@@ -16,7 +16,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/index"
 )
 
-// tree is a folder of texts in which some words are rare and some are not.
+// tree makes a folder of texts, in which some words are rare, and returns its size.
 func tree(t *testing.T) (dir string, size int64) {
 	t.Helper()
 	dir = t.TempDir()
@@ -54,7 +54,7 @@ func TestCompareJSON(t *testing.T) {
 		if keys := slices.Sorted(maps.Keys(figures)); !slices.Equal(keys, want) {
 			t.Errorf("%s has %v, want %v", side, keys, want)
 		}
-		// What must be above zero on every system, whatever the side.
+		// These are above zero on every system and both sides.
 		for _, key := range []string{"build_seconds", "live_objects", "forced_gc_seconds", "query_p50_ns", "query_max_ns", "go_heap_bytes"} {
 			if figures[key].(float64) <= 0 {
 				t.Errorf("%s: %s is %v", side, key, figures[key])
@@ -99,7 +99,7 @@ func TestDiffer(t *testing.T) {
 	}
 }
 
-// Answers that differ are reported as figures and as a failure.
+// TestCompareFailsWhereAnswersDiffer makes two answers differ: the figures say so, and the command fails.
 func TestCompareFailsWhereAnswersDiffer(t *testing.T) {
 	var c index.Corpus
 	c.Queries = index.List{Text: []byte("word"), Ends: []int{4}}
@@ -118,7 +118,7 @@ func TestCompareFailsWhereAnswersDiffer(t *testing.T) {
 	}
 }
 
-// A side that fails says why, and the command fails.
+// TestMeasureSideFails lets a child fail: it says why on stderr, and its parent gets an error.
 func TestMeasureSideFails(t *testing.T) {
 	dir, _ := tree(t)
 	c, err := index.Survey(dir, 10, func(string, int, int) {})

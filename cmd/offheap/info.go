@@ -12,11 +12,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-const infoAbout = `Shows what this machine and this process's limits give, and what offheap will
-therefore do.`
+const infoAbout = `Shows the features and limits of this machine and this process, and how offheap uses them.`
 
-// machine is what -json prints. Limits that are not set, and figures that the
-// system does not tell, are left out.
+// machine has the figures that -json prints. It leaves out limits that are not set, and figures that
+// the system does not tell.
 type machine struct {
 	System       string   `json:"system"`
 	PageBytes    int      `json:"page_bytes"`
@@ -53,7 +52,8 @@ func info(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
-// describe draws the conclusions. Guards may be told to do without markers that the kernel has.
+// describe puts the features into words. lightGuards is false if the environment forbids markers that
+// the kernel has.
 func describe(v vm.Features, lightGuards bool) machine {
 	m := machine{
 		System: runtime.GOOS + "/" + runtime.GOARCH, PageBytes: v.PageSize, HugeBytes: v.HugePageSize, HugeMode: v.HugePageMode,
@@ -72,9 +72,9 @@ func describe(v vm.Features, lightGuards bool) machine {
 	}
 	switch {
 	case m.AddressSpace != 0:
-		say("reservations: at most %s of addresses for the whole process (RLIMIT_AS); what nobody gave a size takes a quarter of what is left, at most", humanize.IBytes(m.AddressSpace))
+		say("reservations: at most %s of addresses for the whole process (RLIMIT_AS); a Config without a size takes a quarter of the rest, at most", humanize.IBytes(m.AddressSpace))
 	case v.Overcommit == "never":
-		say("reservations: of any size, but what is committed counts against the kernel's commit limit (vm.overcommit_memory=2)")
+		say("reservations: of any size, but committed memory counts against the kernel's commit limit (vm.overcommit_memory=2)")
 	default:
 		say("reservations: of any size that addresses allow; they cost nothing until they are used")
 	}
@@ -83,7 +83,7 @@ func describe(v vm.Features, lightGuards bool) machine {
 	}
 	switch v.HugePageMode {
 	case "always":
-		say("huge pages: the kernel uses them of itself where they fit")
+		say("huge pages: the kernel uses them of itself wherever they fit")
 	case "madvise":
 		say("huge pages: only where Config.HugePages asks for them")
 	default:
@@ -98,7 +98,7 @@ func describe(v vm.Features, lightGuards bool) machine {
 	case bound == vm.Unlimited:
 		say("memory: bounded by nothing that could be found; set guard.Budget")
 	case bound == v.CgroupLimit:
-		say("memory: the control group allows %s and the kernel kills what takes more; set guard.Budget below it to get errors instead", humanize.IBytes(bound))
+		say("memory: the control group allows %s and the kernel kills a process that takes more; set guard.Budget below it to get errors instead", humanize.IBytes(bound))
 	default:
 		say("memory: %s of RAM and no smaller limit; set guard.Budget to get errors before the kernel kills", humanize.IBytes(bound))
 	}
@@ -113,8 +113,8 @@ func describe(v vm.Features, lightGuards bool) machine {
 	return m
 }
 
-// guardsFit says how many guards there is room for in half of the mappings, which is what regions may
-// have: each takes one, and what lies between it and the next another.
+// guardsFit says how many guards fit into half of the mappings, the share of regions. A guard takes one
+// mapping, and the memory up to the next guard another.
 func guardsFit(v vm.Features) string {
 	if v.MaxMappings == 0 {
 		return "each splits a mapping"
@@ -122,6 +122,7 @@ func guardsFit(v vm.Features) string {
 	return fmt.Sprintf("at most about %s in the process (vm.max_map_count)", humanize.Comma(int64(v.MaxMappings/4)))
 }
 
+// set returns a limit; 0 if there is none.
 func set(limit uint64) uint64 {
 	if limit == vm.Unlimited {
 		return 0
@@ -129,6 +130,7 @@ func set(limit uint64) uint64 {
 	return limit
 }
 
+// or returns n; otherwise if n is 0.
 func or(n, otherwise uint64) uint64 {
 	if n == 0 {
 		return otherwise

@@ -1,13 +1,32 @@
-// Command offheap shows what memory outside the Go heap does on this machine.
+// Command offheap measures memory outside the Go heap on this machine.
 //
-//	offheap compare   index a source tree twice, with Go structures and with offheap, and compare
-//	offheap bench     nanoseconds for each operation of an allocator
-//	offheap replay    traces of an allocator, through offheap and through the Go heap
-//	offheap stacks    many guarded stacks, and what else they could be
-//	offheap info      what this machine gives, and what offheap will do with it
+//	offheap compare   build a full-text index on the Go heap and off it, and compare
+//	offheap bench     time the operations of an allocator
+//	offheap replay    replay a recorded trace of allocations off the Go heap and on it
+//	offheap stacks    hold a million guarded stacks, beside goroutines and threads
+//	offheap info      show the limits of this machine, and what offheap does with them
 //
-// Every command explains itself with -h. The exit status is 0 on success, 1 when the
-// command's job failed, and 2 when the command line made no sense.
+// Every command explains itself with -h. The exit status is 0 on success, 1 if the
+// command's job failed, and 2 if the command line made no sense.
+//
+// # The parts
+//
+// This package parses command lines and prints. The measurements are in packages below it, which
+// import downwards only:
+//
+//	compare   bench        replay   stacks          this package
+//	   │        │            │        │
+//	 index  allocbench     trace  stackbench        cmd/offheap/internal/...: a job each
+//	   │        └── allocators ┘       │
+//	   └────────────┬──────────────────┘
+//	             measure                            progress, medians, the collector's work
+//	                │
+//	            workload                            internal/workload: shared with module bench
+//
+// Some measurements take figures of the whole process, so each runs in a process of its own: compare,
+// replay and stacks start this program again with a command that help does not list (compare-side,
+// replay-side, stacks-side), write the job to its standard input and read the figures from its standard
+// output.
 package main
 
 import (
@@ -16,8 +35,8 @@ import (
 	"os"
 )
 
-// command is a line of the table: a name, what the list says of it, and what runs it. One
-// without a summary is not listed: offheap starts it itself.
+// command is a command: its name, its line in the help, and the function that runs it. A command without
+// a summary is not listed: offheap starts it itself.
 type command struct {
 	name, summary string
 	run           func(args []string, stdout, stderr io.Writer) int
@@ -27,11 +46,11 @@ var commands []command
 
 func init() { // a plain initialiser would refer to itself
 	commands = []command{
-		{"compare", "index a source tree with Go structures and with offheap, and compare", compare},
-		{"bench", "nanoseconds for each operation of an allocator", bench},
-		{"info", "what this machine gives, and what offheap will do with it", info},
-		{"replay", "replay traces of an allocator through offheap and through the Go heap", replay},
-		{"stacks", "open many guarded stacks, and what else they could be", stacks},
+		{"compare", "build a full-text index on the Go heap and off it, and compare", compare},
+		{"bench", "time the operations of an allocator", bench},
+		{"replay", "replay a recorded trace of allocations off the Go heap and on it", replay},
+		{"stacks", "hold a million guarded stacks, beside goroutines and threads", stacks},
+		{"info", "show the limits of this machine, and what offheap does with them", info},
 		{compareSideCommand, "", compareSide},
 		{replaySideCommand, "", replaySide},
 		{stacksSideCommand, "", stacksSide},
@@ -46,7 +65,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return statusUsage
 	}
 	switch args[0] {
-	case "-h", "-help", "--help":
+	case "-h", "-help", "--help", "help":
 		help(stdout)
 		return statusOK
 	}
@@ -60,7 +79,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 func help(w io.Writer) {
-	fmt.Fprint(w, "offheap shows what memory outside the Go heap does on this machine.\n\nUsage: offheap COMMAND [FLAGS]\n\n")
+	fmt.Fprint(w, "offheap measures memory outside the Go heap on this machine.\n\nUsage: offheap COMMAND [FLAGS]\n\n")
 	for _, c := range commands {
 		if c.summary != "" {
 			fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)

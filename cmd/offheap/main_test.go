@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestMain lets commands start the test binary as they start offheap.
+// TestMain makes the test binary a child that commands may start as they start offheap.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && slices.Contains([]string{compareSideCommand, replaySideCommand, stacksSideCommand}, os.Args[1]) {
 		main()
@@ -72,6 +72,7 @@ func TestCommandLineRefused(t *testing.T) {
 		{"bench -local -zero churn", "-local and -zero exclude each other"},
 		{"bench -kv -json churn", "-kv and -json exclude each other"},
 		{"bench churn pair", `"pair"`},
+		{"bench churn -local", "-local must come before churn"},
 		{"bench -sizes " + empty + " gc", "-sizes is not for gc: it is only for fleet"},
 		{"bench -sizes " + gone + " fleet", "no folder"},
 		{"bench -sizes " + file + " fleet", "not a folder"},
@@ -82,6 +83,7 @@ func TestCommandLineRefused(t *testing.T) {
 		{"stacks -size 0", "-size 0"},
 		{"stacks -size 2000000000", "1 GiB"},
 		{"stacks here", `"here"`},
+		{"replay " + empty, "is a folder"},
 		{"info -fast", "-fast"},
 		{"info now", `"now"`},
 		{"info -json=perhaps", "perhaps"},
@@ -90,6 +92,13 @@ func TestCommandLineRefused(t *testing.T) {
 		if status != 2 || stdout != "" || !strings.Contains(stderr, c.says) || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "offheap") {
 			t.Errorf("offheap %s: status %d, stdout %q, stderr %q", c.args, status, stdout, stderr)
 		}
+	}
+}
+
+func TestHelpByName(t *testing.T) {
+	_, want, _ := runs("-h")
+	if status, stdout, stderr := runs("help"); status != 0 || stdout != want || stderr != "" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 }
 

@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	patience = time.Second            // what is done sooner is not announced
-	pace     = 200 * time.Millisecond // between two lines
+	patience = time.Second            // a step that takes less is not shown
+	pace     = 200 * time.Millisecond // time between two lines
 )
 
-// line is a progress line that is written over itself.
+// line is a progress line on a terminal. Each text replaces the one before.
 type line struct {
 	out     io.Writer
 	what    string
 	started time.Time
-	shown   time.Time // zero if this step was not announced
+	shown   time.Time // zero if this step is not shown yet
 }
 
-// newProgress returns a Progress that shows one step after the other on stderr, and what takes the
-// line away at the end. It shows nothing unless stderr is a terminal.
+// newProgress returns a Progress that shows the current step on stderr, with who before it, and a
+// function that removes the line at the end. It shows nothing unless stderr is a terminal.
 func newProgress(stderr io.Writer, who string) (show measure.Progress, done func()) {
 	if !isTerminal(stderr) {
 		return func(string, int, int) {}, func() {}

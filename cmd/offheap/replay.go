@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
@@ -13,15 +14,17 @@ import (
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/trace"
 )
 
-const replayAbout = `Replays traces of an allocator through offheap and through the Go heap, each in a process of its
-own, and prints what it took. A trace has lines of op,thread,id,size,align: op is m for malloc,
-c for calloc, r for realloc, f for free, x for the end of a thread; no id is used twice; align 0 is
-the default. It may be compressed by gzip. - is the standard input.`
+const replayAbout = `Replays recorded traces of malloc and free through a slab.Heap and through the Go heap, each in a
+process of its own, and prints time, the work of the collector, and memory.
 
-// replaySideCommand is the command that offheap starts itself with, as compareSideCommand is.
+A trace has a line of op,thread,id,size,align for each call. op is m for malloc, c for calloc,
+r for realloc, f for free, x for the end of a thread. No id is used twice. align 0 is the default.
+A trace may be compressed by gzip. The FILE - is the standard input.`
+
+// replaySideCommand replays one trace through one allocator in a process of its own.
 const replaySideCommand = "replay-side"
 
-// replayed is one trace through both allocators.
+// replayed has the figures of one trace, as -json prints them.
 type replayed struct {
 	Trace   string          `json:"trace"`
 	Ops     int             `json:"ops"`
@@ -31,7 +34,7 @@ type replayed struct {
 	OffHeap *trace.Replayed `json:"offheap"`
 }
 
-// replayJob is what a child works on.
+// replayJob is the input of a child.
 type replayJob struct {
 	How   trace.Replay
 	Trace *trace.Trace
@@ -39,20 +42,23 @@ type replayJob struct {
 
 func replay(args []string, stdout, stderr io.Writer) int {
 	f := newFlags("replay [-threads] [-verify] [-json] FILE...", replayAbout, stdout, stderr)
-	threads := f.Bool("threads", false, "a goroutine for each thread of the trace, instead of one for all")
-	verify := f.Bool("verify", false, "fill every object, and look whether it is intact when it is freed")
+	threads := f.Bool("threads", false, "run each thread of the trace on a goroutine of its own, instead of all on one")
+	verify := f.Bool("verify", false, "fill every object, and check its bytes when it is freed")
 	asJSON := f.Bool("json", false, "print one JSON object instead of tables")
 	if status, ok := f.parse(args, 1000); !ok {
 		return status
 	}
 	if f.NArg() == 0 {
-		return f.refuse("which traces? - is the standard input")
+		return f.refuse("which trace? Name a FILE, or - for the standard input")
 	}
 	var all []replayed
 	for _, name := range f.Args() {
 		t, err := readTrace(name)
-		if errors.Is(err, os.ErrNotExist) {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
 			return f.refuse("there is no file %q", name)
+		case errors.Is(err, syscall.EISDIR):
+			return f.refuse("%q is a folder", name)
 		}
 		if err != nil {
 			return f.fail(fmt.Errorf("%s: %w", name, err))
@@ -79,6 +85,7 @@ func replay(args []string, stdout, stderr io.Writer) int {
 	return statusOK
 }
 
+// readTrace reads the trace of a name on the command line.
 func readTrace(name string) (*trace.Trace, error) {
 	if name == "-" {
 		return trace.Read(os.Stdin)

@@ -13,31 +13,33 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-const stacksAbout = `Opens stacks, touches an OS page of each, and holds them all: package stack, the same
-with guards that are inaccessible OS pages (as many as the process can have), goroutines
-that wait, and where the command was built with cgo threads of C that wait (at most
-10,000, with stacks no smaller than the system allows). Each runs in a process of its
-own. Then it times what is done with stacks of the first.`
+const stacksAbout = `Opens N stacks, touches an OS page of each, and holds them all. Does so for four kinds, each
+in a process of its own: stacks of package stack; the same with inaccessible OS pages as
+guards, as many as the process may have; goroutines that wait; and, if the command was built
+with cgo, threads of C that wait, 10,000 at most, with stacks no smaller than the system
+allows. Then it times the operations on a stack of the first kind. A million stacks take
+4 GB.`
 
-// stacksSideCommand is the command that runs one side in a process of its own.
+// stacksSideCommand measures one kind of stacks in a process of its own.
 const stacksSideCommand = "stacks-side"
 
-// The sides, by name.
+// The kinds of stacks, by name.
 const (
 	ofStacks     = "stacks"
 	ofGoroutines = "goroutines"
 	ofPthreads   = "pthreads"
 )
 
-// mostPthreads is enough to tell; each takes the system a while.
+// mostPthreads is enough for a figure. The system takes a while for each.
 const mostPthreads = 10_000
 
+// stacksJob is the input of a child.
 type stacksJob struct {
 	Side    string
 	N, Size int
 }
 
-// stacksReport is what -json prints.
+// stacksReport has the figures that -json prints.
 type stacksReport struct {
 	SizeBytes int `json:"size_bytes"`
 	stackbench.Figures
@@ -48,8 +50,8 @@ type stacksReport struct {
 
 func stacks(args []string, stdout, stderr io.Writer) int {
 	f := newFlags("stacks [-n N] [-size BYTES] [-json]", stacksAbout, stdout, stderr)
-	n := f.Int("n", 1_000_000, "how many stacks")
-	size := f.Int("size", 64<<10, "bytes of each")
+	n := f.Int("n", 1_000_000, "hold `N` stacks")
+	size := f.Int("size", 64<<10, "`BYTES` of each stack")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
 	if status, ok := f.parse(args, 0); !ok {
 		return status
@@ -185,7 +187,7 @@ func (r *stacksReport) print(w io.Writer) error {
 	return t.Flush()
 }
 
-// known is what to show of a figure that the system may not tell.
+// known returns the figure; "unknown" if the system did not tell.
 func known(told bool, figure string) string {
 	if told {
 		return figure

@@ -44,7 +44,7 @@ func TestStacks(t *testing.T) {
 	}
 }
 
-// TestStacksTable takes the fewest and the smallest that there can be.
+// TestStacksTable takes one stack of the smallest size.
 func TestStacksTable(t *testing.T) {
 	status, stdout, stderr := runs("stacks", "-n", "1", "-size", strconv.Itoa(guard.PageSize()))
 	if status != 0 || stderr != "" || !strings.Contains(stdout, "mprotect guards") || !strings.Contains(stdout, "Get and Put") {

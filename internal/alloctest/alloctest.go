@@ -12,7 +12,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // Allocator is an open allocator, seen through the calls that all of them have in some form.
@@ -29,10 +29,11 @@ type Stats struct{ Reserved, Committed, Resident, Live, HighWater int64 }
 
 // Maker opens allocators of one kind.
 type Maker struct {
-	Name     string
-	Open     func(limit int) (Allocator, error) // limit is the most bytes to hand out; 0 is the default
-	MaxAlign int                                // the largest alignment that Alloc takes
-	MaxWaste int                                // bytes of a limit of 1 MiB that may be lost to rounding and chunks
+	Name      string
+	Open      func(limit int) (Allocator, error) // limit is the most bytes to hand out; 0 is the default
+	MaxAlign  int                                // the largest alignment that Alloc takes
+	MaxWaste  int                                // bytes of a limit of 1 MiB that may be lost to rounding and chunks
+	Violation func(p any) bool                   // tells whether a panic is a *guard.Violation, which this package must not import
 }
 
 // Run checks an allocator against the contract. Tests that run at the same time must not open or
@@ -52,9 +53,9 @@ func Run(t *testing.T, m Maker) {
 		{"close", closing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before := guard.Usage()
+			before := region.Usage()
 			c.check(t, m)
-			after := guard.Usage()
+			after := region.Usage()
 			if after.Regions != before.Regions || after.Reserved != before.Reserved || after.Committed != before.Committed || after.Live != before.Live {
 				t.Errorf("something is left behind:\nbefore %+v\nafter  %+v", before, after)
 			}
@@ -260,7 +261,7 @@ func badSizes(t *testing.T, m Maker) {
 		b, err := a.Alloc(c.size, c.align)
 		if err == nil || b != nil {
 			t.Errorf("%d bytes aligned to %d: got %d bytes, error %v", c.size, c.align, len(b), err)
-		} else if c.noMemory != errors.Is(err, guard.ErrNoMemory) {
+		} else if c.noMemory != errors.Is(err, region.ErrNoMemory) {
 			t.Errorf("%d bytes aligned to %d: ErrNoMemory should be wrapped: %v; error %v", c.size, c.align, c.noMemory, err)
 		}
 	}

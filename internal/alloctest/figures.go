@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
 // limit fills an allocator up to its limit and over it.
@@ -13,7 +13,7 @@ func limit(t *testing.T, m Maker) {
 	const most = 1 << 20
 	a, done := open(t, m, most)
 	defer done()
-	if b, err := a.Alloc(most+1, 1); !errors.Is(err, guard.ErrNoMemory) {
+	if b, err := a.Alloc(most+1, 1); !errors.Is(err, region.ErrNoMemory) {
 		t.Fatalf("%d bytes of %d: %v", len(b), most, err)
 	}
 	for round := range 3 {
@@ -23,7 +23,7 @@ func limit(t *testing.T, m Maker) {
 			for {
 				b, err := a.Alloc(size, 8)
 				if err != nil {
-					if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "1048576") {
+					if !errors.Is(err, region.ErrNoMemory) || !strings.Contains(err.Error(), "1048576") {
 						t.Fatalf("the error at the limit should wrap ErrNoMemory and name the limit: %v", err)
 					}
 					break
@@ -52,7 +52,7 @@ func limit(t *testing.T, m Maker) {
 
 // stats checks that the four figures add up at every step, and are what the registry has.
 func stats(t *testing.T, m Maker) {
-	before := guard.Usage()
+	before := region.Usage()
 	a, done := open(t, m, 0)
 	defer done()
 	var most int64
@@ -63,7 +63,7 @@ func stats(t *testing.T, m Maker) {
 		if s.Live < 0 || s.Live > s.Committed || s.Committed > s.Reserved || s.Resident > s.Committed || s.HighWater < most {
 			t.Fatalf("%s: %+v does not add up; %d were live at most", when, s, most)
 		}
-		u := guard.Usage()
+		u := region.Usage()
 		if s.Reserved != u.Reserved-before.Reserved || s.Committed != u.Committed-before.Committed {
 			t.Fatalf("%s: %+v differs from what guard has, before %+v, now %+v", when, s, before, u)
 		}
@@ -99,11 +99,11 @@ func stats(t *testing.T, m Maker) {
 
 // budget lets the process's budget refuse instead of the allocator's own limit.
 func budget(t *testing.T, m Maker) {
-	hard := guard.Usage().Committed + 8<<20
-	if err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
+	hard := region.Usage().Committed + 8<<20
+	if _, err := region.SetBudget(region.Budget{Hard: hard}); err != nil {
 		t.Fatal(err)
 	}
-	defer guard.SetBudget(guard.Budget{})
+	defer region.SetBudget(region.Budget{})
 	a, done := open(t, m, 0)
 	defer done()
 	o := objects{t: t}
@@ -113,18 +113,18 @@ func budget(t *testing.T, m Maker) {
 		if b, err = a.Alloc(50_000, 8); err == nil {
 			o.add(b, 50_000, 8)
 		}
-		if u := guard.Usage().Committed; u > hard {
+		if u := region.Usage().Committed; u > hard {
 			t.Fatalf("%d bytes committed, the hard budget is %d", u, hard)
 		}
 	}
-	if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
+	if !errors.Is(err, region.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
 		t.Fatalf("the error should wrap ErrNoMemory and name the budget: %v", err)
 	}
 	if got := len(o.live) * 50_000; got < 4<<20 {
 		t.Fatalf("refused at %d bytes of a budget of 8 MiB", got)
 	}
 	o.verify()
-	if err := guard.SetBudget(guard.Budget{}); err != nil {
+	if _, err := region.SetBudget(region.Budget{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 100 {
@@ -151,14 +151,12 @@ func closing(t *testing.T, m Maker) {
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Close(); !errors.Is(err, guard.ErrClosed) {
+	if err := a.Close(); !errors.Is(err, region.ErrClosed) {
 		t.Errorf("second close: %v", err)
 	}
 	for _, b := range [][]byte{small, large} {
-		var fault *guard.Fault
-		err := guard.Catch(func() { b[len(b)-1]++ })
-		if !errors.As(err, &fault) || fault.Kind != guard.UseAfterClose {
-			t.Errorf("touch of a closed allocator: %v", err)
+		if fault := region.Catch(func() { b[len(b)-1]++ }); fault == nil || fault.Kind != region.UseAfterClose {
+			t.Errorf("touch of a closed allocator: %v", fault)
 		}
 	}
 	if s := a.Stats(); s.Live != 0 || s.Committed != 0 || s.Reserved != 0 || s.HighWater < 1<<20 {
@@ -176,9 +174,8 @@ func closing(t *testing.T, m Maker) {
 		calls["Reset"] = a.Reset
 	}
 	for name, call := range calls {
-		var v *guard.Violation
-		if err, _ := caught(call).(error); !errors.As(err, &v) {
-			t.Errorf("%s after close: %v, want a *guard.Violation", name, err)
+		if p := caught(call); !m.Violation(p) {
+			t.Errorf("%s after close: %v, want a *guard.Violation", name, p)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// LeakTB is a test that guard.CheckLeaks may fail: its errors are kept, and its cleanups wait for End.
+// LeakTB is a test that guardtest.CheckLeaks may fail: its errors are kept, and its cleanups wait for End.
 type LeakTB struct {
 	testing.TB
 	cleanups []func()

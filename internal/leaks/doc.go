@@ -1,2 +1,2 @@
-// Package leaks tests guard.CheckLeaks, OnLeak and the registry with every kind of owner. It has tests only.
+// Package leaks tests guardtest.CheckLeaks, OnLeak and the registry with every kind of owner. It has tests only.
 package leaks

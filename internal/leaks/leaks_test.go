@@ -11,9 +11,11 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 type self struct{}
@@ -21,7 +23,7 @@ type self struct{}
 // leaksOf returns what CheckLeaks says of a test.
 func leaksOf(t *testing.T, test func()) []string {
 	in := &alloctest.LeakTB{TB: t}
-	guard.CheckLeaks(in)
+	guardtest.CheckLeaks(in)
 	test()
 	return in.End()
 }
@@ -62,18 +64,18 @@ func TestLeftOpen(t *testing.T) {
 		line          int
 		open          func() io.Closer
 	}{
-		{"guard.Map", `"region"`, here(), func() io.Closer { return must(guard.Map(guard.Config{Size: 1})) }},
+		{"guard.Reserve", `"region"`, here(), func() io.Closer { return must(guard.Reserve(guard.Config{Size: 1})) }},
 		{"arena.Open", `"arena"`, here(), func() io.Closer { return must(arena.Open(arena.Config{Reserve: reserve})) }},
 		{"arena.OpenConcurrent", `"arena"`, here(), func() io.Closer { return must(arena.OpenConcurrent(arena.Config{Reserve: reserve})) }},
 		{"arena.OpenPool", `"arena"`, here(), func() io.Closer { return must(arena.OpenPool(arena.Config{Reserve: reserve})) }},
 		{"slab.Open", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve})) }},
 		{"slab.Open, hardened", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve, Hardened: true})) }},
 		{"slab.OpenPool", `"pool", "pool: generations", "pool: metadata"`, here(), func() io.Closer { return must(slab.OpenPool[int](slab.Config{Reserve: reserve})) }},
-		{"stack.Open", `"stacks"`, here(), func() io.Closer { return must(stack.Open(stack.Config{Max: 100})) }},
-		{"stack.LoadCode", `"code"`, here(), func() io.Closer { return must(stack.LoadCode(make([]byte, 8))) }},
+		{"stack.OpenPool", `"stacks"`, here(), func() io.Closer { return must(stack.OpenPool(stack.Config{Max: 100})) }},
+		{"native.LoadCode", `"code"`, here(), func() io.Closer { return must(native.LoadCode(make([]byte, 8))) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := stack.LoadCode(nil); c.name == "stack.LoadCode" && errors.Is(err, errors.ErrUnsupported) {
+			if _, err := native.LoadCode(nil); c.name == "native.LoadCode" && errors.Is(err, errors.ErrUnsupported) {
 				t.Skip(err)
 			}
 			var opened io.Closer
@@ -105,7 +107,7 @@ func TestLeftAllocated(t *testing.T) {
 	closeLater(hard)
 	pool, poolLine := must(slab.OpenPool[pair](slab.Config{Reserve: reserve})), here()
 	closeLater(pool)
-	stacks, stacksLine := must(stack.Open(stack.Config{Max: 100})), here()
+	stacks, stacksLine := must(stack.OpenPool(stack.Config{Max: 100})), here()
 	closeLater(stacks)
 	a, arenaLine := must(arena.Open(arena.Config{Reserve: reserve})), here()
 	closeLater(a)
@@ -117,7 +119,7 @@ func TestLeftAllocated(t *testing.T) {
 	local := heap.Local()
 	object := func(h *slab.Heap, size int) (take, free func()) {
 		var b []byte
-		return func() { b = h.Alloc(size) }, func() { h.Free(b) }
+		return func() { b = h.Alloc(size, 8) }, func() { h.Free(b) }
 	}
 	heapTake, heapFree := object(heap, 100)
 	largeTake, largeFree := object(heap, 2<<20)
@@ -127,9 +129,9 @@ func TestLeftAllocated(t *testing.T) {
 	var s *stack.Stack
 	var frame stack.Frame
 	var one, other *arena.Arena
-	held := must(stacks.Get())
+	held := stacks.Get()
 	defer stacks.Put(held)
-	slot := int64(heap.Size(heap.Alloc(100))) // and more that were there before
+	slot := int64(heap.Size(heap.Alloc(100, 8))) // and more that were there before
 	for _, c := range []struct {
 		name, more string
 		line       int
@@ -137,13 +139,13 @@ func TestLeftAllocated(t *testing.T) {
 	}{
 		{"an object", fmt.Sprintf(`"heap" %%s: 2 objects, were 1; %d bytes, were %d`, 2*slot, slot), heapLine, heapTake, heapFree},
 		{"an object of a Local", fmt.Sprintf(`"heap" %%s: 2 objects, were 1; %d bytes, were %d`, 2*slot, slot), heapLine,
-			func() { b = local.Alloc(100) }, func() { local.Free(b) }},
+			func() { b = local.Alloc(100, 8) }, func() { local.Free(b) }},
 		{"a large object", fmt.Sprintf(`"heap" %%s: 2 objects, were 1; %d bytes, were %d`, slot+2<<20, slot), heapLine, largeTake, largeFree},
 		{"an object of a hardened heap", `"hard" %s: 1 objects, were 0; 112 bytes, were 0`, hardLine, hardTake, hardFree},
 		{"an object of a Pool", `"pool" %s: 1 objects, were 0; 16 bytes, were 0`, poolLine,
 			func() { x = pool.Get() }, func() { pool.Put(x) }},
 		{"a stack", `"stacks" %s: 2 objects, were 1; 0 bytes, were 0`, stacksLine,
-			func() { s = must(stacks.Get()) }, func() { stacks.Put(s) }},
+			func() { s = stacks.Get() }, func() { stacks.Put(s) }},
 		{"a frame", `"stacks" %s: 1 objects, were 1; 16 bytes, were 0`, stacksLine,
 			func() { frame = held.Push(); stack.New[pair](held) }, func() { held.Pop(frame) }},
 		{"what an arena holds", `"arena" %s: 0 objects, were 0; 16 bytes, were 0`, arenaLine,
@@ -151,7 +153,7 @@ func TestLeftAllocated(t *testing.T) {
 		{"what an arena for many holds", `"shared" %s: 0 objects, were 0; `, sharedLine,
 			func() { arena.NewIn[pair](shared) }, shared.Reset},
 		{"arenas of a pool", `"request" %s: 2 objects, were 0; 16 bytes, were 0`, arenasLine,
-			func() { one, other = must(arenas.Get()), must(arenas.Get()); arena.New[pair](one) },
+			func() { one, other = arenas.Get(), arenas.Get(); arena.New[pair](one) },
 			func() { arenas.Put(one); arenas.Put(other) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -172,16 +174,16 @@ func TestLeftAllocated(t *testing.T) {
 func TestLiveWhileLocksAreHeld(t *testing.T) {
 	heap := must(slab.Open(slab.Config{Reserve: reserve}))
 	defer heap.Close()
-	stacks := must(stack.Open(stack.Config{Max: 100}))
+	stacks := must(stack.OpenPool(stack.Config{Max: 100}))
 	defer stacks.Close()
 	asked := 0
 	defer guard.SetBudget(guard.Budget{})
 	for i, allocate := range []func(){
-		func() { heap.Free(heap.Alloc(100)) },
-		func() { heap.Free(heap.Alloc(2 << 20)) },
-		func() { stacks.Put(must(stacks.Get())) },
+		func() { heap.Free(heap.Alloc(100, 8)) },
+		func() { heap.Free(heap.Alloc(2<<20, 8)) },
+		func() { stacks.Put(stacks.Get()) },
 	} {
-		if err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { guard.Usage(); asked++ }}); err != nil {
 			t.Fatal(err)
 		}
 		before := asked

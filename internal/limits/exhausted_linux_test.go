@@ -21,6 +21,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
 // exhausted says in a process of its own what a test is to do there.
@@ -69,7 +70,7 @@ var openers = []struct {
 	name string
 	open func() (owner, error)
 }{
-	{"region", opener(func() (*guard.Region, error) { return guard.Map(guard.Config{Size: 256 << 20, MinSize: few}) },
+	{"region", opener(func() (*guard.Region, error) { return guard.Reserve(guard.Config{Size: 256 << 20, MinSize: few}) },
 		func(r *guard.Region) error {
 			at := int(r.Committed())
 			if err := r.Commit(at, guard.PageSize()); err != nil {
@@ -86,14 +87,14 @@ var openers = []struct {
 					err = p.(error) // of NewMap, which has no form that returns it
 				}
 			}()
-			return arena.NewMap[uint64, uint64](a, 100).TryPut(1, 2)
+			return table.NewMap[uint64, uint64](a, 100).TryPut(1, 2)
 		})},
 	{"concurrent arena", opener(func() (*arena.Concurrent, error) { return arena.OpenConcurrent(arena.Config{Reserve: few}) },
 		func(k *arena.Concurrent) error { return touched(k.TryAlloc(1000, 8)) })},
 	{"heap", opener(func() (*slab.Heap, error) { return slab.Open(slab.Config{Reserve: few}) },
-		func(h *slab.Heap) error { return touched(h.TryAlloc(1000)) })},
+		func(h *slab.Heap) error { return touched(h.TryAlloc(1000, 8)) })},
 	{"hardened heap", opener(func() (*slab.Heap, error) { return slab.Open(slab.Config{Reserve: few, Hardened: true}) },
-		func(h *slab.Heap) error { return touched(h.TryAlloc(1000)) })},
+		func(h *slab.Heap) error { return touched(h.TryAlloc(1000, 8)) })},
 	{"pool", opener(func() (*slab.Pool[[1000]byte], error) { return slab.OpenPool[[1000]byte](slab.Config{Reserve: few}) },
 		func(p *slab.Pool[[1000]byte]) error {
 			x, err := p.TryGet()
@@ -102,9 +103,9 @@ var openers = []struct {
 			}
 			return touched(x[:], nil)
 		})},
-	{"stacks", opener(func() (*stack.Pool, error) { return stack.Open(stack.Config{Max: 1000}) },
+	{"stacks", opener(func() (*stack.Pool, error) { return stack.OpenPool(stack.Config{Max: 1000}) },
 		func(p *stack.Pool) error {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				return err
 			}
@@ -192,7 +193,7 @@ func TestMemoryExhausted(t *testing.T) {
 	const limit, hard = 64 << 20, 24 << 20
 	switch os.Getenv(exhausted) {
 	case "budget":
-		if err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
+		if _, err := guard.SetBudget(guard.Budget{Hard: hard}); err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range openers {

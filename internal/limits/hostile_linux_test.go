@@ -22,6 +22,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
 // inAlone runs a test in a process of its own, and fails or skips as it does there.
@@ -54,7 +55,7 @@ var takers = map[string]func(kept *[]any) error{
 	"large objects": func(kept *[]any) error {
 		h, err := slab.Open(slab.Config{})
 		for err == nil {
-			_, err = h.TryAlloc(1_200_000)
+			_, err = h.TryAlloc(1_200_000, 8)
 		}
 		*kept = append(*kept, h)
 		return err
@@ -62,7 +63,7 @@ var takers = map[string]func(kept *[]any) error{
 	"hardened large objects": func(kept *[]any) error {
 		h, err := slab.Open(slab.Config{Hardened: true})
 		for err == nil {
-			_, err = h.TryAlloc(1_200_000)
+			_, err = h.TryAlloc(1_200_000, 8)
 		}
 		*kept = append(*kept, h)
 		return err
@@ -70,7 +71,7 @@ var takers = map[string]func(kept *[]any) error{
 	"aligned objects": func(kept *[]any) error {
 		h, err := slab.Open(slab.Config{})
 		for err == nil {
-			_, err = h.TryAllocAligned(4096, 128<<10)
+			_, err = h.TryAlloc(4096, 128<<10)
 		}
 		*kept = append(*kept, h)
 		return err
@@ -92,7 +93,7 @@ var takers = map[string]func(kept *[]any) error{
 			return err
 		}
 		for {
-			a, err := p.Get()
+			a, err := p.TryGet()
 			if err == nil {
 				_, err = a.TryAlloc(100, 8)
 			}
@@ -103,7 +104,7 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"regions": func(kept *[]any) error {
 		for {
-			r, err := guard.Map(guard.Config{Size: 1})
+			r, err := guard.Reserve(guard.Config{Size: 1})
 			if err == nil {
 				err = r.Commit(0, r.Size())
 			}
@@ -114,7 +115,7 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"secret regions": func(kept *[]any) error {
 		for {
-			r, err := guard.Map(guard.Config{Size: 1, Secret: true, MaySwap: true})
+			r, err := guard.Reserve(guard.Config{Size: 1, Secret: true, MaySwap: true})
 			if err == nil {
 				err = r.Commit(0, r.Size())
 			}
@@ -124,7 +125,7 @@ var takers = map[string]func(kept *[]any) error{
 		}
 	},
 	"holes": func(kept *[]any) error {
-		r, err := guard.Map(guard.Config{Size: 1 << 30})
+		r, err := guard.Reserve(guard.Config{Size: 1 << 30})
 		*kept = append(*kept, r)
 		for off := 0; err == nil; off += 2 * guard.PageSize() {
 			err = r.Commit(off, guard.PageSize())
@@ -135,7 +136,7 @@ var takers = map[string]func(kept *[]any) error{
 		for {
 			h, err := slab.Open(slab.Config{Reserve: 2 << 20})
 			if err == nil {
-				_, err = h.TryAlloc(100)
+				_, err = h.TryAlloc(100, 8)
 			}
 			if *kept = append(*kept, h); err != nil {
 				return err
@@ -144,9 +145,9 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"stack pools": func(kept *[]any) error {
 		for {
-			p, err := stack.Open(stack.Config{Max: 4})
+			p, err := stack.OpenPool(stack.Config{Max: 4})
 			if err == nil {
-				_, err = p.Get()
+				_, err = p.TryGet()
 			}
 			if *kept = append(*kept, p); err != nil {
 				return err
@@ -155,7 +156,7 @@ var takers = map[string]func(kept *[]any) error{
 	},
 	"code": func(kept *[]any) error {
 		for {
-			c, err := stack.LoadCode([]byte{0xc3, 0, 0, 0})
+			c, err := native.LoadCode([]byte{0xc3, 0, 0, 0})
 			if *kept = append(*kept, c); err != nil {
 				return err
 			}
@@ -228,7 +229,7 @@ func TestOutsidePurgeWithoutMappings(t *testing.T) {
 	}
 	var all [][]byte
 	for range n {
-		b, err := h.TryAlloc(size)
+		b, err := h.TryAlloc(size, 8)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,18 +300,18 @@ func TestOutsideLockedMemory(t *testing.T) {
 	must("heap", err)
 	hard, err := slab.Open(slab.Config{Reserve: 256 << 20, Hardened: true})
 	must("hardened heap", err)
-	p, err := stack.Open(stack.Config{Max: 100})
+	p, err := stack.OpenPool(stack.Config{Max: 100})
 	must("stacks", err)
-	r, err := guard.Map(guard.Config{Name: "locked", Size: 1 << 20})
+	r, err := guard.Reserve(guard.Config{Name: "locked", Size: 1 << 20})
 	must("region", err)
 	if t.Failed() {
 		return
 	}
 	if os.Getenv(exhausted) == "lock after" {
-		s, err := p.Get()
+		s, err := p.TryGet()
 		must("Get before", err)
 		must("stack before", touched(s.TryAlloc(100, 8)))
-		must("hardened before", touched(hard.TryAlloc(100)))
+		must("hardened before", touched(hard.TryAlloc(100, 8)))
 		must("Commit before", r.Commit(0, 64<<10))
 		lock()
 	}
@@ -324,7 +325,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	})
 	var objects [][]byte
 	for range 64 {
-		b, err := h.TryAlloc(1 << 20)
+		b, err := h.TryAlloc(1<<20, 8)
 		must("Alloc", touched(b, err))
 		objects = append(objects, b)
 	}
@@ -335,13 +336,13 @@ func TestOutsideLockedMemory(t *testing.T) {
 		must("Purge", h.Purge())
 	})
 	for range 10 {
-		s, err := p.Get()
+		s, err := p.TryGet()
 		must("Get", err)
 		if err == nil {
 			must("stack", touched(s.TryAlloc(1000, 8)))
 			p.Put(s)
 		}
-		b, err := hard.TryAlloc(1000)
+		b, err := hard.TryAlloc(1000, 8)
 		must("hardened Alloc", err)
 		if err == nil {
 			must("hardened", touched(b, nil))
@@ -350,7 +351,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	}
 	must("hardened Purge", hard.Purge())
 	must("stacks' Purge", p.Purge())
-	b, err := h.TryAlloc(8 << 20)
+	b, err := h.TryAlloc(8<<20, 8)
 	must("large", touched(b, err))
 	b, err = h.TryRealloc(b, 3<<20)
 	must("Realloc", err)
@@ -372,10 +373,11 @@ func TestOutsideLockedMemory(t *testing.T) {
 	if f := (*guard.Fault)(nil); !errors.As(guard.Catch(func() { r.Bytes()[64<<10] = 1 }), &f) || f.Kind != guard.UseAfterClose {
 		t.Error("a stale pointer does not fault")
 	}
-	defer guard.Sample(guard.Sample(1)) // what is open notices it later
+	old, _ := slab.SetSampling(slab.Sampling{Every: 1}) // what is open notices it later
+	defer slab.SetSampling(old)
 	other, err := slab.Open(slab.Config{Reserve: 64 << 20})
 	must("another heap", err)
-	sampled := other.Alloc(100)
+	sampled := other.Alloc(100, 8)
 	if f := (*guard.Fault)(nil); !errors.As(guard.Catch(func() { peek(sampled, -1); peek(sampled, 4096) }), &f) {
 		t.Error("nothing is sampled")
 	}
@@ -429,7 +431,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := guard.Map(guard.Config{Size: 64 << 20})
+	r, err := guard.Reserve(guard.Config{Size: 64 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -443,7 +445,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 		if err := r.Decommit(0, 64<<20); err != nil {
 			t.Fatal(err)
 		}
-		b, err := h.TryAllocDirty(64 << 20)
+		b, err := h.TryAllocDirty(64<<20, 8)
 		if err != nil {
 			t.Fatalf("large object, round %d: %v", round, err)
 		}
@@ -451,7 +453,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 		h.Free(b)
 		var all [][]byte
 		for range 64 {
-			b, err := h.TryAllocDirty(1 << 20)
+			b, err := h.TryAllocDirty(1<<20, 8)
 			if err != nil {
 				t.Fatalf("objects, round %d: %v", round, err)
 			}
@@ -496,7 +498,7 @@ func TestOutsideAddressesAreShared(t *testing.T) {
 			{"heap", func() (any, error) { return slab.Open(slab.Config{}) }},
 			{"hardened heap", func() (any, error) { return slab.Open(slab.Config{Hardened: true}) }},
 			{"pool", func() (any, error) { return slab.OpenPool[[64]byte](slab.Config{}) }},
-			{"stacks", func() (any, error) { return stack.Open(stack.Config{}) }},
+			{"stacks", func() (any, error) { return stack.OpenPool(stack.Config{}) }},
 		} {
 			free := vm.FreeAddresses()
 			it, err := o.open()
@@ -573,7 +575,7 @@ func dieAfterPurge(t *testing.T) {
 		must(err)
 		var all [][]byte
 		for range most >> 12 {
-			b, err := h.TryAlloc(4000)
+			b, err := h.TryAlloc(4000, 8)
 			must(touched(b, err))
 			all = append(all, b)
 		}
@@ -582,10 +584,10 @@ func dieAfterPurge(t *testing.T) {
 		}
 		must(h.Purge())
 	case "stacks":
-		p, err := stack.Open(stack.Config{})
+		p, err := stack.OpenPool(stack.Config{})
 		must(err)
 		for range 100 {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			must(err)
 			must(touched(s.TryAlloc(60000, 8)))
 			defer p.Put(s)

@@ -55,8 +55,7 @@ func (w *world) arenas() *arena.Pool {
 // put returns an arena that was put back, with an object.
 func (w *world) put() (*arena.Pool, *arena.Arena, *uint64) {
 	p := w.arenas()
-	a, err := p.Get()
-	w.must(err)
+	a := p.Get()
 	x := arena.New[uint64](a)
 	p.Put(a)
 	return p, a, x
@@ -89,14 +88,15 @@ func inArena(op, what, name string) outcomes {
 }
 
 const (
-	afterClose = "use after Close"
+	afterClose = "use after close"
 	afterPut   = "use after Put"
-	staleMark  = "stale mark: the arena was reset, or rewound to an earlier one"
-	inCallback = "called by an OnReset callback"
-	zeroArena  = "use of a zero Arena: arena.Open makes one"
-	outside    = "reference outside what is handed out"
+	staleMark  = "use after Reset or Rewind: stale mark: the arena was reset, or rewound to an earlier one"
+	goneText   = "use after Reset or Rewind: the arena freed the text"
+	inCallback = "in use: called by an OnReset callback"
+	zeroArena  = "use of a zero value: arena.Open makes an Arena"
+	outside    = "invalid pointer: reference to memory that is not handed out"
 
-	zeroConcurrent = "use of a zero Concurrent: arena.OpenConcurrent makes one"
+	zeroConcurrent = "use of a zero value: arena.OpenConcurrent makes a Concurrent"
 )
 
 var arenaMisuse = []misuse{
@@ -155,25 +155,24 @@ var arenaMisuse = []misuse{
 	{"Rewind after Close", func(w *world) { a, _ := w.closed(); a.Rewind(arena.Mark{}) }, inArena("Rewind", afterClose, "shut")},
 	{"Reset after Close", func(w *world) { a, _ := w.closed(); a.Reset() }, inArena("Reset", afterClose, "shut")},
 	{"OnReset after Close", func(w *world) { a, _ := w.closed(); a.OnReset(func() {}) }, inArena("OnReset", afterClose, "shut")},
+	{"OnReset of nothing", func(w *world) { w.arena("a").OnReset(nil) }, inArena("OnReset", "invalid argument: nil function", "a")},
 	{"Deref after Close", func(w *world) { a, ref := w.closed(); ref.Deref(a) }, inArena("Deref", afterClose, "shut")},
 	{"Close twice", func(w *world) { a, _ := w.closed(); w.must(a.Close()) }, plainly(`error: arena: close "shut": closed`)},
 	{"Close of a pool's", func(w *world) {
-		a, err := w.arenas().Get()
-		w.must(err)
+		a := w.arenas().Get()
 		w.must(a.Close())
 	}, plainly(`error: arena: close "pool": it belongs to a pool`)},
 	{"New after Put", func(w *world) { _, a, _ := w.put(); arena.New[uint64](a) }, inArena("New", afterPut, "pool")},
 	{"Reset after Put", func(w *world) { _, a, _ := w.put(); a.Reset() }, inArena("Reset", afterPut, "pool")},
 	{"Deref after Put", func(w *world) {
 		p := w.arenas()
-		a, err := p.Get()
-		w.must(err)
+		a := p.Get()
 		ref := arena.RefOf(a, arena.New[uint64](a))
 		p.Put(a)
 		ref.Deref(a)
 	}, inArena("Deref", afterPut, "pool")},
-	{"Put twice", func(w *world) { p, a, _ := w.put(); p.Put(a) }, inArena("Put", "put twice", "pool")},
-	{"Put of no pool's", func(w *world) { w.arenas().Put(w.arena("a")) }, inArena("Put", "arena of another pool", "a")},
+	{"Put twice", func(w *world) { p, a, _ := w.put(); p.Put(a) }, inArena("Put", "double free: put twice", "pool")},
+	{"Put of no pool's", func(w *world) { w.arenas().Put(w.arena("a")) }, inArena("Put", "wrong owner: arena of another pool", "a")},
 	{"touch after Put and Close of the pool", func(w *world) { p, _, x := w.put(); w.must(p.Close()); *x++ },
 		plainly(`fault: guard: use after close in region "pool": address 0xADDR, offset 64 of 1073741824`)},
 	{"stale mark", func(w *world) { a := w.arena("a"); m := a.Mark(); a.Reset(); a.Rewind(m) }, inArena("Rewind", staleMark, "a")},
@@ -186,15 +185,15 @@ var arenaMisuse = []misuse{
 		arena.New[[2]uint64](a)
 		a.Rewind(high)
 	}, inArena("Rewind", staleMark, "a")},
-	{"foreign mark", func(w *world) { a, other := w.arena("a"), w.arena("other"); a.Rewind(other.Mark()) }, inArena("Rewind", "mark of another arena", "a")},
-	{"zero mark", func(w *world) { w.arena("a").Rewind(arena.Mark{}) }, inArena("Rewind", "mark of another arena", "a")},
+	{"foreign mark", func(w *world) { a, other := w.arena("a"), w.arena("other"); a.Rewind(other.Mark()) }, inArena("Rewind", "wrong owner: mark of another arena", "a")},
+	{"zero mark", func(w *world) { w.arena("a").Rewind(arena.Mark{}) }, inArena("Rewind", "wrong owner: mark of another arena", "a")},
 	{"Reset in a callback", func(w *world) { a := w.arena("a"); a.OnReset(a.Reset); a.Reset() }, inArena("Reset", inCallback, "a")},
 	{"Close in a callback", func(w *world) { a := w.arena("a"); a.OnReset(func() { a.Close() }); a.Reset() }, inArena("Close", inCallback, "a")},
 	{"Rewind in a callback", func(w *world) { a := w.arena("a"); a.OnReset(func() { a.Rewind(a.Mark()) }); a.Reset() }, inArena("Rewind", inCallback, "a")},
 	{"foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Deref(other)
-	}, plainly(`violation: arena.Deref: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference to memory that is not handed out ("other", offset 64)`)},
 	{"foreign Ref that lies inside", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.New[uint64](other)
@@ -205,32 +204,60 @@ var arenaMisuse = []misuse{
 		ref := arena.RefOf(a, arena.New[uint64](a))
 		a.Reset()
 		ref.Deref(a)
-	}, plainly(`violation: arena.Deref: reference outside what is handed out ("a", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference to memory that is not handed out ("a", offset 64)`)},
 	{"Slice of a foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Slice(other, 2)
-	}, plainly(`violation: arena.Slice: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Slice: invalid pointer: reference to memory that is not handed out ("other", offset 64)`)},
 	{"Ref of a foreign pointer", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](other))
-	}, plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+	}, plainly(`violation: arena.RefOf: invalid pointer: into other memory ("a", address 0xADDR, offset #)`)},
 	{"Ref of a Go pointer", func(w *world) { arena.RefOf(w.arena("a"), new(uint64)) },
-		plainly(`violation: arena.RefOf: pointer into other memory ("a", address 0xADDR, offset #)`)},
+		plainly(`violation: arena.RefOf: invalid pointer: into other memory ("a", address 0xADDR, offset #)`)},
 	{"Concurrent: New after Close", func(w *world) { arena.NewIn[uint64](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: New of nothing after Close", func(w *world) { arena.NewIn[struct{}](w.closedConcurrent()) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: much after Close", func(w *world) { w.closedConcurrent().Alloc(1<<20, 8) }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: Clone after Close", func(w *world) { arena.CloneIn(w.closedConcurrent(), []int{1}) }, inArena("Concurrent.New", afterClose, "shut")},
+	{"Concurrent: Append after Close", func(w *world) { arena.AppendIn(w.closedConcurrent(), nil, 1) }, inArena("Concurrent.AppendIn", afterClose, "shut")},
+	{"Concurrent: type with pointers", func(w *world) { arena.CloneIn(w.concurrent("k"), []*int{}) },
+		plainly(pointers("arena", "*int", "*int is a pointer (*int)"))},
+	{"Concurrent: Slice of a foreign Ref", func(w *world) {
+		a := w.arena("a")
+		arena.RefOf(a, arena.New[uint64](a)).SliceIn(w.concurrent("k"), 2)
+	}, plainly(`violation: arena.Concurrent.SliceIn: invalid pointer: reference to memory that is not handed out ("k", offset 64)`)},
+	{"Writer after Reset", func(w *world) {
+		a := w.arena("a")
+		text := arena.NewWriter(a)
+		text.WriteString("text")
+		a.Reset()
+		text.WriteString("more")
+	}, inArena("Writer.WriteString", goneText, "a")},
+	{"Writer after Rewind", func(w *world) {
+		a := w.arena("a")
+		text := arena.NewWriter(a)
+		text.WriteString("text")
+		m := a.Mark()
+		text.WriteString("much more")
+		a.Rewind(m)
+		text.Bytes()
+	}, inArena("Writer.Bytes", goneText, "a")},
+	{"NewWriter after Close", func(w *world) { a, _ := w.closed(); arena.NewWriter(a) }, inArena("NewWriter", afterClose, "shut")},
+	{"Get of a closed pool", func(w *world) { p := w.arenas(); w.must(p.Close()); p.Get() }, inArena("Pool.Get", afterClose, "pool")},
+	{"TryGet of a closed pool", func(w *world) { p := w.arenas(); w.must(p.Close()); _, err := p.TryGet(); w.must(err) },
+		plainly(`error: arena: pool "pool": closed`)},
 	{"Concurrent: Reset after Close", func(w *world) { w.closedConcurrent().Reset() }, inArena("Concurrent.Reset", afterClose, "shut")},
 	{"Concurrent: Close twice", func(w *world) { w.must(w.closedConcurrent().Close()) }, plainly(`error: arena: close "shut": closed`)},
 	{"Concurrent: foreign Ref", func(w *world) {
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).DerefIn(w.concurrent("k"))
-	}, plainly(`violation: arena.Concurrent.DerefIn: reference outside what is handed out ("k", offset 64)`)},
+	}, plainly(`violation: arena.Concurrent.DerefIn: invalid pointer: reference to memory that is not handed out ("k", offset 64)`)},
 	{"Purge after Close", func(w *world) { a, _ := w.closed(); w.must(a.Purge()) }, inArena("Purge", afterClose, "shut")},
 	{"RefOf after Close", func(w *world) { a, _ := w.closed(); arena.RefOf(a, new(uint64)) }, inArena("RefOf", afterClose, "shut")},
 	{"Purge after Put", func(w *world) { _, a, _ := w.put(); w.must(a.Purge()) }, inArena("Purge", afterPut, "pool")},
 	{"zero Arena", func(w *world) { arena.New[uint64](new(arena.Arena)) }, inArena("New", zeroArena, "")},
 	{"Close of a nil Arena", func(w *world) { var a *arena.Arena; w.must(a.Close()) }, inArena("Close", zeroArena, "")},
-	{"zero Pool", func(w *world) { new(arena.Pool).Get() }, inArena("Pool.Get", "use of a zero Pool: arena.OpenPool makes one", "")},
+	{"zero Pool", func(w *world) { new(arena.Pool).Get() }, inArena("Pool.Get", "use of a zero value: arena.OpenPool makes a Pool", "")},
 	{"zero Concurrent", func(w *world) { arena.NewIn[uint64](new(arena.Concurrent)) }, inArena("Concurrent.New", zeroConcurrent, "")},
 	{"nil Concurrent", func(w *world) { arena.NewIn[uint64](nil) }, inArena("Concurrent.New", zeroConcurrent, "")},
 	{"Put of nil", func(w *world) { w.arenas().Put(nil) }, plainly(fine)},
@@ -263,7 +290,11 @@ var arenaMisuse = []misuse{
 	{"type with pointers", func(w *world) { arena.New[struct{ Name string }](w.arena("a")) },
 		plainly(pointers("arena", "struct { Name string }", "struct { Name string }.Name is a string"))},
 	{"negative size", func(w *world) { w.arena("a").Alloc(-1, 8) },
-		plainly("panic: arena: -1 bytes aligned to 8: the size must not be negative, the alignment a power of two up to 2097152")},
+		plainly(refused("arena", -1, 8, 2<<20))},
+	{"alignment of 3", func(w *world) { w.arena("a").Alloc(8, 3) }, plainly(refused("arena", 8, 3, 2<<20))},
+	{"alignment of 0", func(w *world) { w.arena("a").Alloc(8, 0) }, plainly(refused("arena", 8, 0, 2<<20))},
+	{"negative alignment", func(w *world) { w.arena("a").Alloc(8, -8) }, plainly(refused("arena", 8, -8, 2<<20))},
+	{"alignment above the limit", func(w *world) { w.arena("a").Alloc(8, 4<<20) }, plainly(refused("arena", 8, 4<<20, 2<<20))},
 	{"slice overflow", func(w *world) { arena.MakeSlice[int](w.arena("a"), 0, math.MaxInt) },
 		plainly("panic: arena: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
 	{"rewind to a mark twice", func(w *world) {
@@ -283,119 +314,5 @@ var arenaMisuse = []misuse{
 	{"nil Ref", func(w *world) {
 		a := w.arena("a")
 		w.holds(arena.RefOf[uint64](a, nil).Deref(a) == nil && arena.Ref[uint64]{}.Slice(a, 0) == nil, "nil is nil")
-	}, plainly(fine)},
-}
-
-const goneMap = "use after Reset, or after Rewind to a mark older than the map's last growth"
-
-// afterReset is a call of a map whose arena was reset.
-func afterReset(do func(m *arena.Map[int, int])) func(w *world) {
-	return func(w *world) {
-		a := w.arena("a")
-		m := arena.NewMap[int, int](a, 0)
-		m.Put(1, 1)
-		a.Reset()
-		do(m)
-	}
-}
-
-func afterResetStrings(do func(m *arena.StringMap[int])) func(w *world) {
-	return func(w *world) {
-		a := w.arena("a")
-		m := arena.NewStringMap[int](a, 0)
-		m.Put("1", 1)
-		a.Reset()
-		do(m)
-	}
-}
-
-var mapMisuse = []misuse{
-	{"Get after Reset", afterReset(func(m *arena.Map[int, int]) { m.Get(1) }), inArena("Map", goneMap, "a")},
-	{"Lookup after Reset", afterReset(func(m *arena.Map[int, int]) { m.Lookup(1) }), inArena("Map", goneMap, "a")},
-	{"Put after Reset", afterReset(func(m *arena.Map[int, int]) { m.Put(1, 1) }), inArena("Map", goneMap, "a")},
-	{"Entry after Reset", afterReset(func(m *arena.Map[int, int]) { m.Entry(1) }), inArena("Map", goneMap, "a")},
-	{"Delete after Reset", afterReset(func(m *arena.Map[int, int]) { m.Delete(1) }), inArena("Map", goneMap, "a")},
-	{"Len after Reset", afterReset(func(m *arena.Map[int, int]) { m.Len() }), inArena("Map", goneMap, "a")},
-	{"All after Reset", afterReset(func(m *arena.Map[int, int]) {
-		for range m.All() {
-		}
-	}), inArena("Map", goneMap, "a")},
-	{"strings: Get after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Get("") }), inArena("Map", goneMap, "a")},
-	{"strings: Lookup after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Lookup(nil) }), inArena("Map", goneMap, "a")},
-	{"strings: Put after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Put("", 1) }), inArena("Map", goneMap, "a")},
-	{"strings: Entry after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Entry(nil) }), inArena("Map", goneMap, "a")},
-	{"strings: Delete after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Delete("") }), inArena("Map", goneMap, "a")},
-	{"strings: Len after Reset", afterResetStrings(func(m *arena.StringMap[int]) { m.Len() }), inArena("Map", goneMap, "a")},
-	{"strings: All after Reset", afterResetStrings(func(m *arena.StringMap[int]) {
-		for range m.All() {
-		}
-	}), inArena("Map", goneMap, "a")},
-	{"Get after Rewind below", func(w *world) {
-		a := w.arena("a")
-		early := a.Mark()
-		m := arena.NewMap[int, int](a, 0)
-		a.Rewind(early)
-		m.Get(1)
-	}, inArena("Map", goneMap, "a")},
-	{"strings: Get after Rewind below", func(w *world) {
-		a := w.arena("a")
-		early := a.Mark()
-		m := arena.NewStringMap[int](a, 0)
-		a.Rewind(early)
-		m.Get("x")
-	}, inArena("Map", goneMap, "a")},
-	{"Get after Close", func(w *world) { a := w.arena("a"); m := arena.NewMap[int, int](a, 0); w.must(a.Close()); m.Get(1) }, inArena("Map", afterClose, "a")},
-	{"Get after Put of the arena", func(w *world) {
-		p := w.arenas()
-		a, err := p.Get()
-		w.must(err)
-		m := arena.NewMap[int, int](a, 0)
-		p.Put(a)
-		m.Get(1)
-	}, inArena("Map", afterPut, "pool")},
-	{"zero Map", func(w *world) { new(arena.Map[int, int]).Get(1) }, inArena("Map", "use of a zero Map: arena.NewMap makes one", "")},
-	{"zero StringMap", func(w *world) { new(arena.StringMap[int]).Get("") }, inArena("StringMap", "use of a zero StringMap: arena.NewStringMap makes one", "")},
-	{"Get after growth in a callback of Rewind", func(w *world) {
-		a := w.arena("a")
-		m := arena.NewMap[int, int](a, 0)
-		mark := a.Mark()
-		a.OnReset(func() {
-			for i := range 1000 {
-				m.Put(i, i)
-			}
-		})
-		a.Rewind(mark)
-		m.Get(1)
-	}, inArena("Map", goneMap, "a")},
-	{"NewMap after Close", func(w *world) { a, _ := w.closed(); arena.NewMap[int, int](a, 0) }, inArena("NewMap", afterClose, "shut")},
-	{"strings as keys", func(w *world) { arena.NewMap[string, int](w.arena("a"), 0) },
-		plainly(pointers("arena", "string", "string is a string"))},
-	{"pointers as values", func(w *world) { arena.NewMap[int, *int](w.arena("a"), 0) },
-		plainly(pointers("arena", "*int", "*int is a pointer (*int)"))},
-	{"strings: slices as values", func(w *world) { arena.NewStringMap[[]byte](w.arena("a"), 0) },
-		plainly(pointers("arena", "[]uint8", "[]uint8 is a slice ([]uint8)"))},
-	{"negative hint", func(w *world) { arena.NewMap[int, int](w.arena("a"), -1) }, plainly("panic: arena: NewMap: the hint -1 is negative")},
-	{"huge hint", func(w *world) { arena.NewMap[int, int](w.arena("a"), math.MaxInt) }, plainly(`panic: arena: a map's # times 16 bytes do not fit into "a": no memory`)},
-	{"Rewind above", func(w *world) {
-		a := w.arena("a")
-		m := arena.NewMap[int, int](a, 0)
-		late := a.Mark()
-		m.Put(1, 1)
-		arena.New[[100]uint64](a)
-		a.Rewind(late)
-		v, ok := m.Get(1)
-		w.holds(ok && v == 1, "the map has what it had")
-	}, plainly(fine)},
-	{"changes during All", func(w *world) {
-		m := arena.NewMap[int, int](w.arena("a"), 0)
-		for i := range 1000 {
-			m.Put(i, i)
-		}
-		for k := range m.All() {
-			m.Delete(k)
-			if k < 1000 {
-				m.Put(k+1000, k)
-			}
-		}
 	}, plainly(fine)},
 }

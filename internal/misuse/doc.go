@@ -1,4 +1,4 @@
-// Package misuse runs every misuse of the public API that is known, in every mode, each in a process of
-// its own, and holds README.md to what is caught: go test -run TestMisuse -v ./internal/misuse. It has
-// tests only.
+// Package misuse runs every known misuse of the public API in every mode, each case in a process of its
+// own: go test -run TestMisuse -v ./internal/misuse. It also compares MISUSE.md, at the root, with the
+// table of cases: go test -run TestMatrix ./internal/misuse. It has tests only.
 package misuse

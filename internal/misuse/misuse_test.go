@@ -73,6 +73,9 @@ func plainly(s string) outcomes { return outcomes{plain: s, invariants: s} }
 
 // violates is the violation of an object at some offset in a region.
 func violates(op, what, region, offset string) string {
+	if what == freedAlready && !strings.HasSuffix(op, ".Free") && !strings.HasSuffix(op, ".Put") {
+		what = strings.Replace(what, "double free", "use after free", 1)
+	}
 	return fmt.Sprintf("violation: %s: %s (%q, address 0xADDR, offset %s)", op, what, region, offset)
 }
 
@@ -111,8 +114,7 @@ func (w *world) ruined() { w.after = nil }
 func (c misuse) run(mode string) (end string) {
 	w := &world{config: slab.Config{Name: "heap", Hardened: mode == "hardened", Limit: 1 << 30}}
 	if mode == "sampled" {
-		guard.Sample(1)
-		guard.SampleSeed(3) // the first object lies at the end of its slot, the second at the start
+		slab.SetSampling(slab.Sampling{Every: 1, Seed: 3}) // the first object lies at the end of its slot, the second at the start
 	}
 	end = ending(func() { c.do(w) })
 	for _, f := range w.after {

@@ -25,7 +25,7 @@ var regionMisuse = []misuse{
 		f, err := os.CreateTemp("", "offheap")
 		w.must(err)
 		w.then(func() error { return errors.Join(f.Close(), os.Remove(f.Name())) })
-		r, err := guard.Map(guard.Config{Name: "region", Size: 1 << 16})
+		r, err := guard.Reserve(guard.Config{Name: "region", Size: 1 << 16})
 		w.must(err)
 		w.then(r.Close)
 		w.must(r.MapFile(0, 1<<16, f, 0, guard.Read))
@@ -46,13 +46,13 @@ var regionMisuse = []misuse{
 		w.must(r.Protect(0, 1<<16, guard.Read))
 	}, plainly(`error: guard: protect region "region": not all of it is committed`)},
 	{"region of no bytes", func(w *world) {
-		_, err := guard.Map(guard.Config{Name: "region"})
+		_, err := guard.Reserve(guard.Config{Name: "region"})
 		w.must(err)
-	}, plainly(`error: guard: map "region": size 0 must be positive`)},
+	}, plainly(`error: guard: reserve "region": size 0 must be positive`)},
 	{"region of too many bytes", func(w *world) {
-		_, err := guard.Map(guard.Config{Name: "region", Size: math.MaxInt})
+		_, err := guard.Reserve(guard.Config{Name: "region", Size: math.MaxInt})
 		w.must(err)
-	}, plainly(`error: guard: map "region": 9223372036854775807 bytes are more than addresses can hold: no memory`)},
+	}, plainly(`error: guard: reserve "region": 9223372036854775807 bytes are more than addresses can hold: no memory`)},
 	{"fault of nobody's", func(w *world) { var x *uint64; *x = 1 }, plainly("panic: runtime error: invalid memory address or nil pointer dereference")},
 	{"first and last byte", func(w *world) { b := w.region(1 << 16).Bytes(); b[0], b[len(b)-1] = 1, 1 }, plainly(fine)},
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -13,10 +12,10 @@ import (
 
 // stacks opens a pool of stacks. Whatever happens, it works afterwards.
 func (w *world) stacks(name string) *stack.Pool {
-	p, err := stack.Open(stack.Config{Name: name, Max: 64})
+	p, err := stack.OpenPool(stack.Config{Name: name, Max: 64})
 	w.must(err)
 	w.then(func() error {
-		s, err := p.Get()
+		s, err := p.TryGet()
 		if errors.Is(err, guard.ErrClosed) {
 			return nil
 		}
@@ -36,11 +35,7 @@ func (w *world) stacks(name string) *stack.Pool {
 	return p
 }
 
-func (w *world) get(p *stack.Pool) *stack.Stack {
-	s, err := p.Get()
-	w.must(err)
-	return s
-}
+func (w *world) get(p *stack.Pool) *stack.Stack { return p.Get() }
 
 // idle returns a stack that was put.
 func (w *world) idle() *stack.Stack {
@@ -60,6 +55,22 @@ func (w *world) shut() (*stack.Pool, *stack.Stack, stack.Frame) {
 	return p, s, f
 }
 
+// exhausted returns a pool of which all stacks are in use.
+func (w *world) exhausted() (p *stack.Pool) {
+	var held [64]*stack.Stack
+	w.then(func() error { // before the pool is looked at
+		for _, s := range held {
+			p.Put(s)
+		}
+		return nil
+	})
+	p = w.stacks("stacks")
+	for i := range held {
+		held[i] = p.Get()
+	}
+	return p
+}
+
 // unchanged says that the stack has what it has now when the case has ended.
 func (w *world) unchanged(s *stack.Stack) {
 	used := s.Used()
@@ -75,36 +86,41 @@ func (w *world) unchanged(s *stack.Stack) {
 func inStack(op, what string) outcomes { return plainly(violates("stack."+op, what, "stacks", "#")) }
 
 const (
-	notInnermost = "frame that is not the innermost open one"
-	otherStack   = "frame of another stack"
-	otherPool    = "stack of another pool"
-	poolIsClosed = "use after Close of the pool"
+	notInnermost = "out of order: frame that is not the innermost open one"
+	otherStack   = "wrong owner: frame of another stack"
+	otherPool    = "wrong owner: stack of another pool"
+	poolIsClosed = "use after close: the pool is closed"
 )
 
-// endless is machine code that calls itself.
-func endless() []byte {
-	if runtime.GOARCH == "arm64" {
-		return []byte{0xfd, 0x7b, 0xbf, 0xa9, 0xff, 0xff, 0xff, 0x97} // stp x29, x30, [sp, #-16]!; bl itself
-	}
-	return []byte{0xe8, 0xfb, 0xff, 0xff, 0xff} // call itself
-}
-
 var stackMisuse = []misuse{
-	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "put twice")},
+	{"Put twice", func(w *world) { p := w.stacks("stacks"); s := w.get(p); p.Put(s); p.Put(s) }, inStack("Put", "double free: put twice")},
 	{"Put of another pool's", func(w *world) { p, q := w.stacks("stacks"), w.stacks("other"); p.Put(w.get(q)) }, inStack("Put", otherPool)},
 	{"Put of nil", func(w *world) { w.stacks("stacks").Put(nil) }, plainly(fine)},
-	{"Get from a zero Pool", func(w *world) { w.get(new(stack.Pool)) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
-	{"Get from a nil Pool", func(w *world) { w.get(nil) }, plainly(`violation: stack.Get: use of a zero Pool: stack.Open makes one ("")`)},
-	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero Stack: Pool.Get makes one", "", "0"))},
-	{"Func of a zero Code", func(w *world) { new(stack.Code).Func(0) }, plainly(`violation: stack.Func: use of a zero Code: stack.LoadCode makes one ("")`)},
-	{"Func of a zero Object", func(w *world) { new(stack.Object).Func("f") }, plainly(`violation: stack.Func: use of a zero Object: stack.LoadObject makes one ("")`)},
+	{"Get from a zero Pool", func(w *world) { w.get(new(stack.Pool)) }, plainly(`violation: stack.Get: use of a zero value: stack.OpenPool makes a Pool ("")`)},
+	{"Get from a nil Pool", func(w *world) { w.get(nil) }, plainly(`violation: stack.Get: use of a zero value: stack.OpenPool makes a Pool ("")`)},
+	{"TryGet from a zero Pool", func(w *world) {
+		_, err := new(stack.Pool).TryGet()
+		w.must(err)
+	}, plainly(`violation: stack.Get: use of a zero value: stack.OpenPool makes a Pool ("")`)},
+	{"Push on a zero Stack", func(w *world) { new(stack.Stack).Push() }, plainly(violates("stack.Push", "use of a zero value: Pool.Get makes a Stack", "", "0"))},
 	{"Put of a copy", func(w *world) { w.stacks("stacks").Put(new(stack.Stack)) }, inStack("Put", otherPool)},
 	{"Put of what is inside", func(w *world) {
 		p := w.stacks("stacks")
 		p.Put((*stack.Stack)(unsafe.Add(unsafe.Pointer(w.get(p)), 8)))
 	}, inStack("Put", otherPool)},
 	{"Put after Close", func(w *world) { p, s, _ := w.shut(); p.Put(s) }, inStack("Put", otherPool+", or this one is closed")},
-	{"Get after Close", func(w *world) { p, _, _ := w.shut(); w.get(p) }, plainly(`error: stack: pool "stacks": closed`)},
+	{"Get after Close", func(w *world) { p, _, _ := w.shut(); p.Get() }, plainly(`violation: stack.Get: use after close ("stacks")`)},
+	{"TryGet after Close", func(w *world) {
+		p, _, _ := w.shut()
+		_, err := p.TryGet()
+		w.must(err)
+	}, plainly(`error: stack: pool "stacks": closed`)},
+	{"Get of more stacks than there are", func(w *world) { w.exhausted().Get() },
+		plainly(`panic: stack: pool "stacks": all of Max 64 stacks are in use: no memory`)},
+	{"TryGet of more stacks than there are", func(w *world) {
+		_, err := w.exhausted().TryGet()
+		w.must(err)
+	}, plainly(`error: stack: pool "stacks": all of Max 64 stacks are in use: no memory`)},
 	{"Close twice", func(w *world) { p, _, _ := w.shut(); w.must(p.Close()) }, plainly(`error: stack: close pool "stacks": closed`)},
 	{"New after Put", func(w *world) { stack.New[int](w.idle()) }, inStack("New", afterPut)},
 	{"New of nothing after Put", func(w *world) { stack.New[struct{}](w.idle()) }, inStack("New", afterPut)},
@@ -118,8 +134,6 @@ var stackMisuse = []misuse{
 	{"Size after Put", func(w *world) { w.idle().Size() }, inStack("Size", afterPut)},
 	{"Used after Put", func(w *world) { w.idle().Used() }, inStack("Used", afterPut)},
 	{"HighWater after Put", func(w *world) { w.idle().HighWater() }, inStack("HighWater", afterPut)},
-	{"Call after Put", func(w *world) { w.idle().Call(0) }, inStack("Call", afterPut)},
-	{"CallF after Put", func(w *world) { w.idle().CallF(0) }, inStack("CallF", afterPut)},
 	{"Pop after Put", func(w *world) { p := w.stacks("stacks"); s := w.get(p); f := s.Push(); p.Put(s); s.Pop(f) }, inStack("Pop", afterPut)},
 	{"Pop after Put and Get", func(w *world) {
 		p := w.stacks("stacks")
@@ -134,7 +148,6 @@ var stackMisuse = []misuse{
 	{"New after Close", func(w *world) { _, s, _ := w.shut(); stack.New[int](s) }, inStack("New", poolIsClosed)},
 	{"Push after Close", func(w *world) { _, s, _ := w.shut(); s.Push() }, inStack("Push", poolIsClosed)},
 	{"Pop after Close", func(w *world) { _, s, f := w.shut(); s.Pop(f) }, inStack("Pop", poolIsClosed)},
-	{"Call after Close", func(w *world) { _, s, _ := w.shut(); s.Call(0) }, inStack("Call", poolIsClosed)},
 	{"Pop of the outer frame", func(w *world) {
 		s := w.get(w.stacks("stacks"))
 		outer := s.Push()
@@ -200,31 +213,13 @@ var stackMisuse = []misuse{
 			poke(b, i)
 		}
 	}, plainly(`fault: guard: touch of a guard in region "stacks": address 0xADDR, offset # of #`)},
-	{"native code that does not end", func(w *world) {
-		s := w.get(w.stacks("stacks"))
-		code, err := stack.LoadCode(endless())
-		w.must(err)
-		w.then(code.Close)
-		_, err = s.Call(code.Func(0))
-		w.must(err)
-	}, plainly(`fault: guard: stack overflow in region "stacks": address 0xADDR, offset # of #, at instruction 0xADDR`)},
-	{"native code that is closed", func(w *world) {
-		s := w.get(w.stacks("stacks"))
-		code, err := stack.LoadCode(endless())
-		w.must(err)
-		f := code.Func(0)
-		w.must(code.Close())
-		_, err = s.Call(f)
-		w.must(err)
-	}, plainly(`fault: guard: use after close in region "code": address 0xADDR, offset 0 of #, at instruction 0xADDR`)},
-	{"Func outside of the code", func(w *world) {
-		code, err := stack.LoadCode(endless())
-		w.must(err)
-		w.then(code.Close)
-		code.Func(100)
-	}, plainly("panic: stack: code of # bytes has no instruction at offset 100")},
 	{"type with pointers", func(w *world) { stack.New[struct{ Name string }](w.get(w.stacks("stacks"))) },
 		plainly(pointers("stack", "struct { Name string }", "struct { Name string }.Name is a string"))},
+	{"negative size", func(w *world) { w.get(w.stacks("stacks")).Alloc(-1, 8) }, plainly(refused("stack", -1, 8, 4096))},
+	{"alignment of 3", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 3) }, plainly(refused("stack", 8, 3, 4096))},
+	{"alignment of 0", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 0) }, plainly(refused("stack", 8, 0, 4096))},
+	{"negative alignment", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, -8) }, plainly(refused("stack", 8, -8, 4096))},
+	{"alignment above the limit", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 8192) }, plainly(refused("stack", 8, 8192, 4096))},
 	{"slice overflow", func(w *world) { stack.MakeSlice[int](w.get(w.stacks("stacks")), 0, math.MaxInt) },
 		plainly("panic: stack: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
 	{"Close with stacks in use", func(w *world) {

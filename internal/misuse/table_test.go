@@ -1,112 +1,136 @@
 package misuse
 
 import (
-	"errors"
-	"os"
-	"strings"
-	"syscall"
-	"testing"
+	"math"
+
+	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
-// cannotExist are cases of other suites that have no Go form, and why.
-var cannotExist = map[string]string{
-	"hardened_malloc: string_overflow": "strings have lengths: nothing looks for a zero byte behind an object",
-	"OpenBSD malloc_errs: t0":          "it aborts itself, to test its driver",
-	"OpenBSD malloc_errs: t19":         "a slice that is shorter than the object asks to keep less",
+// ofTable is the violation that a table notices, in an arena of that name.
+func ofTable(op, what, name string) outcomes {
+	return plainly("violation: table." + op + ": " + what + ` ("` + name + `")`)
 }
 
-// theirs are the cases of other suites.
-var theirs = map[string]string{
-	"hardened_malloc": `overflow_large_1_byte overflow_large_8_byte read_after_free_large read_zero_size write_after_free_large
-		write_after_free_large_reuse write_zero_size
+const goneTable = "use after Reset or Rewind: the arena freed memory of the table"
 
-		delete_type_size_mismatch double_free_large double_free_large_delayed double_free_small double_free_small_delayed
-		invalid_aligned_sized_delete_large invalid_aligned_sized_delete_small invalid_free_protected invalid_free_small_region
-		invalid_free_small_region_far invalid_free_unprotected invalid_malloc_object_size_small
-		invalid_malloc_object_size_small_quarantine invalid_malloc_usable_size_small invalid_malloc_usable_size_small_quarantine
-		overflow_small_1_byte overflow_small_8_byte unaligned_free_large unaligned_free_small unaligned_malloc_usable_size_small
-		uninitialized_free uninitialized_malloc_usable_size uninitialized_realloc write_after_free_small
-		write_after_free_small_reuse
-
-		aligned_sized_delete_large aligned_sized_delete_small aligned_sized_delete_small_min_align calloc_overflow calloc_zeroed
-		free_sized_large free_sized_small impossibly_large_malloc large_array_growth malloc_noreuse malloc_object_size
-		malloc_object_size_offset malloc_object_size_zero malloc_zero_different read_after_free_small realloc_init string_overflow
-		uninitialized_read_large uninitialized_read_small`,
-	"OpenBSD malloc_errs": "t0 t1 t2 t3 t4 t5 t6 t7 t8 t9 t10 t11 t12 t13 t14 t15 t16 t17 t18 t19 t20 t21 t22 t23",
-	"isoalloc": `double_free big_double_free heap_overflow heap_underflow leaks_test wild_free unaligned_free
-		incorrect_chunk_size_multiple big_canary_test zero_alloc sized_free
-		tests big_tests interfaces_test thread_tests tagged_ptr_test pool_test`,
-	"snmalloc corruption_detection": `double_free uaf_freelist remote_double_free remote_uaf large_double_free oob_into_neighbor`,
-}
-
-// TestMisuseTable looks at the table itself.
-func TestMisuseTable(t *testing.T) {
-	seen := map[string]bool{}
-	for _, s := range suites {
-		for _, c := range s.cases {
-			name := s.name + ": " + c.name
-			if seen[name] {
-				t.Errorf("%s is there twice", name)
-			}
-			seen[name] = true
-			if c.want.plain == "" && c.want.hardened == "" || c.want.invariants != "" && c.want.plain == "" {
-				t.Errorf("%s: no outcome where there should be one: %+v", name, c.want)
-			}
-			if (c.want.hardened != "") != s.heaps || (c.want.sampled != "") != s.heaps {
-				t.Errorf("%s: heaps, and nothing else, have a hardened and a sampled outcome: %+v", name, c.want)
-			}
-			if c.want.hardened == notCaught {
-				t.Errorf("%s: a hardened heap does not catch it", name)
-			}
-			for _, m := range modes() {
-				if want := m.want(c.want); valid(c) && want != fine && want != "" || !valid(c) && want == fine && m.name != "hardened" {
-					t.Errorf("%s: fine in some modes only: %+v", name, c.want)
-				}
-			}
-		}
-	}
-	for s, names := range theirs {
-		for _, name := range strings.Fields(names) {
-			name = s + ": " + name
-			if _, none := cannotExist[name]; none == seen[name] {
-				t.Errorf("%s is in the table: %v, and cannot exist: %v", name, seen[name], none)
-			}
-		}
+// afterReset is a call of a map whose arena was reset.
+func afterReset(do func(m *table.Map[int, int])) func(w *world) {
+	return func(w *world) {
+		a := w.arena("a")
+		m := table.NewMap[int, int](a, 0)
+		m.Put(1, 1)
+		a.Reset()
+		do(m)
 	}
 }
 
-// TestMisuseWouldNotice shows that TestMisuse can fail.
-func TestMisuseWouldNotice(t *testing.T) {
-	for _, c := range []struct {
-		end, want string
-		meets     bool
-	}{
-		{"end", fine, true},
-		{"end", notCaught, true},
-		{"end", "panic: end", false},
-		{"", notCaught, false},
-		{"violation: a (0xADDR, offset 12)", "violation: a (0xADDR, offset #)", true},
-		{"violation: a (0xADDR, offset 12)", "violation: a (0xADDR, offset 1)", false},
-		{"violation: a (0xADDR, offset 12), and then b", "violation: a (0xADDR, offset #)", false},
-		{"violation: a (0xADDR, offset 12) +allocated", "violation: a (0xADDR, offset #)", false},
-		{`violation: a ("b", 0xADDR)`, `violation: a ("*", 0xADDR)`, true},
-		{`violation: a ("b", "c", 0xADDR)`, `violation: a ("*", 0xADDR)`, false},
-		{"fault: a", "violation: a", false},
-	} {
-		if meets(c.end, c.want) != c.meets {
-			t.Errorf("%q for %q: %v", c.end, c.want, !c.meets)
+func afterResetStrings(do func(m *table.Strings[int])) func(w *world) {
+	return func(w *world) {
+		a := w.arena("a")
+		m := table.NewStrings[int](a, 0)
+		m.Put("1", 1)
+		a.Reset()
+		do(m)
+	}
+}
+
+var tableMisuse = []misuse{
+	{"Get after Reset", afterReset(func(m *table.Map[int, int]) { m.Get(1) }), ofTable("Map", goneTable, "a")},
+	{"Lookup after Reset", afterReset(func(m *table.Map[int, int]) { m.Lookup(1) }), ofTable("Map", goneTable, "a")},
+	{"Put after Reset", afterReset(func(m *table.Map[int, int]) { m.Put(1, 1) }), ofTable("Map", goneTable, "a")},
+	{"Entry after Reset", afterReset(func(m *table.Map[int, int]) { m.Entry(1) }), ofTable("Map", goneTable, "a")},
+	{"TryEntry after Reset", afterReset(func(m *table.Map[int, int]) { m.TryEntry(1) }), ofTable("Map", goneTable, "a")},
+	{"Delete after Reset", afterReset(func(m *table.Map[int, int]) { m.Delete(1) }), ofTable("Map", goneTable, "a")},
+	{"Len after Reset", afterReset(func(m *table.Map[int, int]) { m.Len() }), ofTable("Map", goneTable, "a")},
+	{"All after Reset", afterReset(func(m *table.Map[int, int]) {
+		for range m.All() {
 		}
-	}
-	for said, want := range map[string]string{
-		"a\nb":                                  "panic: a",
-		"a\nallocated at\nb\n\nfreed at\nc\n":   "panic: a +allocated +freed",
-		"a\nb was allocated at\nc, freed at\nd": "panic: a",
-	} {
-		if end := ending(func() { panic(said) }); end != want {
-			t.Errorf("a panic with %q ends as %q, want %q", said, end, want)
+	}), ofTable("Map", goneTable, "a")},
+	{"strings: Get after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Get("") }), ofTable("Strings", goneTable, "a")},
+	{"strings: Lookup after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Lookup("") }), ofTable("Strings", goneTable, "a")},
+	{"strings: Put after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Put("", 1) }), ofTable("Strings", goneTable, "a")},
+	{"strings: Entry after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Entry("") }), ofTable("Strings", goneTable, "a")},
+	{"strings: GetBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.GetBytes(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: LookupBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.LookupBytes(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: EntryBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.EntryBytes(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: TryEntry after Reset", afterResetStrings(func(m *table.Strings[int]) { m.TryEntry("") }), ofTable("Strings", goneTable, "a")},
+	{"strings: DeleteBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.DeleteBytes(nil) }), ofTable("Strings", goneTable, "a")},
+	{"strings: Delete after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Delete("") }), ofTable("Strings", goneTable, "a")},
+	{"strings: Len after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Len() }), ofTable("Strings", goneTable, "a")},
+	{"strings: All after Reset", afterResetStrings(func(m *table.Strings[int]) {
+		for range m.All() {
 		}
-	}
-	if _, err := ends(os.Args[0], "default", nil); err != nil && !errors.Is(err, syscall.ENOEXEC) {
-		t.Error(err)
-	}
+	}), ofTable("Strings", goneTable, "a")},
+	{"Get after Rewind below", func(w *world) {
+		a := w.arena("a")
+		early := a.Mark()
+		m := table.NewMap[int, int](a, 0)
+		a.Rewind(early)
+		m.Get(1)
+	}, ofTable("Map", goneTable, "a")},
+	{"strings: Get after Rewind below", func(w *world) {
+		a := w.arena("a")
+		early := a.Mark()
+		m := table.NewStrings[int](a, 0)
+		a.Rewind(early)
+		m.Get("x")
+	}, ofTable("Strings", goneTable, "a")},
+	{"Get after Close", func(w *world) { a := w.arena("a"); m := table.NewMap[int, int](a, 0); w.must(a.Close()); m.Get(1) }, ofTable("Map", afterClose, "a")},
+	{"Get after Put of the arena", func(w *world) {
+		p := w.arenas()
+		a := p.Get()
+		m := table.NewMap[int, int](a, 0)
+		p.Put(a)
+		m.Get(1)
+	}, ofTable("Map", afterPut, "pool")},
+	{"zero Map", func(w *world) { new(table.Map[int, int]).Get(1) }, ofTable("Map", "use of a zero value: table.NewMap makes a Map", "")},
+	{"zero Strings", func(w *world) { new(table.Strings[int]).Get("") }, ofTable("Strings", "use of a zero value: table.NewStrings makes a Strings", "")},
+	{"Get after growth in a callback of Rewind", func(w *world) {
+		a := w.arena("a")
+		m := table.NewMap[int, int](a, 0)
+		mark := a.Mark()
+		a.OnReset(func() {
+			for i := range 1000 {
+				m.Put(i, i)
+			}
+		})
+		a.Rewind(mark)
+		m.Get(1)
+	}, ofTable("Map", goneTable, "a")},
+	{"NewMap after Close", func(w *world) { a, _ := w.closed(); table.NewMap[int, int](a, 0) }, ofTable("NewMap", afterClose, "shut")},
+	{"TryNewMap after Close", func(w *world) { a, _ := w.closed(); table.TryNewMap[int, int](a, 0) }, ofTable("NewMap", afterClose, "shut")},
+	{"TryNewStrings after Close", func(w *world) { a, _ := w.closed(); table.TryNewStrings[int](a, 0) }, ofTable("NewStrings", afterClose, "shut")},
+	{"TryNewMap of too much", func(w *world) { _, err := table.TryNewMap[int, int](w.arena("a"), math.MaxInt); w.must(err) },
+		plainly(`error: table: arena: "a": # bytes more than the # in use exceed its Reserve of #: no memory`)},
+	{"strings as keys", func(w *world) { table.NewMap[string, int](w.arena("a"), 0) },
+		plainly(pointers("table", "string", "string is a string"))},
+	{"pointers as values", func(w *world) { table.NewMap[int, *int](w.arena("a"), 0) },
+		plainly(pointers("table", "*int", "*int is a pointer (*int)"))},
+	{"strings: slices as values", func(w *world) { table.NewStrings[[]byte](w.arena("a"), 0) },
+		plainly(pointers("table", "[]uint8", "[]uint8 is a slice ([]uint8)"))},
+	{"negative hint", func(w *world) { table.NewMap[int, int](w.arena("a"), -1) }, plainly("panic: table: NewMap: the hint -1 is negative")},
+	{"huge hint", func(w *world) { table.NewMap[int, int](w.arena("a"), math.MaxInt) }, plainly(`panic: table: arena: "a": # bytes more than the # in use exceed its Reserve of #: no memory`)},
+	{"Rewind above", func(w *world) {
+		a := w.arena("a")
+		m := table.NewMap[int, int](a, 0)
+		late := a.Mark()
+		m.Put(1, 1)
+		arena.New[[100]uint64](a)
+		a.Rewind(late)
+		v, ok := m.Get(1)
+		w.holds(ok && v == 1, "the map has what it had")
+	}, plainly(fine)},
+	{"changes during All", func(w *world) {
+		m := table.NewMap[int, int](w.arena("a"), 0)
+		for i := range 1000 {
+			m.Put(i, i)
+		}
+		for k := range m.All() {
+			m.Delete(k)
+			if k < 1000 {
+				m.Put(k+1000, k)
+			}
+		}
+	}, plainly(fine)},
 }

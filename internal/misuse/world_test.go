@@ -17,21 +17,22 @@ var suites = []suite{
 	{"slab", true, slabMisuse},
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
-	{"arena.Map", false, mapMisuse},
+	{"table", false, tableMisuse},
 	{"stack", false, stackMisuse},
+	{"stack/native", false, nativeMisuse},
 	{"guard", false, regionMisuse},
 }
 
 const (
 	largeSize = 2 << 20 // bytes of an object that is a region of its own
 
-	freedAlready = "freed already, or never allocated"
-	interior     = "pointer that is not the start of an object"
-	otherMemory  = "pointer into other memory"
-	otherSize    = "object was asked for with another size"
-	behindEnd    = "object was written to behind its end"
-	beforeStart  = "object was written to before its start"
-	afterFree    = "memory was written to after it was freed"
+	freedAlready = "double free: freed already, or never allocated"
+	interior     = "invalid pointer: not the start of an object"
+	otherMemory  = "invalid pointer: into other memory"
+	otherSize    = "wrong size: object was asked for with another size"
+	behindEnd    = "overrun: object was written to behind its end"
+	beforeStart  = "overrun: object was written to before its start"
+	afterFree    = "write to free memory: written to after it was freed"
 
 	largeRegion = "heap: large object"
 
@@ -42,6 +43,12 @@ const (
 // pointers is the panic for a type with pointers.
 func pointers(pkg, typ, what string) string {
 	return fmt.Sprintf("panic: %s: %s cannot live outside the Go heap: %s, and the garbage collector does not see pointers there", pkg, typ, what)
+}
+
+// refused is the panic for a size or an alignment that cannot be. The three allocators have one rule
+// and the same words.
+func refused(pkg string, size, align, most int) string {
+	return fmt.Sprintf("panic: %s: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", pkg, size, align, most)
 }
 
 // What is told of an object that was sampled has the stack of who allocated it, and if it is freed
@@ -120,7 +127,7 @@ func works(h *slab.Heap) (err error) {
 	}
 	var all [][]byte
 	for i := range 300 {
-		b := h.Alloc(i * 7 % 200)
+		b := h.Alloc(i*7%200, 8)
 		for j := range b {
 			if b[j] != 0 {
 				return fmt.Errorf("byte %d of %d fresh ones is %#x", j, len(b), b[j])
@@ -166,7 +173,7 @@ func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(
 // amid returns an object that is neither the first nor the last of a slab.
 func amid(h *slab.Heap, size int) []byte {
 	for {
-		b := h.Alloc(size)
+		b := h.Alloc(size, 8)
 		if off := address(b) % (64 << 10); off > 4<<10 && off < 60<<10 {
 			return b
 		}
@@ -178,11 +185,11 @@ func amid(h *slab.Heap, size int) []byte {
 // went home to its slab is picked at random.
 func churn(h *slab.Heap, size int) {
 	for range 20_000 {
-		h.Free(h.Alloc(size))
+		h.Free(h.Alloc(size, 8))
 	}
 	var held [2000][]byte
 	for i := range held {
-		held[i] = h.Alloc(size)
+		held[i] = h.Alloc(size, 8)
 	}
 	for _, b := range held {
 		h.Free(b)
@@ -223,7 +230,7 @@ func elsewhere(f func()) {
 
 // region maps a region and commits all of it.
 func (w *world) region(size int) *guard.Region {
-	r, err := guard.Map(guard.Config{Name: "region", Size: size})
+	r, err := guard.Reserve(guard.Config{Name: "region", Size: size})
 	w.must(err)
 	w.must(r.Commit(0, r.Size()))
 	w.then(func() error {

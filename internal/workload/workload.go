@@ -1,5 +1,5 @@
-// Package workload has what the benchmarks of the command and those of module bench share: the objects
-// that they draw, and the memory that the process takes for them.
+// Package workload is shared by the command and by module bench. It draws the objects of their benchmarks,
+// and reads the memory that the process takes.
 //
 //	command offheap ──▶ workload ◀── module bench
 //
@@ -11,7 +11,7 @@
 //
 // # Memory
 //
-// Resident, Peak and RestartPeak read what the kernel says of this process. They return -1 on systems
+// Resident, Peak and RestartPeak read the kernel's figures of this process. They return -1 on systems
 // that do not tell.
 //
 // # Concurrency

@@ -7,12 +7,10 @@ func main() {
 	var a arena.Arena
 	var k arena.Concurrent
 	var p arena.Pool
-	var m arena.Map[int, int]
-	var s arena.StringMap[int]
+	var w arena.Writer
 	copied1 := a
 	copied2 := k
 	copied3 := p
-	copied4 := m
-	copied5 := s
-	println(&copied1, &copied2, &copied3, &copied4, &copied5)
+	copied4 := w
+	println(&copied1, &copied2, &copied3, &copied4)
 }

@@ -1,10 +1,8 @@
 package allocbench
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/arena"
@@ -12,7 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// Bump is what an allocation and an eight-byte store into it take, in nanoseconds.
+// Bump has the figures of the bump benchmark for one object size: nanoseconds for an allocation and an
+// eight-byte store to it.
 type Bump struct {
 	Size  int     `json:"size"`        // bytes of the object
 	Hot   float64 `json:"hot_ns"`      // 1 MiB that is in the cache, again and again
@@ -34,8 +33,7 @@ type (
 	object64 [8]uint64
 )
 
-// bumps are the loops, one for each size, because in a generic function New would not be inlined
-// for its type.
+// bumps are the loops, one for each size: in a generic function New would not be inlined for its type.
 var bumps = []struct {
 	size int
 	fill func(a *arena.Arena, n int)
@@ -57,8 +55,8 @@ var bumps = []struct {
 	}},
 }
 
-// MeasureBump runs the arena's form of the usual bump-allocator benchmark: objects of 16, 32 and 64
-// bytes, all zeroed, each written to once. report is called for each size as soon as it is done.
+// MeasureBump allocates objects of 16, 32 and 64 bytes in an arena, all zeroed, and writes to each once.
+// It calls report for each size as soon as it is measured.
 func MeasureBump(progress measure.Progress, report func(Bump)) (err error) {
 	defer func() { // New panics where there is no memory
 		if p := recover(); p != nil {
@@ -98,10 +96,10 @@ func MeasureBump(progress measure.Progress, report func(Bump)) (err error) {
 	return nil
 }
 
-// warmUp takes memory and gives it back: on a virtual machine the first touch ever may have to
-// fetch it from the host, which is not what is measured.
+// warmUp touches n bytes and gives them back: on a virtual machine the first touch ever may have to
+// fetch memory from the host, and the host is not measured.
 func warmUp(n int) error {
-	r, err := guard.Map(guard.Config{Name: "warm-up", Size: n, Prefault: true})
+	r, err := guard.Reserve(guard.Config{Name: "warm-up", Size: n, Prefault: true})
 	if err != nil {
 		return err
 	}
@@ -109,6 +107,7 @@ func warmUp(n int) error {
 	return r.Commit(0, n)
 }
 
+// bumpHotPass fills the same 1 MiB again and again. It returns nanoseconds for an object.
 func bumpHotPass(size int, fill func(*arena.Arena, int)) (perObject float64, err error) {
 	a, err := arena.Open(arena.Config{Name: "bump", Retain: 2 * bumpHot})
 	if err != nil {
@@ -126,6 +125,8 @@ func bumpHotPass(size int, fill func(*arena.Arena, int)) (perObject float64, err
 	return float64(time.Since(start).Nanoseconds()) / float64(done), nil
 }
 
+// bumpFreshPass fills 256 MiB of fresh memory, resets the arena and fills it again. It returns
+// nanoseconds for an object of each pass.
 func bumpFreshPass(size int, fill func(*arena.Arena, int), hugePages bool) (fresh, reset float64, err error) {
 	a, err := arena.Open(arena.Config{Name: "bump", Reserve: 2 * bumpFresh, Retain: bumpFresh, HugePages: hugePages})
 	if err != nil {
@@ -145,9 +146,4 @@ func bumpFreshPass(size int, fill func(*arena.Arena, int), hugePages bool) (fres
 		return 0, 0, fmt.Errorf("bump: %d bytes are live, want %d", live, n*size)
 	}
 	return fresh, reset, nil
-}
-
-func middle[T cmp.Ordered](v []T) T {
-	slices.Sort(v)
-	return v[len(v)/2]
 }

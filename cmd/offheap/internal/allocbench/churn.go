@@ -9,9 +9,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// Churn is what the churn benchmark measured.
+// Churn has the figures of the churn benchmark.
 type Churn struct {
-	NsOp      float64 `json:"ns_op"`      // a free and an allocation
+	NsOp      float64 `json:"ns_op"`      // a free and an allocation, on the slowest goroutine
 	PeakRatio float64 `json:"peak_ratio"` // peak RSS over live bytes
 	LiveMB    float64 `json:"live_mb"`    // at the end, in millions of bytes
 	PeakMB    float64 `json:"peak_mb"`
@@ -23,7 +23,8 @@ const (
 	churnOps  = 50_000_000
 )
 
-// MeasureChurn replaces one of 100,000 objects at random, 50 million times, on each goroutine.
+// MeasureChurn replaces one of 100,000 objects at random, 50 million times, on each goroutine. Every
+// goroutine has objects of its own.
 func MeasureChurn(kind allocators.Kind, goroutines int) (c Churn, err error) {
 	return measureChurn(kind, goroutines, churnLive, churnOps)
 }
@@ -36,8 +37,8 @@ func measureChurn(kind allocators.Kind, goroutines, objects, ops int) (c Churn, 
 	defer done()
 	workers := make([]churner, goroutines)
 	for i := range workers {
-		workers[i] = churner{slots: allocators.Objects(objects), kinds: make([]uint8, objects), state: workload.Random(1000 + i)}
-		clear(workers[i].kinds)
+		workers[i] = churner{slots: allocators.Objects(objects), sizes: make([]uint8, objects), state: workload.Random(1000 + i)}
+		clear(workers[i].sizes)
 	}
 	before := workload.Resident()
 	var ready, all sync.WaitGroup
@@ -62,7 +63,7 @@ func measureChurn(kind allocators.Kind, goroutines, objects, ops int) (c Churn, 
 	live := 0
 	for _, w := range workers {
 		c.NsOp = max(c.NsOp, float64(w.took.Nanoseconds())/float64(ops))
-		for _, k := range w.kinds {
+		for _, k := range w.sizes {
 			live += workload.Size(k)
 		}
 	}
@@ -72,15 +73,15 @@ func measureChurn(kind allocators.Kind, goroutines, objects, ops int) (c Churn, 
 	return c, nil
 }
 
-// churner is one goroutine's objects.
+// churner has the objects of one goroutine.
 type churner struct {
 	from  allocators.Source
 	slots []allocators.Object
-	kinds []uint8
+	sizes []uint8 // workload.SizeIndex of each
 	state workload.Random
 	drawn uint64
 	took  time.Duration
-	_     [128]byte // the next one is another goroutine's to write
+	_     [128]byte // no cache line is shared with the next goroutine
 }
 
 func (w *churner) fill() {
@@ -88,12 +89,13 @@ func (w *churner) fill() {
 		k := workload.SizeIndex(w.state.Next())
 		b := w.from.AllocDirty(workload.Size(k))
 		b[0], b[len(b)-1] = 1, 1
-		w.slots[i], w.kinds[i] = unsafe.SliceData(b), k
+		w.slots[i], w.sizes[i] = unsafe.SliceData(b), k
 	}
 }
 
-// run keeps nothing but w across calls, where C has registers for the rest: what Go keeps it stores,
-// and stores wait in line behind those to objects that are not in the cache.
+// run replaces objects, ops times. It keeps only w across calls: Go stores each local variable that it
+// keeps, where C has registers for it, and these stores wait behind the stores to objects that are not
+// in the cache.
 func (w *churner) run(ops int) {
 	for end := w.state + workload.Random(ops)*workload.RandomStep; w.state != end; {
 		w.drawn = w.state.Next()
@@ -102,6 +104,6 @@ func (w *churner) run(ops int) {
 		r := w.drawn
 		b[0], b[len(b)-1] = byte(r), byte(r)
 		i := workload.Below(r, len(w.slots))
-		w.slots[i], w.kinds[i] = unsafe.SliceData(b), workload.SizeIndex(r)
+		w.slots[i], w.sizes[i] = unsafe.SliceData(b), workload.SizeIndex(r)
 	}
 }

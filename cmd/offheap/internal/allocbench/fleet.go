@@ -12,26 +12,27 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// Fleet is what the benchmark with the sizes of a fleet measured.
+// Fleet has the figures of the fleet benchmark for one table.
 type Fleet struct {
 	Table     string  `json:"table"`
 	NsFill    float64 `json:"ns_fill"`    // an allocation while memory fills
 	NsOp      float64 `json:"ns_op"`      // an allocation and the frees that make room for it, about one
 	LiveMB    float64 `json:"live_mb"`    // at the end, in millions of bytes
-	PeakMB    float64 `json:"peak_mb"`    // RSS above what it was before
-	PeakRatio float64 `json:"peak_ratio"` // the one over the other
-	Sum       uint64  `json:"sum"`        // of sizes and of what the objects hold at the end
+	PeakMB    float64 `json:"peak_mb"`    // the most in RAM, above the value before
+	PeakRatio float64 `json:"peak_ratio"` // PeakMB over LiveMB
+	Sum       uint64  `json:"sum"`        // of the sizes, and of the bytes of objects at the end: see sum
 	State     uint64  `json:"state,string"`
 }
 
 const (
 	fleetLive = 256 << 20
 	fleetOps  = 5_000_000
-	osPage    = 4096 // that all of an object is in RAM
+	osPage    = 4096 // a byte in each is written, so all of an object is in RAM
 )
 
-// MeasureFleet allocates 256 MiB as each table tcmalloc_N.csv in the folder says, then 5 million
-// objects more while others die. Objects above 1 MiB are left out.
+// MeasureFleet runs the tables tcmalloc_N.csv of a folder. For each it allocates 256 MiB of objects of the
+// sizes in the table, then 5 million objects more while others die, and calls report. Sizes above 1 MiB
+// are left out.
 func MeasureFleet(kind allocators.Kind, dir string, progress measure.Progress, report func(Fleet)) error {
 	names, err := filepath.Glob(filepath.Join(dir, "tcmalloc_*.csv"))
 	if err != nil || len(names) == 0 {
@@ -78,11 +79,13 @@ func measureFleet(kind allocators.Kind, table fleetTable, live, ops int, step fu
 	return f, nil
 }
 
+// fleetRun carries out a plan with one allocator.
 type fleetRun struct {
 	from  allocators.Source
 	slots []allocators.Object
 }
 
+// do carries out events, and writes to each OS page of each object.
 func (r *fleetRun) do(events []fleetEvent) {
 	for _, e := range events {
 		size := int(uint32(e))
@@ -99,8 +102,8 @@ func (r *fleetRun) do(events []fleetEvent) {
 	}
 }
 
-// sum adds up what is live at the end: bytes, and the sizes with the first and the last byte of
-// each object, which an object that overlaps another would change.
+// sum returns the live bytes at the end, and a check value: all sizes of the plan, and the first and
+// last byte of each live object, which an object that overlaps it would have changed.
 func (r *fleetRun) sum(p *fleetPlan) (bytes int, sum uint64) {
 	sizes := make([]int, p.slots)
 	for _, events := range [][]fleetEvent{p.fill, p.steady} {

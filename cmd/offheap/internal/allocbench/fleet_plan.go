@@ -11,12 +11,13 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// fleetTable is how often the programs of a fleet ask for objects of each size, and how many of
-// them are live on average: a line of size,alloc_rate,num_live for each size, in any units.
+// fleetTable says how often the programs of a fleet allocate objects of each size, and how many of them
+// are live on average. Its file has a line of size,alloc_rate,num_live for each size; the units of the
+// last two do not matter.
 type fleetTable struct {
 	sizes []int
-	rates []float64 // at which they are allocated
-	lives []float64 // how many there are
+	rates []float64 // of allocation
+	lives []float64 // average numbers
 }
 
 const (
@@ -49,17 +50,17 @@ func readFleetTable(name string) (t fleetTable, err error) {
 	switch n := len(t.sizes); {
 	case n == 0:
 		return t, fmt.Errorf("%s: there is no size up to %d", name, fleetCap)
-	case n >= tallyKinds:
-		return t, fmt.Errorf("%s: %d sizes are more than %d", name, n, tallyKinds-1)
+	case n >= tallySizes:
+		return t, fmt.Errorf("%s: %d sizes are more than %d", name, n, tallySizes-1)
 	}
 	return t, nil
 }
 
-// fleetEvent is an allocation or a free: a slot of the harness in the high half, in the low one the
-// size, 0 for a free.
+// fleetEvent is an allocation or a free. The high half is the slot of the harness that names the object,
+// the low half the size; 0 for a free.
 type fleetEvent uint64
 
-// fleetPlan is what will be done, decided in full before the clock starts.
+// fleetPlan has all events. It is complete before the clock starts.
 type fleetPlan struct {
 	fill   []fleetEvent
 	steady []fleetEvent
@@ -67,11 +68,12 @@ type fleetPlan struct {
 	state  workload.Random // at the end
 }
 
-// planFleet draws objects by what is live until no more fit into so many bytes, then draws as many
-// as there are operations by the rates, and lets objects die before each until it fits.
+// planFleet makes a plan in two parts. The first draws objects by the average numbers until the next
+// does not fit into live bytes. The second draws ops objects by the rates, and lets objects die before
+// each until it fits.
 //
-// An object dies by chance, whatever its age: one of a size is as likely to be next as the rate of
-// the size over its number says, so the mean lifetime of a size is what the table says.
+// An object dies by chance, at any age. The chance of a size is its rate over its average number, so
+// its mean lifetime is the one that the table implies.
 func planFleet(t fleetTable, live, ops int) *fleetPlan {
 	deathOf := make([]float64, len(t.sizes))
 	for i := range deathOf {
@@ -89,49 +91,49 @@ func planFleet(t fleetTable, live, ops int) *fleetPlan {
 	members := make([][]uint32, len(t.sizes)) // the slots of the objects of each size
 	var vacant []uint32
 	bytes := 0
-	begin := func(kind int) fleetEvent {
+	allocate := func(index int) fleetEvent {
 		if len(vacant) == 0 {
 			vacant = append(vacant, uint32(p.slots))
 			p.slots++
 		}
 		slot := vacant[len(vacant)-1]
 		vacant = vacant[:len(vacant)-1]
-		members[kind] = append(members[kind], slot)
-		deaths.add(kind, weights[kind])
-		bytes += t.sizes[kind]
-		return fleetEvent(slot)<<32 | fleetEvent(t.sizes[kind])
+		members[index] = append(members[index], slot)
+		deaths.add(index, weights[index])
+		bytes += t.sizes[index]
+		return fleetEvent(slot)<<32 | fleetEvent(t.sizes[index])
 	}
-	end := func() fleetEvent {
-		kind := deaths.draw(p.state.Next())
-		of := members[kind]
+	release := func() fleetEvent {
+		index := deaths.draw(p.state.Next())
+		of := members[index]
 		i := workload.Below(p.state.Next(), len(of))
 		slot := of[i]
 		of[i] = of[len(of)-1]
-		members[kind] = of[:len(of)-1]
+		members[index] = of[:len(of)-1]
 		vacant = append(vacant, slot)
-		deaths.add(kind, -weights[kind])
-		bytes -= t.sizes[kind]
+		deaths.add(index, -weights[index])
+		bytes -= t.sizes[index]
 		return fleetEvent(slot) << 32
 	}
 	for {
-		kind := births.draw(p.state.Next())
-		if bytes+t.sizes[kind] > live {
+		index := births.draw(p.state.Next())
+		if bytes+t.sizes[index] > live {
 			break
 		}
-		p.fill = append(p.fill, begin(kind))
+		p.fill = append(p.fill, allocate(index))
 	}
 	for range ops {
-		kind := arrivals.draw(p.state.Next())
-		for bytes+t.sizes[kind] > live {
-			p.steady = append(p.steady, end())
+		index := arrivals.draw(p.state.Next())
+		for bytes+t.sizes[index] > live {
+			p.steady = append(p.steady, release())
 		}
-		p.steady = append(p.steady, begin(kind))
+		p.steady = append(p.steady, allocate(index))
 	}
 	return p
 }
 
-// fleetWeights scales weights to whole numbers of up to 2^40, the same on every machine, so that
-// two to the 22 objects have a sum.
+// fleetWeights scales values to whole numbers from 1 to 2^40, the same on every machine. The weights of
+// 2^22 objects add up in 64 bits.
 func fleetWeights(values []float64) []uint64 {
 	most := slices.Max(values)
 	weights := make([]uint64, len(values))
@@ -141,30 +143,30 @@ func fleetWeights(values []float64) []uint64 {
 	return weights
 }
 
-const tallyKinds = 2048 // room for so many, less one; a power of two
+const tallySizes = 2048 // one more than the sizes that a table may have; a power of two
 
-// tally draws by weights that change: a Fenwick tree.
+// tally draws sizes by weights that change. It is a Fenwick tree.
 type tally struct {
-	sums  [tallyKinds + 1]uint64
+	sums  [tallySizes + 1]uint64
 	total uint64
 }
 
-// add adds to the weight of a kind; a weight below zero, as two's complement, is subtracted.
-func (t *tally) add(kind int, weight uint64) {
-	for i := kind + 1; i <= tallyKinds; i += i & -i {
+// add adds to the weight of the size at an index. To subtract, pass the two's complement.
+func (t *tally) add(index int, weight uint64) {
+	for i := index + 1; i <= tallySizes; i += i & -i {
 		t.sums[i] += weight
 	}
 	t.total += weight
 }
 
-// draw returns the kind that r stands for.
-func (t *tally) draw(r uint64) (kind int) {
+// draw returns the index of the size that the random number r selects.
+func (t *tally) draw(r uint64) (index int) {
 	at, _ := bits.Mul64(r, t.total) // r scaled to [0, total)
-	for step := tallyKinds / 2; step > 0; step /= 2 {
-		if sum := t.sums[kind+step]; sum <= at {
-			kind += step
+	for step := tallySizes / 2; step > 0; step /= 2 {
+		if sum := t.sums[index+step]; sum <= at {
+			index += step
 			at -= sum
 		}
 	}
-	return kind
+	return index
 }

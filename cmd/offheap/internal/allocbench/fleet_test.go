@@ -16,7 +16,7 @@ import (
 // sharedInputs has published tables, on machines that have them.
 const sharedInputs = "../../../../../shared"
 
-// smallFleet is a table with a size that is left out, and one so rare that it comes and goes.
+// smallFleet is a table with a size that is left out, and one so rare that there is rarely an object of it.
 const smallFleet = fleetHeader + "\n1,100,10\n24,1000.5,300\n100,250,400.25\n5000,10,20\n300000,0.1,0.05\n2000000,1,1\n"
 
 func writeFleetTable(t *testing.T, text string) (name string) {
@@ -28,8 +28,8 @@ func writeFleetTable(t *testing.T, text string) (name string) {
 	return name
 }
 
-// fleetProof is what a run must come to: as bench/c/fleet printed it, given the same table, bytes
-// and operations.
+// fleetProof has the check values of a run, as bench/c/fleet printed them for the same table, bytes and
+// operations.
 type fleetProof struct{ state, sum uint64 }
 
 func proveFleet(t *testing.T, table string, live, ops int, want fleetProof) {
@@ -80,10 +80,10 @@ func TestFleetTables(t *testing.T) {
 	}
 }
 
-// TestFleetPlan follows a plan: what it frees is live, it stays within its bytes, and sizes come as
-// often and live as long as the table says.
+// TestFleetPlan follows the events of a plan: it frees live objects only, it stays within its bytes, and
+// sizes come as often and live as long as the table says.
 func TestFleetPlan(t *testing.T) {
-	// Large objects that come and go stop all others from dying for a while, which is not what is counted here.
+	// Not with the rare large size: such an object stops all others from dying for a while.
 	table, err := readFleetTable(writeFleetTable(t, strings.Replace(smallFleet, "300000,0.1,0.05\n", "", 1)))
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestReadFleetTable(t *testing.T) {
 		fleetHeader + "\n0,1,1\n":                           "line 2",
 		fleetHeader + "\n8,0,1\n":                           "line 2",
 		fleetHeader + "\n2000000,1,1\n":                     "no size up to",
-		fleetHeader + strings.Repeat("\n8,1,1", tallyKinds): "more than",
+		fleetHeader + strings.Repeat("\n8,1,1", tallySizes): "more than",
 	} {
 		if _, err := readFleetTable(writeFleetTable(t, text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60q: %v, want %q", text, err, want)

@@ -11,12 +11,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// GC is what a forced collection took: medians.
+// GC has the figures of forced collections: medians.
 type GC struct {
-	Objects int     `json:"objects"` // that were live meanwhile
+	Objects int     `json:"objects"` // live meanwhile
 	Ms      float64 `json:"gc_ms"`
-	CPUMs   float64 `json:"gc_cpu_ms"` // see Figures.GCCPUSeconds
-	RSSMB   float64 `json:"rss_mb"`    // of the process, in millions of bytes
+	CPUMs   float64 `json:"gc_cpu_ms"` // see measure.Collection
+	RSSMB   float64 `json:"rss_mb"`    // resident memory of the process, in millions of bytes
 }
 
 const (
@@ -25,13 +25,14 @@ const (
 )
 
 // MeasureGC forces collections, first without objects and then with 20 million of 64 bytes that
-// hold no pointers. Where the objects are off the Go heap, so is what knows where they are.
+// hold no pointers. It calls report for both. If the objects are off the Go heap, so is the list of
+// their places.
 func MeasureGC(kind allocators.Kind, progress measure.Progress, report func(GC)) error {
 	return measureGC(kind, gcObjects, progress, report)
 }
 
 func measureGC(kind allocators.Kind, n int, progress measure.Progress, report func(GC)) error {
-	if err := measure.RoomFor(uint64(n) * 100); err != nil { // 64 and 8, and what the allocator takes
+	if err := measure.RoomFor(uint64(n) * 100); err != nil { // 64 and 8, and room for the allocator
 		return err
 	}
 	source, done, err := allocators.Open(kind)
@@ -58,10 +59,11 @@ func measureGC(kind allocators.Kind, n int, progress measure.Progress, report fu
 	return nil
 }
 
+// forcedGC times eleven forced collections.
 func forcedGC(objects int) GC {
 	cpu := func() float64 { return measure.Metric("/cpu/classes/gc/total:cpu-seconds").Float64() }
 	var took, cpuTook [gcRounds]float64
-	runtime.GC() // ends what was under way
+	runtime.GC() // ends a collection that was under way
 	for i := range took {
 		before, begin := cpu(), time.Now()
 		runtime.GC()
@@ -71,8 +73,8 @@ func forcedGC(objects int) GC {
 	return GC{objects, measure.Median(took[:]), measure.Median(cpuTook[:]), float64(workload.Resident()) / 1e6}
 }
 
-// goHerd makes n objects on the Go heap that hold their numbers. It returns what adds them up, and
-// keeps them alive.
+// goHerd makes n objects on the Go heap that hold their numbers. It returns a function that adds the
+// numbers up and so keeps the objects alive.
 func goHerd(n int, step func(int)) (sum func() uint64) {
 	objects := make([]*object64, n)
 	for i := range objects {
@@ -88,8 +90,8 @@ func goHerd(n int, step func(int)) (sum func() uint64) {
 	}
 }
 
-// herd makes them off the Go heap. Where they lie is kept there too, as distances from one of them:
-// off-heap memory holds no Go pointers.
+// herd does the same off the Go heap. It keeps the places of the objects there, too, as distances from
+// the first object: off-heap memory holds no Go pointers.
 func herd(from allocators.Source, n int, step func(int)) (sum func() uint64) {
 	size := int(unsafe.Sizeof(object64{}))
 	base := unsafe.Pointer(unsafe.SliceData(from.AllocDirty(size)))

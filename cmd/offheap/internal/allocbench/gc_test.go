@@ -7,7 +7,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
 )
 
-// TestGC makes sure that the objects are live while the collector is timed, and where they are.
+// TestGC makes sure that the objects are live while the collector is timed, and that only the
+// objects of kind Go are on the Go heap.
 func TestGC(t *testing.T) {
 	const n = 100_000
 	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero} {

@@ -11,11 +11,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// HandOver is what the benchmark with objects that change hands measured.
+// HandOver has the figures of the benchmark in which one goroutine frees the objects of another.
 type HandOver struct {
 	NsPair float64 `json:"ns_pair"` // an allocation and its free
 	PeakMB float64 `json:"peak_mb"`
-	Sum    uint64  `json:"sum"` // of what the objects held
+	Sum    uint64  `json:"sum"` // of the first bytes of all objects
 }
 
 const (
@@ -24,23 +24,24 @@ const (
 	ringBatch       = 16 // objects between two publications of an index
 )
 
-// ring hands objects from one goroutine to one other. Each has its own copy of the other's index,
-// looked at again only when it must be.
+// ring hands objects from one goroutine to one other. Each side keeps a copy of the other's index, and
+// loads the index again only when the copy says that the ring is full, or empty.
 type ring struct {
 	_         [128]byte
 	tail      atomic.Uint64
 	_         [128]byte
 	head      atomic.Uint64
 	_         [128]byte
-	pushed    uint64 // of the pushing side
+	pushed    uint64 // by the pushing side, with its copy of head
 	knownHead uint64
 	_         [128]byte
-	popped    uint64 // of the popping side
+	popped    uint64 // by the popping side, with its copy of tail
 	knownTail uint64
 	_         [128]byte
 	items     [ringSize]allocators.Object
 }
 
+// full tells whether there is no room for another object.
 func (r *ring) full() bool {
 	if r.pushed-r.knownHead < ringSize {
 		return false
@@ -49,6 +50,7 @@ func (r *ring) full() bool {
 	return r.pushed-r.knownHead >= ringSize
 }
 
+// push adds an object. The ring is not full.
 func (r *ring) push(p allocators.Object) {
 	r.items[r.pushed%ringSize] = p
 	if r.pushed++; r.pushed%ringBatch == 0 {
@@ -56,8 +58,10 @@ func (r *ring) push(p allocators.Object) {
 	}
 }
 
+// flush publishes all pushed objects.
 func (r *ring) flush() { r.tail.Store(r.pushed) }
 
+// pop takes an object; nil if there is none.
 func (r *ring) pop() allocators.Object {
 	if r.popped == r.knownTail {
 		if r.knownTail = r.tail.Load(); r.popped == r.knownTail {
@@ -71,27 +75,30 @@ func (r *ring) pop() allocators.Object {
 	return p
 }
 
-// wait lets the other goroutine run if it has no processor of its own.
+// wait counts a turn of a waiting loop, and now and then yields, so that the other goroutine runs even
+// on the same processor.
 func wait(spins *int) {
 	if *spins++; *spins%1024 == 0 {
 		runtime.Gosched()
 	}
 }
 
+// produce allocates an object and writes its first and last byte.
 func produce(from allocators.Source, s *workload.Random) allocators.Object {
-	k := workload.SizeIndex(s.Next())
-	b := from.AllocDirty(workload.Size(k))
-	b[0], b[len(b)-1] = k, 1
+	index := workload.SizeIndex(s.Next())
+	b := from.AllocDirty(workload.Size(index))
+	b[0], b[len(b)-1] = index, 1
 	return unsafe.SliceData(b)
 }
 
+// consume adds the first byte of an object to sum, and frees the object.
 func consume(from allocators.Source, p allocators.Object, sum *uint64) {
 	*sum += uint64(*p)
 	from.Free(allocators.Bytes(p, 1))
 }
 
-// MeasureHandOver moves 10 million objects: from one goroutine that allocates to one that frees, or
-// both ways between two that do both.
+// MeasureHandOver hands 10 million objects from a goroutine that allocates to one that frees. If both,
+// it hands as many each way between two goroutines that allocate and free.
 func MeasureHandOver(kind allocators.Kind, both bool) (HandOver, error) {
 	return measureHandOver(kind, both, handOverObjects)
 }
@@ -131,6 +138,7 @@ func measureHandOver(kind allocators.Kind, both bool, n int) (c HandOver, err er
 	return c, nil
 }
 
+// allocateAll allocates n objects and pushes them.
 func allocateAll(from allocators.Source, s *workload.Random, out *ring, n int) {
 	spins := 0
 	for range n {
@@ -143,6 +151,7 @@ func allocateAll(from allocators.Source, s *workload.Random, out *ring, n int) {
 	out.flush()
 }
 
+// freeAll pops n objects and frees them.
 func freeAll(from allocators.Source, in *ring, n int) (sum uint64) {
 	spins := 0
 	for range n {
@@ -155,6 +164,7 @@ func freeAll(from allocators.Source, in *ring, n int) (sum uint64) {
 	return sum
 }
 
+// allocateAndFree does both: it pushes n objects and pops as many of the other goroutine.
 func allocateAndFree(from allocators.Source, s *workload.Random, out, in *ring, n int) (sum uint64) {
 	got, spins := 0, 0
 	take := func() bool {
@@ -185,7 +195,7 @@ func allocateAndFree(from allocators.Source, s *workload.Random, out, in *ring, 
 	return sum
 }
 
-// Turns is what the benchmark measured in which one goroutine allocates, then another frees all.
+// Turns has the figures of the benchmark in which one goroutine allocates, then another frees all.
 type Turns struct {
 	NsAlloc float64 `json:"ns_alloc"`
 	NsFree  float64 `json:"ns_rfree"`
@@ -196,7 +206,7 @@ type Turns struct {
 const turnObjects = 65536
 
 // MeasureTurns lets two goroutines take turns: one allocates 65,536 objects, the other frees them
-// in order, 10 million in all. The first round does not count.
+// in order. After some 10 million objects it is done. The first turn of each does not count.
 func MeasureTurns(kind allocators.Kind) (Turns, error) { return measureTurns(kind, handOverObjects) }
 
 func measureTurns(kind allocators.Kind, n int) (ph Turns, err error) {

@@ -9,9 +9,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
 )
 
-// Pair is what the benchmark with objects of 64 bytes measured, in nanoseconds an object.
+// Pair has the figures of the benchmark with objects of 64 bytes, in nanoseconds for each object.
 type Pair struct {
-	LIFO          float64 `json:"lifo_pair"` // an allocation and its free at once
+	LIFO          float64 `json:"lifo_pair"` // an allocation and its free, at once
 	Fresh         float64 `json:"alloc_fresh"`
 	FreeInOrder   float64 `json:"free_inorder"`
 	AllocInOrder  float64 `json:"alloc_after_inorder"`
@@ -25,8 +25,9 @@ const (
 	pairRounds  = 6
 )
 
-// MeasurePair allocates and frees a million objects of 64 bytes, in order and shuffled. Medians of
-// the rounds behind the first.
+// MeasurePair allocates an object of 64 bytes and frees it at once, 50 million times. Then it allocates a
+// million of them and frees them in order, in six rounds, and in six more it frees them shuffled. Fresh
+// is the first round; the other figures are medians of the rounds after the first.
 func MeasurePair(kind allocators.Kind) (f Pair, err error) {
 	source, done, err := allocators.Open(kind)
 	if err != nil {
@@ -67,6 +68,7 @@ func MeasurePair(kind allocators.Kind) (f Pair, err error) {
 	return f, nil
 }
 
+// allocateAndFreeAtOnce allocates an object, writes 8 bytes and frees it, n times.
 func allocateAndFreeAtOnce(from allocators.Source, n int) {
 	for i := range n {
 		b := from.AllocDirty(64)
@@ -75,6 +77,7 @@ func allocateAndFreeAtOnce(from allocators.Source, n int) {
 	}
 }
 
+// allocate64 fills objects, and writes 8 bytes to each.
 func allocate64(from allocators.Source, objects []allocators.Object) {
 	for i := range objects {
 		b := from.AllocDirty(64)

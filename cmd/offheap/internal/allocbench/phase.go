@@ -8,12 +8,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
-// Phase is what the benchmark of a change of phase measured: resident memory in millions of bytes
-// above what it was before, after each of five phases, and what was live.
+// Phase has the figures of the benchmark of a change of phase. Memory is in millions of bytes.
 type Phase struct {
-	MB       [5]float64 `json:"mb"`
-	Live     [3]float64 `json:"live_mb"`
-	Ratio    float64    `json:"ratio3"` // resident over live after the third
+	MB       [5]float64 `json:"mb"`      // resident after each phase, above the value before the first
+	Live     [3]float64 `json:"live_mb"` // live after each of the first three
+	Ratio    float64    `json:"ratio3"`  // resident over live after the third
 	AllocNs  float64    `json:"ns_p1"`
 	FreeNs   float64    `json:"ns_p2"`
 	LargerNs float64    `json:"ns_p3"`
@@ -24,8 +23,9 @@ const (
 	phaseLarge = 200_000   // of 512 bytes
 )
 
-// MeasurePhase allocates a million objects of 64 bytes, frees seven of eight, at random or in
-// clusters, allocates 200,000 of 512 bytes, frees everything, and waits for a second.
+// MeasurePhase goes through five phases: it allocates a million objects of 64 bytes; frees seven of
+// eight, at random or in clusters; allocates 200,000 of 512 bytes; frees everything; and waits for a
+// second.
 func MeasurePhase(kind allocators.Kind, clustered bool) (ph Phase, err error) {
 	source, done, err := allocators.Open(kind)
 	if err != nil {
@@ -89,7 +89,7 @@ func MeasurePhase(kind allocators.Kind, clustered bool) (ph Phase, err error) {
 	})
 	timed(func() {
 		time.Sleep(time.Second)
-		from.Free(from.AllocDirty(100_000)) // a call: memory goes back on the slow path
+		from.Free(from.AllocDirty(100_000)) // memory goes back to the system on slow paths only: take one
 	})
 	return ph, nil
 }

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// largest is the most bytes in a file that is indexed.
-	largest = 64 << 20
+	// maxFile is the size, in bytes, of the largest file that is indexed.
+	maxFile = 64 << 20
 
-	// looked is how many bytes at a file's start must be free of zeros for it to be text.
-	looked = 8 << 10
+	// probe is the number of bytes at a file's start that must not be zero if it is text.
+	probe = 8 << 10
 )
 
 // Corpus is a tree of text files and the queries drawn from them.
@@ -29,11 +29,13 @@ type Corpus struct {
 	Queries   List
 }
 
-// ErrNothing is wrapped by Survey's error where a folder has nothing to index.
+// ErrNothing is wrapped by the error of Survey if a folder has no text to index.
 var ErrNothing = errors.New("no text")
 
-// Survey finds the text files below dir and draws queries from them. Text is a regular file of 1
-// byte to 64 MiB without a zero byte in its first 8 KiB; links below dir are not followed.
+// Survey finds the text files below dir and draws queries from them. A text file is a regular file of
+// 1 byte to 64 MiB without a zero byte in its first 8 KiB. dir may be a link; links below it are not
+// followed. Files that cannot be read are counted in Skipped; if no text is left, the error wraps
+// ErrNothing.
 func Survey(dir string, queries int, progress measure.Progress) (*Corpus, error) {
 	real, err := filepath.EvalSymlinks(dir) // a walk does not follow links, not even the first
 	if err != nil {
@@ -53,7 +55,7 @@ func Survey(dir string, queries int, progress measure.Progress) (*Corpus, error)
 	return c, c.draw(queries, frequencies, progress)
 }
 
-// walk lists the regular files.
+// walk lists the regular files in Documents.
 func (c *Corpus) walk() error {
 	info, err := os.Stat(c.Dir)
 	if err != nil {
@@ -79,7 +81,8 @@ func (c *Corpus) walk() error {
 	})
 }
 
-// sift keeps the documents that are text.
+// sift removes from Documents the files that are not text, and counts in how many documents each word
+// occurs.
 func (c *Corpus) sift(frequencies *sketch, progress measure.Progress) error {
 	files := c.Documents
 	c.Documents = List{}
@@ -93,7 +96,7 @@ func (c *Corpus) sift(frequencies *sketch, progress measure.Progress) error {
 		case err != nil:
 			c.Skipped++
 			continue
-		case bytes.IndexByte(text[:min(len(text), looked)], 0) >= 0:
+		case bytes.IndexByte(text[:min(len(text), probe)], 0) >= 0:
 			continue
 		}
 		c.Documents.add(files.At(i))
@@ -107,7 +110,7 @@ func (c *Corpus) sift(frequencies *sketch, progress measure.Progress) error {
 
 var errLarge = errors.New("file is too large")
 
-// reader reads files, one after the other, into the same memory.
+// reader reads one file after the other into the same memory.
 type reader struct {
 	dir  string
 	text []byte
@@ -122,7 +125,7 @@ func (r *reader) read(name []byte) ([]byte, error) {
 	defer f.Close()
 	r.text = r.text[:0]
 	for {
-		if len(r.text) > largest {
+		if len(r.text) > maxFile {
 			return nil, errLarge
 		}
 		if len(r.text) == cap(r.text) {
@@ -139,11 +142,11 @@ func (r *reader) read(name []byte) ([]byte, error) {
 	}
 }
 
-// List is a list of byte strings in two pointer-free pieces. Its fields are
-// exported for encoding; the zero List is empty.
+// List is a list of byte strings in two slices without pointers. Its fields are
+// exported for encoding. The zero List is empty.
 type List struct {
 	Text []byte
-	Ends []int // of each element in Text
+	Ends []int // the end of each element in Text
 }
 
 // Len returns the number of elements.

@@ -26,7 +26,7 @@ func tree(t *testing.T, files map[string]string) string {
 }
 
 func TestSurvey(t *testing.T) {
-	late := strings.Repeat("x ", looked/2) + "\x00" // a zero byte behind what is looked at
+	late := strings.Repeat("x ", probe/2) + "\x00" // a zero byte after the first 8 KiB
 	dir := tree(t, map[string]string{
 		"b/two.txt": "beta gamma", "a.txt": "alpha", "empty": "", "binary": "ELF\x00", "late": late,
 	})
@@ -93,8 +93,8 @@ func TestSurveyRefuses(t *testing.T) {
 	}
 }
 
-// Queries have one to three different words of one document, and words that
-// are everywhere are asked for only where there are no others.
+// TestQueries draws queries: each has one to three different words of one document, and words that are
+// in every document only if there are no others.
 func TestQueries(t *testing.T) {
 	files := make(map[string]string)
 	for _, c := range "abcdefghijklmnopqrst" {

@@ -1,12 +1,12 @@
 package index
 
-// goHeap is the index as Go programs keep it: a map from words to their
-// postings, a slice of documents.
+// goHeap is the index as Go programs keep it: a map from words to their postings, and a slice of
+// documents.
 //
-// It is written to be good at its job, not to make the other side look good: postings are one byte
-// slice for each word and not a slice of structs with slices in them, so that the collector has
-// three objects for each word (its text, its record, its bytes), whatever the number of
-// occurrences, and nothing to scan in the bytes. Memory grows as append and the map grow it.
+// It is written to be good at its job: the postings of a word are one byte slice, not a slice of structs
+// with slices in them. So the collector has three objects for each word (its text, its record, its
+// bytes) for any number of occurrences, and nothing to scan in the bytes. Memory grows by append and by
+// the map.
 type goHeap struct {
 	words     map[string]*goWord
 	documents []goDocument

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// FuzzSides indexes what the fuzzer wrote, a document for each line, and asks both sides and
-// a plain search through the text for every word and some neighbours.
+// FuzzSides indexes the fuzzer's text, a document for each line. It asks both sides, and a plain search
+// through the text, for every word and some neighbours.
 func FuzzSides(f *testing.F) {
 	f.Add([]byte("the quick brown fox\nthe lazy dog\n\nthe the the"))
 	f.Add([]byte("a b c a b c\na\nb\nc\nA B C"))
@@ -29,7 +29,7 @@ func FuzzSides(f *testing.F) {
 		}
 		goHeap, offHeap := newGoHeap(), must(newOffHeap())
 		defer offHeap.Close()
-		a, b := NewSearcher(goHeap), NewSearcher(offHeap)
+		a, b := newSearcher(goHeap), newSearcher(offHeap)
 		var model [][]string
 		for i, line := range bytes.Split(text, []byte("\n")) {
 			name := fmt.Appendf(nil, "document %d", i)
@@ -38,17 +38,17 @@ func FuzzSides(f *testing.F) {
 			var said []string
 			for position, word := range words(line) {
 				for len(said) < int(position) {
-					said = append(said, "") // passed over
+					said = append(said, "") // too long for a word
 				}
 				said = append(said, string(word))
 			}
 			model = append(model, said)
 			if i%8 != 0 {
-				continue // answers must agree while the index grows, but not every time
+				continue // answers must agree while the index grows; every eighth time is enough
 			}
 			for j := 0; j < len(said); j += 1 + len(said)/16 {
 				query := strings.Join(said[j:min(j+1+i%3, len(said))], " ")
-				got, want := b.Search([]byte(query)), a.Search([]byte(query))
+				got, want := b.search([]byte(query)), a.search([]byte(query))
 				if !reflect.DeepEqual(got, want) {
 					t.Fatalf("%q: offheap %+v, Go heap %+v", query, got, want)
 				}

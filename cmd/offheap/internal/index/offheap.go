@@ -6,26 +6,26 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
-// offHeap is the index outside the Go heap: the collector sees a few objects, whatever the number
-// of words.
+// offHeap is the index outside the Go heap: the collector sees a few objects for any number of words.
 //
-//	words: StringMap ── word ──▶ offWord ── Ref ──▶ block: bytes of postings
+//	words: Strings ─── word ──▶ offWord ── Ref ──▶ block: bytes of postings
 //	documents ── number ──▶ offDocument ── Ref ──▶ name
 //
-// An arena frees nothing singly, so a block that postings have outgrown is kept for
-// others: there is a list of free blocks for each block size.
+// An arena does not free single objects. A block that postings have outgrown goes to the list of free
+// blocks of its size, and serves other postings.
 type offHeap struct {
 	memory    *arena.Arena
-	words     *arena.StringMap[offWord]
+	words     *table.Strings[offWord]
 	free      [2 * 32]arena.Ref[freeBlock]
-	documents []offDocument // alone in its arena, where it grows in place
+	documents []offDocument // alone in the arena table, so that it grows in place
 	table     *arena.Arena
 	total     uint64 // words in all documents
 }
 
-// offWord says where a word's postings are. The block's size follows from length: see blockSize.
+// offWord is the record of a word. The size of its block follows from length: see blockSize.
 type offWord struct {
 	tail   tail
 	length uint32
@@ -45,18 +45,18 @@ func newOffHeap() (*offHeap, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := arena.Open(arena.Config{Name: "documents"})
+	documents, err := arena.Open(arena.Config{Name: "documents"})
 	if err != nil {
 		return nil, errors.Join(err, memory.Close())
 	}
-	return &offHeap{memory: memory, table: table, words: arena.NewStringMap[offWord](memory, 0)}, nil
+	return &offHeap{memory: memory, table: documents, words: table.NewStrings[offWord](memory, 0)}, nil
 }
 
 func (x *offHeap) Add(name, text []byte) {
 	number, count := uint32(len(x.documents)), uint32(0)
 	var room occurrence
 	for position, word := range words(text) {
-		w, _ := x.words.Entry(word)
+		w, _ := x.words.EntryBytes(word)
 		x.append(w, w.tail.write(&room, number, position))
 		count++
 	}
@@ -65,7 +65,7 @@ func (x *offHeap) Add(name, text []byte) {
 	x.total += uint64(count)
 }
 
-// append appends to a word's postings, moving them to a larger block where they need one.
+// append appends to a word's postings. It moves them to a larger block if their block is full.
 func (x *offHeap) append(w *offWord, bytes []byte) {
 	length := w.length + uint32(len(bytes))
 	size := blockSize(w.length)
@@ -82,8 +82,8 @@ func (x *offHeap) append(w *offWord, bytes []byte) {
 	w.length = length
 }
 
-// blockSize is the size of the block that holds so many bytes: 8, 16, 24, 32, 48, 64, 96 and so on;
-// none for none.
+// blockSize returns the size of the block for length bytes: 8, 16, 24, 32, 48, 64, 96 and so on; 0 for
+// no bytes.
 func blockSize(length uint32) uint32 {
 	if length <= 8 {
 		return (length + 7) &^ 7
@@ -95,10 +95,10 @@ func blockSize(length uint32) uint32 {
 	return size
 }
 
-// class is the list of free blocks of that size.
+// class returns the index of the list of free blocks of a size.
 func class(size uint32) int { return 2*bits.Len32(size) + int(size>>(bits.Len32(size)-2)&1) - 2 }
 
-// take returns a block with anything in it.
+// take returns a block, which may hold anything.
 func (x *offHeap) take(size uint32) arena.Ref[byte] {
 	list := &x.free[class(size)]
 	if block := list.Deref(x.memory); block != nil {
@@ -108,6 +108,7 @@ func (x *offHeap) take(size uint32) arena.Ref[byte] {
 	return arena.RefOf(x.memory, unsafe.SliceData(x.memory.Alloc(int(size), 8)))
 }
 
+// give puts a block of a size on its list of free blocks.
 func (x *offHeap) give(bytes arena.Ref[byte], size uint32) {
 	list := &x.free[class(size)]
 	block := (*freeBlock)(unsafe.Pointer(bytes.Deref(x.memory)))
@@ -116,7 +117,7 @@ func (x *offHeap) give(bytes arena.Ref[byte], size uint32) {
 }
 
 func (x *offHeap) Postings(word []byte) Postings {
-	w := x.words.Lookup(word)
+	w := x.words.LookupBytes(word)
 	if w == nil {
 		return Postings{}
 	}

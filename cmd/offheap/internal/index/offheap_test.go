@@ -2,8 +2,8 @@ package index
 
 import "testing"
 
-// Block sizes are a ladder: each holds what it is asked for with little to spare, and has a list of
-// its own.
+// TestBlockSizes tries every length up to 1 MiB: its block is large enough, wastes at most half of the
+// length, and shares its list with no other size.
 func TestBlockSizes(t *testing.T) {
 	lists := make(map[int]uint32)
 	last := uint32(0)
@@ -26,7 +26,8 @@ func TestBlockSizes(t *testing.T) {
 	}
 }
 
-// Blocks that postings have outgrown serve others, and nothing is lost on the way.
+// TestBlocksAreUsedAgain grows postings twice: the blocks that the first have outgrown serve the second,
+// and the bytes of both are intact.
 func TestBlocksAreUsedAgain(t *testing.T) {
 	x := must(newOffHeap())
 	defer x.Close()

@@ -5,30 +5,30 @@ import (
 	"math/bits"
 )
 
-// Postings are the occurrences of one word, in order: for each document
+// Postings are the occurrences of one word, in order. For each document there are
 //
 //	varint(distance from the document before × 2 + 1)
 //	varint(distance from the position before × 2), once for each occurrence
 //
-// The lowest bit of a varint is the lowest bit of its first byte, so a reader sees where
-// the next document starts without decoding what lies between.
+// The lowest bit of a varint is the lowest bit of its first byte. So a reader finds the next document
+// without decoding the positions before it.
 type Postings struct {
-	Documents uint32 // that hold the word
+	Documents uint32 // number of documents that hold the word
 	Bytes     []byte
 }
 
-// tail is the state of the writer at the end of a word's postings. It holds no pointers:
-// either side keeps it where it likes.
+// tail is the state of the writer at the end of a word's postings. It holds no pointers, so either side
+// may keep it in its own memory.
 type tail struct {
-	documents uint32 // that hold the word
+	documents uint32 // number of documents that hold the word
 	document  uint32 // the last of them
 	position  uint32 // the last occurrence in it
 }
 
-// occurrence is the room for one more occurrence.
+// occurrence has room for the bytes of one occurrence.
 type occurrence [2 * binary.MaxVarintLen32]byte
 
-// write encodes an occurrence behind the ones before, and returns the bytes to append.
+// write encodes the next occurrence in to, and returns the bytes to append.
 func (t *tail) write(to *occurrence, document, position uint32) []byte {
 	n := 0
 	if t.documents == 0 || t.document != document {
@@ -45,8 +45,8 @@ func (t *tail) write(to *occurrence, document, position uint32) []byte {
 type cursor struct {
 	rest      []byte // from the next document on
 	document  uint32
-	positions []byte // of the document
-	count     uint32 // of positions
+	positions []byte // of the document, encoded
+	count     uint32 // number of positions
 }
 
 // next moves to the next document; false at the end.
@@ -62,10 +62,10 @@ func (c *cursor) next() bool {
 	return true
 }
 
-// skip returns the bytes up to the next document, and how many positions they are.
+// skip returns the number of bytes up to the next document, and the number of positions in them.
 //
-// It goes by eight bytes at a time, with a flag in the highest bit of each: a byte starts a varint
-// if the one before does not continue, and starts a document if its lowest bit is set, too.
+// It takes eight bytes at a time, with a flag in the highest bit of each. A byte starts a varint if the
+// byte before does not continue one, and starts a document if its lowest bit is set, too.
 func skip(b []byte) (n int, positions uint32) {
 	const flags = 0x8080_8080_8080_8080
 	inside := uint64(0) // flag of the first byte: it continues a varint
@@ -91,7 +91,7 @@ func skip(b []byte) (n int, positions uint32) {
 	return n, positions
 }
 
-// seek moves to the first document that is not before the given one; false if there is none.
+// seek moves to the first document from the given number on; false if there is none.
 func (c *cursor) seek(document uint32) bool {
 	for c.document < document {
 		if !c.next() {
@@ -101,7 +101,7 @@ func (c *cursor) seek(document uint32) bool {
 	return true
 }
 
-// appendPositions decodes the positions of the document.
+// appendPositions decodes the positions of the document, and appends them.
 func (c *cursor) appendPositions(to []int32) []int32 {
 	position := int32(0)
 	for b := c.positions; len(b) > 0; {

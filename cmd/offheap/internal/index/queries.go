@@ -11,24 +11,23 @@ import (
 )
 
 const (
-	// seed fixes the queries.
+	// seed makes the queries the same in every run.
 	seed = 20260101
 
-	// Words in more than a twentieth of the documents, and in more than a handful, are
-	// not asked for, unless there are no others: nobody finds anything by them, and search
-	// engines leave them out as stop words.
+	// Words in more than a twentieth of the documents, and in more than eight, are stop words:
+	// queries do not have them, unless there are no others.
 	stopShare = 20
 	stopLeast = 8
 
-	// tries is how often a word is drawn before the query makes do without.
+	// tries is how often a word is drawn before the query goes without it.
 	tries = 64
 
-	// near is how many bytes behind a query's first word a neighbour may start.
+	// near is the greatest distance, in bytes, of a neighbour from a query's first word.
 	near = 64
 )
 
-// draw fills in the queries. Each takes its one, two or three words from one document, so that
-// there is something to find, half of the further words from close behind the first.
+// draw fills in the queries. Each takes its one, two or three words from one document, so it has an
+// answer. Half of the further words come from closely after the first.
 func (c *Corpus) draw(queries int, frequencies *sketch, progress measure.Progress) error {
 	random := rand.New(rand.NewPCG(seed, seed))
 	r := reader{dir: c.Dir}
@@ -59,8 +58,8 @@ func (c *Corpus) draw(queries int, frequencies *sketch, progress measure.Progres
 			}
 			return query, from
 		}
-		// Every document gets its share, and makes up for those before that have nothing to ask
-		// for.
+		// Every document gives its share of the queries, and the shares of documents before it
+		// that have no words to ask for.
 		share := int(min(int64(visit+1)*int64(queries)/int64(documents), int64(queries)))
 		for drawn.Len() < share {
 			query, at := pick(nil, 0, len(text))
@@ -83,8 +82,8 @@ func (c *Corpus) draw(queries int, frequencies *sketch, progress measure.Progres
 	return nil
 }
 
-// sketch estimates in how many documents words occur, never too low: words
-// share a counter where their hashes meet.
+// sketch estimates in how many documents a word occurs. Words of equal hash share a counter, so an
+// estimate may be too high and is never too low.
 type sketch struct {
 	counters []counter
 }
@@ -97,7 +96,7 @@ func (s *sketch) at(word []byte) *counter {
 	return &s.counters[hash(word)%uint64(len(s.counters))]
 }
 
-// see counts the word once for each document; documents are numbered from 1 and come in order.
+// see counts a word once for each document. Documents are numbered from 1 and come in order.
 func (s *sketch) see(word []byte, document uint32) {
 	if c := s.at(word); c.last != document {
 		c.last = document
@@ -105,4 +104,5 @@ func (s *sketch) see(word []byte, document uint32) {
 	}
 }
 
+// of returns the estimate for a word.
 func (s *sketch) of(word []byte) uint32 { return s.at(word).documents }

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// best is the most documents in an answer.
-const best = 10
+// maxHits is the number of documents in an answer at most.
+const maxHits = 10
 
 // Hit is a document in an answer.
 type Hit struct {
@@ -16,34 +16,34 @@ type Hit struct {
 	Score float64 `json:"score"`
 }
 
-// Answer is what a query is answered with.
+// Answer is the answer to a query.
 type Answer struct {
-	Matches int   `json:"matches"` // documents that hold all the words
+	Matches int   `json:"matches"` // number of documents that hold all the words
 	Hits    []Hit `json:"hits"`    // the best of them, best first
 }
 
-// Searcher answers queries from an index. It is for one goroutine.
-type Searcher struct {
+// searcher answers queries from an index. It is for one goroutine.
+type searcher struct {
 	index Index
 
 	// Scratch memory, used again by each query.
 	starts, positions []int32
 }
 
-// NewSearcher returns a Searcher over index.
-func NewSearcher(index Index) *Searcher { return &Searcher{index: index} }
+// newSearcher returns a searcher over index.
+func newSearcher(index Index) *searcher { return &searcher{index: index} }
 
 // term is a word of a query.
 type term struct {
 	cursor
-	documents uint32
-	place     int32 // in the query
+	documents uint32 // number of documents that hold the word
+	place     int32  // its position in the query
 	weight    float64
 }
 
-// Search answers a query: words with spaces between. The answer is fresh memory and
-// the caller's to keep, as a request's answer is.
-func (s *Searcher) Search(query []byte) Answer {
+// search answers a query: words with spaces between. The answer is fresh memory of the Go heap, as that
+// of a request would be; the caller may keep it until the index is closed.
+func (s *searcher) search(query []byte) Answer {
 	documents, total := s.index.Size()
 	terms := make([]term, 0, 3)
 	for i, word := range bytes.Fields(query) {
@@ -57,7 +57,7 @@ func (s *Searcher) Search(query []byte) Answer {
 	if len(terms) == 0 {
 		return Answer{}
 	}
-	// The rarest word leads: the others only look at its documents.
+	// The rarest word comes first: the others look only at its documents.
 	slices.SortStableFunc(terms, func(a, b term) int { return cmp.Compare(a.documents, b.documents) })
 
 	var top ranking
@@ -78,7 +78,7 @@ func (s *Searcher) Search(query []byte) Answer {
 	return Answer{matches, slices.Clone(top.hits[:top.n])}
 }
 
-// meet moves the cursors forward to a document that they share; false if there is none.
+// meet moves the cursors forward to the next document that all of them have; false if there is none.
 func meet(terms []term) bool {
 	lead := terms[0].document
 	for i := 0; i < len(terms); i++ {
@@ -87,15 +87,15 @@ func meet(terms []term) bool {
 		}
 		if terms[i].document > lead {
 			lead = terms[i].document
-			i = -1 // all must agree on the new one
+			i = -1 // check all of them against the new one
 		}
 	}
 	return true
 }
 
-// score is BM25 with the customary constants, for a document whose length is relative to the
-// average, times a bonus for words that stand side by side as in the query.
-func (s *Searcher) score(terms []term, length float64) float64 {
+// score returns BM25 with the customary constants, times a bonus for words that stand side by side as
+// in the query. length is the document's over the average of all.
+func (s *searcher) score(terms []term, length float64) float64 {
 	const k, b = 1.2, 0.75
 	sum := 0.0
 	for i := range terms {
@@ -108,10 +108,10 @@ func (s *Searcher) score(terms []term, length float64) float64 {
 	return sum
 }
 
-// phrases counts where the words stand side by side in the order of the query.
-func (s *Searcher) phrases(terms []term) int {
-	// A start is a position less the word's place in the query: where all words have
-	// the same start, there is a phrase.
+// phrases counts the places where the words stand side by side in the order of the query.
+func (s *searcher) phrases(terms []term) int {
+	// A start is a position minus the word's place in the query. If all words have the same start,
+	// there is a phrase.
 	s.starts = terms[0].appendPositions(s.starts[:0])
 	for i := range s.starts {
 		s.starts[i] -= terms[0].place
@@ -134,16 +134,16 @@ func (s *Searcher) phrases(terms []term) int {
 	return len(s.starts)
 }
 
-// ranking keeps the best hits, best first; of equal ones those that came first.
+// ranking keeps the best hits, best first. Of equal hits it keeps the earlier.
 type ranking struct {
-	hits [best]Hit
+	hits [maxHits]Hit
 	n    int
 }
 
 func (r *ranking) add(h Hit) {
-	if r.n < best {
+	if r.n < maxHits {
 		r.n++
-	} else if h.Score <= r.hits[best-1].Score {
+	} else if h.Score <= r.hits[maxHits-1].Score {
 		return
 	}
 	i := r.n - 1

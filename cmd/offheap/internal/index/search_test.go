@@ -45,7 +45,7 @@ func TestSearchByHand(t *testing.T) {
 			"fox jumps c":     {},
 			"":                {},
 		} {
-			got := NewSearcher(index).Search([]byte(query))
+			got := newSearcher(index).search([]byte(query))
 			if got.Matches != len(want) || len(got.Hits) != len(want) {
 				t.Errorf("%q: %+v, want %+v", query, got, want)
 				continue
@@ -61,13 +61,13 @@ func TestSearchByHand(t *testing.T) {
 
 func TestSearchKeepsTheBest(t *testing.T) {
 	both(t, func(t *testing.T, index Index) {
-		// Equal scores keep the order of the documents; the better one comes first although it is
-		// last.
+		// Equal scores keep the order of the documents. The best document comes first although it
+		// was added last.
 		for i := range 25 {
 			add(index, string(rune('a'+i)), "word filler")
 		}
 		add(index, "best", "word word")
-		got := NewSearcher(index).Search([]byte("word"))
+		got := newSearcher(index).search([]byte("word"))
 		names := ""
 		for _, hit := range got.Hits {
 			names += hit.Name + " "
@@ -82,7 +82,7 @@ func TestPhrases(t *testing.T) {
 	both(t, func(t *testing.T, index Index) {
 		add(index, "x", "b c a b c b a b b c")
 		for query, want := range map[string]int{"a b c": 1, "a b": 2, "b c": 3, "c b a": 1, "c a c": 0, "b b": 1, "b b c": 1, "a c": 0} {
-			s := NewSearcher(index)
+			s := newSearcher(index)
 			if got := s.phrases(termsOf(index, query)); got != want {
 				t.Errorf("%q occurs %d times, want %d", query, got, want)
 			}

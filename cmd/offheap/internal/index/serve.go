@@ -10,24 +10,21 @@ import (
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
 )
 
-// heldBack is the share of the documents, the last ones, that is added while
-// queries are served: one in so many.
+// heldBack is the share of the documents that is added while queries are answered: the last tenth.
 const heldBack = 10
 
-// Report is what one side gave.
+// Report has the result of one side.
 type Report struct {
 	Figures Figures
-	Bytes   int64    // that were indexed
+	Bytes   int64    // of text that was indexed
 	Answers []uint64 // the checksum of each answer, in the order of the queries
 }
 
-// Measure builds the index of one side, serves the corpus's queries from it and reports.
+// Measure builds the index of one side, answers the corpus's queries from it and returns the figures.
+// For each query it finds the answer and renders it as JSON in fresh memory of the Go heap, as a service
+// does. So there is garbage to collect while the index lives, and the cost of that depends on the side.
 //
-// Serving is what a service does with a request: find the answer and render it as JSON, each
-// in fresh memory on the Go heap. So there is garbage to collect while the index
-// is there, and how dear that is depends on where the index lives.
-//
-// The figures are the process's, so it should have nothing else to do.
+// The figures are the whole process's, so it should have nothing else to do.
 func Measure(side Side, c *Corpus, progress measure.Progress) (*Report, error) {
 	index, err := Open(side)
 	if err != nil {
@@ -51,7 +48,7 @@ func run(index Index, c *Corpus, progress measure.Progress) (*Report, error) {
 	}
 	r.Figures.BuildSeconds = time.Since(start).Seconds()
 
-	searcher := NewSearcher(index)
+	searcher := newSearcher(index)
 	for i := range queries {
 		progress("serving", i, queries)
 		if err := feed.upTo(due(documents, queries, i), nil); err != nil {
@@ -59,7 +56,7 @@ func run(index Index, c *Corpus, progress measure.Progress) (*Report, error) {
 		}
 		query := c.Queries.At(i)
 		start := time.Now()
-		answer, err := json.Marshal(searcher.Search(query))
+		answer, err := json.Marshal(searcher.search(query))
 		latencies[i] = time.Since(start)
 		if err != nil {
 			return nil, err
@@ -77,8 +74,8 @@ func run(index Index, c *Corpus, progress measure.Progress) (*Report, error) {
 	return r, nil
 }
 
-// due is how many of the documents are in the index when query i is answered. Query -1 is before
-// serving; with the last query all are in.
+// due returns the number of documents that are in the index when query i is answered. Query -1 stands
+// for the build; with the last query all documents are in.
 func due(documents, queries, i int) int {
 	held := documents / heldBack
 	return documents - held + int(int64(held)*int64(i+1)/int64(queries))
@@ -93,7 +90,7 @@ type feed struct {
 	bytes  int64
 }
 
-// upTo adds documents until there are n. Progress may be nil.
+// upTo adds documents until there are n. progress may be nil.
 func (f *feed) upTo(n int, progress measure.Progress) error {
 	for ; f.added < n; f.added++ {
 		if progress != nil {

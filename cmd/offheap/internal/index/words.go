@@ -2,12 +2,12 @@ package index
 
 import "iter"
 
-// longest is the most bytes in a word that is indexed. Longer runs are encoded data
-// rather than words; they are passed over but count as a position.
-const longest = 64
+// maxWord is the length, in bytes, of the longest word that is indexed. Longer runs are encoded data
+// rather than words: they are skipped, but take a position.
+const maxWord = 64
 
-// letters maps a byte to its lower case where it belongs to a word, and to 0
-// where it separates words. All of UTF-8 beyond ASCII counts as letters.
+// letters maps a byte of a word to its lower case, and a byte between words to 0. All of UTF-8 beyond
+// ASCII counts as letters.
 var letters = func() (t [256]byte) {
 	for i := range t {
 		switch b := byte(i); {
@@ -20,8 +20,8 @@ var letters = func() (t [256]byte) {
 	return t
 }()
 
-// words yields the words of text with their positions, in order, lower-cased in
-// place: a word is a part of text.
+// words yields the words of text with their positions, in order. It turns them into lower case in place:
+// a word is a part of text.
 func words(text []byte) iter.Seq2[uint32, []byte] {
 	return func(yield func(uint32, []byte) bool) {
 		position := uint32(0)
@@ -34,7 +34,7 @@ func words(text []byte) iter.Seq2[uint32, []byte] {
 			if i == start {
 				continue
 			}
-			if i-start <= longest && !yield(position, text[start:i]) {
+			if i-start <= maxWord && !yield(position, text[start:i]) {
 				return
 			}
 			position++
@@ -42,17 +42,17 @@ func words(text []byte) iter.Seq2[uint32, []byte] {
 	}
 }
 
-// wordAt returns the word that text has at an offset, lower-cased in place; nil
-// where there is none that is indexed.
+// wordAt returns the word of text that contains an offset, and turns it into lower case in place; nil
+// if there is none, or it is too long.
 func wordAt(text []byte, at int) []byte {
 	if letters[text[at]] == 0 {
 		return nil
 	}
 	start, end := at, at
-	for start > 0 && at-start <= longest && letters[text[start-1]] != 0 {
+	for start > 0 && at-start <= maxWord && letters[text[start-1]] != 0 {
 		start--
 	}
-	for end < len(text) && end-at <= longest && letters[text[end]] != 0 {
+	for end < len(text) && end-at <= maxWord && letters[text[end]] != 0 {
 		end++
 	}
 	for _, word := range words(text[start:end]) {
@@ -61,7 +61,7 @@ func wordAt(text []byte, at int) []byte {
 	return nil
 }
 
-// hash is FNV-1a, the same in every process.
+// hash returns the FNV-1a hash of b, which is the same in every process.
 func hash(b []byte) uint64 {
 	h := uint64(14695981039346656037)
 	for _, c := range b {

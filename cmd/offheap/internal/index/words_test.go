@@ -7,7 +7,7 @@ import (
 )
 
 func TestWords(t *testing.T) {
-	long := strings.Repeat("x", longest+1)
+	long := strings.Repeat("x", maxWord+1)
 	for _, c := range []struct{ text, want string }{
 		{"", ""},
 		{" \n\t..,,", ""},
@@ -17,7 +17,7 @@ func TestWords(t *testing.T) {
 		{"naïve Ünicode", "0:naïve 1:Ünicode"}, // only ASCII has its case folded
 		{"0xFF", "0:0xff"},
 		{"a " + long + " b", "0:a 2:b"},
-		{long[:longest], "0:" + long[:longest]},
+		{long[:maxWord], "0:" + long[:maxWord]},
 		{"\xff\xfe.x", "0:\xff\xfe 1:x"},
 	} {
 		var got []string
@@ -37,7 +37,7 @@ func TestWordsStops(t *testing.T) {
 }
 
 func TestWordAt(t *testing.T) {
-	text := "  Alpha,b  " + strings.Repeat("y", longest+1)
+	text := "  Alpha,b  " + strings.Repeat("y", maxWord+1)
 	want := map[int]string{0: "", 2: "alpha", 4: "alpha", 6: "alpha", 7: "", 8: "b", 9: "", 11: "", len(text) - 1: ""}
 	for at, word := range want {
 		if got := string(wordAt([]byte(text), at)); got != word {

@@ -23,8 +23,8 @@ type Collection struct {
 	CPUSeconds float64
 
 	// STWTotalSeconds is the time for which the world was stopped, in all (MemStats.PauseTotalNs).
-	// STWWorstSeconds is that of the worst cycle, its two stops taken together (MemStats.PauseNs, which
-	// knows the last 256 cycles).
+	// STWWorstSeconds is the time of the worst cycle, its two stops taken together (MemStats.PauseNs,
+	// which knows the last 256 cycles).
 	STWTotalSeconds, STWWorstSeconds float64
 }
 

@@ -20,7 +20,7 @@ static void *parked(void *unused) {
 	return unused;
 }
 
-// hold starts threads until there are n, and returns how many there are, all of them waiting.
+// hold starts threads until there are n. It returns the number of threads, all of them waiting.
 static int hold(pthread_t *threads, int k, int n, size_t size, int *err) {
 	pthread_attr_t a;
 	long least = sysconf(_SC_THREAD_STACK_MIN);
@@ -59,7 +59,7 @@ const Cgo = true
 // Pthreads starts n threads of C that wait, or as many as the system allows, and holds them. Their
 // stacks have size bytes, or the least that the system allows. Only if Cgo.
 func Pthreads(n, size int, progress measure.Progress) (*Figures, error) {
-	const step = 256 // threads between two looks at the progress
+	const step = 256 // threads between two calls of progress
 	threads := make([]C.pthread_t, n)
 	before := readFootprint()
 	start := time.Now()

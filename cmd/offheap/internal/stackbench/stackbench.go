@@ -1,3 +1,8 @@
+// Package stackbench measures many stacks held at the same time: stacks of package stack, goroutines, and
+// threads of C. For each kind it takes the time to open one, the mappings, and the memory beyond the
+// touched OS pages. It also times the operations on one stack.
+//
+// The figures are the whole process's, so each kind is measured in a process of its own.
 package stackbench
 
 import (
@@ -15,25 +20,25 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
-// Figures are what many stacks cost that are held at the same time, each touched in one OS
-// page, in a process of their own.
+// Figures are the costs of many stacks held at the same time, each touched in one OS page.
 type Figures struct {
 	Stacks         int     `json:"stacks"`
 	NsPerStack     float64 `json:"ns_per_stack"`
 	Mappings       int     `json:"mappings,omitempty"`                 // 0 where the system does not tell
 	RSSBytes       int64   `json:"rss_bytes"`                          // -1 where the system does not tell
 	PageTableBytes int64   `json:"page_table_bytes"`                   // -1 where the system does not tell
-	Overhead       float64 `json:"overhead_bytes_per_stack,omitempty"` // of stacks: memory beyond touched pages and page tables
+	Overhead       float64 `json:"overhead_bytes_per_stack,omitempty"` // of package stack only: memory beyond touched pages and page tables
 	HighWater      int     `json:"high_water_bytes,omitempty"`         // the deepest stack
-	Limit          string  `json:"limit,omitempty"`                    // why there are no more
+	Limit          string  `json:"limit,omitempty"`                    // the reason why there are no more
 
 	*Times
 }
 
-// Times are nanoseconds for each operation on stacks. Calls are left out where native code
-// cannot run.
+// Times are nanoseconds for each operation on stacks. Call and Overflow are 0 if native code cannot run,
+// CgoCall is 0 without cgo.
 type Times struct {
 	GetPut   float64 `json:"get_put_ns"`
 	GetPut2  float64 `json:"get_put_2_ns"` // for each pair that two goroutines do together
@@ -45,15 +50,15 @@ type Times struct {
 	CgoCall  float64 `json:"cgo_call_ns,omitempty"`
 }
 
-// footprint is what a process holds.
+// footprint is the memory of the process, in bytes; -1 where the system does not tell.
 type footprint struct{ RSS, PageTables int64 }
 
-// readFootprint gives back what the Go heap does not use, and looks.
+// readFootprint gives unused memory of the Go heap back, and reads the footprint.
 func readFootprint() footprint {
 	return footprint{workload.RestartPeak(), workload.ProcessStatus("VmPTE:")}
 }
 
-// Held turns what was seen before n stacks were made, and now, into figures.
+// held returns the figures of n stacks that were made since the footprint before was read.
 func (before footprint) held(n int, took time.Duration) Figures {
 	now := footprint{workload.Resident(), workload.ProcessStatus("VmPTE:")}
 	f := Figures{Stacks: n, NsPerStack: float64(took.Nanoseconds()) / float64(max(n, 1)), Mappings: mappings()}
@@ -63,17 +68,18 @@ func (before footprint) held(n int, took time.Duration) Figures {
 	return f
 }
 
-// mappings is how many the process has; 0 where the system does not tell.
+// mappings returns the number of mappings of the process; 0 where the system does not tell.
 func mappings() int {
 	maps, _ := os.ReadFile("/proc/self/maps")
 	return bytes.Count(maps, []byte("\n"))
 }
 
-// timers are the goroutines that get and put at the same time, a stack each.
-const timers = 2
+// getters is the number of goroutines that get and put at the same time, a stack each.
+const getters = 2
 
-// Stacks opens n stacks, touches an OS page of each, and holds them all; where guards take
-// mappings as many as there can be. Then it times what is done with them.
+// Stacks opens n stacks of size bytes, touches an OS page of each, and holds them all. If guards take
+// mappings and there are no more, it holds fewer and says so in Limit. Then it puts them back and times
+// the operations on one.
 func Stacks(n, size int, progress measure.Progress) (*Figures, error) {
 	held := make([]*stack.Stack, n)
 	for i := range held {
@@ -81,7 +87,7 @@ func Stacks(n, size int, progress measure.Progress) (*Figures, error) {
 	}
 	before := readFootprint()
 	start := time.Now()
-	p, err := stack.Open(stack.Config{Size: size, Max: max(n, timers)})
+	p, err := stack.OpenPool(stack.Config{Size: size, Max: max(n, getters)})
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +96,7 @@ func Stacks(n, size int, progress measure.Progress) (*Figures, error) {
 		if i%4096 == 0 {
 			progress("stacks", i, n)
 		}
-		if held[i], limit = p.Get(); limit != nil {
+		if held[i], limit = p.TryGet(); limit != nil {
 			held = held[:i]
 			break
 		}
@@ -121,15 +127,15 @@ func Stacks(n, size int, progress measure.Progress) (*Figures, error) {
 	return &f, errors.Join(err, p.Close())
 }
 
-// measure times operations on a pool that is not in use.
+// measure times the operations on a pool of which no stack is in use.
 func (t *Times) measure(p *stack.Pool, size int) error {
-	var failed [timers]error
+	var failed [getters]error
 	getPut := func(n int, failed *error) {
 		for range n {
-			s, err := p.Get()
+			s, err := p.TryGet()
 			if err != nil {
 				*failed = err
-				continue // it takes time, without which Nanoseconds does not end
+				continue // takes time, without which Nanoseconds would not end
 			}
 			p.Put(s)
 		}
@@ -138,11 +144,11 @@ func (t *Times) measure(p *stack.Pool, size int) error {
 	t.GetPut2 = measure.Nanoseconds(func(n int) {
 		var all sync.WaitGroup
 		for i := range failed {
-			all.Go(func() { getPut(n/timers, &failed[i]) })
+			all.Go(func() { getPut(n/getters, &failed[i]) })
 		}
 		all.Wait()
 	})
-	s, err := p.Get()
+	s, err := p.TryGet()
 	if err := errors.Join(append(failed[:], err)...); err != nil {
 		return err
 	}
@@ -178,16 +184,16 @@ func (t *Times) measure(p *stack.Pool, size int) error {
 	return errors.Join(a.Close(), t.measureCalls(s))
 }
 
-// Machine code that returns, and that writes to where its argument says.
+// Machine code that returns, and that writes to the address in its argument.
 var (
 	returns = map[string][]byte{"amd64": {0xc3}, "arm64": {0xc0, 0x03, 0x5f, 0xd6}}
 	writes  = map[string][]byte{"amd64": {0x48, 0x89, 0x3f, 0xc3}, "arm64": {0x00, 0x00, 0x00, 0xf9, 0xc0, 0x03, 0x5f, 0xd6}}
 )
 
-// measureCalls times a call of an empty function, and how long the first touch beyond the stack
-// takes to become an error.
+// measureCalls times a call of an empty function, and a call that touches memory below the stack and
+// returns an error.
 func (t *Times) measureCalls(s *stack.Stack) (err error) {
-	empty, err := stack.LoadCode(returns[runtime.GOARCH])
+	empty, err := native.LoadCode(returns[runtime.GOARCH])
 	if err != nil {
 		if errors.Is(err, errors.ErrUnsupported) {
 			return nil
@@ -195,16 +201,16 @@ func (t *Times) measureCalls(s *stack.Stack) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, empty.Close()) }()
-	beyond, err := stack.LoadCode(writes[runtime.GOARCH])
+	overflowing, err := native.LoadCode(writes[runtime.GOARCH])
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, beyond.Close()) }()
+	defer func() { err = errors.Join(err, overflowing.Close()) }()
 
 	fn := empty.Func(0)
 	t.Call = measure.Nanoseconds(func(n int) {
 		for range n {
-			if _, failed := s.Call(fn); failed != nil {
+			if _, failed := native.Call(s, fn); failed != nil {
 				err = failed
 			}
 		}
@@ -212,11 +218,11 @@ func (t *Times) measureCalls(s *stack.Stack) (err error) {
 	frame := s.Push()
 	floor := uintptr(unsafe.Pointer(unsafe.SliceData(s.Alloc(s.Size(), 8))))
 	s.Pop(frame)
-	fn = beyond.Func(0)
+	fn = overflowing.Func(0)
 	t.Overflow = measure.Nanoseconds(func(n int) {
 		for range n {
 			var fault *guard.Fault
-			if _, failed := s.Call(fn, floor-8); !errors.As(failed, &fault) || fault.Kind != guard.StackOverflow {
+			if _, failed := native.Call(s, fn, floor-8); !errors.As(failed, &fault) || fault.Kind != native.StackOverflow {
 				err = fmt.Errorf("an overflow gave %v", failed)
 			}
 		}

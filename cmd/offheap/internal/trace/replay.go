@@ -14,11 +14,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// Replayed is what the replay of a trace cost.
+// Replayed has the figures of the replay of a trace.
 type Replayed struct {
 	Seconds   float64 `json:"seconds"`
-	LiveBytes int64   `json:"live_bytes"`     // what the allocator says is in use at the end; 0 for the Go heap
-	PeakRSS   int64   `json:"peak_rss_bytes"` // the most in RAM above what was there before; -1 where unknown
+	LiveBytes int64   `json:"live_bytes"`     // live at the end of the trace, by the allocator's count; 0 for the Go heap
+	PeakRSS   int64   `json:"peak_rss_bytes"` // the most in RAM, above the value before; -1 if unknown
 
 	// See measure.Collection.
 	GCCycles        int64   `json:"gc_cycles"`
@@ -26,14 +26,14 @@ type Replayed struct {
 	STWTotalSeconds float64 `json:"stw_total_seconds"`
 }
 
-// Replay is how a trace is replayed.
+// Replay says how a trace is replayed.
 type Replay struct {
 	Kind    allocators.Kind // allocators.Heap or allocators.Go
 	Threads bool            // a goroutine for each thread of the trace, instead of one for all
-	Verify  bool            // fill every object, and look at it when it is freed
+	Verify  bool            // fill every object, and check its bytes when it is freed
 }
 
-// allocator is an allocator that a trace runs through.
+// allocator has the calls of a trace.
 type allocator interface {
 	alloc(size, align int, zeroed bool) ([]byte, error)
 	realloc(b []byte, size int) ([]byte, error)
@@ -45,11 +45,11 @@ type slabHeap struct{ *slab.Heap }
 func (h slabHeap) alloc(size, align int, zeroed bool) ([]byte, error) {
 	switch {
 	case align > 0:
-		return h.TryAllocAligned(size, align)
+		return h.TryAlloc(size, align)
 	case zeroed:
-		return h.TryAlloc(size)
+		return h.TryAlloc(size, 8)
 	}
-	return h.TryAllocDirty(size)
+	return h.TryAllocDirty(size, 8)
 }
 
 func (h slabHeap) realloc(b []byte, size int) ([]byte, error) { return h.TryRealloc(b, size) }
@@ -71,7 +71,8 @@ func (goHeap) realloc(b []byte, size int) ([]byte, error) {
 
 func (goHeap) free([]byte) {}
 
-// Run replays a trace. What is live at its end is verified and freed after the time was taken.
+// Run replays a trace. After the clock has stopped it checks and frees the objects that are still live.
+// It returns an error for memory that is refused and, with Verify, for bytes that were changed.
 func (r Replay) Run(t *Trace) (out Replayed, err error) {
 	var a allocator = goHeap{}
 	var heap *slab.Heap
@@ -123,12 +124,14 @@ func (r Replay) Run(t *Trace) (out Replayed, err error) {
 	return out, nil
 }
 
+// run is a replay under way.
 type run struct {
 	a       allocator
 	objects []allocators.Object
 	verify  bool
 }
 
+// op runs one operation.
 func (r *run) op(op *Op) error {
 	at := &r.objects[op.Object]
 	switch op.Code {
@@ -153,13 +156,13 @@ func (r *run) op(op *Op) error {
 		}
 		*at = unsafe.SliceData(b)
 		kept := min(op.Was, op.Size)
-		if err := r.look(op.Object, b[:kept]); err != nil {
+		if err := r.check(op.Object, b[:kept]); err != nil {
 			return err
 		}
 		r.fill(op.Object, b, kept)
 	case 'f':
 		b := allocators.Bytes(*at, op.Was)
-		if err := r.look(op.Object, b); err != nil {
+		if err := r.check(op.Object, b); err != nil {
 			return err
 		}
 		r.a.free(b)
@@ -168,8 +171,8 @@ func (r *run) op(op *Op) error {
 	return nil
 }
 
-// fill writes into an object from a byte on: all of it to verify, else as little as a program would
-// at the least, its first byte and its last.
+// fill writes to an object: with verify to all bytes from the given one on, otherwise to the first and
+// the last byte, which is the least that a program would write.
 func (r *run) fill(object uint32, b []byte, from int) {
 	if !r.verify {
 		if len(b) > 0 {
@@ -182,8 +185,8 @@ func (r *run) fill(object uint32, b []byte, from int) {
 	}
 }
 
-// look verifies an object.
-func (r *run) look(object uint32, b []byte) error {
+// check compares the bytes of an object with those that fill wrote.
+func (r *run) check(object uint32, b []byte) error {
 	if !r.verify {
 		return nil
 	}
@@ -195,7 +198,8 @@ func (r *run) look(object uint32, b []byte) error {
 	return nil
 }
 
-// threads gives each thread of the trace a goroutine. The operations on one object keep their order.
+// threads runs each thread of the trace on a goroutine of its own. The operations on one object keep
+// their order.
 func (r *run) threads(t *Trace) error {
 	turns := make([]atomic.Uint32, len(r.objects))
 	var failed atomic.Pointer[error]

@@ -1,8 +1,21 @@
+// Package trace reads recorded traces of an allocator and replays them through a slab.Heap or the Go heap.
+//
+//	file ── Read ──▶ Trace ── Replay.Run ──▶ Replayed
+//
+// The life of a trace:
+//
+//  1. Read parses and checks all lines of a file. A line that makes no sense is an error with its number.
+//  2. Run opens the allocator, starts the clock and runs all operations: on one goroutine in the order of
+//     the trace, or on one for each of its threads, where the operations on one object keep their order.
+//  3. Run stops the clock, checks and frees the objects that are still live, and closes the allocator.
+//
+// A Trace may be replayed by any number of goroutines at once; the figures are the whole process's.
 package trace
 
 import (
 	"bufio"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,29 +23,29 @@ import (
 	"strings"
 )
 
-// Trace is what a program did with its allocator, in the order of the recorder.
+// Trace has the calls of a program to its allocator, in the order in which they were recorded.
 type Trace struct {
 	Ops     []Op
-	Objects int // their numbers are below it
-	Threads int
+	Objects int // number of objects; Op.Object is below it
+	Threads int // number of threads; Op.Thread is below it
 }
 
-// Op is a line of a trace.
+// Op is one call: a line of a trace.
 type Op struct {
 	Code   byte   // 'm' malloc, 'c' calloc, 'r' realloc, 'f' free; 'x' a thread ended
 	Thread uint32 // from 0 on, in the order in which they appear
-	Object uint32 // from 0 on, likewise; never used again
-	Turn   uint32 // which of the object's operations it is, from 0 on
+	Object uint32 // from 0 on, likewise; each object has its own
+	Turn   uint32 // position among the operations on the object, from 0 on
 	Size   int
-	Was    int // the object's size before, where it is resized or freed
+	Was    int // the object's size before the call, if the call resizes or frees it
 	Align  int // 0 for the default
 }
 
-// header is the first line of a trace, which may be missing.
+// header is the first line of a trace. It may be missing.
 const header = "op,thread,id,size,align"
 
-// Read reads lines of op,thread,id,size,align, compressed by gzip or not. The error for a line
-// that makes no sense has its number and says why.
+// Read reads lines of op,thread,id,size,align, compressed by gzip or not. An error for a line has its
+// number and the reason. A trace without lines is an error.
 func Read(r io.Reader) (*Trace, error) {
 	buffered := bufio.NewReader(r)
 	if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" {
@@ -45,7 +58,8 @@ func Read(r io.Reader) (*Trace, error) {
 	}
 	p := parser{threads: map[uint64]uint32{}, objects: map[uint64]*object{}}
 	lines := bufio.NewScanner(buffered)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || n == 1 && line == header {
 			continue
@@ -54,25 +68,33 @@ func Read(r io.Reader) (*Trace, error) {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 	}
-	if err := lines.Err(); err != nil {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("line %d is too long for a trace, want %s", n, header)
+	case err != nil:
 		return nil, err
+	case len(p.trace.Ops) == 0:
+		return nil, errors.New("there is no line of " + header)
 	}
 	p.trace.Objects, p.trace.Threads = len(p.objects), len(p.threads)
 	return &p.trace, nil
 }
 
+// parser checks the lines of a trace and numbers its threads and objects.
 type parser struct {
 	trace   Trace
 	threads map[uint64]uint32
 	objects map[uint64]*object
 }
 
+// object is the state of an object after the lines read so far.
 type object struct {
 	number, turns uint32
 	size          int
 	freed         bool
 }
 
+// line parses one line.
 func (p *parser) line(line string) error {
 	fields := strings.Split(line, ",")
 	if len(fields) != 5 {
@@ -122,59 +144,7 @@ func (p *parser) line(line string) error {
 	return nil
 }
 
-// Counts are what a trace holds.
-type Counts struct {
-	Ops, Malloc, Calloc, Realloc, Free, Threads int
-	CrossFrees, Aligned, ZeroSize               int
-	PeakObjects, PeakBytes, TotalBytes          int
-	LiveAtEnd, DistinctSizes                    int
-}
-
-// Count counts what a trace holds.
-func (t *Trace) Count() (c Counts) {
-	sizes := make([]int, t.Objects)
-	owners := make([]uint32, t.Objects)
-	distinct := map[int]bool{}
-	objects, bytes := 0, 0
-	for _, op := range t.Ops {
-		switch op.Code {
-		case 'm', 'c', 'r':
-			switch op.Code {
-			case 'm':
-				c.Malloc++
-			case 'c':
-				c.Calloc++
-			case 'r':
-				c.Realloc++
-				objects--
-				bytes -= sizes[op.Object]
-			}
-			if op.Align > 0 {
-				c.Aligned++
-			}
-			if op.Size == 0 {
-				c.ZeroSize++
-			}
-			distinct[op.Size] = true
-			objects++
-			bytes += op.Size
-			c.TotalBytes += op.Size
-			sizes[op.Object], owners[op.Object] = op.Size, op.Thread
-			c.PeakObjects, c.PeakBytes = max(c.PeakObjects, objects), max(c.PeakBytes, bytes)
-		case 'f':
-			c.Free++
-			objects--
-			bytes -= sizes[op.Object]
-			if owners[op.Object] != op.Thread {
-				c.CrossFrees++
-			}
-		}
-	}
-	c.Ops, c.Threads, c.LiveAtEnd, c.DistinctSizes = len(t.Ops), t.Threads, objects, len(distinct)
-	return c
-}
-
-// left returns the size of each object after the last of its operations.
+// left returns the size of each object at its last operation.
 func (t *Trace) left() []int {
 	sizes := make([]int, t.Objects)
 	for _, op := range t.Ops {
@@ -185,7 +155,7 @@ func (t *Trace) left() []int {
 	return sizes
 }
 
-// byThread returns the operations of each thread, in order.
+// byThread returns the operations of each thread, in order. Threads without operations are left out.
 func (t *Trace) byThread() [][]Op {
 	all := make([][]Op, t.Threads)
 	for _, op := range t.Ops {

@@ -6,6 +6,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
+	"github.com/seed-9a6c551e/offheap/table"
 )
 
 type pair struct{ a, b uint64 }
@@ -26,37 +27,37 @@ func arenaNewIn(c *arena.Concurrent) *pair { return arena.NewIn[pair](c) }
 func arenaConcurrentAlloc(c *arena.Concurrent, size int) []byte { return c.Alloc(size, 8) }
 
 //go:noinline
-func arenaPoolGet(p *arena.Pool) (*arena.Arena, error) { return p.Get() }
+func arenaPoolGet(p *arena.Pool) *arena.Arena { return p.Get() }
 
 //go:noinline
 func arenaPoolPut(p *arena.Pool, a *arena.Arena) { p.Put(a) }
 
 //go:noinline
-func arenaMapGet(m *arena.Map[uint64, uint64], k uint64) (uint64, bool) { return m.Get(k) }
+func tableMapGet(m *table.Map[uint64, uint64], k uint64) (uint64, bool) { return m.Get(k) }
 
 //go:noinline
-func arenaMapLookup(m *arena.Map[uint64, uint64], k uint64) *uint64 { return m.Lookup(k) }
+func tableMapLookup(m *table.Map[uint64, uint64], k uint64) *uint64 { return m.Lookup(k) }
 
 //go:noinline
-func arenaStringMapGet(m *arena.StringMap[uint64], k string) (uint64, bool) { return m.Get(k) }
+func tableStringsGet(m *table.Strings[uint64], k string) (uint64, bool) { return m.Get(k) }
 
 //go:noinline
-func arenaStringMapLookup(m *arena.StringMap[uint64], k []byte) *uint64 { return m.Lookup(k) }
+func tableStringsLookupBytes(m *table.Strings[uint64], k []byte) *uint64 { return m.LookupBytes(k) }
 
 //go:noinline
-func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size) }
+func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size, 8) }
 
 //go:noinline
-func slabHeapAlloc(h *slab.Heap, size int) []byte { return h.Alloc(size) }
+func slabHeapAlloc(h *slab.Heap, size int) []byte { return h.Alloc(size, 8) }
 
 //go:noinline
 func slabHeapFree(h *slab.Heap, b []byte) { h.Free(b) }
 
 //go:noinline
-func slabLocalAllocDirty(l *slab.Local, size int) []byte { return l.AllocDirty(size) }
+func slabLocalAllocDirty(l *slab.Local, size int) []byte { return l.AllocDirty(size, 8) }
 
 //go:noinline
-func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size) }
+func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size, 8) }
 
 //go:noinline
 func slabLocalFree(l *slab.Local, b []byte) { l.Free(b) }
@@ -68,10 +69,10 @@ func slabPoolGet(p *slab.Pool[pair]) *pair { return p.Get() }
 func slabPoolPut(p *slab.Pool[pair], x *pair) { p.Put(x) }
 
 //go:noinline
-func slabPoolAt(p *slab.Pool[pair], x slab.Handle[pair]) (*pair, bool) { return p.At(x) }
+func slabHandleDeref(p *slab.Pool[pair], x slab.Handle[pair]) (*pair, bool) { return x.Deref(p) }
 
 //go:noinline
-func slabPoolHandle(p *slab.Pool[pair], x *pair) slab.Handle[pair] { return p.Handle(x) }
+func slabHandleOf(p *slab.Pool[pair], x *pair) slab.Handle[pair] { return slab.HandleOf(p, x) }
 
 //go:noinline
 func stackNew(s *stack.Stack) *pair { return stack.New[pair](s) }
@@ -83,7 +84,7 @@ func stackStackPush(s *stack.Stack) stack.Frame { return s.Push() }
 func stackStackPop(s *stack.Stack, f stack.Frame) { s.Pop(f) }
 
 //go:noinline
-func stackPoolGet(p *stack.Pool) (*stack.Stack, error) { return p.Get() }
+func stackPoolGet(p *stack.Pool) *stack.Stack { return p.Get() }
 
 //go:noinline
 func stackPoolPut(p *stack.Pool, s *stack.Stack) { p.Put(s) }
@@ -96,14 +97,14 @@ func main() {
 	arenaNewIn(c)
 	arenaConcurrentAlloc(c, 1)
 	arenas, _ := arena.OpenPool(arena.Config{})
-	a, _ = arenaPoolGet(arenas)
+	a = arenaPoolGet(arenas)
 	arenaPoolPut(arenas, a)
-	m := arena.NewMap[uint64, uint64](a, 0)
-	arenaMapGet(m, 1)
-	arenaMapLookup(m, 1)
-	t := arena.NewStringMap[uint64](a, 0)
-	arenaStringMapGet(t, "")
-	arenaStringMapLookup(t, nil)
+	m := table.NewMap[uint64, uint64](a, 0)
+	tableMapGet(m, 1)
+	tableMapLookup(m, 1)
+	t := table.NewStrings[uint64](a, 0)
+	tableStringsGet(t, "")
+	tableStringsLookupBytes(t, nil)
 
 	h, _ := slab.Open(slab.Config{})
 	slabHeapFree(h, slabHeapAllocDirty(h, 1))
@@ -113,11 +114,11 @@ func main() {
 	slabLocalFree(l, slabLocalAlloc(l, 1))
 	p, _ := slab.OpenPool[pair](slab.Config{})
 	x := slabPoolGet(p)
-	slabPoolAt(p, slabPoolHandle(p, x))
+	slabHandleDeref(p, slabHandleOf(p, x))
 	slabPoolPut(p, x)
 
-	stacks, _ := stack.Open(stack.Config{})
-	s, _ := stackPoolGet(stacks)
+	stacks, _ := stack.OpenPool(stack.Config{})
+	s := stackPoolGet(stacks)
 	f := stackStackPush(s)
 	stackNew(s)
 	stackStackPop(s, f)

@@ -5,21 +5,19 @@ package main
 import (
 	"log"
 	"os"
+	"testing"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // tb is a test that does not end.
-type tb struct{}
+type tb struct{ testing.TB }
 
 func (tb) Helper()                        {}
 func (tb) Cleanup(func())                 {}
-func (tb) Name() string                   { return "fault" }
-func (tb) Errorf(string, ...any)          {}
 func (tb) Fatalf(format string, a ...any) { log.Fatalf(format, a...) }
-func (tb) FailNow()                       { os.Exit(1) }
 
 var sink byte
 
@@ -27,10 +25,10 @@ func main() {
 	var p *byte
 	switch os.Args[1] {
 	case "fence":
-		b := guard.Fence(tb{}, make([]byte, 9))
+		b := guardtest.Fence(tb{}, make([]byte, 9))
 		p = (*byte)(unsafe.Add(unsafe.Pointer(&b[0]), len(b)))
 	case "sampled":
-		guard.Sample(1)
+		slab.SetSampling(slab.Sampling{Every: 1})
 		h, err := slab.Open(slab.Config{})
 		if err != nil {
 			log.Fatal(err)

@@ -1,0 +1,28 @@
+// Package allocbench measures allocators: the time of an operation, and the memory that the process
+// takes.
+//
+//	label            function          work
+//	──────────────   ───────────────   ───────────────────────────────────────────────
+//	churn            MeasureChurn      replace one of 100,000 objects at random
+//	handover         MeasureHandOver   one goroutine allocates, another frees
+//	handover/turns   MeasureTurns      the same, 65,536 objects at a time
+//	pair             MeasurePair       a million objects of 64 bytes, freed in three orders
+//	phase            MeasurePhase      resident memory after each of five phases
+//	bump             MeasureBump       objects in an arena
+//	fleet            MeasureFleet      sizes and lifetimes of a fleet's programs
+//	growth           MeasureGrowth     churn with ever more objects
+//	gc               MeasureGC         forced collections beside 20 million objects
+//
+// # How a measurement runs
+//
+//  1. The benchmark opens the allocator, and makes room for the slices of the harness, which are in RAM
+//     before the clock starts.
+//  2. It notes the resident memory of the process.
+//  3. Each goroutine allocates through an allocators.Source of its own, an interface, which costs all
+//     allocators the same.
+//  4. Objects are drawn as the drivers for C allocators draw them, to the bit (package workload). Check
+//     values, in State and Sum, prove that the work was the same.
+//
+// Each MeasureX has a form measureX with the numbers as parameters, which tests run with smaller ones.
+// A measurement uses as many processors as it has goroutines, and should have the machine for itself.
+package allocbench

@@ -1,0 +1,23 @@
+package alloctest
+
+import (
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/internal/region"
+)
+
+// SetQuarantine bounds the quarantine to a number of bytes until the test ends.
+func SetQuarantine(t testing.TB, bytes int64) {
+	t.Helper()
+	old, err := region.SetQuarantine(bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { region.SetQuarantine(old) })
+}
+
+// FlushQuarantine releases all regions that are in quarantine, and leaves its bound as it is.
+func FlushQuarantine() {
+	old, _ := region.SetQuarantine(0)
+	region.SetQuarantine(old)
+}

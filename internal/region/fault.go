@@ -1,0 +1,109 @@
+package region
+
+import (
+	"runtime"
+	"runtime/debug"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// Kind says why a touch faulted, in the words of its error.
+type Kind string
+
+// The kinds that touches of regions have; guard documents them.
+const (
+	Underflow     Kind = "underflow"
+	Overflow      Kind = "overflow"
+	UseAfterClose Kind = "use after close"
+	UseAfterFree  Kind = "use after free"
+	Decommitted   Kind = "touch of decommitted memory"
+	Guarded       Kind = "touch of a guard"
+	Protected     Kind = "access refused by protection"
+	Truncated     Kind = "touch beyond the end of its file"
+)
+
+// Fault is a touch of a region's inaccessible memory. guard.Fault has the same fields, so that one is
+// converted to the other; it documents them, and is the error.
+type Fault struct {
+	Addr   uintptr
+	PC     uintptr
+	Kind   Kind
+	Region string
+	Offset int
+	Size   int
+
+	Allocated string
+	Freed     string
+}
+
+// Catch calls f and returns the fault that ended it, nil if none did. Panics, and faults elsewhere, go on
+// unchanged.
+func Catch(f func()) (fault *Fault) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			if fault = classify(p); fault == nil {
+				panic(p)
+			}
+		}
+	}()
+	f()
+	return nil
+}
+
+// classify finds the fault behind a recovered panic; nil if it is not ours.
+func classify(p any) *Fault {
+	at, ok := p.(interface {
+		runtime.Error
+		Addr() uintptr
+	})
+	if !ok {
+		return nil
+	}
+	return Locate(at.Addr())
+}
+
+// Locate says what a touch of an address would be told as: in which region it lies and where, and
+// why it would fault if it does. It returns nil for addresses that are no region's, open or in
+// quarantine.
+func Locate(addr uintptr) *Fault {
+	r := lookup(addr)
+	if r == nil {
+		return nil
+	}
+	f := &Fault{Addr: addr, Kind: r.kindAt(addr), Region: r.name, Offset: int(addr - uintptr(r.base)), Size: int(r.data)}
+	if explain := r.explain.Load(); explain != nil {
+		(*explain)(f)
+	}
+	return f
+}
+
+func (r *record) kindAt(addr uintptr) Kind {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	off := addr - uintptr(r.base) // wraps below the base
+	switch {
+	case r.state != open:
+		return UseAfterClose
+	case addr < uintptr(r.base):
+		return Underflow
+	case off >= r.data:
+		return Overflow
+	}
+	if r.guards.at(off) {
+		return Guarded
+	}
+	s, committed := r.committed.at(off)
+	if !committed {
+		return Decommitted
+	}
+	if _, file := r.files.at(off); file {
+		page := unsafe.Add(r.base, off&^uintptr(PageSize()-1))
+		if s.prot == vm.ReadWrite || vm.BeyondFile(page) {
+			return Truncated
+		}
+	}
+	return Protected
+}
