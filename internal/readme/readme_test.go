@@ -54,8 +54,8 @@ func TestFragments(t *testing.T) {
 		case strings.HasPrefix(source, "func "):
 			functions.WriteString(source)
 		default:
-			fmt.Fprintf(&functions, "func block%d(a *arena.Arena) (err error) {\n%s\nreturn err\n}\n", i, source)
-			fmt.Fprintf(&calls, "\tcall(%d, block%d, a)\n", i, i)
+			fmt.Fprintf(&functions, "func block%d(a *arena.Arena, pool *stack.Pool) (err error) {\n{\n%s}\nreturn err\n}\n", i, source)
+			fmt.Fprintf(&calls, "\tcall(%d, block%d, a, pool)\n", i, i)
 			number := fmt.Sprint(i)
 			want[number] = ""
 			for _, m := range promised.FindAllStringSubmatch(source, -1) {
@@ -106,12 +106,16 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	pool, err := stack.OpenPool(stack.Config{})
+	if err != nil {
+		panic(err)
+	}
 CALLS}
 
 // call runs a block. The shared library that one of them loads is not there, and it must say so.
-func call(number int, block func(*arena.Arena) error, a *arena.Arena) {
+func call(number int, block func(*arena.Arena, *stack.Pool) error, a *arena.Arena, pool *stack.Pool) {
 	fmt.Println("== block", number)
-	if err := block(a); err != nil && !strings.Contains(err.Error(), "kernel.so") {
+	if err := block(a, pool); err != nil && !strings.Contains(err.Error(), "kernel.so") {
 		fmt.Println(err)
 	}
 }
