@@ -39,6 +39,7 @@ var floors = map[string]int{
 	"internal/leaks":     5,
 	"internal/limits":    5,
 	"internal/misuse":    5,
+	"internal/readme":    5,
 	"guard":              2,
 	"internal/alloctest": 2,
 	"internal/region":    1,
