@@ -75,7 +75,7 @@ func outside(a *Arena, off uint64) unsafe.Pointer {
 
 // beyond completes the violation of following a reference to where nothing is.
 func beyond(v *guard.Violation, off uint64) *guard.Violation {
-	v.Detail, v.Offset = "reference outside what is handed out", int(off)
+	v.Detail, v.Offset = "reference to memory that is not handed out", int(off)
 	return v
 }
 

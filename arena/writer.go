@@ -35,7 +35,7 @@ func (w *Writer) usable(op string) {
 	a := w.arena
 	a.usable("Writer." + op)
 	if !w.valid() {
-		panic(a.violation("Writer."+op, guard.UseAfterReset, "the arena took the text back"))
+		panic(a.violation("Writer."+op, guard.UseAfterReset, "the arena freed the text"))
 	}
 }
 

@@ -63,19 +63,19 @@ func must(tb testing.TB, err error) {
 // slabHeap is a slab.Heap whose memory is not zeroed.
 type slabHeap struct{ h *slab.Heap }
 
-func (s slabHeap) Alloc(size int) []byte { return s.h.AllocDirty(size) }
+func (s slabHeap) Alloc(size int) []byte { return s.h.AllocDirty(size, 8) }
 func (s slabHeap) Free(b []byte)         { s.h.Free(b) }
 
 // zeroedHeap is a slab.Heap whose memory is zeroed.
 type zeroedHeap struct{ h *slab.Heap }
 
-func (s zeroedHeap) Alloc(size int) []byte { return s.h.Alloc(size) }
+func (s zeroedHeap) Alloc(size int) []byte { return s.h.Alloc(size, 8) }
 func (s zeroedHeap) Free(b []byte)         { s.h.Free(b) }
 
 // slabLocal is a slab.Local, for one goroutine, whose memory is not zeroed.
 type slabLocal struct{ l *slab.Local }
 
-func (s slabLocal) Alloc(size int) []byte { return s.l.AllocDirty(size) }
+func (s slabLocal) Alloc(size int) []byte { return s.l.AllocDirty(size, 8) }
 func (s slabLocal) Free(b []byte)         { s.l.Free(b) }
 
 func heap(tb testing.TB) *slab.Heap {

@@ -2,20 +2,50 @@ package slab
 
 import (
 	"cmp"
+	"fmt"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// Alloc returns size zeroed bytes, aligned to 16. The capacity is that of the slot, all of it zero,
-// so append may use it; in a hardened heap it is size. It panics with an error that wraps
-// guard.ErrNoMemory where there is no memory, and for a negative size.
-func (h *Heap) Alloc(size int) []byte { return must(h.TryAlloc(size)) }
+// Alloc returns size zeroed bytes, aligned to align: a power of two up to 1 MiB. Every object is
+// aligned to 16 at least. The bytes live until Free.
+//
+// The capacity is that of the slot, all of it zero, so append may use it; in a hardened heap it is
+// size. Alloc panics with an error that wraps guard.ErrNoMemory where there is no memory, and for
+// sizes and alignments that cannot be.
+func (h *Heap) Alloc(size, align int) []byte { return h.alloc(fastSize(size, align), size, align) }
+
+func (h *Heap) alloc(fast, size, align int) []byte { return must(zeroed(h.get(fast, size, align))) }
 
 // TryAlloc is Alloc that returns its error.
-func (h *Heap) TryAlloc(size int) ([]byte, error) {
-	return zeroed(h.get(size))
+func (h *Heap) TryAlloc(size, align int) ([]byte, error) {
+	return h.tryAlloc(fastSize(size, align), size, align)
+}
+
+func (h *Heap) tryAlloc(fast, size, align int) ([]byte, error) {
+	return zeroed(h.get(fast, size, align))
+}
+
+// fastSize returns size where every slot has the alignment, and -1 otherwise: no object has that
+// size, so the fast path, which compares sizes alone, leaves other alignments to the slow one. It is
+// inlined into the user's code, where a constant alignment makes it size, and costs nothing.
+func fastSize(size, align int) int {
+	const upToGranule = 1<<1 | 1<<2 | 1<<4 | 1<<8 | 1<<granule
+	if uint64(upToGranule)>>uint(align)&1 == 0 {
+		return -1
+	}
+	return size
+}
+
+// checkAlloc refuses sizes and alignments that cannot be. It panics where the heap must not be used.
+func (h *Heap) checkAlloc(size, align int) error {
+	h.usable("Alloc")
+	if size < 0 || align <= 0 || align&(align-1) != 0 || align > maxAlign {
+		return fmt.Errorf("slab: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", size, align, maxAlign)
+	}
+	return nil
 }
 
 // zeroed clears what get returned, unless it is clean.
@@ -31,25 +61,37 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 // Cost: the class, the pin, a pop, a byte to compare and to write. What counts is the number of
 // stores: they queue behind those that the user makes to objects that are not in the cache. So
 // little is kept across the calls that pin, and the capacity is found anew.
-func (h *Heap) AllocDirty(size int) []byte {
-	if uint(size) <= tabled && h != nil && h.hard == nil {
-		pc := percpu.Pin(&h.caches)
-		if pc != nil {
-			m := pc.magazine(tabledClass(size))
-			if it, rest, ok := m.top(); ok && h.claim(it) {
+func (h *Heap) AllocDirty(size, align int) []byte {
+	return h.allocDirty(fastSize(size, align), size, align)
+}
+
+func (h *Heap) allocDirty(fast, size, align int) []byte {
+	if uint(fast) > tabled || h == nil || h.hard != nil {
+		return must(h.tryAllocDirty(fast, size, align))
+	}
+	pc := percpu.Pin(&h.caches)
+	if pc != nil {
+		m := pc.magazine(tabledClass(fast))
+		if rest, ok := m.next(); ok {
+			it := *m.at(uint32(rest))
+			if h.claim(it) {
 				m.n = rest
 				percpu.Unpin(pc)
-				return h.bytes(it, size, h.capacity(it))
+				return h.bytes(it, fast, h.capacity(it))
 			}
 		}
-		percpu.Unpin(pc)
 	}
-	return must(h.TryAllocDirty(size))
+	percpu.Unpin(pc)
+	return must(h.tryAllocDirty(fast, fast, granule)) // size and align are not kept across the pin
 }
 
 // TryAllocDirty is AllocDirty that returns its error.
-func (h *Heap) TryAllocDirty(size int) ([]byte, error) {
-	b, _, err := h.get(size)
+func (h *Heap) TryAllocDirty(size, align int) ([]byte, error) {
+	return h.tryAllocDirty(fastSize(size, align), size, align)
+}
+
+func (h *Heap) tryAllocDirty(fast, size, align int) ([]byte, error) {
+	b, _, err := h.get(fast, size, align)
 	return b, err
 }
 
@@ -66,7 +108,7 @@ func (h *Heap) claim(it item) bool {
 
 // bytes returns the object in a slot.
 func (h *Heap) bytes(it item, size int, capacity uint32) []byte {
-	return unsafe.Slice((*byte)(h.at(it)), capacity)[:size]
+	return (*[2 * largestSlot]byte)(h.at(it))[: size : capacity%(2*largestSlot)]
 }
 
 // capacity is the size of a slot.
@@ -74,15 +116,36 @@ func (h *Heap) capacity(it item) uint32 {
 	return classes[h.entry(uintptr(it.at()>>(unitBits-4))).class].size
 }
 
-// get takes a slot for an object of any size.
-func (h *Heap) get(size int) (b []byte, clean bool, err error) {
+// get makes an object of any size and alignment. fast is their fastSize.
+func (h *Heap) get(fast, size, align int) (b []byte, clean bool, err error) {
 	if h == nil || h.hard != nil {
-		return h.getHardened(size, granule)
+		return h.getHardened(fast, size, align)
 	}
-	if uint(size) > largestSlot {
-		return h.getLarge(nil, size, granule)
+	if uint(fast) <= largestSlot {
+		return h.getSlot(classOf(uint(fast)), fast, granule)
 	}
-	return h.getSlot(classOf(uint(size)), size, granule)
+	if err := h.checkAlloc(size, align); err != nil {
+		return nil, true, err
+	}
+	if c, ok := alignedClass(size, align); ok {
+		return h.getSlot(c, size, align)
+	}
+	return h.getLarge(nil, size, align)
+}
+
+// alignedClass returns the class for an object that must be aligned; ok is false if it must be
+// large. Slots are multiples of their size from a unit's start, so it is the smallest class whose
+// size is a multiple of align.
+func alignedClass(size, align int) (c uint8, ok bool) {
+	if uint(size) > largestSlot || align > unit {
+		return 0, false
+	}
+	for c := classOf(uint(max(size, align))); int(c) <= len(classTable); c++ {
+		if classes[c].size%uint32(align) == 0 {
+			return c, true
+		}
+	}
+	return 0, false
 }
 
 // getSlot is get of a class that has the alignment.
@@ -99,14 +162,6 @@ func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err erro
 		}
 	}
 	return h.object(c, it, size), it.clean(), nil
-}
-
-// getFor is get, for a Local or, nil, a processor, of what caches have no fast path for.
-func (h *Heap) getFor(l *Local, size int) (b []byte, clean bool, err error) {
-	if h.hard != nil {
-		return h.getHardened(size, granule)
-	}
-	return h.getLarge(l, size, granule)
 }
 
 // object makes an object of a cached slot.
@@ -159,7 +214,9 @@ func (h *Heap) Free(b []byte) {
 	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
 	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		e, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive && pc.magazine(e.class).push(newItem(uint32(off/granule), state)) {
+		m := pc.magazine(e.class)
+		if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
+			m.add(n, itemAt(off, state))
 			*s = stateCached
 			percpu.Unpin(pc)
 			return
@@ -187,7 +244,16 @@ func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	if !exact {
 		return 0, 0, false
 	}
-	return e.class, newItem(uint32(off/granule), state), *h.state(state) == stateLive
+	return e.class, itemAt(off, state), *h.state(state) == stateLive
+}
+
+// isLive tells whether an object starts at an offset.
+func (h *Heap) isLive(off uintptr) bool {
+	if off>>unitBits >= uintptr(h.edge.Load()) {
+		return false
+	}
+	_, state, exact := h.find(off)
+	return exact && *h.state(state) == stateLive
 }
 
 // takeBack makes a cached slot of the object at p, as Free does; ok is false if there is none.

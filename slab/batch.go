@@ -8,26 +8,29 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// AllocN fills into with zeroed objects of one size: as Alloc does for each, but several slots for
-// one pin. It panics as Alloc does; what it made by then is in into.
-func (h *Heap) AllocN(into [][]byte, size int) {
-	if _, err := h.TryAllocN(into, size); err != nil {
+// AllocN fills into with zeroed objects of one size and alignment: as Alloc does for each, but several
+// slots for one pin. It panics as Alloc does; what it made by then is in into.
+func (h *Heap) AllocN(into [][]byte, size, align int) {
+	if _, err := h.TryAllocN(into, size, align); err != nil {
 		panic(err)
 	}
 }
 
 // TryAllocN is AllocN that returns how many objects it made, and its error if these are not all.
-func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
+func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 	h.made("Alloc")
-	if uint(size) > largestSlot || h.hard != nil {
+	if err := h.checkAlloc(size, align); err != nil {
+		return 0, err
+	}
+	c, ok := alignedClass(size, align)
+	if !ok || h.hard != nil {
 		for ; n < len(into); n++ {
-			if into[n], err = h.TryAlloc(size); err != nil {
+			if into[n], err = h.TryAlloc(size, align); err != nil {
 				return n, err
 			}
 		}
 		return n, nil
 	}
-	c := classOf(uint(size))
 	var items batch
 	for n < len(into) {
 		some := items[:min(len(items), len(into)-n)]
@@ -35,8 +38,12 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 		pc := percpu.Pin(&h.caches)
 		for pc != nil && claimed < len(some) {
 			m := pc.magazine(c)
-			it, rest, ok := m.top()
-			if !ok || !h.sound(c, it) || !h.claim(it) {
+			rest, ok := m.next()
+			if !ok {
+				break
+			}
+			it := *m.at(uint32(rest))
+			if !h.sound(c, it) || !h.claim(it) {
 				break
 			}
 			m.n = rest
@@ -49,7 +56,7 @@ func (h *Heap) TryAllocN(into [][]byte, size int) (n int, err error) {
 			n++
 		}
 		if claimed == 0 {
-			if into[n], err = h.TryAlloc(size); err != nil {
+			if into[n], err = h.TryAlloc(size, align); err != nil {
 				return n, err
 			}
 			n++

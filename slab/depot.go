@@ -21,6 +21,10 @@ const cleanBit = mostStates
 
 func newItem(at, state uint32) item { return item(at)<<32 | item(state) }
 
+// itemAt is newItem for a slot at an offset in bytes, which is a multiple of granule. It takes two
+// instructions instead of four.
+func itemAt(off uintptr, state uint32) item { return item(off)*(1<<32/granule) | item(state) }
+
 func (it item) at() uint32    { return uint32(it >> 32) }
 func (it item) state() uint32 { return uint32(it) &^ cleanBit }
 func (it item) clean() bool   { return it&cleanBit != 0 }

@@ -15,7 +15,7 @@ func ExampleHeap() {
 	}
 	defer h.Close()
 
-	b := h.Alloc(100) // zeroed; the slot has room for 112
+	b := h.Alloc(100, 8) // zeroed; the slot has room for 112
 	b = append(b[:0], "hello"...)
 	fmt.Println(string(b), cap(b))
 
@@ -60,8 +60,8 @@ func ExampleLocal() {
 	done := make(chan []byte)
 	go func() {
 		l := h.Local() // for this goroutine
-		l.Free(l.Alloc(64))
-		b := l.Alloc(64)
+		l.Free(l.Alloc(64, 8))
+		b := l.Alloc(64, 8)
 		if err := l.Close(); err != nil {
 			panic(err)
 		}
@@ -85,14 +85,14 @@ func ExamplePool() {
 
 	x := p.Get()
 	x.User = 7
-	handle := p.Handle(x) // 8 bytes without a pointer: may be stored anywhere
+	handle := slab.HandleOf(p, x) // 8 bytes without a pointer: may be stored anywhere
 
-	if s, ok := p.At(handle); ok {
+	if s, ok := handle.Deref(p); ok {
 		fmt.Println(s.User)
 	}
 	p.Put(x)
 	p.Get() // in the same place, perhaps
-	_, ok := p.At(handle)
+	_, ok := handle.Deref(p)
 	fmt.Println(ok)
 
 	// Output:
@@ -111,7 +111,7 @@ func ExampleHeap_sampled() {
 	}
 	defer h.Close()
 
-	b := h.Alloc(100)
+	b := h.Alloc(100, 8)
 	h.Free(b)
 	err = guard.Catch(func() { b[5] = 1 })
 

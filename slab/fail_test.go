@@ -59,7 +59,7 @@ func (s *scenario) fresh(b []byte, size int) []byte {
 
 func (s *scenario) alloc(size int) (b []byte) {
 	s.t.Helper()
-	s.try("Alloc", func() (err error) { b, err = s.heap.TryAlloc(size); return err })
+	s.try("Alloc", func() (err error) { b, err = s.heap.TryAlloc(size, 8); return err })
 	return s.fresh(b, size)
 }
 
@@ -110,7 +110,7 @@ func (s *scenario) objects() {
 	}
 	for _, a := range []struct{ size, align int }{{100, 64}, {3000, 4096}, {5000, 1 << 20}} {
 		var b []byte
-		s.try("AllocAligned", func() (err error) { b, err = h.TryAllocAligned(a.size, a.align); return err })
+		s.try("AllocAligned", func() (err error) { b, err = h.TryAlloc(a.size, a.align); return err })
 		if addr(b)%uintptr(a.align) != 0 {
 			s.t.Errorf("%s: %d bytes at %#x, not aligned to %d", s.what, a.size, addr(b), a.align)
 		}
@@ -119,7 +119,7 @@ func (s *scenario) objects() {
 	many := make([][]byte, 40)
 	made := 0
 	s.try("AllocN", func() error {
-		n, err := h.TryAllocN(many[made:], 3000)
+		n, err := h.TryAllocN(many[made:], 3000, 8)
 		made += n
 		return err
 	})
@@ -135,7 +135,7 @@ func (s *scenario) objects() {
 	h.FreeN(many)
 
 	var nothing []byte
-	s.try("Alloc", func() (err error) { nothing, err = h.TryAlloc(0); return err })
+	s.try("Alloc", func() (err error) { nothing, err = h.TryAlloc(0, 8); return err })
 	h.Free(nothing)
 
 	b := s.alloc(100)
@@ -151,7 +151,7 @@ func (s *scenario) objects() {
 	l := h.Local()
 	for _, size := range []int{200, 20_000, large} {
 		var b []byte
-		s.try("Local.Alloc", func() (err error) { b, err = l.TryAlloc(size); return err })
+		s.try("Local.Alloc", func() (err error) { b, err = l.TryAlloc(size, 8); return err })
 		s.fresh(b, size)
 		l.Free(b)
 	}
@@ -183,17 +183,17 @@ func (s *scenario) pool() {
 			var x *page
 			s.try("Get", func() (err error) { x, err = p.TryGet(); return err })
 			s.fresh(x[:], len(x))
-			handles[p.Handle(x)] = x
+			handles[HandleOf(p, x)] = x
 		}
 		if len(handles) != 50 || p.Len() != 50 {
 			s.t.Errorf("%s: %d handles of %d objects, want 50", s.what, len(handles), p.Len())
 		}
 		for h, x := range handles {
-			if at, ok := p.At(h); !ok || at != x || x[0] != 1 {
+			if at, ok := h.Deref(p); !ok || at != x || x[0] != 1 {
 				s.t.Errorf("%s: an object is lost", s.what)
 			}
 			p.Put(x)
-			if _, ok := p.At(h); ok {
+			if _, ok := h.Deref(p); ok {
 				s.t.Errorf("%s: a handle outlives its object", s.what)
 			}
 		}

@@ -60,9 +60,9 @@ func hammer(t *testing.T, c Config, n int) {
 					n := r.IntN(1 << r.IntN(13))
 					var b []byte
 					if r.IntN(2) == 0 {
-						b = h.Alloc(n)
+						b = h.Alloc(n, 8)
 					} else {
-						b = l.Alloc(n)
+						b = l.Alloc(n, 8)
 					}
 					if err := zero(b); err != nil {
 						t.Error(err)
@@ -149,7 +149,7 @@ func TestHammerOneWay(t *testing.T) {
 	n := rounds(1_000_000)
 	wg.Go(func() {
 		for i := range n {
-			way <- h.AllocDirty(i % 300)
+			way <- h.AllocDirty(i%300, 8)
 		}
 		close(way)
 	})
@@ -181,7 +181,7 @@ func TestHammerBudget(t *testing.T) {
 			var live []held
 			for range rounds(10000) {
 				if r.IntN(3) > 0 {
-					b, err := h.TryAlloc(r.IntN(1 << r.IntN(18)))
+					b, err := h.TryAlloc(r.IntN(1<<r.IntN(18)), 8)
 					if err != nil {
 						refused.Add(1)
 						if !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") && !strings.Contains(err.Error(), "Limit") {

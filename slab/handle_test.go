@@ -16,30 +16,30 @@ func TestOutsideHandlesOfAnotherPool(t *testing.T) {
 			for i := range uint64(10_000) {
 				x, y := one.Get(), other.Get()
 				x.id, y.id = i, i
-				handles, others = append(handles, one.Handle(x)), append(others, other.Handle(y))
+				handles, others = append(handles, HandleOf(one, x)), append(others, HandleOf(other, y))
 			}
 			for name, c := range map[string]struct {
 				of, by  []Handle[order]
 				in, its *Pool[order]
 			}{"one": {handles, others, one, other}, "other": {others, handles, other, one}} {
 				for i, x := range c.of {
-					if object, ok := c.in.At(x); !ok || object.id != uint64(i) {
+					if object, ok := x.Deref(c.in); !ok || object.id != uint64(i) {
 						t.Fatalf("%s refuses its own handle %d", name, i)
 					}
 					if x.IsNil() || x.generation%2 == 0 {
 						t.Fatalf("%s: handle %d is %+v", name, i, x)
 					}
-					if _, ok := c.its.At(x); ok {
+					if _, ok := x.Deref(c.its); ok {
 						t.Fatalf("handle %d of %s is taken by the other pool", i, name)
 					}
 				}
 			}
 			for i := range handles {
-				x, _ := one.At(handles[i])
-				y, _ := other.At(others[i])
+				x, _ := handles[i].Deref(one)
+				y, _ := others[i].Deref(other)
 				one.Put(x)
 				other.Put(y)
-				if _, ok := one.At(handles[i]); ok {
+				if _, ok := handles[i].Deref(one); ok {
 					t.Fatal("a stale handle is taken")
 				}
 			}
@@ -53,19 +53,19 @@ func TestOutsideSampledHandles(t *testing.T) {
 	sampleOneIn(t, 1)
 	one, other := openPlainPool(t, Config{}), openPlainPool(t, Config{})
 	x, y := one.Get(), other.Get()
-	name := one.Handle(x)
-	if at, ok := one.At(name); !ok || at != x || name.at < sampledHandles {
+	name := HandleOf(one, x)
+	if at, ok := name.Deref(one); !ok || at != x || name.at < sampledHandles {
 		t.Fatalf("%+v names %p, want %p", name, at, x)
 	}
-	if _, ok := other.At(name); ok {
+	if _, ok := name.Deref(other); ok {
 		t.Error("the handle is taken by the other pool")
 	}
 	_, generation, _ := sampled.Name(one.heap.id(), unsafe.Pointer(x))
-	if _, ok := one.At(Handle[order]{name.at, generation}); ok {
+	if _, ok := (Handle[order]{name.at, generation}).Deref(one); ok {
 		t.Error("a handle without the salt is taken")
 	}
 	one.Put(x)
-	if _, ok := one.At(name); ok {
+	if _, ok := name.Deref(one); ok {
 		t.Error("a stale handle is taken")
 	}
 	other.Put(y)

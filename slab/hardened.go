@@ -134,12 +134,14 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 // the rest, the number of stores counts, as in AllocDirty, and more so: they queue behind the poison.
 // So what is called on the way is as little as possible, and the common case of each loop is there
 // without the loop.
-func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
+func (h *Heap) getHardened(fast, size, align int) (b []byte, clean bool, err error) {
 	h.made("Alloc")
 	c, ok := uint8(0), false
-	if uint(size-1) < tabled-canarySize && align <= granule {
+	if uint(fast-1) < tabled-canarySize {
 		c = tabledClass(size + canarySize)
-	} else if c, ok = hardenedClass(size, align); size < 0 || !ok {
+	} else if err := h.checkAlloc(size, align); err != nil {
+		return nil, true, err
+	} else if c, ok = hardenedClass(size, align); !ok {
 		return h.getLarge(nil, size, align)
 	}
 	k := h.hard
@@ -218,7 +220,7 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	if !exact || *h.state(state) != stateLive {
 		return 0, 0, false
 	}
-	c, it = e.class, newItem(uint32(off/granule), state)
+	c, it = e.class, itemAt(off, state)
 	k := h.hard
 	slot, asked, canary := unsafe.Slice((*byte)(p), classes[c].size), int(*k.size(state))-1, k.canary(p)
 	if asked < 0 { // the heap was closed since

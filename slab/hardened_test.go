@@ -39,13 +39,13 @@ func TestWritesAfterFreeAreFound(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	for _, size := range []int{1, 16, 100, 1000, 5000, 100_000} {
 		for _, at := range []int{0, size / 2, max(size-1, 0)} {
-			b := h.Alloc(size)
-			keep := h.Alloc(size) // so that the slab stays
+			b := h.Alloc(size, 8)
+			keep := h.Alloc(size, 8) // so that the slab stays
 			h.Free(b)
 			poke(b, at, 0x80)
 			found := false
 			for range 2_000_000 {
-				v := violationOf(t, func() { h.Free(h.AllocDirty(size)) })
+				v := violationOf(t, func() { h.Free(h.AllocDirty(size, 8)) })
 				if v == nil {
 					continue
 				}
@@ -66,7 +66,7 @@ func TestWritesAfterFreeAreFound(t *testing.T) {
 // TestFreedMemoryIsPoison reads what was freed: nothing of it is left, and it is not reused soon.
 func TestFreedMemoryIsPoison(t *testing.T) {
 	h := open(t, Config{Hardened: true})
-	b := h.Alloc(1000)
+	b := h.Alloc(1000, 8)
 	for i := range b {
 		b[i] = 'x'
 	}
@@ -75,7 +75,7 @@ func TestFreedMemoryIsPoison(t *testing.T) {
 		t.Error("it is still there")
 	}
 	for range withheldSlots(classOf(1000 + canarySize)) {
-		c := h.Alloc(1000)
+		c := h.Alloc(1000, 8)
 		if addr(c) == addr(b) {
 			t.Fatal("it was handed out again at once")
 		}
@@ -87,9 +87,9 @@ func TestFreedMemoryIsPoison(t *testing.T) {
 func TestSlotsAreRandom(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	up, far := 0, map[uintptr]bool{}
-	last := addr(h.Alloc(64))
+	last := addr(h.Alloc(64, 8))
 	for range 100 {
-		a := addr(h.Alloc(64))
+		a := addr(h.Alloc(64, 8))
 		if a > last {
 			up++
 		}
@@ -104,8 +104,8 @@ func TestSlotsAreRandom(t *testing.T) {
 // TestOverflowOfASlabFaults writes on and on behind an object.
 func TestOverflowOfASlabFaults(t *testing.T) {
 	h := open(t, Config{Hardened: true})
-	h.Alloc(1)
-	b := h.Alloc(40)
+	h.Alloc(1, 8)
+	b := h.Alloc(40, 8)
 	var fault *guard.Fault
 	err := guard.Catch(func() {
 		for i := 0; ; i++ {
@@ -120,7 +120,7 @@ func TestOverflowOfASlabFaults(t *testing.T) {
 // TestReallocOfAnOverrunObject checks that what was to be the new object does not stay.
 func TestReallocOfAnOverrunObject(t *testing.T) {
 	h := open(t, Config{Hardened: true})
-	b := h.Alloc(100)
+	b := h.Alloc(100, 8)
 	before := h.Stats().Live
 	poke(b, 100, 1)
 	for range 10 {

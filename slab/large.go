@@ -3,7 +3,6 @@ package slab
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"unsafe"
@@ -107,9 +106,6 @@ func (l *largeObjects) regions() (all []*region.Region) {
 // it is so long, and to OS pages else. It reads zero.
 func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
-	if size < 0 {
-		return nil, true, fmt.Errorf("slab: %d bytes: the size must not be negative", size)
-	}
 	b, err = h.tryLarge(size, align)
 	if err != nil && h.reclaim(l, ticks(), err) {
 		b, err = h.tryLarge(size, align)

@@ -14,7 +14,7 @@ import (
 func TestLargeGrows(t *testing.T) {
 	h := open(t, Config{})
 	before := h.Stats()
-	b := h.Alloc(2<<20 + 1)
+	b := h.Alloc(2<<20+1, 8)
 	fill := func(from int) {
 		for i := from; i < len(b); i += 1000 {
 			b[i] = byte(i/1000) | 1
@@ -74,7 +74,7 @@ func TestLargeGrows(t *testing.T) {
 // TestLargeGrowsToTheLimit checks that an object that cannot grow is as it was.
 func TestLargeGrowsToTheLimit(t *testing.T) {
 	h := open(t, Config{Limit: 8 << 20})
-	b := h.Alloc(3 << 20)
+	b := h.Alloc(3<<20, 8)
 	b[0], b[len(b)-1] = 1, 2
 	for _, size := range []int{9 << 20, math.MaxInt} {
 		if _, err := h.TryRealloc(b, size); !errors.Is(err, guard.ErrNoMemory) {
@@ -95,7 +95,7 @@ func TestLargeGrowsToTheLimit(t *testing.T) {
 // looks at it, holds no lock then, and the object stays.
 func TestFreeOfALargeObjectFaults(t *testing.T) {
 	h := open(t, Config{Hardened: true})
-	b := h.Alloc(2<<20 + 100)
+	b := h.Alloc(2<<20+100, 8)
 	r := h.large.objects[addr(b)].region
 	if err := r.Protect(0, r.Size(), guard.None); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func TestOutsideLaterProcessors(t *testing.T) {
 				for range many {
 					all.Go(func() {
 						for range 100 {
-							h.Free(h.AllocDirty(100))
+							h.Free(h.AllocDirty(100, 8))
 							runtime.Gosched()
 						}
 					})

@@ -16,9 +16,9 @@ func TestUseAfterCloseAndPause(t *testing.T) {
 	defer func() { ticks = real }()
 	for _, mode := range []Config{{}, {Hardened: true}} {
 		for name, use := range map[string]func(h *Heap, l *Local){
-			"Alloc":       func(h *Heap, l *Local) { h.Alloc(1000) },
-			"Local.Alloc": func(h *Heap, l *Local) { l.Alloc(1000) },
-			"AllocN":      func(h *Heap, l *Local) { h.AllocN(make([][]byte, 2), 1000) },
+			"Alloc":       func(h *Heap, l *Local) { h.Alloc(1000, 8) },
+			"Local.Alloc": func(h *Heap, l *Local) { l.Alloc(1000, 8) },
+			"AllocN":      func(h *Heap, l *Local) { h.AllocN(make([][]byte, 2), 1000, 8) },
 			"Realloc":     func(h *Heap, l *Local) { h.Realloc(nil, 1000) },
 		} {
 			h := open(t, mode)
@@ -41,16 +41,16 @@ func TestUseAfterCloseAndPause(t *testing.T) {
 func TestUseOfAClosedLocal(t *testing.T) {
 	for _, mode := range []Config{{}, {Hardened: true}} {
 		h := open(t, mode)
-		small, large := h.Alloc(100), h.Alloc(2<<20)
+		small, large := h.Alloc(100, 8), h.Alloc(2<<20, 8)
 		l := h.Local()
-		l.Free(l.Alloc(100))
+		l.Free(l.Alloc(100, 8))
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
 		for name, use := range map[string]func(){
-			"AllocDirty":     func() { l.AllocDirty(100) },
-			"Alloc":          func() { l.Alloc(100) },
-			"Alloc of large": func() { l.Alloc(2 << 20) },
+			"AllocDirty":     func() { l.AllocDirty(100, 8) },
+			"Alloc":          func() { l.Alloc(100, 8) },
+			"Alloc of large": func() { l.Alloc(2<<20, 8) },
 			"Free":           func() { l.Free(small) },
 			"Free of large":  func() { l.Free(large) },
 		} {
@@ -96,14 +96,14 @@ func TestLocalGivesWayToItself(t *testing.T) {
 		if size+unit > 1<<20 {
 			size = 500_000
 		}
-		b, err := l.TryAlloc(size)
+		b, err := l.TryAlloc(size, 8)
 		if err != nil {
 			t.Fatalf("nothing is live: %v", err)
 		}
 		l.Free(b)
 	}
 	for range 1 << 20 / (64 << 10) {
-		l.Free(l.Alloc(64 << 10))
+		l.Free(l.Alloc(64<<10, 8))
 	}
 }
 
@@ -127,7 +127,7 @@ func TestPauseKeepsTheQuarantine(t *testing.T) {
 	}
 	for range 2000 {
 		now += decayAfter
-		if b := h.Alloc(2000); freed[addr(b)] {
+		if b := h.Alloc(2000, 8); freed[addr(b)] {
 			t.Fatal("a slot was handed out again, and none was freed since")
 		}
 	}
@@ -138,7 +138,7 @@ func TestPauseKeepsTheQuarantine(t *testing.T) {
 func TestUsageWhileALocalCloses(t *testing.T) {
 	h := open(t, Config{})
 	l := h.Local()
-	l.Free(l.Alloc(1000))
+	l.Free(l.Alloc(1000, 8))
 	closed, told := make(chan error, 1), make(chan int64, 1)
 	b := guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) {
 		go func() { closed <- l.Close() }()

@@ -29,8 +29,8 @@ func TestAddressLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.Free(h.Alloc(100))
-		h.Free(h.Alloc(2 << 20))
+		h.Free(h.Alloc(100, 8))
+		h.Free(h.Alloc(2<<20, 8))
 		_ = make([]byte, 100<<20)
 		p, err := OpenPool[int](mode) // of what the heap has left
 		if err != nil {

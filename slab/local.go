@@ -182,51 +182,72 @@ func (l *Local) usable(op string) {
 }
 
 // Alloc is Heap.Alloc.
-func (l *Local) Alloc(size int) []byte { return must(l.TryAlloc(size)) }
+func (l *Local) Alloc(size, align int) []byte { return l.alloc(fastSize(size, align), size, align) }
+
+func (l *Local) alloc(fast, size, align int) []byte { return must(zeroed(l.get(fast, size, align))) }
 
 // TryAlloc is Heap.TryAlloc.
-func (l *Local) TryAlloc(size int) ([]byte, error) {
-	return zeroed(l.get(size))
+func (l *Local) TryAlloc(size, align int) ([]byte, error) {
+	return l.tryAlloc(fastSize(size, align), size, align)
+}
+
+func (l *Local) tryAlloc(fast, size, align int) ([]byte, error) {
+	return zeroed(l.get(fast, size, align))
 }
 
 // AllocDirty is Heap.AllocDirty.
 //
 // Cost: the class, a pop, a byte to compare and to write.
-func (l *Local) AllocDirty(size int) []byte {
-	if uint(size) <= tabled && l != nil {
-		h, m := l.heap, l.cache.magazine(tabledClass(size))
-		if it, rest, ok := m.top(); ok && h.claim(it) {
-			capacity := m.size
-			m.n = rest
-			l.used()
-			return h.bytes(it, size, capacity)
+func (l *Local) AllocDirty(size, align int) []byte {
+	return l.allocDirty(fastSize(size, align), size, align)
+}
+
+func (l *Local) allocDirty(fast, size, align int) []byte {
+	if uint(fast) <= tabled && l != nil {
+		h, m := l.heap, l.cache.magazine(tabledClass(fast))
+		if rest, ok := m.next(); ok {
+			it := *m.at(uint32(rest))
+			if h.claim(it) {
+				capacity := m.size
+				m.n = rest
+				l.used()
+				return h.bytes(it, fast, capacity)
+			}
 		}
 	}
-	return must(l.TryAllocDirty(size))
+	return must(l.tryAllocDirty(fast, size, align))
 }
 
 // TryAllocDirty is Heap.TryAllocDirty.
-func (l *Local) TryAllocDirty(size int) ([]byte, error) {
-	b, _, err := l.get(size)
+func (l *Local) TryAllocDirty(size, align int) ([]byte, error) {
+	return l.tryAllocDirty(fastSize(size, align), size, align)
+}
+
+func (l *Local) tryAllocDirty(fast, size, align int) ([]byte, error) {
+	b, _, err := l.get(fast, size, align)
 	return b, err
 }
 
-// get takes a slot for an object of any size.
-func (l *Local) get(size int) (b []byte, clean bool, err error) {
+// get makes an object of any size and alignment. fast is their fastSize.
+func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
 	l.opened("Alloc")
-	h := l.heap
-	if uint(size) > largestSlot || h.hard != nil {
+	h, c := l.heap, uint8(0)
+	if uint(fast) <= largestSlot && h.hard == nil {
+		c = classOf(uint(fast))
+	} else {
 		l.usable("Alloc")
-		b, clean, err = h.getFor(l, size)
-		runtime.KeepAlive(l) // what OnSoft does meanwhile comes from a Local in use
-		l.used()
-		return b, clean, err
+		if err := h.checkAlloc(size, align); err != nil {
+			return nil, true, err
+		}
+		ok := false
+		if c, ok = alignedClass(size, align); !ok || h.hard != nil {
+			return l.getUncached(fast, size, align)
+		}
 	}
-	c := classOf(uint(size))
 	it, ok := l.cache.magazine(c).pop()
 	if !ok {
 		if l.usable("Alloc"); l.cache.due(c) {
-			if b, ok = h.sample(size, granule); ok {
+			if b, ok = h.sample(size, align); ok {
 				l.used()
 				return b, true, nil
 			}
@@ -239,6 +260,18 @@ func (l *Local) get(size int) (b []byte, clean bool, err error) {
 	b = h.object(c, it, size)
 	l.used()
 	return b, it.clean(), nil
+}
+
+// getUncached makes an object that no Local caches: a large one, or any of a hardened heap.
+func (l *Local) getUncached(fast, size, align int) (b []byte, clean bool, err error) {
+	if l.heap.hard != nil {
+		b, clean, err = l.heap.getHardened(fast, size, align)
+	} else {
+		b, clean, err = l.heap.getLarge(l, size, align)
+	}
+	runtime.KeepAlive(l) // what OnSoft does meanwhile comes from a Local in use
+	l.used()
+	return b, clean, err
 }
 
 // fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
@@ -269,10 +302,10 @@ func (l *Local) Free(b []byte) {
 		if off>>unitBits < uintptr(h.edge.Load()) {
 			e, state, exact := h.find(off)
 			m := l.cache.magazine(e.class)
-			if s, n := h.state(state), m.n; exact && *s == stateLive && uint32(n) < m.room {
+			if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
 				// In this order: the Local may become unreachable with the last store into it.
 				*s = stateCached
-				m.add(n, newItem(uint32(off/granule), state))
+				m.add(n, itemAt(off, state))
 				l.used()
 				return
 			}

@@ -69,7 +69,7 @@ func TestOutsideIdleLocalIsSmall(t *testing.T) {
 		t.Errorf("an idle Local takes %d bytes of the Go heap", each)
 	}
 	for _, l := range all {
-		l.Free(l.Alloc(100))
+		l.Free(l.Alloc(100, 8))
 	}
 	if each := int(goHeap()-before) / n; each >= 4<<10 {
 		t.Errorf("a Local with one object cached takes %d bytes of the Go heap", each)
@@ -90,7 +90,7 @@ func TestOutsideLocalGrows(t *testing.T) {
 		seen := map[uintptr]bool{}
 		var all [][]byte
 		for range 3 * int(k.most) {
-			b := l.Alloc(size)
+			b := l.Alloc(size, 8)
 			if seen[addr(b)] || zero(b) != nil {
 				t.Fatalf("%d bytes: handed out twice, or %v", size, zero(b))
 			}
@@ -126,7 +126,7 @@ func TestOutsideDroppedLocal(t *testing.T) {
 			dropLocal(h, func(l *Local) {
 				var free [][]byte
 				for i := range 300 {
-					b := l.Alloc(100)
+					b := l.Alloc(100, 8)
 					if i%3 == 0 {
 						fill(b, byte(i))
 						kept = append(kept, held{b, byte(i)})
@@ -173,7 +173,7 @@ func TestOutsideDroppedLocalsAreForgotten(t *testing.T) {
 	before := goHeap()
 	const n = 2000
 	for range n {
-		dropLocal(h, func(l *Local) { l.Free(l.Alloc(100)) })
+		dropLocal(h, func(l *Local) { l.Free(l.Alloc(100, 8)) })
 	}
 	for range n {
 		nextLeak(t, reports)
@@ -205,9 +205,9 @@ func TestOutsideDroppedLocalsAreForgotten(t *testing.T) {
 // keeps it.
 func TestOutsideDroppedLocalIsNotEarly(t *testing.T) {
 	for name, use := range map[string]func(h *Heap){
-		"Alloc":       func(h *Heap) { h.Local().Alloc(1000) },
-		"AllocDirty":  func(h *Heap) { h.Local().AllocDirty(1000) },
-		"large Alloc": func(h *Heap) { h.Local().Alloc(2 << 20) },
+		"Alloc":       func(h *Heap) { h.Local().Alloc(1000, 8) },
+		"AllocDirty":  func(h *Heap) { h.Local().AllocDirty(1000, 8) },
+		"large Alloc": func(h *Heap) { h.Local().Alloc(2<<20, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, Config{})
@@ -237,14 +237,14 @@ func TestOutsideDroppedLocalIsNotEarly(t *testing.T) {
 func TestOutsideDroppedLocalFreedTwice(t *testing.T) {
 	for name, raises := range map[string]func(h *Heap){
 		"Purge": func(h *Heap) { h.Purge() },
-		"Alloc": func(h *Heap) { h.Alloc(900_000) },
-		"Free":  func(h *Heap) { h.Free(h.Alloc(30_000)) },
+		"Alloc": func(h *Heap) { h.Alloc(900_000, 8) },
+		"Free":  func(h *Heap) { h.Free(h.Alloc(30_000, 8)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, Config{})
 			reports := leaks(t)
 			dropLocal(h, func(l *Local) {
-				b := l.Alloc(100)
+				b := l.Alloc(100, 8)
 				freeTwice(h, b, l.Free, l.Free)
 			})
 			nextLeak(t, reports)
@@ -262,7 +262,7 @@ func TestOutsideDroppedLocalOfAClosedHeap(t *testing.T) {
 	reports := leaks(t)
 	h := open(t, Config{Reserve: leastReserve})
 	l := h.Local()
-	l.Free(l.Alloc(100))
+	l.Free(l.Alloc(100, 8))
 	h.dropped.mu.Lock() // as a cleanup does
 	closed := make(chan error)
 	go func() { closed <- h.Close() }()
@@ -281,7 +281,7 @@ func TestOutsideDroppedLocalOfAClosedHeap(t *testing.T) {
 	for range rounds(100) {
 		h := open(t, Config{Reserve: leastReserve})
 		for range 20 {
-			dropLocal(h, func(l *Local) { l.Free(l.Alloc(100)) })
+			dropLocal(h, func(l *Local) { l.Free(l.Alloc(100, 8)) })
 		}
 		go runtime.GC()
 		runtime.Gosched()
@@ -305,8 +305,8 @@ func TestOutsideCheckLeaksSeesLocals(t *testing.T) {
 		for range 3 {
 			opened = append(opened, h.Local())
 		}
-		opened[2].Free(opened[2].Alloc(100))
-		older.Free(older.Alloc(100))
+		opened[2].Free(opened[2].Alloc(100, 8))
+		older.Free(older.Alloc(100, 8))
 	})
 	const want = `guard: this test opened and did not close: "older: Local" 3 times; opened at` + "\ngithub.com/seed-9a6c551e/offheap/slab.TestOutsideCheckLeaksSeesLocals"
 	if len(got) != 1 || !strings.HasPrefix(got[0], want) {
@@ -375,7 +375,7 @@ func TestOutsideDroppedLocalIsNoRace(t *testing.T) {
 	go func() {
 		dropLocal(h, func(l *Local) {
 			for range 40 {
-				b := l.Alloc(100)
+				b := l.Alloc(100, 8)
 				h.RaceWrite(b)
 				l.Free(b)
 			}
@@ -384,7 +384,7 @@ func TestOutsideDroppedLocalIsNoRace(t *testing.T) {
 	}()
 	race.Unseen(func() { <-done; nextLeak(t, reports) })
 	for range 200 {
-		h.RaceWrite(h.Alloc(100))
+		h.RaceWrite(h.Alloc(100, 8))
 	}
 }
 
@@ -397,18 +397,18 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 	most := int(classes[classOf(size)].most)
 	var all [][]byte
 	for range most {
-		all = append(all, l.Alloc(size))
+		all = append(all, l.Alloc(size, 8))
 	}
 	for _, b := range all {
 		l.Free(b)
 	}
 	for i := range all {
-		all[i] = h.Alloc(size)
+		all[i] = h.Alloc(size, 8)
 	}
 	live := 0
 	m, d := l.cache.magazine(classOf(size)), &h.depots[classOf(size)]
 	for m.len() > 0 || d.free > 0 || len(d.batches) > 0 {
-		l.Alloc(size)
+		l.Alloc(size, 8)
 		live++
 	}
 	freed := false
@@ -419,7 +419,7 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 		freed = true
 	}})
 	for !freed {
-		l.Alloc(size)
+		l.Alloc(size, 8)
 		live++
 	}
 	s := h.Stats()

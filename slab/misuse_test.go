@@ -19,7 +19,7 @@ func TestMisuseLeavesTheHeapWhole(t *testing.T) {
 	h := open(t, Config{})
 	var live []held
 	for i := range 2000 {
-		o := held{h.Alloc(i % 600), byte(i)}
+		o := held{h.Alloc(i%600, 8), byte(i)}
 		fill(o.b, o.seed)
 		live = append(live, o)
 		for _, off := range []int{1, 8, 16, 48} {
@@ -44,7 +44,7 @@ func TestMisuseLeavesTheHeapWhole(t *testing.T) {
 func TestLocalCloses(t *testing.T) {
 	h := open(t, Config{})
 	one, two := h.Local(), h.Local()
-	one.Free(one.Alloc(10))
+	one.Free(one.Alloc(10, 8))
 	if err := one.Close(); err != nil {
 		t.Fatal(err)
 	}

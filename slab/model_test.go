@@ -154,19 +154,19 @@ func run(t testing.TB, data []byte, hardened bool) {
 		switch next() % 16 {
 		case 0, 1, 2:
 			n := size()
-			b, err := h.TryAlloc(n)
+			b, err := h.TryAlloc(n, 8)
 			took(b, err, n, true)
 		case 3, 4:
 			n := size()
-			b, err := l.TryAlloc(n)
+			b, err := l.TryAlloc(n, 8)
 			took(b, err, n, true)
 		case 5:
 			n := size()
-			b, err := l.TryAllocDirty(n)
+			b, err := l.TryAllocDirty(n, 8)
 			took(b, err, n, false)
 		case 6:
 			n, align := size(), 1<<(next()%21)
-			b, err := h.TryAllocAligned(n, align)
+			b, err := h.TryAlloc(n, align)
 			if err == nil && addr(b)%uintptr(align) != 0 {
 				t.Fatalf("%d bytes at %#x are not aligned to %d", n, addr(b), align)
 			}
@@ -219,7 +219,7 @@ func run(t testing.TB, data []byte, hardened bool) {
 			many := make([][]byte, next()%200)
 			if next()%2 == 0 {
 				size := size()
-				n, err := h.TryAllocN(many, size)
+				n, err := h.TryAllocN(many, size, 8)
 				for _, b := range many[:n] {
 					took(b, nil, size, true)
 				}

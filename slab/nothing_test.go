@@ -12,10 +12,10 @@ import (
 func TestNothingFaults(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	forms := map[string]func() []byte{
-		"Alloc":      func() []byte { return h.Alloc(0) },
-		"AllocDirty": func() []byte { return h.AllocDirty(0) },
-		"Local":      func() []byte { return h.Local().Alloc(0) },
-		"Realloc":    func() []byte { return h.Realloc(h.Alloc(10), 0) },
+		"Alloc":      func() []byte { return h.Alloc(0, 8) },
+		"AllocDirty": func() []byte { return h.AllocDirty(0, 8) },
+		"Local":      func() []byte { return h.Local().Alloc(0, 8) },
+		"Realloc":    func() []byte { return h.Realloc(h.Alloc(10, 8), 0) },
 		"New":        func() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(New[struct{}](h))), 0) },
 		"MakeSlice": func() []byte {
 			return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(MakeSlice[int](h, 0, 0)))), 0)
@@ -57,7 +57,7 @@ func TestNothingIsAnObject(t *testing.T) {
 		seen := map[uintptr]bool{}
 		var all [][]byte
 		for i := range 5000 {
-			b := h.Alloc(0)
+			b := h.Alloc(0, 8)
 			if seen[addr(b)] || addr(b)%nothingPitch != 0 {
 				t.Fatalf("object %d is at %#x, as another: %v", i, addr(b), seen[addr(b)])
 			}
@@ -80,7 +80,7 @@ func TestNothingIsAnObject(t *testing.T) {
 		}
 		h.check()
 		// What was inaccessible is taken for slots.
-		for _, b := range [][]byte{h.Alloc(60000), h.Alloc(60000)} {
+		for _, b := range [][]byte{h.Alloc(60000, 8), h.Alloc(60000, 8)} {
 			fill(b, 1)
 			h.Free(b)
 		}
@@ -95,9 +95,9 @@ func TestNothingIsAnObject(t *testing.T) {
 func TestNothingAligned(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	for i := range 20 {
-		keep := h.Alloc(1<<20 + i%7*4096) // shifts what is mapped next
+		keep := h.Alloc(1<<20+i%7*4096, 8) // shifts what is mapped next
 		for align := 1; align <= maxAlign; align *= 2 {
-			b := h.AllocAligned(0, align)
+			b := h.Alloc(0, align)
 			if addr(b)%uintptr(align) != 0 || h.Size(b) != 0 {
 				t.Fatalf("%#x is not aligned to %d, or its Size is %d", addr(b), align, h.Size(b))
 			}
@@ -121,12 +121,12 @@ func TestPoolOfNothing(t *testing.T) {
 	for _, hardened := range []bool{false, true} {
 		p := poolFor[struct{}](t, Config{Hardened: hardened})
 		one, two := p.Get(), p.Get()
-		x := p.Handle(one)
-		if at, ok := p.At(x); !ok || at != one || x == p.Handle(two) {
+		x := HandleOf(p, one)
+		if at, ok := x.Deref(p); !ok || at != one || x == HandleOf(p, two) {
 			t.Errorf("hardened %v: %v names %p, %p", hardened, x, at, two)
 		}
 		p.Put(one)
-		if _, ok := p.At(x); ok || p.Len() != 1 {
+		if _, ok := x.Deref(p); ok || p.Len() != 1 {
 			t.Errorf("hardened %v: it was put back, %d are there", hardened, p.Len())
 		}
 		n := 0
@@ -161,7 +161,7 @@ func TestFreeKnowsTheSize(t *testing.T) {
 			{"a larger one", func(p unsafe.Pointer) { Free(h, (*[4 << 20]byte)(p)) }, false},
 			{"no bytes", func(p unsafe.Pointer) { Free(h, (*struct{})(p)) }, false},
 		} {
-			b := h.Alloc(n)
+			b := h.Alloc(n, 8)
 			v := violationOf(t, func() { c.free(sliceData(b)) })
 			if c.fine != (v == nil) || v != nil && (v.Kind != guard.WrongSize || v.Detail != "object was asked for with another size" || v.Addr != addr(b)) {
 				t.Errorf("%d bytes, %s: %v", n, c.name, v)

@@ -16,11 +16,11 @@ func TestOutsideSampledOnSoftPanics(t *testing.T) {
 		setBudget(t, guard.Budget{Soft: guard.Committed() + 1, OnSoft: func(int64) { panic("soft") }})
 		func() {
 			defer func() { _ = recover() }()
-			h.Free(h.Alloc(8000))
+			h.Free(h.Alloc(8000, 8))
 		}()
 		setBudget(t, guard.Budget{})
 	}
-	b := h.Alloc(8000)
+	b := h.Alloc(8000, 8)
 	if f := guard.Locate(uintptr(sliceData(b))); f == nil || f.Size != 8000 {
 		t.Errorf("nothing is sampled any more: %v", f)
 	}
@@ -39,7 +39,7 @@ func TestOutsideOnSoftCloses(t *testing.T) {
 			}})
 			err := func() (err error) {
 				defer func() { err, _ = recover().(error) }()
-				h.AllocDirty(size)
+				h.AllocDirty(size, 8)
 				return nil
 			}()
 			var v *guard.Violation

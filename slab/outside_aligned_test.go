@@ -13,13 +13,13 @@ func TestOutsideAlignedTakesWhatIsAsked(t *testing.T) {
 	for name, c := range map[string]Config{"heap": {}, "hardened": {Hardened: true}} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, c)
-			h.Free(h.AllocAligned(1, 1<<20))
+			h.Free(h.Alloc(1, 1<<20))
 			before := h.Stats()
 			var all [][]byte
 			asked, pages := 0, 0
 			for i, size := range []int{1, 100, 4096, 5000, 70_000, 1<<20 - 5, 1 << 20, 1<<20 + 1, 3<<20 + 7} {
 				for _, align := range []int{128 << 10, 512 << 10, 1 << 20} {
-					b := h.AllocAligned(size, align)
+					b := h.Alloc(size, align)
 					if addr(b)%uintptr(align) != 0 || len(b) != size {
 						t.Fatalf("%d bytes at %#x for %d aligned to %d", len(b), addr(b), size, align)
 					}
@@ -82,11 +82,11 @@ func TestOutsideAlignedTakesWhatIsAsked(t *testing.T) {
 func TestOutsideAlignedAtLimit(t *testing.T) {
 	h := open(t, Config{Limit: 64 * 4096})
 	for i := range 64 * 4096 / guard.PageSize() {
-		if _, err := h.TryAllocAligned(guard.PageSize(), 128<<10); err != nil {
+		if _, err := h.TryAlloc(guard.PageSize(), 128<<10); err != nil {
 			t.Fatalf("object %d: %v", i, err)
 		}
 	}
-	if _, err := h.TryAllocAligned(1, 128<<10); err == nil {
+	if _, err := h.TryAlloc(1, 128<<10); err == nil {
 		t.Error("the Limit does not hold")
 	}
 }
@@ -95,7 +95,7 @@ func TestOutsideAlignedAtLimit(t *testing.T) {
 func TestOutsideLargeWaste(t *testing.T) {
 	h := open(t, Config{})
 	page := guard.PageSize()
-	b := h.Alloc(2<<20 + 1)
+	b := h.Alloc(2<<20+1, 8)
 	for _, size := range []int{2<<20 + 1, 2<<20 + 5, 3<<20 + 7, 3<<20 - 9, 9<<20 + 1, 8 << 20, 8<<20 - 100} {
 		b = h.Realloc(b, size)
 		if got, room := h.Stats().Waste, h.Size(b); got != int64(room-size) || size > 3<<20 && room%page != 0 {

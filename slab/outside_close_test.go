@@ -146,10 +146,10 @@ func heapUses(h *Heap) []func(int) {
 	local := keep[[]byte]{free: l.Free}
 	var grown []byte
 	return []func(int){
-		func(i int) { plain.add(h.Alloc(sizeFor(i))) },
-		func(i int) { dirty.add(h.AllocDirty(64)) },
+		func(i int) { plain.add(h.Alloc(sizeFor(i), 8)) },
+		func(i int) { dirty.add(h.AllocDirty(64, 8)) },
 		func(i int) {
-			b, err := h.TryAlloc(sizeFor(i))
+			b, err := h.TryAlloc(sizeFor(i), 8)
 			if err != nil {
 				panic(err)
 			}
@@ -157,13 +157,13 @@ func heapUses(h *Heap) []func(int) {
 		},
 		func(i int) {
 			many := make([][]byte, 50)
-			h.AllocN(many, 100)
+			h.AllocN(many, 100, 8)
 			h.FreeN(many)
 		},
 		func(i int) {
 			b := grown
 			if i%20 == 0 || b == nil {
-				b = h.Alloc(10)
+				b = h.Alloc(10, 8)
 			}
 			if n := h.Size(b); n < len(b) {
 				panic(n)
@@ -174,10 +174,10 @@ func heapUses(h *Heap) []func(int) {
 				grown = nil
 			}
 		},
-		func(i int) { local.add(l.Alloc(sizeFor(i))) },
-		func(i int) { b := m.AllocDirty(48); m.Free(b) },
+		func(i int) { local.add(l.Alloc(sizeFor(i), 8)) },
+		func(i int) { b := m.AllocDirty(48, 8); m.Free(b) },
 		func(i int) {
-			b := h.AllocAligned(1<<20+1, 1<<17)
+			b := h.Alloc(1<<20+1, 1<<17)
 			b[0] = 1
 			h.Free(b)
 			if i%10 == 0 {
@@ -194,7 +194,7 @@ func poolUses(p *Pool[closable]) []func(int) {
 	got := keep[*closable]{free: p.Put}
 	tried := keep[*closable]{free: p.Put}
 	mine := p.Get()
-	handle := p.Handle(mine)
+	handle := HandleOf(p, mine)
 	use := []func(int){
 		func(i int) { got.add(p.Get()) },
 		func(i int) {
@@ -206,12 +206,12 @@ func poolUses(p *Pool[closable]) []func(int) {
 		},
 		func(i int) { p.Put(p.Get()) },
 		func(i int) {
-			if at, ok := p.At(handle); !ok || at != mine {
+			if at, ok := handle.Deref(p); !ok || at != mine {
 				panic("a handle is refused that is good")
 			}
 		},
 		func(i int) {
-			if p.Handle(mine) != handle {
+			if HandleOf(p, mine) != handle {
 				panic("another handle")
 			}
 		},
@@ -220,7 +220,7 @@ func poolUses(p *Pool[closable]) []func(int) {
 			}
 		},
 		func(i int) { p.Len() },
-		func(i int) { x := p.Get(); p.Handle(x); p.Put(x) },
+		func(i int) { x := p.Get(); HandleOf(p, x); p.Put(x) },
 	}
 	return use
 }
@@ -254,7 +254,7 @@ func TestOutsideBooksReadZero(t *testing.T) {
 	for _, c := range []Config{{}, {Hardened: true}} {
 		h := open(t, c)
 		p := openClosable(t, c)
-		b, x := h.Alloc(100), p.Get()
+		b, x := h.Alloc(100, 8), p.Get()
 		off := addr(b) - uintptr(h.base)
 		_, state, _ := h.find(off)
 		place := p.place(uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base))

@@ -20,9 +20,10 @@ import (
 func full(tb testing.TB, c Config, local, many bool) (h *Heap, try func(int) ([]byte, error)) {
 	c.Limit = 8 << 20
 	h = open(tb, c)
-	try = h.TryAlloc
+	try = func(size int) ([]byte, error) { return h.TryAlloc(size, 8) }
 	if local {
-		try = h.Local().TryAlloc
+		l := h.Local()
+		try = func(size int) ([]byte, error) { return l.TryAlloc(size, 8) }
 	}
 	for _, size := range sizesOfAllClasses() {
 		if many && size > 200 && size < 20_000 {
@@ -126,7 +127,7 @@ func TestOutsideLimitCollects(t *testing.T) {
 		}
 		var all [][]byte
 		for refused := 0; refused < 3; {
-			if b, err := try(3000); err == nil {
+			if b, err := try(3000, 8); err == nil {
 				all = append(all, b)
 			} else {
 				refused++
@@ -139,7 +140,7 @@ func TestOutsideLimitCollects(t *testing.T) {
 		for _, b := range all {
 			free(b)
 		}
-		if _, err := try(640); err != nil {
+		if _, err := try(640, 8); err != nil {
 			t.Errorf("%s: all %d objects are free: %v", name, len(all), err)
 		}
 	}
@@ -187,7 +188,7 @@ func TestOutsideLimitServesWhatIsFree(t *testing.T) {
 					var all [][]byte
 					refused := 0
 					for refused < 1+random.IntN(3) {
-						b, err := try(size)
+						b, err := try(size, 8)
 						if err != nil {
 							refused++
 							continue
@@ -222,7 +223,7 @@ func TestOutsideLimitSharedByGoroutines(t *testing.T) {
 				size := []int{100, 1000, 5000, 60_000}[(round+g)%4]
 				var all [][]byte
 				for held := 0; held < 1<<20; held += size {
-					b, err := l.TryAlloc(size)
+					b, err := l.TryAlloc(size, 8)
 					if err != nil {
 						failed <- fmt.Errorf("goroutine %d, round %d: %w", g, round, err)
 						return
@@ -247,13 +248,13 @@ func TestOutsideLimitSharedByGoroutines(t *testing.T) {
 func TestOutsideHighWaterOfRefused(t *testing.T) {
 	h := open(t, Config{})
 	setBudget(t, guard.Budget{Hard: guard.Committed() + 1<<20})
-	if _, err := h.TryAlloc(64 << 20); err == nil {
+	if _, err := h.TryAlloc(64<<20, 8); err == nil {
 		t.Fatal("the budget does not hold")
 	}
 	if got := h.Stats().HighWater; got != 0 {
 		t.Errorf("HighWater is %d", got)
 	}
-	h.Free(h.Alloc(100))
+	h.Free(h.Alloc(100, 8))
 	if got := h.Stats().HighWater; got != unit {
 		t.Errorf("HighWater is %d, want %d", got, unit)
 	}

@@ -130,7 +130,7 @@ func TestOutsideDiscarded(t *testing.T) {
 				committed := h.region.Committed()
 				again := make([][]byte, n/4)
 				for i := range again {
-					again[i] = h.Alloc(60_000)
+					again[i] = h.Alloc(60_000, 8)
 					for at, x := range again[i] {
 						if x != 0 {
 							t.Fatalf("round %d: byte %d of an object is %d", round, at, x)

@@ -62,7 +62,7 @@ func TestOutsideOnSoftUsesTheHeap(t *testing.T) {
 				l := h.Local()
 				var spare [][]byte
 				for range 40 {
-					spare = append(spare, h.Alloc(size))
+					spare = append(spare, h.Alloc(size, 8))
 				}
 				inside := func() {
 					for range 2 {
@@ -70,8 +70,8 @@ func TestOutsideOnSoftUsesTheHeap(t *testing.T) {
 						l.Free(spare[1])
 						spare = spare[2:]
 					}
-					h.Free(h.Alloc(size))
-					l.Free(l.Alloc(size))
+					h.Free(h.Alloc(size, 8))
+					l.Free(l.Alloc(size, 8))
 					if err := h.Purge(); err != nil {
 						t.Error(err)
 					}
@@ -79,13 +79,13 @@ func TestOutsideOnSoftUsesTheHeap(t *testing.T) {
 						t.Errorf("%+v", s)
 					}
 					for range 10 { // more than a magazine's half, so that stock finds it full
-						h.FreeN([][]byte{h.Alloc(size), h.Alloc(size)})
+						h.FreeN([][]byte{h.Alloc(size, 8), h.Alloc(size, 8)})
 					}
 				}
 				calls := withBudget(t, 1, 0, inside)
 				ends(t, "Alloc", func() {
 					for range 200 {
-						spare = append(spare, h.Alloc(size))
+						spare = append(spare, h.Alloc(size, 8))
 					}
 				})
 				if *calls == 0 {
@@ -95,7 +95,7 @@ func TestOutsideOnSoftUsesTheHeap(t *testing.T) {
 				calls = withBudget(t, 1, 0, inside)
 				ends(t, "Local.Alloc", func() {
 					for range 400 {
-						spare = append(spare, l.Alloc(size))
+						spare = append(spare, l.Alloc(size, 8))
 					}
 				})
 				if *calls == 0 {
@@ -119,10 +119,10 @@ func TestOutsideOnSoftUsesTheHeap(t *testing.T) {
 // TestOutsideOnSoftFillsTheMagazine has OnSoft fill the magazine that the caller is about to fill.
 func TestOutsideOnSoftFillsTheMagazine(t *testing.T) {
 	for name, alloc := range map[string]func(h *Heap) (get func() []byte, free func([]byte)){
-		"Heap": func(h *Heap) (func() []byte, func([]byte)) { return func() []byte { return h.Alloc(64) }, h.Free },
+		"Heap": func(h *Heap) (func() []byte, func([]byte)) { return func() []byte { return h.Alloc(64, 8) }, h.Free },
 		"Local": func(h *Heap) (func() []byte, func([]byte)) {
 			l := h.Local()
-			return func() []byte { return l.Alloc(64) }, l.Free
+			return func() []byte { return l.Alloc(64, 8) }, l.Free
 		},
 	} {
 		h := open(t, Config{})
@@ -159,7 +159,7 @@ func TestOutsideOnSoftMakesRoom(t *testing.T) {
 		for name, size := range map[string]int{"small": 1000, "large": 2 << 20} {
 			t.Run(mode+", "+name, func(t *testing.T) {
 				h := open(t, c)
-				h.Free(h.Alloc(size)) // metadata are there
+				h.Free(h.Alloc(size, 8)) // metadata are there
 				var kept [][]byte
 				calls := withBudget(t, 15<<20, 15<<20, func() {
 					for _, b := range kept {
@@ -169,7 +169,7 @@ func TestOutsideOnSoftMakesRoom(t *testing.T) {
 				})
 				ends(t, "Alloc", func() {
 					for made := 0; made < 64<<20; made += size {
-						b, err := h.TryAlloc(size)
+						b, err := h.TryAlloc(size, 8)
 						if err != nil {
 							t.Errorf("after %d bytes, and OnSoft was called %d times: %v", made, *calls, err)
 							return
@@ -242,16 +242,16 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 				}
 			}
 			for i := range 40 {
-				try(func() []byte { return h.Alloc(30_000) })
-				try(func() []byte { return l.Alloc(300) })
-				try(func() []byte { return h.AllocAligned(100_000, 1<<17) })
+				try(func() []byte { return h.Alloc(30_000, 8) })
+				try(func() []byte { return l.Alloc(300, 8) })
+				try(func() []byte { return h.Alloc(100_000, 1<<17) })
 				try(func() []byte {
 					p.Get()
 					got++
 					return nil
 				})
 				if i%10 == 0 {
-					try(func() []byte { return h.Alloc(2<<20 + 1) })
+					try(func() []byte { return h.Alloc(2<<20+1, 8) })
 				}
 				b := live[len(live)-1]
 				if n := len(b); n > 2<<20 && n < 20<<20 { // it grows, and is as it was if OnSoft panics

@@ -56,7 +56,7 @@ func TestOverrunsAreFound(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, size := range sizesOfAllClasses() {
-		b := h.Alloc(size)
+		b := h.Alloc(size, 8)
 		slot := int(classes[classOf(uint(size+canarySize))].size)
 		for at := size; at < slot; at++ {
 			if slot > rounds(32<<10) && at-size > 40 && slot-at > 40 {
@@ -76,7 +76,7 @@ func TestOverrunsOfLargeObjects(t *testing.T) {
 	page := guard.PageSize()
 	for _, align := range []int{1, 64, 8 << 10} {
 		for _, size := range []int{1<<20 + 1, 1<<20 + 100, 2 << 20, 3<<20 - 1} {
-			b := h.AllocAligned(size, align)
+			b := h.Alloc(size, align)
 			start, end := -int(addr(b)%uintptr(page)), size+page-1-int((addr(b)+uintptr(size)+uintptr(page)-1)%uintptr(page))
 			for at := start; at < end; at++ {
 				if at == 0 {
@@ -104,7 +104,7 @@ func TestUnderrunsAreExact(t *testing.T) {
 		k := &classes[i+1]
 		all := make([][]byte, k.slots)
 		for i := range all {
-			all[i] = h.AllocDirty(int(k.size) - canarySize)
+			all[i] = h.AllocDirty(int(k.size)-canarySize, 8)
 		}
 		slices.SortFunc(all, func(a, b []byte) int { return int(addr(a)) - int(addr(b)) })
 		mustFault(t, all[0], -1)
@@ -131,7 +131,7 @@ func TestUnderrunsAreFound(t *testing.T) {
 		h := open(t, Config{Hardened: true})
 		var all [][]byte
 		for range 20 {
-			all = append(all, h.Alloc(size))
+			all = append(all, h.Alloc(size, 8))
 		}
 		h.Free(all[0])
 		b := all[7]
@@ -145,7 +145,7 @@ func TestUnderrunsAreFound(t *testing.T) {
 			v = violationOf(t, func() { h.Free(all[i]) })
 		}
 		for i := 0; i < 100_000 && v == nil; i++ {
-			v = violationOf(t, func() { h.AllocDirty(size); h.Free(h.AllocDirty(size)) })
+			v = violationOf(t, func() { h.AllocDirty(size, 8); h.Free(h.AllocDirty(size, 8)) })
 		}
 		if v == nil || v.Addr != addr(b)-1 {
 			t.Fatalf("size %d: %v", size, v)
@@ -172,7 +172,7 @@ func TestWildWrites(t *testing.T) {
 			h := open(t, Config{Hardened: true})
 			var all [][]byte
 			for range 100 {
-				all = append(all, h.AllocDirty(size))
+				all = append(all, h.AllocDirty(size, 8))
 			}
 			for i := 0; i < len(all); i += 2 { // half of them are free
 				h.Free(all[i])
@@ -188,7 +188,7 @@ func TestWildWrites(t *testing.T) {
 				v = violationOf(t, func() { h.Free(all[i]) })
 			}
 			for i := 0; i < 3<<20/(size+80) && fault == nil && v == nil; i++ {
-				v = violationOf(t, func() { h.Free(h.AllocDirty(size)) })
+				v = violationOf(t, func() { h.Free(h.AllocDirty(size, 8)) })
 			}
 			switch {
 			case fault != nil && fault.Addr == addr(b)+uintptr(at), v != nil && v.Addr == addr(b)+uintptr(at):

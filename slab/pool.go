@@ -38,8 +38,7 @@ type Pool[T any] struct {
 }
 
 // Handle names an object of a Pool. The zero Handle names none. After 2^31 objects in one place a
-// stale Handle may name the last of them. A Handle of another pool is refused, with the probability that
-// Pool.At gives.
+// stale Handle may name the last of them. A Handle of another pool is refused: Deref says how surely.
 type Handle[T any] struct {
 	at         uint32 // in granules
 	generation uint32 // of the object, XOR the pool's salt
@@ -48,13 +47,14 @@ type Handle[T any] struct {
 // IsNil tells whether the handle is the zero Handle.
 func (x Handle[T]) IsNil() bool { return x == Handle[T]{} }
 
-// OpenPool opens a pool for a T of up to 1 MiB, less 8 bytes in a hardened one. It panics with an
-// error that names the field if T contains pointers. The error wraps guard.ErrNoMemory where
-// addresses are refused.
+// OpenPool opens a pool for a T of up to 1 MiB, less 8 bytes in a hardened one. The error names the
+// field if T contains pointers, and wraps guard.ErrNoMemory where addresses are refused.
 func OpenPool[T any](c Config) (*Pool[T], error) {
-	mustBePointerFree((*T)(nil))
 	if c.Name == "" {
 		c.Name = "pool"
+	}
+	if err := pointerFree((*T)(nil)); err != nil {
+		return nil, fmt.Errorf("slab: open pool %q: %w", c.Name, err)
 	}
 	size := int(unsafe.Sizeof(*new(T)))
 	class, ok := alignedClass(size, granule)
@@ -98,7 +98,8 @@ func (p *Pool[T]) Get() *T {
 	pc := percpu.Pin(&h.caches)
 	if pc != nil {
 		m := pc.magazine(p.class)
-		if it, rest, ok := m.top(); ok {
+		if rest, ok := m.next(); ok {
+			it := *m.at(uint32(rest))
 			place := p.place(uintptr(it.at()) * granule)
 			if place < p.ready.Load() && h.claim(it) {
 				m.n = rest
@@ -118,7 +119,7 @@ func (p *Pool[T]) Get() *T {
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
-	b, err := p.opened("Get").TryAlloc(p.size)
+	b, err := p.opened("Get").tryAlloc(p.size, p.size, granule)
 	if err != nil {
 		return nil, err
 	}
@@ -190,15 +191,6 @@ func (p *Pool[T]) tryReach(place uint64) error {
 	return nil
 }
 
-// offset returns where an object is; what is none is a *guard.Violation.
-func (p *Pool[T]) offset(op string, x *T) uintptr {
-	if _, _, ok := p.heap.lookup(unsafe.Pointer(x)); !ok {
-		p.heap.usable(op)
-		panic(p.heap.noObject(op, unsafe.Pointer(x)))
-	}
-	return uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base)
-}
-
 // Put takes an object back. Its handles are stale from here on. Putting nil does nothing; what is
 // no object of the pool, or not any more, is a *guard.Violation.
 func (p *Pool[T]) Put(x *T) {
@@ -211,7 +203,9 @@ func (p *Pool[T]) Put(x *T) {
 	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
 	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
 		_, state, exact := h.find(off)
-		if s := h.state(state); exact && *s == stateLive && pc.magazine(p.class).push(newItem(uint32(off/granule), state)) {
+		m := pc.magazine(p.class)
+		if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
+			m.add(n, itemAt(off, state))
 			*s = stateCached
 			p.end(off)
 			percpu.Unpin(pc)
@@ -236,44 +230,54 @@ func (p *Pool[T]) putSlowly(x *T) {
 	raise(p.heap.put(c, it))
 }
 
-// Handle returns the handle of an object; the zero Handle for nil. What is no object of the pool is
-// a *guard.Violation.
-func (p *Pool[T]) Handle(x *T) Handle[T] {
+// HandleOf returns the handle of the object x of a pool; the zero Handle for nil. An x that is no
+// object of the pool is a *guard.Violation.
+func HandleOf[T any](p *Pool[T], x *T) Handle[T] {
 	if x == nil {
 		return Handle[T]{}
 	}
-	p.opened("Handle").markRead(unsafe.Pointer(x))
-	if slot, generation, ok := sampled.Name(p.heap.id(), unsafe.Pointer(x)); ok {
-		return Handle[T]{sampledHandles + slot, generation ^ p.salt}
+	h := p.opened("HandleOf")
+	h.markRead(unsafe.Pointer(x))
+	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base)
+	if !h.isLive(off) {
+		return handleOfSampled(p, x)
 	}
-	off := p.offset("Handle", x)
 	generation := *p.generation(p.place(off))
-	p.heap.usable("Handle") // after what was read
+	h.usable("HandleOf") // checked last: the heap may have been closed while it was read
 	return Handle[T]{uint32(off / granule), generation ^ p.salt}
 }
 
-// At returns the object that a handle names; ok is false if it was put back, and for the zero Handle.
+// handleOfSampled returns the handle of a sampled object, and panics if x is none.
+func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
+	slot, generation, ok := sampled.Name(p.heap.id(), unsafe.Pointer(x))
+	if !ok {
+		p.heap.usable("HandleOf")
+		panic(p.heap.noObject("HandleOf", unsafe.Pointer(x)))
+	}
+	return Handle[T]{sampledHandles + slot, generation ^ p.salt}
+}
+
+// Deref returns the object of the pool that x names. ok is false if the object was put back, and for
+// the zero Handle.
 //
-// At takes a Handle of another pool with a probability of 2^-31, because each pool mixes a random number of
-// that many bits into its handles. Of two pools that were filled alike each takes all handles of the
-// other, with that probability, or none.
+// A Handle of another pool is taken for one of p with a probability of 2^-31, because each pool mixes a
+// random number of that many bits into its handles. Of two pools that were filled alike, each takes
+// all handles of the other, with that probability, or none.
 //
-// Nobody may put the object back while it is used: that is the user's to synchronise.
-func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
+// The object is valid until Put. The user synchronises: nobody may put it back while another uses it.
+func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	if p == nil {
-		return p.sampledAt(x) // which says so, and of a zero Pool, too
+		return x.derefOther(p)
 	}
 	off := uintptr(x.at) * granule
 	place := p.place(off)
 	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation^p.salt {
-		return p.sampledAt(x)
+		return x.derefOther(p)
+	}
+	if !p.heap.isLive(off) { // a handle of another pool, or the heap was closed
+		return x.derefOther(p)
 	}
 	object = (*T)(unsafe.Add(p.heap.base, off))
-	_, _, ok = p.heap.lookup(unsafe.Pointer(object)) // it is, but for handles of others
-	if !ok {
-		p.heap.usable("At")
-		return nil, false
-	}
 	p.heap.markRead(unsafe.Pointer(object))
 	return object, true
 }
@@ -282,15 +286,16 @@ func (p *Pool[T]) At(x Handle[T]) (object *T, ok bool) {
 // openPool.
 const sampledHandles uint32 = 1<<32 - sampled.MaxSlots
 
-// sampledAt is At for sampled objects.
-func (p *Pool[T]) sampledAt(x Handle[T]) (object *T, ok bool) {
-	h := p.opened("At")
-	if h.usable("At"); x.at < sampledHandles {
+// derefOther returns the sampled object that x names, if it names one. It panics where the pool must
+// not be used.
+func (x Handle[T]) derefOther(p *Pool[T]) (object *T, ok bool) {
+	h := p.opened("Deref")
+	if h.usable("Deref"); x.at < sampledHandles {
 		return nil, false
 	}
 	at, ok := sampled.Named(h.id(), x.at-sampledHandles, x.generation^p.salt)
 	if !ok {
-		p.heap.usable("At") // after what was read
+		p.heap.usable("Deref") // after what was read
 		return nil, false
 	}
 	return (*T)(at), true

@@ -46,7 +46,7 @@ func TestPoolModel(t *testing.T) {
 		switch {
 		case r.IntN(20_000) == 0:
 			for h, id := range live {
-				if x, ok := p.At(h); !ok || x.id != id {
+				if x, ok := h.Deref(p); !ok || x.id != id {
 					t.Fatalf("step %d: object %d is lost", step, id)
 				} else {
 					p.Put(x)
@@ -64,15 +64,15 @@ func TestPoolModel(t *testing.T) {
 			}
 			next++
 			x.id = next
-			h := p.Handle(x)
+			h := HandleOf(p, x)
 			if h.IsNil() || live[h] != 0 {
 				t.Fatalf("step %d: handle %+v", step, h)
 			}
 			live[h] = next
 		default:
 			for h, id := range live {
-				x, ok := p.At(h)
-				if !ok || x.id != id || p.Handle(x) != h {
+				x, ok := h.Deref(p)
+				if !ok || x.id != id || HandleOf(p, x) != h {
 					t.Fatalf("step %d: object %d is lost", step, id)
 				}
 				p.Put(x)
@@ -82,7 +82,7 @@ func TestPoolModel(t *testing.T) {
 			}
 		}
 		if len(stale) > 0 {
-			if x, ok := p.At(stale[r.IntN(len(stale))]); ok || x != nil {
+			if x, ok := stale[r.IntN(len(stale))].Deref(p); ok || x != nil {
 				t.Fatalf("step %d: a stale handle was taken", step)
 			}
 		}
@@ -92,7 +92,7 @@ func TestPoolModel(t *testing.T) {
 	}
 	seen := 0
 	for x := range p.All() {
-		if live[p.Handle(x)] != x.id {
+		if live[HandleOf(p, x)] != x.id {
 			t.Fatalf("met %d, which is not there", x.id)
 		}
 		seen++
@@ -108,17 +108,17 @@ func TestPoolModel(t *testing.T) {
 func TestPoolIsLIFO(t *testing.T) {
 	p := poolFor[order](t, Config{})
 	l := p.Get()
-	at := p.Handle(l).at
+	at := HandleOf(p, l).at
 	p.Put(l)
 	for range 10 { // the goroutine may move to another processor in between
 		x := p.Get()
-		same := p.Handle(x).at == at
+		same := HandleOf(p, x).at == at
 		p.Put(x)
 		if same {
 			return
 		}
-		at = p.Handle(p.Get()).at
-		x, _ = p.At(Handle[order]{at, *p.generation(p.place(uintptr(at) * granule))})
+		at = HandleOf(p, p.Get()).at
+		x, _ = Handle[order]{at, *p.generation(p.place(uintptr(at) * granule))}.Deref(p)
 		p.Put(x)
 	}
 	t.Error("the object put back last never came first")
@@ -129,8 +129,8 @@ func TestForgedHandles(t *testing.T) {
 	p := poolFor[order](t, Config{Name: "orders"})
 	x := p.Get()
 	p.Get()
-	for _, h := range []Handle[order]{{}, {at: 1 << 31, generation: 1}, {at: 3, generation: 1}, {at: p.Handle(x).at, generation: 2}} {
-		if z, ok := p.At(h); ok || z != nil {
+	for _, h := range []Handle[order]{{}, {at: 1 << 31, generation: 1}, {at: 3, generation: 1}, {at: HandleOf(p, x).at, generation: 2}} {
+		if z, ok := h.Deref(p); ok || z != nil {
 			t.Errorf("%+v names %v", h, z)
 		}
 	}
@@ -147,18 +147,18 @@ func TestHammerPool(t *testing.T) {
 				x := p.Get()
 				x.id = uint64(g)<<32 | uint64(i)
 				x.price[4] = uint32(x.id)
-				way <- p.Handle(x)
+				way <- HandleOf(p, x)
 			}
 		})
 		takers.Go(func() {
 			for h := range way {
-				x, ok := p.At(h)
+				x, ok := h.Deref(p)
 				if !ok || x.price[4] != uint32(x.id) {
 					t.Error("an object was lost")
 					continue
 				}
 				p.Put(x)
-				if _, ok := p.At(h); ok && p.Handle(x) == h {
+				if _, ok := h.Deref(p); ok && HandleOf(p, x) == h {
 					t.Error("a stale handle was taken")
 				}
 			}
@@ -197,7 +197,7 @@ func TestPoolAllMeetsObjectsOnly(t *testing.T) {
 			}
 			continue
 		}
-		p.Handle(x) // a violation, if it is none
+		HandleOf(p, x) // a violation, if it is none
 	}
 	if !done {
 		t.Error("the test is wrong")

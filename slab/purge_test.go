@@ -9,7 +9,7 @@ import (
 // allocMany allocates a number of objects of a size.
 func allocMany(h *Heap, n, size int) (all [][]byte) {
 	for range n {
-		b := h.AllocDirty(size)
+		b := h.AllocDirty(size, 8)
 		for i := 0; i < size; i += 1 << 10 {
 			b[i] = 1
 		}
@@ -37,7 +37,7 @@ func TestDecay(t *testing.T) {
 		t.Fatalf("free at once: %+v", s)
 	}
 	now += 2 * decayAfter
-	h.Free(h.AllocDirty(700_000)) // not cached, so this is the slow path
+	h.Free(h.AllocDirty(700_000, 8)) // not cached, so this is the slow path
 	s := h.Stats()
 	if s.Committed > 2<<20 || s.Resident > 2<<20 {
 		t.Errorf("after a while: %+v", s)

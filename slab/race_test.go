@@ -27,8 +27,8 @@ var planted = map[string]struct {
 	"writes what it freed":     {raceGetSlot, raceWrite, [2]string{"raceGetSlot", "raceWrite"}, raceFree},
 	"frees what it freed":      {raceGetSlot, raceFree, [2]string{"raceGetSlot", "raceFree"}, raceFree},
 	"reallocates another's":    {raceSize, raceRealloc, [2]string{"raceSize", "raceRealloc"}, nil},
-	"finds what another puts":  {raceAt, racePut, [2]string{"raceAt", "racePut"}, nil},
-	"names what another puts":  {raceHandle, racePut, [2]string{"raceHandle", "racePut"}, nil},
+	"finds what another puts":  {raceDeref, racePut, [2]string{"raceDeref", "racePut"}, nil},
+	"names what another puts":  {raceHandleOf, racePut, [2]string{"raceHandleOf", "racePut"}, nil},
 	"writes what it put":       {raceGetPlace, raceWriteOrder, [2]string{"raceGetPlace", "raceWriteOrder"}, racePut},
 }
 
@@ -49,15 +49,15 @@ func raceFreeN(x *raced)       { x.heap.FreeN([][]byte{x.b}) }
 func raceWrite(x *raced)       { x.heap.RaceWrite(x.b[50:]) }
 func raceWriteToo(x *raced)    { x.heap.RaceWrite(x.b) }
 func raceRealloc(x *raced)     { x.heap.Realloc(x.b, 90) }
-func raceAt(x *raced)          { x.pool.At(x.name) }
-func raceHandle(x *raced)      { x.pool.Handle(x.x) }
+func raceDeref(x *raced)       { x.name.Deref(x.pool) }
+func raceHandleOf(x *raced)    { HandleOf(x.pool, x.x) }
 func racePut(x *raced)         { x.pool.Put(x.x) }
 func raceWriteOrder(x *raced)  { x.pool.RaceWrite(x.x) }
 
 // raceGetSlot gets the slot of what the other freed, raceGetPlace that of what it put.
 func raceGetSlot(x *raced) {
 	for range fullMagazine {
-		if b := x.heap.Alloc(100); sliceData(b) == sliceData(x.b) {
+		if b := x.heap.Alloc(100, 8); sliceData(b) == sliceData(x.b) {
 			return
 		}
 	}
@@ -123,9 +123,9 @@ func plant(t *testing.T, name string) {
 	heap, pool := openBoth(t, Config{})
 	x := &raced{heap: heap, pool: pool}
 	x.local = x.heap.Local()
-	x.b = x.heap.Alloc(100)
+	x.b = x.heap.Alloc(100, 8)
 	x.x = x.pool.Get()
-	x.name = x.pool.Handle(x.x)
+	x.name = HandleOf(x.pool, x.x)
 	p := planted[name]
 	begun, done := make(chan struct{}), make(chan struct{})
 	var both sync.WaitGroup
@@ -161,13 +161,13 @@ func TestHandOverIsNoRace(t *testing.T) {
 					var some [3][]byte
 					for i := range rounds(2000) {
 						size := 16 << (i % 8)
-						b := l.Alloc(size)
+						b := l.Alloc(size, 8)
 						h.RaceWrite(b)
 						ways <- h.Realloc(b, size+size/2)
-						h.AllocN(some[:], size)
+						h.AllocN(some[:], size, 8)
 						h.FreeN(some[1:])
 						ways <- some[0]
-						handles <- p.Handle(p.Get())
+						handles <- HandleOf(p, p.Get())
 						for range 2 {
 							b := <-ways
 							if h.Size(b) < len(b) {
@@ -181,14 +181,14 @@ func TestHandOverIsNoRace(t *testing.T) {
 							}
 						}
 						name := <-handles
-						x, ok := p.At(name)
+						x, ok := name.Deref(p)
 						if !ok {
 							t.Error("a handle is refused")
 							continue
 						}
 						p.RaceWrite(x)
 						p.Put(x)
-						if _, ok := p.At(name); ok {
+						if _, ok := name.Deref(p); ok {
 							t.Error("a stale handle is good")
 						}
 						if i%500 == 0 {

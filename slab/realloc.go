@@ -1,52 +1,12 @@
 package slab
 
 import (
-	"fmt"
 	"math"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
-
-// AllocAligned returns size zeroed bytes aligned to align, a power of two up to 1 MiB. It panics as
-// Alloc does, and for alignments that cannot be. Free and Realloc take it as any other object, but
-// Realloc does not keep the alignment.
-func (h *Heap) AllocAligned(size, align int) []byte { return must(h.TryAllocAligned(size, align)) }
-
-// TryAllocAligned is AllocAligned that returns its error.
-func (h *Heap) TryAllocAligned(size, align int) ([]byte, error) {
-	if align <= 0 || align&(align-1) != 0 || align > maxAlign {
-		h.made("Alloc")
-		return nil, fmt.Errorf("slab: alignment %d must be a power of two up to %d", align, maxAlign)
-	}
-	if size < 0 {
-		return h.TryAlloc(size) // which says so
-	}
-	if h == nil || h.hard != nil {
-		return zeroed(h.getHardened(size, align))
-	}
-	if c, ok := alignedClass(size, align); ok {
-		return zeroed(h.getSlot(c, size, align))
-	}
-	b, _, err := h.getLarge(nil, size, align)
-	return b, err
-}
-
-// alignedClass returns the class for an object that must be aligned; ok is false if it must be
-// large. Slots are multiples of their size from a unit's start, so it is the smallest class whose
-// size is a multiple of align.
-func alignedClass(size, align int) (c uint8, ok bool) {
-	if uint(size) > largestSlot || align > unit {
-		return 0, false
-	}
-	for c := classOf(uint(max(size, align))); int(c) <= len(classTable); c++ {
-		if classes[c].size%uint32(align) == 0 {
-			return c, true
-		}
-	}
-	return 0, false
-}
 
 // Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
 // a hardened heap, or if it is sampled, what was asked for. What is no object of the heap is a *guard.Violation.
@@ -95,7 +55,7 @@ func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, 
 // TryRealloc is Realloc that returns its error.
 func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if b == nil {
-		return h.TryAlloc(size)
+		return h.tryAlloc(size, size, granule)
 	}
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
@@ -115,7 +75,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 		out, err := h.resizeLarge(b, size)
 		return upToZeroes(out, len(b)), err
 	}
-	out, clean, err := h.get(size)
+	out, clean, err := h.get(size, size, granule)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func TestOutsideReallocShowsNothingOld(t *testing.T) {
 			} {
 				for _, whole := range []bool{false, true} { // what append wrote into the capacity is old, too
 					what := fmt.Sprintf("%s, %d to %d, capacity written to: %v", c.name, c.from, c.to, whole)
-					b := h.Alloc(c.from)
+					b := h.Alloc(c.from, 8)
 					old := b
 					if whole {
 						old = b[:cap(b)]
@@ -83,7 +83,7 @@ func expectReallocated(t *testing.T, h *Heap, what string, b []byte, old, size i
 // before, and with the room of a slot as capacity again.
 func TestOutsideReallocUsesItsRoom(t *testing.T) {
 	h := open(t, Config{})
-	b := h.Alloc(100)
+	b := h.Alloc(100, 8)
 	room := cap(b)
 	small := h.Realloc(b, 60)
 	if sliceData(small) != sliceData(b) || cap(small) != 60 {

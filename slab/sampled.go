@@ -49,7 +49,7 @@ func pop(t *percpu.Table[cache], c uint8) (it item, ok bool) {
 // sample makes an object in a guarded slot, which reads zero; ok is false if there is none.
 func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 	h.usable("Alloc")
-	p, ok := sampled.Alloc(h.id(), h.config.Name, size, align)
+	p, ok := sampled.Alloc(h.id(), h.config.Name, size, max(align, granule))
 	if !ok {
 		return nil, false
 	}

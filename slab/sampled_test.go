@@ -28,7 +28,7 @@ func sampleOneIn(t testing.TB, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Free(h.Alloc(1))
+	h.Free(h.Alloc(1, 8))
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func isSampled(b []byte) bool { return sampled.Holds(unsafe.Pointer(unsafe.Slice
 // allocSampled and freeSampled are who is named in stacks.
 //
 //go:noinline
-func allocSampled(h *Heap, n int) []byte { return h.Alloc(n) }
+func allocSampled(h *Heap, n int) []byte { return h.Alloc(n, 8) }
 
 //go:noinline
 func freeSampled(h *Heap, b []byte) { h.Free(b) }
@@ -193,17 +193,17 @@ func TestSampledPool(t *testing.T) {
 	seen := map[Handle[order]]bool{}
 	for range 1000 { // more than there are slots
 		x := p.Get()
-		h := p.Handle(x)
-		if at, ok := p.At(h); !ok || at != x || seen[h] || h.IsNil() || *x != (order{}) {
+		h := HandleOf(p, x)
+		if at, ok := h.Deref(p); !ok || at != x || seen[h] || h.IsNil() || *x != (order{}) {
 			t.Fatalf("handle %v, seen %v: %p, %v, want %p", h, seen[h], at, ok, x)
 		}
-		if at, ok := other.At(h); ok {
+		if at, ok := h.Deref(other); ok {
 			t.Fatalf("another pool has %p for %v", at, h)
 		}
 		seen[h] = true
 		x.id = 5
 		p.Put(x)
-		if at, ok := p.At(h); ok {
+		if at, ok := h.Deref(p); ok {
 			t.Fatalf("stale, but names %p", at)
 		}
 	}
@@ -219,17 +219,17 @@ func TestSampledPool(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	p.Put(x)
-	for _, f := range []func(){func() { p.Put(x) }, func() { p.Handle(x) }, func() { other.Put(y) }} {
+	for _, f := range []func(){func() { p.Put(x) }, func() { HandleOf(p, x) }, func() { other.Put(y) }} {
 		var v *guard.Violation
 		if err, _ := panicOf(f).(error); !errors.As(err, &v) || v.Allocated == "" {
 			t.Errorf("%v", err)
 		}
 	}
-	h := p.Handle(y)
+	h := HandleOf(p, y)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if v := violationOf(t, func() { p.At(h) }); v == nil || v.Kind != guard.UseAfterClose {
+	if v := violationOf(t, func() { h.Deref(p) }); v == nil || v.Kind != guard.UseAfterClose {
 		t.Errorf("a handle of a closed pool: %v", v)
 	}
 	var f *guard.Fault
@@ -254,7 +254,7 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	var live [][]byte
 	slots := sampled.Slots()
 	for i := range slots + 100 {
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		if isSampled(b) != (i < slots) {
 			t.Fatalf("object %d is sampled: %v", i, isSampled(b))
 		}
@@ -272,11 +272,11 @@ func TestSampledSlotsRunOut(t *testing.T) {
 		}
 		return i
 	}
-	first := h.Alloc(100)
+	first := h.Alloc(100, 8)
 	at := slot(first)
 	h.Free(first)
 	for i := range slots {
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		if again := slot(b) == at; again != (i == slots-1) {
 			t.Fatalf("after %d of %d others the slot is used again: %v", i, slots, again)
 		}
@@ -297,23 +297,23 @@ func TestSampledRate(t *testing.T) {
 	}
 	for name, get := range map[string]func(h *Heap, l *Local, p *Pool[order]) (b []byte, free func()){
 		"Heap.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.Alloc(40)
+			b := h.Alloc(40, 8)
 			return b, func() { h.Free(b) }
 		},
 		"Heap.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.AllocDirty(40)
+			b := h.AllocDirty(40, 8)
 			return b, func() { h.Free(b) }
 		},
 		"Heap.AllocAligned": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := h.AllocAligned(40, 128)
+			b := h.Alloc(40, 128)
 			return b, func() { h.Free(b) }
 		},
 		"Local.Alloc": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := l.Alloc(40)
+			b := l.Alloc(40, 8)
 			return b, func() { l.Free(b) }
 		},
 		"Local.AllocDirty": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
-			b := l.AllocDirty(40)
+			b := l.AllocDirty(40, 8)
 			return b, func() { l.Free(b) }
 		},
 		"Pool.Get": func(h *Heap, l *Local, p *Pool[order]) ([]byte, func()) {
@@ -345,7 +345,7 @@ func TestSampledRate(t *testing.T) {
 		sampled := 0
 		for range n / 100 {
 			var many [100][]byte
-			h.AllocN(many[:], 100)
+			h.AllocN(many[:], 100, 8)
 			for _, b := range many {
 				if isSampled(b) {
 					sampled++
@@ -364,7 +364,7 @@ func TestSamplingIsNoticed(t *testing.T) {
 	h := open(t, Config{})
 	count := func(n int) (sampled int) {
 		for range n {
-			b := h.AllocDirty(64)
+			b := h.AllocDirty(64, 8)
 			if isSampled(b) {
 				sampled++
 			}
@@ -411,7 +411,7 @@ func TestHammerSampledDoubleFree(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	for range rounds(3000) {
-		b := h.Alloc(50)
+		b := h.Alloc(50, 8)
 		var wg sync.WaitGroup
 		var caught [2]any
 		for i := range caught {
@@ -430,13 +430,13 @@ func TestSampledFails(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	SetSampling(Sampling{Every: 0})
-	h.FreeN([][]byte{h.Alloc(3000), h.Alloc(9000)}) // what is committed for slabs stays, of metadata
+	h.FreeN([][]byte{h.Alloc(3000, 8), h.Alloc(9000, 8)}) // what is committed for slabs stays, of metadata
 	if err := h.Purge(); err != nil {
 		t.Fatal(err)
 	}
 	SetSampling(Sampling{Every: 1})
 	use := func(size int) (sampled bool) {
-		b := h.Alloc(size)
+		b := h.Alloc(size, 8)
 		if err := zero(b); err != nil {
 			t.Fatal(err)
 		}
@@ -527,6 +527,6 @@ func BenchmarkSampled(b *testing.B) {
 	var live [100][]byte
 	for i := 0; b.Loop(); i++ {
 		h.Free(live[i%len(live)])
-		live[i%len(live)] = h.AllocDirty(100)
+		live[i%len(live)] = h.AllocDirty(100, 8)
 	}
 }

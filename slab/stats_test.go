@@ -9,7 +9,7 @@ func TestWaste(t *testing.T) {
 		slots, asked := 0, 0
 		for i := range 20_000 {
 			size := 900 + i%7*4 // in slots of 960
-			b := h.Alloc(size)
+			b := h.Alloc(size, 8)
 			asked += len(b)
 			slots += int(classes[classOf(uint(size))].size)
 		}

@@ -40,7 +40,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 	fullMagazines := func(h *Heap, free func([]byte)) {
 		var all [][]byte
 		for range 2 * fullMagazine {
-			all = append(all, h.Alloc(100))
+			all = append(all, h.Alloc(100, 8))
 		}
 		for _, b := range all {
 			free(b)
@@ -59,7 +59,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 			}
 			freeTwice(h, b, h.Free, h.Free)
 			now += 2 * decayAfter
-			expectFreedTwice(t, func() { h.Alloc(900_000) })
+			expectFreedTwice(t, func() { h.Alloc(900_000, 8) })
 		},
 		"a batch": func(t *testing.T, h *Heap, b []byte) {
 			one, two := h.Local(), h.Local()
@@ -86,24 +86,24 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 			l := h.Local()
 			freeTwice(h, b, l.Free, l.Free)
 			now += 2 * decayAfter
-			expectFreedTwice(t, func() { l.Alloc(30_000) })
+			expectFreedTwice(t, func() { l.Alloc(30_000, 8) })
 		},
 		"no memory": func(t *testing.T, h *Heap, b []byte) {
 			freeTwice(h, b, h.Free, h.Free)
 			now += decay.Beat
-			expectFreedTwice(t, func() { h.TryAlloc(65 << 20) })
+			expectFreedTwice(t, func() { h.TryAlloc(65<<20, 8) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, Config{Limit: 64 << 20})
-			b := h.Alloc(100)
-			other := h.Alloc(5000)
-			h.Free(h.Alloc(6000)) // cached, and in a cache that comes later
+			b := h.Alloc(100, 8)
+			other := h.Alloc(5000, 8)
+			h.Free(h.Alloc(6000, 8)) // cached, and in a cache that comes later
 			play(t, h, b)
 			h.Free(other)
 			purge(h)
 			h.check()
-			h.Free(h.Alloc(100))
+			h.Free(h.Alloc(100, 8))
 			purge(h)
 			if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Free != 0 {
 				t.Errorf("after all was freed: %+v", s)
@@ -115,7 +115,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 // TestFreedTwiceInAHardenedHeap frees an object while another does: one of them is refused, at once.
 func TestFreedTwiceInAHardenedHeap(t *testing.T) {
 	h := open(t, Config{Hardened: true})
-	b := h.Alloc(100)
+	b := h.Alloc(100, 8)
 	c, it, one := h.retire(sliceData(b))
 	if _, _, two := h.retire(sliceData(b)); !one || two {
 		t.Fatal("one of two must succeed")
@@ -130,10 +130,10 @@ func TestFreedTwiceInAHardenedHeap(t *testing.T) {
 // the states of that to objects of another size: none of them is handed out once more.
 func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	for name, leave := range map[string]func(h *Heap, l *Local){
-		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200) },
+		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200, 8) },
 		"Close":  func(h *Heap, l *Local) { l.Close() },
 		"Purge":  func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); defer h.caches.Set(0, nil); h.Purge() },
-		"AllocN": func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); h.AllocN(make([][]byte, 1), 200) },
+		"AllocN": func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); h.AllocN(make([][]byte, 1), 200, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -141,7 +141,7 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 			one, two, three := h.Local(), h.Local(), h.Local()
 			var all [][]byte
 			for range 10 {
-				all = append(all, one.Alloc(200))
+				all = append(all, one.Alloc(200, 8))
 			}
 			_, it, _ := h.lookup(sliceData(all[7]))
 			freeTwice(h, all[7], one.Free, two.Free)
@@ -155,7 +155,7 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 			}
 			cached := false
 			for range classes[classOf(220)].slots {
-				b := three.Alloc(220)
+				b := three.Alloc(220, 8)
 				if _, x, _ := h.lookup(sliceData(b)); x.state() == it.state() && x.at() != it.at() {
 					three.Free(b)
 					cached = true
@@ -186,7 +186,7 @@ func TestPutTwiceKeepsHandlesGood(t *testing.T) {
 		t.Fatal("the test is wrong")
 	}
 	expectFreedTwice(t, func() { p.Get() })
-	if z, ok := p.At(p.Handle(y)); !ok || z != y {
+	if z, ok := HandleOf(p, y).Deref(p); !ok || z != y {
 		t.Error("its handle is refused")
 	}
 	p.Put(y)

@@ -17,7 +17,8 @@ func New[T any](h *Heap) *T { return must(TryNew[T](h)) }
 // TryNew is New that returns its error. It panics if T contains pointers.
 func TryNew[T any](h *Heap) (*T, error) {
 	mustBePointerFree((*T)(nil))
-	b, err := h.TryAlloc(int(unsafe.Sizeof(*new(T))))
+	size := int(unsafe.Sizeof(*new(T)))
+	b, err := h.tryAlloc(size, size, granule)
 	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), err
 }
 
@@ -47,7 +48,7 @@ func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 	if hi != 0 || int(lo) < 0 {
 		return nil, fmt.Errorf("slab: %d elements of %d bytes are more than addresses can hold: %w", capacity, unsafe.Sizeof(*new(T)), guard.ErrNoMemory)
 	}
-	b, err := h.TryAlloc(int(lo))
+	b, err := h.tryAlloc(int(lo), int(lo), granule)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +79,17 @@ func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
 	panic(h.violation("Free", guard.WrongSize, otherSize, p))
 }
 
-// mustBePointerFree panics if what p, a nil *T, points to contains pointers.
-func mustBePointerFree(p any) {
+// pointerFree returns an error if T contains pointers, where p is a nil *T. The error names the field.
+func pointerFree(p any) error {
 	if pointerfree.Trusted && pointerfree.Words(p) == 0 {
-		return
+		return nil
 	}
-	if err := pointerfree.Check(reflect.TypeOf(p).Elem()); err != nil {
+	return pointerfree.Check(reflect.TypeOf(p).Elem())
+}
+
+// mustBePointerFree panics if T contains pointers, where p is a nil *T.
+func mustBePointerFree(p any) {
+	if err := pointerFree(p); err != nil {
 		panic(fmt.Errorf("slab: %w", err))
 	}
 }

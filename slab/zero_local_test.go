@@ -10,14 +10,14 @@ import (
 // TestOutsideZeroLocal calls the methods of Locals that no heap made.
 func TestOutsideZeroLocal(t *testing.T) {
 	h := open(t, Config{})
-	b := h.Alloc(100)
+	b := h.Alloc(100, 8)
 	for name, l := range map[string]*Local{"zero": {}, "nil": nil} {
 		for op, call := range map[string]func(){
-			"Alloc 1": func() { l.Alloc(100) },
-			"Alloc 2": func() { l.AllocDirty(100) },
-			"Alloc 3": func() { l.AllocDirty(2 << 20) },
-			"Alloc 4": func() { _, _ = l.TryAlloc(0) },
-			"Alloc 5": func() { _, _ = l.TryAllocDirty(-1) },
+			"Alloc 1": func() { l.Alloc(100, 8) },
+			"Alloc 2": func() { l.AllocDirty(100, 8) },
+			"Alloc 3": func() { l.AllocDirty(2<<20, 8) },
+			"Alloc 4": func() { _, _ = l.TryAlloc(0, 8) },
+			"Alloc 5": func() { _, _ = l.TryAllocDirty(-1, 8) },
 			"Free 1":  func() { l.Free(b) },
 			"Free 2":  func() { l.Free(make([]byte, 1)) },
 			"Close 1": func() { _ = l.Close() },
@@ -33,17 +33,17 @@ func TestOutsideZeroLocal(t *testing.T) {
 func TestOutsideZeroPool(t *testing.T) {
 	p := poolFor[order](t, Config{})
 	x := p.Get()
-	handle := p.Handle(x)
+	handle := HandleOf(p, x)
 	for name, q := range map[string]*Pool[order]{"zero": {}, "nil": nil} {
 		for op, call := range map[string]func(){
-			"Get 1":    func() { q.Get() },
-			"Get 2":    func() { _, _ = q.TryGet() },
-			"Put 1":    func() { q.Put(x) },
-			"Put 2":    func() { q.Put(new(order)) },
-			"Handle 1": func() { q.Handle(x) },
-			"At 1":     func() { q.At(handle) },
-			"At 2":     func() { q.At(Handle[order]{}) },
-			"At 3":     func() { q.At(Handle[order]{at: sampledHandles, generation: 1}) },
+			"Get 1":      func() { q.Get() },
+			"Get 2":      func() { _, _ = q.TryGet() },
+			"Put 1":      func() { q.Put(x) },
+			"Put 2":      func() { q.Put(new(order)) },
+			"HandleOf 1": func() { HandleOf(q, x) },
+			"Deref 1":    func() { handle.Deref(q) },
+			"Deref 2":    func() { Handle[order]{}.Deref(q) },
+			"Deref 3":    func() { Handle[order]{at: sampledHandles, generation: 1}.Deref(q) },
 			"All 1": func() {
 				for range q.All() {
 				}
@@ -57,7 +57,7 @@ func TestOutsideZeroPool(t *testing.T) {
 			expectZero(t, name+" Pool", op, call, "use of a zero value: slab.OpenPool makes a Pool")
 		}
 		q.Put(nil)
-		if !q.Handle(nil).IsNil() {
+		if !HandleOf(q, nil).IsNil() {
 			t.Error("nil has a handle")
 		}
 	}

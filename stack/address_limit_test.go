@@ -11,12 +11,13 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// Default pools leave three quarters of the addresses that are free, and do not shrink to nothing.
+// TestOutsideAddressLimit opens pools under a limit of addresses. Default pools leave three quarters of the
+// free addresses to others, and have a least size.
 func TestOutsideAddressLimit(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the test knows how much is free on Linux only")
 	}
-	if !stacktest.AloneAfter(t, "ulimit -v 3000000") {
+	if !stacktest.InOwnProcessAfter(t, "ulimit -v 3000000") {
 		return
 	}
 	const few = 16 << 20
@@ -47,7 +48,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	if free := vm.FreeAddresses(); free < 2*few || len(pools) < 3 {
 		t.Errorf("%d pools leave %d bytes free", len(pools), free)
 	}
-	// One that says how many stacks it wants gets them.
+	// A pool with Config.Max gets as many stacks as it asks for.
 	p, err := OpenPool(Config{Max: 100})
 	stacktest.NoError(t, err)
 	pools = append(pools, p)
@@ -61,7 +62,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 		stacktest.NoError(t, p.Close())
 	}
 	guard.SetQuarantine(0)
-	// A quarter has no room for the largest stack.
+	// A quarter of the addresses has no room for one stack of the largest size.
 	if _, err := OpenPool(Config{Size: 1 << 30}); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "Config.Max") {
 		t.Errorf("one stack that is too large: %v", err)
 	}

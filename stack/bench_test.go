@@ -7,7 +7,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// The benchmarks of allocation release everything after as many objects as fit into 32 KiB.
+// perFrame is the number of objects after which the benchmarks of New pop their frame: as many as fit into
+// 32 KiB.
 const perFrame = 1000
 
 func BenchmarkNew(b *testing.B) {
@@ -56,7 +57,8 @@ func BenchmarkGetPutParallel(b *testing.B) {
 	})
 }
 
-// What a fault costs at least, here: one that Go code catches.
+// BenchmarkFaultOfGo measures a fault of Go code that guard.Catch catches: a lower bound for the cost of a
+// fault on this machine.
 func BenchmarkFaultOfGo(b *testing.B) {
 	s := get(b, mustOpen(b, Config{}))
 	floor := &whole(s)[0]

@@ -14,10 +14,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
-// Pools are closed while others get, use and put their stacks. These get ErrClosed from Get and
-// violations from all else, or nothing is wrong, because what is in use stays so until it is put.
+// TestOutsideCloseUnderLoad closes pools while other goroutines get, use and put stacks. A stack in use stays
+// usable until it is put, and TryGet returns ErrClosed after Close.
 func TestOutsideCloseUnderLoad(t *testing.T) {
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
@@ -72,10 +72,10 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 	}
 }
 
-// Who goes on using a stack that was put is told so before and after its pool is closed, and nothing
-// else happens: what the calls look at is readable again when Close returns.
+// TestOutsideUseAroundClose uses a stack after Put, while its pool is closed. Each use is a violation before
+// and after Close, and nothing worse: the Stack is readable when Close returns.
 func TestOutsideUseAroundClose(t *testing.T) {
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// A stack that was dropped without Put is counted as in use, by the pool and by CheckLeaks, and the
-// region of its pool is reported when the pool was closed and dropped, too.
+// TestOutsideDroppedStack drops a stack without Put. The pool and CheckLeaks count it as in use. When the
+// pool is closed and dropped as well, the region is reported as a leak.
 func TestOutsideDroppedStack(t *testing.T) {
 	told := make(chan guard.Info, 10)
 	guard.SetOnLeak(func(in guard.Info) { told <- in })
@@ -50,7 +50,7 @@ func TestOutsideDroppedStack(t *testing.T) {
 	t.Error("nothing was told")
 }
 
-// recorder is a test for CheckLeaks.
+// recorder is a testing.TB for CheckLeaks that records errors.
 type recorder struct {
 	testing.TB
 	cleanups []func()

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack"
 )
 
-// Frames are freed in the opposite order.
+// A frame is freed at once, and frames are freed in the opposite order of their Push.
 func Example() {
 	pool, err := stack.OpenPool(stack.Config{Name: "evaluator", Size: 256 << 10})
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// scenario does everything with a pool that leads to system calls, and returns the errors that it
-// meets. What failed is tried once more after a call of lift, and must succeed then: an injected
-// failure happens once, and others are for lift to end.
+// scenario makes every call of a pool that leads to system calls, and returns the errors of these calls. It
+// repeats a call that failed once, after a call of lift, and the call must succeed then: an injected
+// failure happens once, and lift ends any other cause of failure.
 func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	try := func(op string, f func() error) {
 		t.Helper()
@@ -63,7 +63,7 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 		}
 	}
 	p.checkInvariants(taken)
-	order[0].head.Native = true // so that Put looks
+	order[0].head.Native = true // as if native code ran, so that Put looks at the depth
 	put(8)
 	p.checkInvariants(taken)
 	try("Purge", p.Purge)
@@ -93,8 +93,8 @@ func scenario(t *testing.T, what string, lift func()) (errs []error) {
 	return errs
 }
 
-// TestFailPool: every call of every kind fails once at every position. The error comes back or is
-// made up for, the invariants hold, nothing leaks, and the next call works.
+// TestFailPool lets each system call of the scenario fail once. The pool returns the error or finds another
+// way, the invariants hold, nothing leaks, and the next call works.
 func TestFailPool(t *testing.T) {
 	alloctest.SetQuarantine(t, 1<<30)
 	for kind := range vm.Kinds {
@@ -128,7 +128,7 @@ func TestFailPool(t *testing.T) {
 	}
 }
 
-// TestBudgetEverywhere lets the budget end at every place of the scenario.
+// TestBudgetEverywhere repeats the scenario with larger and larger hard limits, until none is met.
 func TestBudgetEverywhere(t *testing.T) {
 	alloctest.SetQuarantine(t, 1<<30)
 	lift := func() { guard.SetBudget(guard.Budget{}) }
@@ -148,7 +148,7 @@ func TestBudgetEverywhere(t *testing.T) {
 			t.Errorf("%d OS pages: before %+v, after %+v", pages, before, after)
 		}
 		if len(errs) == 0 {
-			break // that was enough
+			break // the budget was large enough
 		}
 		refused++
 	}

@@ -111,7 +111,7 @@ func TestPointersAreRefused(t *testing.T) {
 	}
 }
 
-// TestPutOfNoStackYet puts what will be a stack later.
+// TestPutOfNoStackYet puts a pointer to a Stack that is not initialised yet.
 func TestPutOfNoStackYet(t *testing.T) {
 	p := mustOpen(t, Config{Name: "mine"})
 	get(t, p)
@@ -121,7 +121,7 @@ func TestPutOfNoStackYet(t *testing.T) {
 	}
 }
 
-// What a program gets for writing over the ends of a stack.
+// TestOverrunsFault writes beyond both ends of a stack. Both writes fault.
 func TestOverrunsFault(t *testing.T) {
 	p := mustOpen(t, Config{})
 	a, b := get(t, p), get(t, p)

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// Goroutines get, fill, pop, hand over and put stacks, while others purge, look at figures, collect
-// garbage and change the number of processors.
+// TestHammerPool gets, fills, pops, hands over and puts stacks on many goroutines. Other goroutines purge, read
+// figures, collect garbage and change the number of processors meanwhile.
 func TestHammerPool(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	p := mustOpen(t, Config{Size: 64 << 10, Max: 64, Retain: 4 << 10})

@@ -10,7 +10,7 @@ import (
 )
 
 // TestOutsideLaterProcessors gets and puts stacks on processors that come after OpenPool: they have caches
-// as the others do, and Purge takes what is in them.
+// as the others do, and Purge takes the stacks in them.
 func TestOutsideLaterProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	p := mustOpen(t, Config{Max: 2000})

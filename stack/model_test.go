@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// FuzzStack reads its input as operations, three bytes each, and does them to the stacks of a pool
-// and to a model: copies of all that was allocated, by frame.
+// FuzzStack reads its input as operations of three bytes each. It applies them to the stacks of a pool and to
+// a model, which has copies of all allocated memory, by frame.
 func FuzzStack(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 0, 0, 2, 100, 0, 3, 0, 0, 4, 0, 0})
 	f.Add([]byte{1, 0, 0, 2, 255, 255, 2, 255, 31, 1, 0, 0, 2, 9, 3, 3, 0, 0, 3, 0, 0, 5, 0, 0, 6, 0, 0, 2, 255, 100})
@@ -59,7 +59,7 @@ type modelStack struct {
 type object struct {
 	b     []byte
 	fill  byte
-	frame int // how many frames were open
+	frame int // number of frames that were open
 }
 
 func (m *model) do(op, lo, hi byte) {
@@ -103,7 +103,7 @@ func (m *model) do(op, lo, hi byte) {
 		if err := m.p.Purge(); err != nil {
 			m.t.Fatal(err)
 		}
-	case 8: // frames that are not the innermost
+	case 8: // Pop of a frame that is not the innermost
 		if len(m.stale) > 0 {
 			m.refused(x, m.stale[int(lo)%len(m.stale)])
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// OnSoft may use the pool that commits, at the soft limit.
+// TestOutsideOnSoftUsesThePool lets OnSoft use the pool whose Get has met the soft limit.
 func TestOutsideOnSoftUsesThePool(t *testing.T) {
 	for name, use := range map[string]func(p *Pool, held *Stack) error{
 		"Get": func(p *Pool, _ *Stack) error {
@@ -28,7 +28,7 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 		"Usage": func(p *Pool, _ *Stack) error { guard.Usage(); return nil },
 		"Close": func(p *Pool, _ *Stack) error { return p.Close() },
 	} {
-		p, err := OpenPool(Config{Size: 1 << 20, Max: 100}) // not mustOpen, which would wait for a lock
+		p, err := OpenPool(Config{Size: 1 << 20, Max: 100}) // not mustOpen: its cleanup would wait for the lock of a pool that hangs
 		stacktest.NoError(t, err)
 		held := get(t, p)
 		calls := 0
@@ -58,8 +58,8 @@ func TestOutsideOnSoftUsesThePool(t *testing.T) {
 	}
 }
 
-// At the hard limit OnSoft has one chance to give memory back, also to this pool, and then Get tries
-// again.
+// TestOutsideOnSoftAtTheHardLimit lets OnSoft give memory back at the hard limit, in another pool or in this
+// one. Get calls it once, and then tries again.
 func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	p, err := OpenPool(Config{Size: 1 << 20, Max: 100})
 	stacktest.NoError(t, err)
@@ -68,7 +68,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	for range 8 {
 		spare = append(spare, get(t, other))
 	}
-	// Purge gives back what no stack in use follows.
+	// Purge decommits only stacks that no stack in use follows.
 	slices.SortFunc(spare, func(a, b *Stack) int { return cmp.Compare(other.index(a), other.index(b)) })
 	calls, give := 0, true
 	stacktest.SetBudget(t, guard.Budget{Hard: guard.Committed() + 8<<20, OnSoft: func(int64) {
@@ -87,7 +87,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 		}
 	}})
 	stacktest.EndsSoon(t, func() {
-		for range 14 { // 7 fit, and OnSoft makes room for others
+		for range 14 { // 7 stacks fit, and OnSoft makes room for others
 			s, err := p.TryGet()
 			if err != nil {
 				t.Fatalf("after %d: %v", len(own), err)
@@ -97,7 +97,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 		if calls == 0 {
 			t.Error("OnSoft was not called")
 		}
-		// It puts a stack of this pool.
+		// OnSoft puts a stack of this pool.
 		for len(spare) > 0 {
 			other.Put(spare[0])
 			spare = spare[1:]
@@ -109,7 +109,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 			}
 			own = append(own, s)
 		}
-		// It gives nothing: one call, and an error.
+		// OnSoft gives nothing: it is called once, and Get returns an error.
 		give, calls = false, 0
 		if _, err := p.TryGet(); !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "budget") {
 			t.Errorf("with nothing given back: %v", err)
@@ -130,7 +130,7 @@ func TestOutsideOnSoftAtTheHardLimit(t *testing.T) {
 	stacktest.NoError(t, p.Close())
 }
 
-// An OnSoft that panics, or ends the goroutine, takes no stack with it.
+// TestOutsideOnSoftPanics lets OnSoft panic or end the goroutine in Get. No stack is lost.
 func TestOutsideOnSoftPanics(t *testing.T) {
 	p, err := OpenPool(Config{Size: 1 << 20, Max: 100})
 	stacktest.NoError(t, err)

@@ -17,34 +17,36 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
-// ErrOverflow is wrapped by the error of a call for which a stack has no room. It wraps
+// ErrOverflow says that a stack has no room for an allocation. Errors wrap it with the sizes, and it wraps
 // guard.ErrNoMemory.
 var ErrOverflow = fmt.Errorf("stack overflow: %w", guard.ErrNoMemory)
 
-// Pool keeps stacks of one size in one region. OpenPool makes one; use of the zero Pool is a
-// *guard.Violation. Its methods may be called by any number of goroutines; the stacks are for one
-// goroutine at a time. A Pool must not be copied.
+// Pool keeps stacks of one size in one region. OpenPool makes one; any use of the zero Pool is a
+// *guard.Violation. Any number of goroutines may call its methods at the same time. A Pool must not be
+// copied.
 type Pool struct {
 	_ nocopy.NoCopy
 	layout
-	first       *Stack         // the others follow
-	deepLimit   uintptr        // bytes that a stack may have used to be put without a closer look
-	initialized atomic.Uintptr // bytes of the Stacks that were ever handed out; 0 after the end
+	first       *Stack         // Stack 0; the others follow
+	deepLimit   uintptr        // depth in bytes from which on Put looks at a stack more closely
+	initialized atomic.Uintptr // bytes of the Stacks that are initialised; 0 when the region is closed
 
 	config Config
-	number uint32
-	max    uintptr // stacks that there can be
+	number uint32  // of the layout
+	max    uintptr // stacks that the region has addresses for
 	region *region.Region
-	area   *trap.Area
+	area   *trap.Area // shows the stacks to the signal handler, for native code
 
-	// Invariant: every stack below fresh is in use, in a cache, in idle, or on its way between;
-	// those from fresh to ready were never used, but are committed; those below guarded have
-	// their guards, and ready ≤ guarded.
-	mu                 sync.Mutex
-	committed, guarded uintptr
-	idle               []uint32
-	state              poolState
-	deepest            int // of the stacks that Purge gave back, and of all when the pool came to its end
+	// Invariant: initialized ≤ committed ≤ guarded ≤ max, counted in stacks. Stacks below initialized are
+	// in use, in a cache, in idle, or between two of these; stacks from there to committed were never
+	// used, but have memory; stacks below guarded have their guards.
+
+	mu        sync.Mutex // protects the fields below
+	committed uintptr
+	guarded   uintptr
+	idle      []uint32 // numbers of idle stacks that are in no processor's cache
+	state     poolState
+	deepest   int // high-water mark of the stacks that Purge gave back; of all stacks when the region is closed
 
 	caches percpu.Table[cache]
 }
@@ -53,12 +55,13 @@ type poolState uint8
 
 const (
 	stateOpen    poolState = iota
-	stateClosing           // waits for the stacks that are in use
-	stateClosed
+	stateClosing           // Close was called, and stacks are in use
+	stateClosed            // the region is closed
 )
 
-// OpenPool reserves a pool. No stack has memory yet, nor a guard: a large Max costs addresses only.
-// The error wraps guard.ErrNoMemory where these are refused.
+// OpenPool reserves the addresses of a pool, and nothing else: a large Config.Max costs no memory. The
+// error wraps guard.ErrNoMemory where the system refuses the addresses; any other error names the setting
+// that is wrong.
 func OpenPool(c Config) (*Pool, error) {
 	c, err := c.normal()
 	if err != nil {
@@ -89,8 +92,8 @@ func (c Config) open(count int, l layout, r *region.Region) (*Pool, error) {
 	if err := r.KeepZeroes(int(l.firstGuard)); err != nil {
 		return nil, errors.Join(fmt.Errorf("stack: %w", err), r.Close())
 	}
-	// A stack of which one OS page was touched should not take a huge one. Where the kernel does
-	// not know the hint it has none either.
+	// Else a stack of which one OS page was touched could take a huge one. A kernel that does not know the
+	// hint has no huge ones either.
 	_ = r.Advise(0, r.Size(), guard.NoHugePages)
 	c.Max = count
 	l.origin = uintptr(r.Base())
@@ -104,17 +107,18 @@ func (c Config) open(count int, l layout, r *region.Region) (*Pool, error) {
 	return p, nil
 }
 
+// stack returns the Stack with number i.
 func (p *Pool) stack(i uintptr) *Stack {
 	return (*Stack)(unsafe.Add(unsafe.Pointer(p.first), i*stackSize))
 }
 
-// Get returns an empty stack, one that was put lately if there is one. It is the caller's until Put.
-// It panics with an error that wraps guard.ErrNoMemory where all are in use or the next cannot have its
-// memory; after Close it is a *guard.Violation. Get calls Budget.OnSoft where that is due, without a
-// lock: OnSoft may use the pool.
+// Get returns an empty stack, which is the caller's until Put: the last one that was put on this
+// processor, if there is one. Get panics with an error that wraps guard.ErrNoMemory if all Config.Max
+// stacks are in use, or if there is no memory for one more. After Close it is a *guard.Violation. At the
+// limits of the budget Get calls Budget.OnSoft, without a lock held: OnSoft may use the pool.
 //
-// Cost: the pin and a pop. For stacks that were never used, a sixteenth more than there are get
-// their guards and memory with three system calls.
+// Cost: a few nanoseconds while this processor has idle stacks. The pool grows by a sixteenth at a time,
+// with three system calls.
 func (p *Pool) Get() *Stack {
 	if p == nil { // pinned it would be fatal
 		p.usable("Get")
@@ -132,8 +136,8 @@ func (p *Pool) Get() *Stack {
 	return p.mustFind()
 }
 
-// TryGet is Get that returns its error: one that wraps guard.ErrNoMemory, or guard.ErrClosed after
-// Close.
+// TryGet is Get that returns its error, which wraps guard.ErrNoMemory, or guard.ErrClosed after Close. Use
+// of the zero Pool still panics.
 func (p *Pool) TryGet() (*Stack, error) {
 	p.usable("Get")
 	c := percpu.Pin(&p.caches)
@@ -149,13 +153,13 @@ func (p *Pool) TryGet() (*Stack, error) {
 	return p.find()
 }
 
-// start makes an idle stack usable.
+// handOut makes an idle stack one in use.
 func (s *Stack) handOut() {
 	s.head.Limit = s.head.Top - uintptr(s.clean)
 	s.head.State = header.StateUsed
 }
 
-// mustFind is find that panics with its error.
+// mustFind is find that panics with its error. It is not inlined, so that Get stays short.
 //
 //go:noinline
 func (p *Pool) mustFind() *Stack {
@@ -167,7 +171,8 @@ func (p *Pool) mustFind() *Stack {
 	return must(s, err)
 }
 
-// find returns a stack from the shared store, or one that was never used.
+// find returns a stack that is in no cache, and makes one more usable if there is none. It puts a few
+// others into the processor's cache.
 func (p *Pool) find() (*Stack, error) {
 	var taken [cacheSize / 2]uint32
 	n, err := p.takeShared(taken[:])
@@ -187,7 +192,7 @@ func (p *Pool) find() (*Stack, error) {
 	return s, nil
 }
 
-// usable panics unless OpenPool made the pool. It may be closed.
+// usable panics unless OpenPool made the pool. The pool may be closed.
 func (p *Pool) usable(op string) {
 	if p == nil || p.region == nil {
 		panic(zeroPool(op))
@@ -201,7 +206,8 @@ func zeroPool(op string) *guard.Violation {
 	return &guard.Violation{Op: "stack." + op, Kind: guard.ZeroValue, Detail: "stack.OpenPool makes a Pool"}
 }
 
-// take takes some stacks that nobody has, at least one.
+// takeShared takes stacks that are in no cache: idle ones, or else ones that were never used. It fills out
+// as far as it can, with at least one stack.
 func (p *Pool) takeShared(out []uint32) (n int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,7 +220,7 @@ func (p *Pool) takeShared(out []uint32) (n int, err error) {
 	next := p.initialized.Load() / stackSize
 	if next == p.committed {
 		if err := p.grow(); err != nil {
-			if p.anyCached() { // other processors keep what this one needs
+			if p.anyCached() { // other processors have idle stacks
 				percpu.Drain(p.drain, &p.caches)
 			}
 			if n = p.takeIdle(out[:1]); n > 0 {
@@ -232,6 +238,7 @@ func (p *Pool) takeShared(out []uint32) (n int, err error) {
 	return n, nil
 }
 
+// takeIdle moves stacks from p.idle to out, and returns how many. Caller holds p.mu.
 func (p *Pool) takeIdle(out []uint32) (n int) {
 	left := max(0, len(p.idle)-len(out))
 	n = copy(out, p.idle[left:])
@@ -239,7 +246,7 @@ func (p *Pool) takeIdle(out []uint32) (n int) {
 	return n
 }
 
-// begin makes a Stack of memory that reads zero.
+// init makes the Stack of a stack that was never used. Its memory reads zero.
 func (s *Stack) init(p *Pool) {
 	s.layout = p.number
 	s.head.Top = p.end(s)
@@ -248,8 +255,9 @@ func (s *Stack) init(p *Pool) {
 	s.head.State = header.StateIdle
 }
 
-// grow makes more stacks ready, p.mu is held: a sixteenth of those that there are, so that few
-// system calls are made, and not many stacks charged that nobody uses.
+// grow commits more stacks: a sixteenth of those that are committed, 4 at least and 1024 at most. So
+// system calls are few, and the budget is charged for few stacks that nobody uses. If there is no memory
+// for so many, grow commits one. Caller holds p.mu.
 func (p *Pool) grow() error {
 	if p.committed == p.max {
 		return fmt.Errorf("stack: pool %q: all of Max %d stacks are in use: %w", p.name, p.max, guard.ErrNoMemory)
@@ -268,8 +276,8 @@ func (p *Pool) grow() error {
 	return nil
 }
 
-// commit gives the next stacks their guards and memory, in this order, so that none is ever without
-// its guard. What was done before an error serves the next time.
+// commit gives the next stacks their guards and then their memory, so that no stack is ever without its
+// guard. After an error the next call goes on where this one stopped. Caller holds p.mu.
 func (p *Pool) commit(more uintptr) error {
 	if to := p.committed + more; to > p.guarded {
 		lo := pages(int(p.guarded) * stackSize)
@@ -284,12 +292,15 @@ func (p *Pool) commit(more uintptr) error {
 	return p.region.Commit(int(p.firstGuard+p.committed*p.stride), int(more*p.stride))
 }
 
-// Put takes a stack back, with all that is on it, and keeps it for the next Get. Putting nil does
-// nothing. Putting a stack twice, or one of another pool, is a *guard.Violation, and so is nearly
-// all use afterwards, until Get hands it out again. After Close, the last Put closes the region.
+// Put frees everything on a stack and gives the stack back to the pool. Put of nil does nothing. Put of a
+// stack that was put already, that belongs to another pool, or on which native code runs is a
+// *guard.Violation. So is any later call on the stack, until Get hands it out again. After
+// Close, the Put of the last stack in use closes the region.
 //
-// A stack that went deeper than twice Config.Retain is cut back to that. The last few that were put
-// on each processor keep what they have for some rounds more, because they go out first.
+// A stack that was used deeper than twice Config.Retain is cut back to Retain, with one system call. The
+// last 8 stacks put on each processor keep their RAM at first, because Get hands them out next.
+//
+// Cost: a few nanoseconds, and the time to clear what was on the stack, if it is at most 32 KiB.
 func (p *Pool) Put(s *Stack) {
 	if p == nil {
 		p.usable("Put")
@@ -306,14 +317,14 @@ func (p *Pool) Put(s *Stack) {
 		panic(s.head.Violation("stack.Put", guard.DoubleFree, "put twice"))
 	}
 	i := off / stackSize
-	end := p.firstGuard + (i+1)*p.stride - off // shape.end of what is at hand: half a nanosecond
+	end := p.firstGuard + (i+1)*p.stride - off // p.end(s), with the index at hand: saves half a nanosecond
 	if s.head.Top != end || end-s.lowest > p.deepLimit || s.held != 0 || s.head.Native {
 		p.reset(s)
 	}
 	s.clean = uint32(s.head.Top - s.head.Limit)
 	s.head.Limit = s.head.Top
 	s.serial++
-	s.frame = s.serial // no frame's: those that are open are not popped any more
+	s.frame = s.serial // the number of no frame, so that Pop refuses those that are open
 	if invariant.Enabled {
 		s.checkInvariants()
 	}
@@ -325,7 +336,7 @@ func (p *Pool) Put(s *Stack) {
 	}
 }
 
-// refuse panics for what is no stack of the pool, unless it is nil.
+// refuse panics, unless s is nil: s is no stack of the pool.
 func (p *Pool) refuse(s *Stack) {
 	p.usable("Put")
 	if s == nil {
@@ -340,8 +351,8 @@ func (p *Pool) refuse(s *Stack) {
 	panic(v)
 }
 
-// put keeps an idle stack. If the processor's cache is full the half of it that was put first goes to
-// the shared store, and if there is none the stack.
+// keep puts an idle stack into the processor's cache. If the cache is full it moves the older half to
+// p.idle first. If the processor has no cache the stack goes to p.idle.
 func (p *Pool) keep(i uint32) {
 	var out [cacheSize / 2]uint32
 	n := 0
@@ -356,7 +367,8 @@ func (p *Pool) keep(i uint32) {
 	p.putShared(out[:n])
 }
 
-// store keeps idle stacks where every processor can get them, and nothing that is too much.
+// putShared moves idle stacks to p.idle, where every processor finds them, and trims them. It ends the pool
+// if these were the last stacks in use after Close.
 func (p *Pool) putShared(stacks []uint32) {
 	for _, i := range stacks {
 		p.trim(p.stack(uintptr(i)))
@@ -364,6 +376,6 @@ func (p *Pool) putShared(stacks []uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = append(p.idle, stacks...)
-	// The kernel's refusal is not the caller's business: Close can be tried again.
+	// An error of the kernel is not one of Put. Close tries again.
 	_ = p.endIfIdle()
 }

@@ -27,8 +27,8 @@ func get(t testing.TB, p *Pool) *Stack {
 	return s
 }
 
-// mustOpen opens a pool for as long as the test goes on. It is small where nothing else is said:
-// emulators take memory for addresses.
+// mustOpen opens a pool until the test ends. The default of Max is small here, because emulators take memory
+// for addresses.
 func mustOpen(t testing.TB, c Config) *Pool {
 	t.Helper()
 	if c.Max == 0 {
@@ -49,13 +49,13 @@ func mustOpen(t testing.TB, c Config) *Pool {
 	return p
 }
 
-// whole is all memory of a stack.
+// whole returns the whole memory of a stack.
 func whole(s *Stack) []byte {
 	l := s.layoutOf()
 	return unsafe.Slice((*byte)(s.at(l.end(s)-l.size)), l.size)
 }
 
-// touched returns how a touch of the memory around a stack ends; off counts from its floor.
+// touched touches the byte at distance off from the floor of a stack, and returns the fault.
 func touched(s *Stack, off int) *guard.Fault {
 	l := s.layoutOf()
 	p := (*byte)(unsafe.Add(s.at(l.end(s)-l.size), off))
@@ -86,7 +86,7 @@ func TestStacksLieBetweenGuards(t *testing.T) {
 					t.Fatalf("%+v: %d below the stack: %v", c, -off, f)
 				}
 			}
-			if f := touched(s, size); f == nil { // the next one's guard, or what was never used, or the end
+			if f := touched(s, size); f == nil { // the guard of the next stack, or unused memory, or the end of the region
 				t.Fatalf("%+v: nothing above the stack", c)
 			}
 		}
@@ -116,7 +116,7 @@ func TestStacksLieBetweenGuards(t *testing.T) {
 	}
 }
 
-// The last that was put comes first: it is in the cache.
+// TestLastInFirstOut puts stacks and gets them again: the last one comes first, out of the cache.
 func TestLastInFirstOut(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	p := mustOpen(t, Config{})
@@ -188,7 +188,7 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
-// A pool of a million costs addresses until it is used.
+// TestLargePoolsCostNothing opens a pool of a million stacks. It costs addresses only.
 func TestLargePoolsCostNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulators take memory for addresses")
@@ -213,7 +213,8 @@ func resident(t *testing.T, p *Pool) int64 {
 	return n
 }
 
-// What goes to the shared store keeps Retain at most, what stays with a processor for some rounds more.
+// TestRetention measures the RAM of idle stacks. Stacks that are in no cache keep at most Retain; stacks in a
+// processor's cache keep their RAM for some rounds.
 func TestRetention(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const size, retain, many = 256 << 10, 16 << 10, 100
@@ -236,7 +237,7 @@ func TestRetention(t *testing.T) {
 	if most := int64(cacheSize*size + many*(retain+stackSize) + 64<<10); kept > most {
 		t.Errorf("%d bytes stay in RAM, at most %d may", kept, most)
 	}
-	// A stack that is deep in every round keeps its memory: it is not cut back and brought in again.
+	// A stack that is used deeply in every round keeps its memory: else each round would bring it in again.
 	s := get(t, p)
 	held := s.held
 	for range 3 * lookEvery {
@@ -246,7 +247,7 @@ func TestRetention(t *testing.T) {
 			t.Fatalf("the stack changed, or holds %d after %d", got.held, held)
 		}
 	}
-	// One that is so no more gives it back.
+	// A stack that is not used deeply any more gives the memory back.
 	for range lookEvery {
 		p.Put(s)
 		s = get(t, p)
@@ -258,7 +259,7 @@ func TestRetention(t *testing.T) {
 		t.Errorf("the stack is in RAM from %d on", first-int(p.offset(s)))
 	}
 	p.Put(s)
-	// What is a little deeper than Retain is not worth a system call.
+	// A depth a little beyond Retain is not worth a system call.
 	s = get(t, p)
 	s.Alloc(2*retain, 8)
 	p.Put(s)
@@ -299,7 +300,7 @@ func TestPurge(t *testing.T) {
 	if b := unsafe.Slice((*byte)(all[20].at(all[20].head.Top)), 20<<10); b[0] != 1 {
 		t.Error("contents are lost")
 	}
-	// A second time there is nothing to do.
+	// A second Purge has nothing to do.
 	stop := vm.Inject(vm.Madvise, 0, nil)
 	if err := p.Purge(); err != nil {
 		t.Fatal(err)
@@ -330,7 +331,7 @@ func TestPurge(t *testing.T) {
 	}
 }
 
-// taken is what check wants to know.
+// taken iterates over the stacks in use, as checkInvariants takes them.
 func (p *Pool) taken() iter.Seq2[*Stack, bool] {
 	return func(yield func(*Stack, bool) bool) {
 		for s := range p.inUse() {
@@ -341,7 +342,7 @@ func (p *Pool) taken() iter.Seq2[*Stack, bool] {
 	}
 }
 
-// inUse iterates over the stacks that were not put.
+// inUse iterates over the stacks in use.
 func (p *Pool) inUse() iter.Seq[*Stack] {
 	return func(yield func(*Stack) bool) {
 		for i := range p.initialized.Load() / stackSize {
@@ -352,11 +353,12 @@ func (p *Pool) inUse() iter.Seq[*Stack] {
 	}
 }
 
-// Purge takes what native code left, and what a cut left.
+// TestPurgeTakesAll purges stacks after native code ran on them, and after an earlier discard. Purge gives back
+// all of their memory.
 func TestPurgeTakesAll(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	p := mustOpen(t, Config{Size: 256 << 10, Retain: 16 << 10})
-	var got [8]*Stack // those that stay in use keep Purge from decommitting the others
+	var got [8]*Stack // stacks that stay in use keep Purge from decommitting the others
 	for range got {
 		s := get(t, p)
 		got[p.index(s)] = s
@@ -366,7 +368,7 @@ func TestPurgeTakesAll(t *testing.T) {
 		clear(s.Alloc(200<<10, 8))
 	}
 	all[0].head.Native = true
-	// Native code left an OS page there, and nothing else did.
+	// Native code left one OS page in RAM, and nothing else did.
 	shallow.head.Native, shallow.head.Limit = true, shallow.head.Top
 	b := whole(shallow)
 	b[len(b)-1] = 1
@@ -421,7 +423,7 @@ func TestClose(t *testing.T) {
 	if err := p.Purge(); !errors.Is(err, guard.ErrClosed) {
 		t.Errorf("Purge: %v", err)
 	}
-	// What is in use stays so.
+	// Stacks in use stay usable.
 	*x = 7
 	*New[int](b) = 8
 	p.Put(a)
@@ -441,7 +443,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// A pool that nobody closed is told, although its stacks know it.
+// TestLeakIsReported drops a pool without Close. It is reported, although layouts has its layout.
 func TestLeakIsReported(t *testing.T) {
 	told := make(chan guard.Info, 10)
 	guard.SetOnLeak(func(in guard.Info) { told <- in })
@@ -534,7 +536,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// With PROT_NONE guards a process has room for some thousand stacks, and the error says how many.
+// TestMapLimit gets stacks with PROT_NONE guards until the process has no room for more mappings. The error names
+// the limit.
 func TestMapLimit(t *testing.T) {
 	if guard.LightGuards() {
 		t.Skip("guards are markers here; with OFFHEAP_GUARDS=mprotect this test runs")

@@ -12,7 +12,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// Purge that fails alike for many stacks says so once.
+// TestOutsidePurgeErrors lets Purge fail in the same way for many stacks. The error says so once, with their
+// number.
 func TestOutsidePurgeErrors(t *testing.T) {
 	const many = 1000
 	p := mustOpen(t, Config{Size: guard.PageSize(), Max: many + 2})
@@ -22,10 +23,10 @@ func TestOutsidePurgeErrors(t *testing.T) {
 		s.Alloc(8, 8)[0] = 1
 		all[p.index(s)] = s
 	}
-	for _, s := range all[:many+1] { // the last one keeps the others committed
+	for _, s := range all[:many+1] { // the last stack keeps the others committed
 		p.Put(s)
 	}
-	// Guard refuses to discard what cannot be written to. One more fails otherwise.
+	// The region refuses to discard memory that is not writable. One more stack fails in another way.
 	protect := func(prot guard.Prot) {
 		stacktest.NoError(t, p.region.Protect(int(p.firstGuard), many*int(p.stride), prot))
 	}
@@ -48,12 +49,12 @@ func TestOutsidePurgeErrors(t *testing.T) {
 	p.checkInvariants(map[*Stack]bool{all[many+1]: true})
 }
 
-// Where the system does not tell what is in RAM, what native code may have touched is given back all
-// the same.
+// TestOutsideNoResidency hides from the pool which memory is in RAM. Purge gives back all memory that native
+// code may have touched.
 func TestOutsideNoResidency(t *testing.T) {
 	p := mustOpen(t, Config{Size: 64 << 10, Max: 10})
 	a, b := get(t, p), get(t, p)
-	s := p.stack(min(p.index(a), p.index(b))) // the other keeps it committed
+	s := p.stack(min(p.index(a), p.index(b))) // the other stack keeps this one committed
 	s.head.Native, s.head.Limit = true, s.head.Top
 	clear(whole(s)) // into RAM, as native code would
 	p.Put(s)

@@ -9,13 +9,13 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// A zero value says what makes one that can be used; so does a nil pointer where nothing else can be meant.
+// TestOutsideZeroValues uses zero values and nil pointers. The violation names the call that makes a usable one.
 func TestOutsideZeroValues(t *testing.T) {
 	const (
 		noPool  = "use of a zero value: stack.OpenPool makes a Pool"
 		noStack = "use of a zero value: Pool.Get makes a Stack"
 	)
-	if !stacktest.Alone(t) { // a fault while the goroutine is pinned ends the process
+	if !stacktest.InOwnProcess(t) { // a fault while the goroutine is pinned ends the process
 		return
 	}
 	s := get(t, mustOpen(t, Config{}))
@@ -41,7 +41,7 @@ func TestOutsideZeroValues(t *testing.T) {
 	}
 }
 
-// Putting nil does nothing, as in the other packages, whatever state the pool is in.
+// TestOutsidePutNil puts nil in every state of the pool. It does nothing, as in the other packages.
 func TestOutsidePutNil(t *testing.T) {
 	p, err := OpenPool(Config{Max: 10})
 	stacktest.NoError(t, err)
@@ -60,7 +60,7 @@ func TestOutsidePutNil(t *testing.T) {
 	put("closed")
 }
 
-// go vet reports copies of what must not be copied: types with a field that has Lock and Unlock.
+// TestOutsideNoCopies looks for the field by which go vet reports copies of a type.
 func TestOutsideNoCopies(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[Pool](), reflect.TypeFor[Stack]()} {
 		found := false

@@ -16,14 +16,13 @@ const (
 	closedLocal = `: use after close: the Local is closed ("heap")`
 )
 
-// afterClosing is a touch of an object of a heap that is closed.
+// afterClosing expects a touch of an object whose heap is closed.
 func afterClosing(owner, sampled string) outcomes {
 	fault := fmt.Sprintf("fault: guard: use after close in region %q: address 0xADDR, offset # of #", owner)
 	return apart(fault, fault, sampled)
 }
 
-// behindSlabs is what a touch of the memory behind a slab of a hardened heap is: see slab's package
-// comment.
+// behindSlabs expects a touch of the memory behind a slab, which is inaccessible in a hardened heap.
 func behindSlabs() string {
 	if guard.LightGuards() {
 		return "touch of a guard"
@@ -34,13 +33,13 @@ func behindSlabs() string {
 var slabMisuse = []misuse{
 	{"free by a Local of what was freed", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		h.Local().Free(b)
 	}, first("slab.Free", freedAlready)},
 	{"double free after a purge", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		w.must(h.Purge())
 		h.Free(b)
@@ -48,53 +47,53 @@ var slabMisuse = []misuse{
 	{"double free in a batch", func(w *world) {
 		h := w.heap()
 		many := make([][]byte, 100)
-		h.AllocN(many, 64)
+		h.AllocN(many, 64, 8)
 		many[70] = many[30]
 		h.FreeN(many)
 	}, inHeap("slab.Free", freedAlready, "#")},
 	{"double free of no bytes", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(0)
+		b := h.Alloc(0, 8)
 		h.Free(b)
 		h.Free(b)
 	}, first("slab.Free", freedAlready)},
 	{"late free of a slot handed out again", func(w *world) {
 		h := w.heap()
 		l := h.Local()
-		b := l.Alloc(100)
+		b := l.Alloc(100, 8)
 		l.Free(b)
-		l.Alloc(100)
+		l.Alloc(100, 8)
 		l.Free(b)
 	}, apart(notCaught, violates("slab.Free", freedAlready, "heap", "#"), ofSampled("slab.Free", freedAlready, "heap", "0"))},
-	{"free of a slice from the middle", func(w *world) { h := w.heap(); h.Free(h.Alloc(100)[16:]) },
+	{"free of a slice from the middle", func(w *world) { h := w.heap(); h.Free(h.Alloc(100, 8)[16:]) },
 		inHeap("slab.Free", interior, "16")},
-	{"free by a Local from the middle", func(w *world) { h := w.heap(); h.Local().Free(h.Alloc(100)[1:]) },
+	{"free by a Local from the middle", func(w *world) { h := w.heap(); h.Local().Free(h.Alloc(100, 8)[1:]) },
 		inHeap("slab.Free", interior, "1")},
-	{"free from the middle of a large object", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize)[4096:]) },
+	{"free from the middle of a large object", func(w *world) { h := w.heap(); h.Free(h.Alloc(largeSize, 8)[4096:]) },
 		everywhere(violates("slab.Free", interior, largeRegion, "4096"))},
 	{"free of a slot never allocated", func(w *world) { h := w.heap(); h.Free(from(amid(h, 64), 64)) },
 		apart(violates("slab.Free", freedAlready, "heap", "#"), violates("slab.Free", interior, "heap", "#"), ofSampled("slab.Free", interior, "heap", "64"))},
-	{"free to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(100)) }, first("slab.Free", otherMemory)},
-	{"free of a large object to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(largeSize)) },
+	{"free to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(100, 8)) }, first("slab.Free", otherMemory)},
+	{"free of a large object to another heap", func(w *world) { h, other := w.heap(), w.heap(); h.Free(other.Alloc(largeSize, 8)) },
 		everywhere(violates("slab.Free", otherMemory, largeRegion, "0"))},
-	{"free of what is behind a large object", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(largeSize), largeSize)) },
+	{"free of what is behind a large object", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(largeSize, 8), largeSize)) },
 		everywhere(violates("slab.Free", interior, largeRegion, "2097152"))},
 	{"free of Go memory", func(w *world) { w.heap().Free(goMemory[:]) }, everywhere(violates("slab.Free", otherMemory, "heap", "0"))},
 	{"size of what was freed", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		h.Size(b)
 	}, first("slab.Size", freedAlready)},
 	{"realloc of what was freed", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		h.Realloc(b, 200)
 	}, first("slab.Realloc", freedAlready)},
 	{"realloc of an object that was overrun", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		poke(b, 100)
 		h.Realloc(b, 200)
 	}, overrun(foundBehind("100"))},
@@ -106,7 +105,7 @@ var slabMisuse = []misuse{
 	{"write before the second object", func(w *world) { writeBefore(w, 64, 1) }, overrun(underflow("heap", "1", "64"))},
 	{"write on and on behind an object", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(40)
+		b := h.Alloc(40, 8)
 		w.ruined()
 		for i := 0; ; i++ {
 			poke(b, i)
@@ -115,38 +114,73 @@ var slabMisuse = []misuse{
 		`fault: guard: touch of decommitted memory in region "heap": address 0xADDR, offset # of #`,
 		`fault: guard: `+behindSlabs()+` in region "heap": address 0xADDR, offset # of #`,
 		overflow("heap", "9", "40"))}, // behind the 8 bytes of alignment
-	{"touch after Close", func(w *world) { h := w.heap(); b := h.Alloc(40); w.must(h.Close()); peek(b, 0) },
+	{"touch after Close", func(w *world) { h := w.heap(); b := h.Alloc(40, 8); w.must(h.Close()); peek(b, 0) },
 		afterClosing("heap", usedAfterFree("heap", "0", "40"))},
-	{"touch of a large object after Close", func(w *world) { h := w.heap(); b := h.Alloc(largeSize); w.must(h.Close()); peek(b, 0) },
+	{"touch of a large object after Close", func(w *world) { h := w.heap(); b := h.Alloc(largeSize, 8); w.must(h.Close()); peek(b, 0) },
 		everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
-	{"Alloc after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"AllocDirty after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocDirty(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"AllocN after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocN(make([][]byte, 2), 1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"Alloc of a large object after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(largeSize) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"Local.Alloc after Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(h.Close()); l.Alloc(1) }, everywhere("violation: slab.Alloc" + closedHeap)},
-	{"Free after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Free(b) }, everywhere("violation: slab.Free" + closedHeap)},
+	{"Alloc after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"AllocDirty after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocDirty(1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"AllocN after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocN(make([][]byte, 2), 1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Alloc of a large object after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(largeSize, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Local.Alloc after Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(h.Close()); l.Alloc(1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Free after Close", func(w *world) { h := w.heap(); b := h.Alloc(1, 8); w.must(h.Close()); h.Free(b) }, everywhere("violation: slab.Free" + closedHeap)},
 	{"Local.Free after Close", func(w *world) {
 		h := w.heap()
-		l, b := h.Local(), h.Alloc(1)
+		l, b := h.Local(), h.Alloc(1, 8)
 		w.must(h.Close())
 		l.Free(b)
 	}, everywhere("violation: slab.Free" + closedHeap)},
-	{"Size after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Size(b) }, everywhere("violation: slab.Size" + closedHeap)},
-	{"Realloc after Close", func(w *world) { h := w.heap(); b := h.Alloc(1); w.must(h.Close()); h.Realloc(b, 100) }, everywhere("violation: slab.Realloc" + closedHeap)},
+	{"Size after Close", func(w *world) { h := w.heap(); b := h.Alloc(1, 8); w.must(h.Close()); h.Size(b) }, everywhere("violation: slab.Size" + closedHeap)},
+	{"Realloc after Close", func(w *world) { h := w.heap(); b := h.Alloc(1, 8); w.must(h.Close()); h.Realloc(b, 100) }, everywhere("violation: slab.Realloc" + closedHeap)},
 	{"Purge after Close", func(w *world) { h := w.heap(); w.must(h.Close()); w.must(h.Purge()) }, everywhere("violation: slab.Purge" + closedHeap)},
 	{"Local after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Local() }, everywhere("violation: slab.Local" + closedHeap)},
-	{"Local.Alloc after its Close", func(w *world) { l := w.heap().Local(); w.must(l.Close()); l.Alloc(1) }, everywhere("violation: slab.Alloc" + closedLocal)},
-	{"Local.Free after its Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(l.Close()); l.Free(h.Alloc(1)) }, everywhere("violation: slab.Free" + closedLocal)},
+	{"Local.Alloc after its Close", func(w *world) { l := w.heap().Local(); w.must(l.Close()); l.Alloc(1, 8) }, everywhere("violation: slab.Alloc" + closedLocal)},
+	{"Local.Free after its Close", func(w *world) { h := w.heap(); l := h.Local(); w.must(l.Close()); l.Free(h.Alloc(1, 8)) }, everywhere("violation: slab.Free" + closedLocal)},
 	{"Close twice", func(w *world) { h := w.heap(); w.must(h.Close()); w.must(h.Close()) }, everywhere(`error: slab: close "heap": closed`)},
 	{"Local.Close twice", func(w *world) { l := w.heap().Local(); w.must(l.Close()); w.must(l.Close()) }, everywhere(`error: slab: close a Local of "heap": closed`)},
-	{"Alloc of a zero Heap", func(w *world) { new(slab.Heap).Alloc(1) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
-	{"Free to a zero Heap", func(w *world) { b := w.heap().Alloc(1); new(slab.Heap).Free(b) }, everywhere("violation: slab.Free: " + zeroHeap)},
-	{"Alloc of a nil Heap", func(w *world) { (*slab.Heap)(nil).AllocDirty(1) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
-	{"negative size", func(w *world) { w.heap().Alloc(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"negative size, Local", func(w *world) { w.heap().Local().AllocDirty(-1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"negative size, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"negative size, Realloc", func(w *world) { h := w.heap(); h.Realloc(h.Alloc(10), -1) }, everywhere("panic: slab: -1 bytes: the size must not be negative")},
-	{"alignment", func(w *world) { w.heap().AllocAligned(8, 3) }, everywhere("panic: slab: alignment 3 must be a power of two up to 1048576")},
+	{"Alloc of a zero Heap", func(w *world) { new(slab.Heap).Alloc(1, 8) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
+	{"Free to a zero Heap", func(w *world) { b := w.heap().Alloc(1, 8); new(slab.Heap).Free(b) }, everywhere("violation: slab.Free: " + zeroHeap)},
+	{"Alloc of a nil Heap", func(w *world) { (*slab.Heap)(nil).AllocDirty(1, 8) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
+	{"negative size", func(w *world) { w.heap().Alloc(-1, 8) }, everywhere(refused("slab", -1, 8, 1<<20))},
+	{"negative size, aligned", func(w *world) { w.heap().AllocDirty(-1, 64) }, everywhere(refused("slab", -1, 64, 1<<20))},
+	{"negative size, Local", func(w *world) { w.heap().Local().AllocDirty(-1, 8) }, everywhere(refused("slab", -1, 8, 1<<20))},
+	{"negative size, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), -1, 8) }, everywhere(refused("slab", -1, 8, 1<<20))},
+	{"negative size, Realloc", func(w *world) { h := w.heap(); h.Realloc(h.Alloc(10, 8), -1) }, everywhere(refused("slab", -1, 16, 1<<20))},
+	{"alignment of 3", func(w *world) { w.heap().Alloc(8, 3) }, everywhere(refused("slab", 8, 3, 1<<20))},
+	{"alignment of 48", func(w *world) { w.heap().AllocDirty(8, 48) }, everywhere(refused("slab", 8, 48, 1<<20))},
+	{"alignment of 0", func(w *world) { w.heap().AllocDirty(8, 0) }, everywhere(refused("slab", 8, 0, 1<<20))},
+	{"negative alignment", func(w *world) { w.heap().Alloc(8, -8) }, everywhere(refused("slab", 8, -8, 1<<20))},
+	{"the least alignment", func(w *world) { w.heap().AllocDirty(8, math.MinInt) }, everywhere(refused("slab", 8, math.MinInt, 1<<20))},
+	{"alignment above the limit", func(w *world) { w.heap().Alloc(8, 2<<20) }, everywhere(refused("slab", 8, 2<<20, 1<<20))},
+	{"alignment, Local", func(w *world) { w.heap().Local().Alloc(8, 3) }, everywhere(refused("slab", 8, 3, 1<<20))},
+	{"alignment, Local dirty", func(w *world) { w.heap().Local().AllocDirty(8, 0) }, everywhere(refused("slab", 8, 0, 1<<20))},
+	{"alignment, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), 8, 3) }, everywhere(refused("slab", 8, 3, 1<<20))},
+	{"alignment, empty batch", func(w *world) { w.heap().AllocN(nil, 8, 3) }, everywhere(refused("slab", 8, 3, 1<<20))},
+	{"alignment, Try forms", func(w *world) {
+		h := w.heap()
+		l := h.Local()
+		for _, try := range []func(size, align int) ([]byte, error){h.TryAlloc, h.TryAllocDirty, l.TryAlloc, l.TryAllocDirty} {
+			b, err := try(8, 24)
+			w.holds(b == nil && err != nil && "panic: "+err.Error() == refused("slab", 8, 24, 1<<20), "each returns the error")
+		}
+		n, err := h.TryAllocN(make([][]byte, 2), 8, 24)
+		w.holds(n == 0 && err != nil && "panic: "+err.Error() == refused("slab", 8, 24, 1<<20), "so does the batch")
+	}, everywhere(fine)},
+	{"alignment after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1, 3) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"Alloc of 64-byte alignment after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.AllocDirty(1, 64) }, everywhere("violation: slab.Alloc" + closedHeap)},
+	{"alignment, zero Heap", func(w *world) { new(slab.Heap).AllocDirty(1, 3) }, everywhere("violation: slab.Alloc: " + zeroHeap)},
+	{"free of an aligned object twice", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100, 64)
+		h.Free(b)
+		h.Free(b)
+	}, first("slab.Free", freedAlready)},
+	{"free by a Local of an aligned object twice", func(w *world) {
+		l := w.heap().Local()
+		b := l.AllocDirty(100, 64)
+		l.Free(b)
+		l.Free(b)
+	}, first("slab.Free", freedAlready)},
 	{"type with pointers", func(w *world) { slab.New[struct{ Name string }](w.heap()) },
 		everywhere(pointers("slab", "struct { Name string }", "struct { Name string }.Name is a string"))},
 	{"slice of pointers", func(w *world) { slab.MakeSlice[*int](w.heap(), 1, 1) },
@@ -164,12 +198,12 @@ var slabMisuse = []misuse{
 	}, everywhere(fine)},
 	{"free of a part from the start", func(w *world) {
 		h := w.heap()
-		h.Free(h.Alloc(100)[:0])
+		h.Free(h.Alloc(100, 8)[:0])
 		slab.FreeSlice(h, slab.MakeSlice[int](h, 9, 9)[:3:4])
 	}, everywhere(fine)},
 	{"append within the capacity", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		for cap(b) > len(b) {
 			b = append(b, 1)
 		}
@@ -182,7 +216,7 @@ type order struct {
 	price [5]uint32
 }
 
-// pool opens a pool of the mode. Whatever happens, it works afterwards.
+// pool opens a pool in the mode of the case. After the case it must still work.
 func (w *world) pool() *slab.Pool[order] {
 	config := w.config
 	config.Name = "pool"
@@ -206,7 +240,7 @@ func (w *world) pool() *slab.Pool[order] {
 
 const stale = "error: the handle is refused"
 
-// named ends the case if a handle names nothing.
+// named ends the case if a handle names no object.
 func (w *world) named(x *order, ok bool) {
 	if !ok {
 		w.must(errors.New("the handle is refused"))
@@ -237,39 +271,43 @@ var poolMisuse = []misuse{
 			p.Put(p.Get())
 		}
 	}, apart(notCaught, violates("slab.Alloc", afterFree, "pool", "#"), usedAfterFree("pool", "0", "32"))},
-	{"Handle of what was put", func(w *world) { p := w.pool(); x := p.Get(); p.Put(x); p.Handle(x) }, inPool("slab.Handle", freedAlready)},
-	{"Handle of another pool's", func(w *world) { p, q := w.pool(), w.pool(); p.Handle(q.Get()) }, inPool("slab.Handle", otherMemory)},
-	{"At after Put", func(w *world) {
+	{"HandleOf what was put", func(w *world) { p := w.pool(); x := p.Get(); p.Put(x); slab.HandleOf(p, x) }, inPool("slab.HandleOf", freedAlready)},
+	{"HandleOf another pool's object", func(w *world) { p, q := w.pool(), w.pool(); slab.HandleOf(p, q.Get()) }, inPool("slab.HandleOf", otherMemory)},
+	{"Deref after Put", func(w *world) {
 		p := w.pool()
 		x := p.Get()
-		h := p.Handle(x)
+		h := slab.HandleOf(p, x)
 		p.Put(x)
-		w.named(p.At(h))
+		w.named(h.Deref(p))
 	}, everywhere(stale)},
-	{"At after Put, and another has the place", func(w *world) {
+	{"Deref after Put, and another has the place", func(w *world) {
 		p := w.pool()
 		x := p.Get()
-		h := p.Handle(x)
+		h := slab.HandleOf(p, x)
 		p.Put(x)
 		for y := p.Get(); y != x; y = p.Get() {
 			p.Put(y)
 		}
-		w.named(p.At(h))
+		w.named(h.Deref(p))
 	}, everywhere(stale)},
-	{"At of another pool's handle", func(w *world) {
+	{"Deref of another pool's handle", func(w *world) {
 		p, q := w.pool(), w.pool()
 		for range 10 {
 			q.Get()
 		}
-		w.named(p.At(q.Handle(q.Get())))
+		w.named(slab.HandleOf(q, q.Get()).Deref(p))
 	}, everywhere(stale)},
-	{"At of no handle", func(w *world) { w.named(w.pool().At(slab.Handle[order]{})) }, everywhere(stale)},
-	{"At after Close", func(w *world) { p := w.pool(); h := p.Handle(p.Get()); w.must(p.Close()); w.named(p.At(h)) },
-		everywhere(`violation: slab.At: use after close ("pool")`)},
+	{"Deref of no handle", func(w *world) { w.named(slab.Handle[order]{}.Deref(w.pool())) }, everywhere(stale)},
+	{"Deref in a zero Pool", func(w *world) { w.named(slab.HandleOf(w.pool(), nil).Deref(new(slab.Pool[order]))) },
+		everywhere("violation: slab.Deref: use of a zero value: slab.OpenPool makes a Pool (\"\")")},
+	{"HandleOf in a nil Pool", func(w *world) { slab.HandleOf(nil, w.pool().Get()) },
+		everywhere("violation: slab.HandleOf: use of a zero value: slab.OpenPool makes a Pool (\"\")")},
+	{"Deref after Close", func(w *world) { p := w.pool(); h := slab.HandleOf(p, p.Get()); w.must(p.Close()); w.named(h.Deref(p)) },
+		everywhere(`violation: slab.Deref: use after close ("pool")`)},
 	{"Len after Close", func(w *world) { p := w.pool(); p.Get(); w.must(p.Close()); p.Len() }, everywhere(`violation: slab.Len: use after close ("pool")`)},
 	{"Get after Close", func(w *world) { p := w.pool(); w.must(p.Close()); p.Get() }, everywhere(`violation: slab.Alloc: use after close ("pool")`)},
 	{"Put after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Put(x) }, everywhere(`violation: slab.Put: use after close ("pool")`)},
-	{"Handle after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); p.Handle(x) }, everywhere(`violation: slab.Handle: use after close ("pool")`)},
+	{"HandleOf after Close", func(w *world) { p := w.pool(); x := p.Get(); w.must(p.Close()); slab.HandleOf(p, x) }, everywhere(`violation: slab.HandleOf: use after close ("pool")`)},
 	{"All after Close", func(w *world) {
 		p := w.pool()
 		w.must(p.Close())
@@ -290,15 +328,15 @@ var poolMisuse = []misuse{
 	{"pool of pointers", func(w *world) {
 		_, err := slab.OpenPool[*int](w.config)
 		w.must(err)
-	}, everywhere(pointers("slab", "*int", "*int is a pointer (*int)"))},
+	}, everywhere(`error: slab: open pool "heap": *int cannot live outside the Go heap: *int is a pointer (*int), and the garbage collector does not see pointers there`)},
 	{"pool of objects that are too large", func(w *world) {
 		_, err := slab.OpenPool[[2 << 20]byte](w.config)
 		w.must(err)
 	}, everywhere(`error: slab: open pool "heap": objects of 2097152 bytes do not fit into slots of 1048576`)},
-	{"Put and Handle of nil", func(w *world) {
+	{"Put and HandleOf nil", func(w *world) {
 		p := w.pool()
 		p.Put(nil)
-		w.holds(p.Handle(nil).IsNil(), "the handle of nil is nil")
+		w.holds(slab.HandleOf(p, nil).IsNil(), "the handle of nil is nil")
 	}, everywhere(fine)},
 	{"Put during All", func(w *world) {
 		p := w.pool()

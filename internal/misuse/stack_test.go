@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack"
 )
 
-// stacks opens a pool of stacks. Whatever happens, it works afterwards.
+// stacks opens a pool of stacks. After the case it must still work.
 func (w *world) stacks(name string) *stack.Pool {
 	p, err := stack.OpenPool(stack.Config{Name: name, Max: 64})
 	w.must(err)
@@ -45,7 +45,7 @@ func (w *world) idle() *stack.Stack {
 	return s
 }
 
-// shut returns a stack of a pool that is closed, and a frame.
+// shut returns a closed pool, a stack of it, and a frame of the stack.
 func (w *world) shut() (*stack.Pool, *stack.Stack, stack.Frame) {
 	p := w.stacks("stacks")
 	s := w.get(p)
@@ -58,7 +58,7 @@ func (w *world) shut() (*stack.Pool, *stack.Stack, stack.Frame) {
 // exhausted returns a pool of which all stacks are in use.
 func (w *world) exhausted() (p *stack.Pool) {
 	var held [64]*stack.Stack
-	w.then(func() error { // before the pool is looked at
+	w.then(func() error { // before the check that w.stacks adds
 		for _, s := range held {
 			p.Put(s)
 		}
@@ -71,7 +71,7 @@ func (w *world) exhausted() (p *stack.Pool) {
 	return p
 }
 
-// unchanged says that the stack has what it has now when the case has ended.
+// unchanged checks after the case that the stack has as many bytes in use as now.
 func (w *world) unchanged(s *stack.Stack) {
 	used := s.Used()
 	w.then(func() error {
@@ -82,7 +82,7 @@ func (w *world) unchanged(s *stack.Stack) {
 	})
 }
 
-// inStack is a violation of a stack.
+// inStack expects a violation of a stack.
 func inStack(op, what string) outcomes { return plainly(violates("stack."+op, what, "stacks", "#")) }
 
 const (
@@ -215,6 +215,11 @@ var stackMisuse = []misuse{
 	}, plainly(`fault: guard: touch of a guard in region "stacks": address 0xADDR, offset # of #`)},
 	{"type with pointers", func(w *world) { stack.New[struct{ Name string }](w.get(w.stacks("stacks"))) },
 		plainly(pointers("stack", "struct { Name string }", "struct { Name string }.Name is a string"))},
+	{"negative size", func(w *world) { w.get(w.stacks("stacks")).Alloc(-1, 8) }, plainly(refused("stack", -1, 8, 4096))},
+	{"alignment of 3", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 3) }, plainly(refused("stack", 8, 3, 4096))},
+	{"alignment of 0", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 0) }, plainly(refused("stack", 8, 0, 4096))},
+	{"negative alignment", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, -8) }, plainly(refused("stack", 8, -8, 4096))},
+	{"alignment above the limit", func(w *world) { w.get(w.stacks("stacks")).Alloc(8, 8192) }, plainly(refused("stack", 8, 8192, 4096))},
 	{"slice overflow", func(w *world) { stack.MakeSlice[int](w.get(w.stacks("stacks")), 0, math.MaxInt) },
 		plainly("panic: stack: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
 	{"Close with stacks in use", func(w *world) {

@@ -10,23 +10,23 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// clearQueue is what OpenBSD's test does to get things out of its quarantine.
+// clearQueue allocates and frees, as OpenBSD's tests do to get an object out of quarantine.
 func clearQueue(w *world, h *slab.Heap, size int) {
 	for range 400 {
-		h.Free(h.Alloc(size))
+		h.Free(h.Alloc(size, 8))
 	}
 }
 
 var openBSD = []misuse{
 	{"t1", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(10_000)
+		b := h.Alloc(10_000, 8)
 		h.Free(b)
 		h.Free(b)
 	}, first("slab.Free", freedAlready)},
 	{"t2", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		clearQueue(w, h, 100)
 		h.Free(b)
@@ -36,7 +36,7 @@ var openBSD = []misuse{
 		ofSampled("slab.Free", freedAlready, "heap", "#"))}, // from the start of the object that has the slot now
 	{"t3", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
+		b := h.Alloc(100, 8)
 		h.Free(b)
 		h.Free(b)
 	}, first("slab.Free", freedAlready)},
@@ -44,14 +44,14 @@ var openBSD = []misuse{
 	{"t5", func(w *world) { w.heap().Realloc(goMemory[1:], 10) }, everywhere(violates("slab.Realloc", otherMemory, "heap", "0"))},
 	{"t6", func(w *world) { writeAfterFree(w, 32, churn) }, writtenAfterFree("0", "32")},
 	{"t7", func(w *world) { writeAfterFree(w, 10_000, churn) }, writtenAfterFree("0", "10000")},
-	// There, free finds it. Here it is found when the slot is handed out again.
+	// OpenBSD's free notices this write. A hardened heap notices it when it hands the slot out again.
 	{"t8", func(w *world) { writeAfterFree(w, 32, freeAnother) }, writtenAfterFree("0", "32")},
 	{"t9", func(w *world) { writeBehind(w, 100, 100) }, overrun(foundBehind("100"))},
-	// There, with other settings than t9.
+	// OpenBSD runs it with other settings than t9.
 	{"t10", func(w *world) { writeBehind(w, 100, 100) }, overrun(foundBehind("100"))},
-	{"t11", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(100), 1)) },
+	{"t11", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(100, 8), 1)) },
 		inHeap("slab.Free", interior, "1")},
-	{"t12", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(16), 16)) },
+	{"t12", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(16, 8), 16)) },
 		apart(violates("slab.Free", freedAlready, "heap", "16"), violates("slab.Free", interior, "heap", "#"), ofSampled("slab.Free", interior, "heap", "16"))},
 	{"t13", func(w *world) { freeSized(w, 16, 17) }, missized("heap")},
 	{"t14", func(w *world) { freeSized(w, 15, 16) }, missized("heap")},
@@ -67,40 +67,41 @@ var openBSD = []misuse{
 
 func writeAfterFree(w *world, size int, then func(*slab.Heap, int)) {
 	h := w.heap()
-	b := h.Alloc(size)
+	b := h.Alloc(size, 8)
 	h.Free(b)
 	poke(b, 0)
 	then(h, size)
 }
 
 func freeAnother(h *slab.Heap, size int) {
-	h.Free(h.Alloc(size))
+	h.Free(h.Alloc(size, 8))
 	churn(h, size)
 }
 
 func writeBehind(w *world, size, off int) {
 	h := w.heap()
-	b := h.Alloc(size)
+	b := h.Alloc(size, 8)
 	poke(b, off)
 	h.Free(b)
 }
 
 func freeSized(w *world, size, told int) {
 	h := w.heap()
-	slab.FreeSlice(h, unsafe.Slice(at(h.Alloc(size), 0), told))
+	slab.FreeSlice(h, unsafe.Slice(at(h.Alloc(size, 8), 0), told))
 }
 
 func reallocSized(w *world, size, told int) {
 	h := w.heap()
-	h.Realloc(unsafe.Slice(at(h.Alloc(size), 0), told), 3*size)
+	h.Realloc(unsafe.Slice(at(h.Alloc(size, 8), 0), told), 3*size)
 }
 
-// writeBefore writes before the first object from the i-th on that has another before it, and frees all.
+// writeBefore writes before an object and frees all objects. It takes the first object from the i-th on that
+// follows directly behind another.
 func writeBefore(w *world, size, i int) {
 	h := w.heap()
 	all := make([][]byte, 3000)
 	for i := range all {
-		all[i] = h.Alloc(size)
+		all[i] = h.Alloc(size, 8)
 	}
 	for address(all[i])%(64<<10) == 0 {
 		i++
@@ -114,13 +115,13 @@ func writeBefore(w *world, size, i int) {
 var isoalloc = []misuse{
 	{"double_free", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(1024)
+		b := h.Alloc(1024, 8)
 		h.Free(b)
 		h.Free(b)
 	}, first("slab.Free", freedAlready)},
 	{"big_double_free", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(8 << 20)
+		b := h.Alloc(8<<20, 8)
 		h.Free(b)
 		h.Free(b)
 	}, everywhere(violates("slab.Free", freedAlready, largeRegion, "0"))},
@@ -138,7 +139,7 @@ var isoalloc = []misuse{
 		h, t := w.heap(), &alloctest.LeakTB{TB: new(testing.T)}
 		guardtest.CheckLeaks(t)
 		for i := range 16 {
-			if b := h.Alloc(16); i == 1 {
+			if b := h.Alloc(16, 8); i == 1 {
 				h.Free(b)
 			}
 		}
@@ -146,14 +147,14 @@ var isoalloc = []misuse{
 			w.must(errors.New(leak))
 		}
 	}, everywhere(`error: guard: "heap" has more in use than when this test began: 15 objects, were 0; # bytes, were 0; opened at`)},
-	{"wild_free", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(128), 1<<29+12345)) },
+	{"wild_free", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(128, 8), 1<<29+12345)) },
 		tooFar("536883257")},
-	{"unaligned_free", func(w *world) { h := w.heap(); h.Free(h.Alloc(1024)[1:]) },
+	{"unaligned_free", func(w *world) { h := w.heap(); h.Free(h.Alloc(1024, 8)[1:]) },
 		inHeap("slab.Free", interior, "1")},
-	{"incorrect_chunk_size_multiple", func(w *world) { h := w.heap(); h.Free(h.Alloc(128)[64:]) },
+	{"incorrect_chunk_size_multiple", func(w *world) { h := w.heap(); h.Free(h.Alloc(128, 8)[64:]) },
 		inHeap("slab.Free", interior, "64")},
 	{"big_canary_test", func(w *world) { writeBehind(w, largeSize+100, largeSize+100) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"), notCaught)},
-	{"zero_alloc", func(w *world) { poke(w.heap().Alloc(0), 0) }, apart(notCaught, nothingTouched, overflow("heap", "1", "0"))},
+	{"zero_alloc", func(w *world) { poke(w.heap().Alloc(0, 8), 0) }, apart(notCaught, nothingTouched, overflow("heap", "1", "0"))},
 	{"sized_free", func(w *world) { freeSized(w, 1024, 1025) }, missized("heap")},
 	{"uaf", func(w *world) { writeAfterFree(w, 1024, churn) }, writtenAfterFree("0", "1024")},
 	{"bad_tag_ptr_test", func(w *world) { w.heap().Size(goMemory[:]) }, everywhere(violates("slab.Size", otherMemory, "heap", "0"))},
@@ -163,7 +164,7 @@ var isoalloc = []misuse{
 		for _, size := range []int{16, 17, 100, 1024, 5000, 8192, 65536} {
 			var all [][]byte
 			for i := range 50 {
-				b := h.Alloc(size)
+				b := h.Alloc(size, 8)
 				w.zero(b)
 				b[0], b[size-1] = byte(i), byte(i)
 				all = append(all, b)
@@ -177,7 +178,7 @@ var isoalloc = []misuse{
 	{"big_tests", func(w *world) {
 		h := w.heap()
 		for size := 1 << 20; size <= 32<<20; size *= 2 {
-			b := h.Alloc(size + 17)
+			b := h.Alloc(size+17, 8)
 			b[0], b[size+16] = 1, 1
 			h.Free(b)
 		}
@@ -185,24 +186,24 @@ var isoalloc = []misuse{
 	{"interfaces_test", func(w *world) {
 		h, l := w.heap(), (*slab.Local)(nil)
 		l = h.Local()
-		b := h.Realloc(l.Alloc(10), 2000)
-		w.holds(address(h.AllocAligned(10, 4096))%4096 == 0, "it is aligned")
+		b := h.Realloc(l.Alloc(10, 8), 2000)
+		w.holds(address(h.Alloc(10, 4096))%4096 == 0, "it is aligned")
 		many := make([][]byte, 100)
-		h.AllocN(many, 48)
+		h.AllocN(many, 48, 8)
 		h.FreeN(many)
 		l.Free(b)
 		w.must(l.Close())
 	}, everywhere(fine)},
 	{"thread_tests", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(100)
-		elsewhere(func() { h.Free(b); b = h.Alloc(100) })
+		b := h.Alloc(100, 8)
+		elsewhere(func() { h.Free(b); b = h.Alloc(100, 8) })
 		h.Free(b)
 	}, everywhere(fine)},
 	{"tagged_ptr_test", func(w *world) {
 		p := w.pool()
 		x := p.Get()
-		y, ok := p.At(p.Handle(x))
+		y, ok := slab.HandleOf(p, x).Deref(p)
 		w.holds(ok && y == x, "a handle names its object")
 		p.Put(x)
 	}, everywhere(fine)},
@@ -219,15 +220,15 @@ var isoalloc = []misuse{
 	}, everywhere(fine)},
 }
 
-// round allocates 64 objects, hands them out, and allocates and frees as many again.
+// round allocates 64 objects and hands them out; then it allocates and frees 64 more.
 func round(h *slab.Heap, size int, do func(all [][]byte)) {
 	all := make([][]byte, 64)
 	for i := range all {
-		all[i] = h.Alloc(size)
+		all[i] = h.Alloc(size, 8)
 	}
 	do(all)
 	for i := range all {
-		all[i] = h.Alloc(size)
+		all[i] = h.Alloc(size, 8)
 	}
 	for _, b := range all {
 		h.Free(b)
@@ -270,7 +271,7 @@ var snmalloc = []misuse{
 	}, writtenAfterFree("0", "32")},
 	{"large_double_free", func(w *world) {
 		h := w.heap()
-		b := h.Alloc(largeSize)
+		b := h.Alloc(largeSize, 8)
 		h.Free(b)
 		h.Free(b)
 	}, everywhere(violates("slab.Free", freedAlready, largeRegion, "0"))},

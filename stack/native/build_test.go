@@ -16,7 +16,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// compiler is a C compiler for the machine that the test is compiled for; nil where there is none.
+// compiler returns the command of a C compiler for the test's own architecture; nil if there is none.
 var compiler = sync.OnceValue(func() []string {
 	prefix := map[string]string{"amd64": "x86_64-", "arm64": "aarch64-"}[runtime.GOARCH]
 	for _, c := range []string{os.Getenv("CC"), "gcc", prefix + "linux-gnu-gcc"} {
@@ -32,7 +32,7 @@ var compiler = sync.OnceValue(func() []string {
 	return nil
 })
 
-// build compiles a shared object and returns its path. It skips the test where the compiler cannot.
+// build compiles a shared object and returns its path. It skips the test if that fails.
 func build(t testing.TB, source string, flags ...string) string {
 	t.Helper()
 	needNative(t)
@@ -50,7 +50,8 @@ func build(t testing.TB, source string, flags ...string) string {
 	return out
 }
 
-// kernels has all that may be in an object. Its functions are not called here.
+// kernels is C source with everything that an object may contain. The tests of the loader do not call its
+// functions.
 const kernels = `
 #ifndef ALIGN
 #define ALIGN 64
@@ -70,7 +71,7 @@ int use(int i, int a, int b) {
 	return functions[i](a, b) + zeroed[a] + filled[b] + *texts[i] + *middle + (absent ? absent(1) : 0) + wide[a] + add(a, b);
 }`
 
-// good are ways to link kernels that can be loaded.
+// good are ways to link kernels into an object that can be loaded.
 var good = []struct {
 	name  string
 	flags []string
@@ -87,10 +88,10 @@ var good = []struct {
 	{"based", []string{"-Wl,-Ttext-segment=0x7000000"}},
 }
 
-// patient is an object's file to be damaged.
+// patient is the file of an object, which a test damages.
 type patient struct {
 	data []byte
-	elf  *elf.File // as it was
+	elf  *elf.File // the undamaged file
 }
 
 func openPatient(t testing.TB, path string) *patient {
@@ -102,7 +103,7 @@ func openPatient(t testing.TB, path string) *patient {
 	return &patient{data, f}
 }
 
-// header is the program header at index i.
+// header returns the program header at index i.
 func (p *patient) header(i int) []byte {
 	return p.data[binary.LittleEndian.Uint64(p.data[32:])+uint64(i)*56:][:56]
 }
@@ -117,13 +118,13 @@ func (p *patient) find(kind elf.ProgType, flags elf.ProgFlag) []byte {
 	panic("no such segment")
 }
 
-// section is the content of the first section of a type.
+// section returns the content of the first section of a type.
 func (p *patient) section(kind elf.SectionType) []byte {
 	s := p.elf.SectionByType(kind)
 	return p.data[s.Offset : s.Offset+s.FileSize]
 }
 
-// tag is the dynamic section's entry, tag and value.
+// tag returns an entry of the dynamic section: tag and value.
 func (p *patient) tag(tag elf.DynTag) []byte {
 	for entry := p.section(elf.SHT_DYNAMIC); len(entry) >= 16; entry = entry[16:] {
 		if elf.DynTag(binary.LittleEndian.Uint64(entry)) == tag {

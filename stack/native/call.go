@@ -10,46 +10,52 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/header"
 )
 
-// redZone is what native code leaves alone above its first frame. So its stack pointer, which tells
-// the stack, is never where the next one begins.
+// redZone is the distance in bytes from the top of the stack to the first frame of native code. So the stack
+// pointer, by which the signal handler finds the stack, never equals the end of the stack, which is the
+// start of the next one.
 const redZone = 64
 
-// Call runs native code on the stack, below what is allocated there, with up to six integer or
-// pointer arguments, and returns its integer result. The code follows the C ABI of the platform; it
-// must not call Go, and needs nothing of Go or of a C library: see LoadObject.
+// Call runs the native function fn on the stack s, below the frames there, with up to six integer or pointer
+// arguments, and returns its integer result. More arguments are an error. The function follows the C
+// calling convention of the platform. It must not call Go or a C library.
 //
-// What the code is stopped for comes back as a *guard.Fault: overflow of the stack, a touch of a
-// bad address or of a region's inaccessible memory, an illegal instruction, division by zero. The
-// goroutine, its thread and the stack can go on being used; what the code was changing is in
-// whatever state it was. The stack is taken for as long as the call lasts, and its memory below
-// what is allocated is changed.
+// s must be in use, and no native code may run on it; else Call panics with a *guard.Violation. The caller
+// keeps s while the call lasts. The call overwrites unused memory of the stack; the frames stay as they
+// are, unless the function is given their addresses.
 //
-// Memory that the code is given should be off-heap. Memory of Go's must be pinned (runtime.Pinner):
-// else it may be freed, or move with the goroutine's stack.
+// Memory that the function is given should be off-heap. Memory of the Go heap or of a Go stack must be
+// pinned (runtime.Pinner): else the collector may free it, or the stack may move.
 //
-// A goroutine in native code is not preempted. It keeps its processor from all others, and whatever
-// stops the world (a garbage collection, say) waits for it: keep calls short, some milliseconds at
-// most. A profile shows the time as runtime._ExternalCode, without the caller. A signal that makes
-// Go dump its goroutines (SIGQUIT) ends the program all the same if it comes to the thread
-// meanwhile, but without the dump.
+// # Faults
 //
-// The guard catches an overflow if the code touches it. Compilers move the stack pointer over large
-// frames at once: use -fstack-clash-protection where frames may be larger than Config.Guard. A
-// touch of what lies below the guard is another stack's memory or, where there is none yet, a Fault
-// of another kind than StackOverflow. To find whose it is then takes nanoseconds for each stack
-// that there is.
+// If the function faults, Call returns a *guard.Fault, for errors.As: StackOverflow, BadAddress,
+// IllegalInstruction, Arithmetic, Refused, or a kind of guard where the function touched inaccessible
+// memory of a region. Goroutine, thread and stack can be used as before. Data that the function was
+// changing stay as they are at that moment.
 //
-// What the C ABI forbids is not caught: code that returns with its caller's registers changed, that
-// moves its stack pointer into Go's stack, or that goes on with the direction or alignment-check
-// flag set.
+// An overflow is noticed when the function touches the guard. Compilers move the stack pointer over a
+// large frame at once: use -fstack-clash-protection where frames may be larger than stack.Config.Guard.
+// Memory below the guard belongs to another stack; where there is none yet, a touch is a Fault of another
+// kind than StackOverflow. To find the goroutine after such a leap takes nanoseconds for each stack of the
+// process.
 //
-// The first Call of a process puts a handler before Go's for the signals of the processor (on arm64,
-// for all signals). The error wraps errors.ErrUnsupported but for linux/amd64 and linux/arm64,
-// and the kernel's error where a sandbox (seccomp) refuses.
+// Call does not notice a function that returns with its caller's registers changed, that moves its stack
+// pointer into a Go stack, or that returns with the direction or alignment-check flag set.
 //
-// Cost: some 5 ns; where it is stopped what the kernel takes for a signal, 4 to 15 µs.
+// # Preemption and signals
+//
+// A goroutine in native code is not preempted. It keeps its processor, and everything that stops the world
+// (a garbage collection, say) waits for it: keep calls short, some milliseconds at most. A profile shows
+// the time as runtime._ExternalCode, without the caller. SIGQUIT ends the program even if it comes to a
+// thread in native code, but then without the dump of goroutines.
+//
+// The first Call of a process puts a handler before Go's for the signals of the processor; on arm64, for
+// all signals that Go handles. Call returns the kernel's error, wrapped, where a sandbox (seccomp) refuses
+// that, and an error that wraps errors.ErrUnsupported on all systems but Linux for amd64 and arm64.
+//
+// Cost: 5 ns. A fault takes 4 to 15 µs, which is the kernel's time for a signal.
 func Call(s *stack.Stack, fn Func, args ...uintptr) (uintptr, error) {
-	in := &noInts
+	in := &noArgs
 	switch n := len(args); {
 	case n == len(in):
 		in = (*[6]uintptr)(args)
@@ -66,7 +72,7 @@ func Call(s *stack.Stack, fn Func, args ...uintptr) (uintptr, error) {
 			return 0, err
 		}
 	}
-	h.Limit, h.Native = h.Top, true // what is below may be dirty from here on
+	h.Limit, h.Native = h.Top, true // the memory below may be dirty from now on
 	out, stop := trap.Call(&h.Block, uintptr(fn), pointer(h), in)
 	if stop.Signal != 0 {
 		return 0, fault(h, stop)
@@ -74,7 +80,7 @@ func Call(s *stack.Stack, fn Func, args ...uintptr) (uintptr, error) {
 	return out, nil
 }
 
-// CallF is Call with up to eight float64 arguments and a float64 result.
+// CallF is Call for a function with up to eight float64 arguments and a float64 result.
 func CallF(s *stack.Stack, fn Func, args ...float64) (float64, error) {
 	var in [8]float64
 	if len(args) > len(in) {
@@ -95,17 +101,18 @@ func CallF(s *stack.Stack, fn Func, args ...float64) (float64, error) {
 	return out, nil
 }
 
-// noInts are the arguments where there are none.
-var noInts [6]uintptr
+// noArgs are the arguments of a call without arguments.
+var noArgs [6]uintptr
 
 func tooMany(n, most int) error {
 	return fmt.Errorf("native: call: %d arguments are more than %d", n, most)
 }
 
-// headerOf returns the header of a stack, which is at the same address.
+// headerOf returns the header of a stack. It lies at the same address.
 func headerOf(s *stack.Stack) *header.Header { return (*header.Header)(unsafe.Pointer(s)) }
 
-// admit says why native code may not run, or makes it possible.
+// admit prepares a stack and the process for a call. It panics if the stack may not run native code, and
+// returns an error if the process cannot.
 func admit(h *header.Header, op string) error {
 	h.CheckUsable(op)
 	if h.Block != 0 {
@@ -114,10 +121,10 @@ func admit(h *header.Header, op string) error {
 	return explainRefusal(trap.Install(), refusedSignal)
 }
 
-// pointer is where native code begins: below top, aligned as C wants it.
+// pointer returns the stack pointer that native code begins with: below the top, and a multiple of 16.
 func pointer(h *header.Header) uintptr { return (h.Addr(h.Top) - redZone) &^ 15 }
 
-// The signals that native code is stopped by, and what tells that there is no address, on Linux.
+// The signals that faults of native code raise, and the codes of signals that come without an address, on Linux.
 const (
 	sigILL  = 4
 	sigTRAP = 5
@@ -125,11 +132,11 @@ const (
 	sigFPE  = 8
 	sigSEGV = 11
 
-	siKernel  = 0x80 // of SIGSEGV
-	busAdrAln = 1    // of SIGBUS
+	siKernel  = 0x80 // code of SIGSEGV: raised by the kernel, address unknown
+	busAdrAln = 1    // code of SIGBUS: misaligned address
 )
 
-// fault says what native code was stopped for.
+// fault returns the error for a fault of native code.
 func fault(h *header.Header, stop trap.Stop) error {
 	f := &guard.Fault{Addr: stop.Addr, PC: stop.PC}
 	switch {

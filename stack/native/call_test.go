@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// natives is what the tests have run, in C.
+// natives is the C source of the functions that the tests call.
 const natives = `
 typedef unsigned long u64;
 typedef long i64;
@@ -79,7 +79,7 @@ u64 busy(u64 n) {
 }
 `
 
-// native loads the functions above.
+// native loads natives and returns a function that looks one up.
 func native(t testing.TB) func(name string) Func {
 	t.Helper()
 	o := buildNatives(t)
@@ -164,7 +164,7 @@ func TestNativeResults(t *testing.T) {
 	s.Pop(frame)
 	p.Put(s)
 	checkIdle(t, p)
-	// What the code left below is not seen.
+	// The next user of the stack does not see what the code left in memory.
 	s = get(t, p)
 	mustBeZero(t, s.Alloc(1<<20, 8))
 	p.Put(s)
@@ -181,8 +181,8 @@ func TestTooManyArguments(t *testing.T) {
 	}
 }
 
-// What native code is stopped for comes back as an error that says what and where, and everything
-// can be used as before.
+// TestNativeFaults calls functions that fault in every way. The error has the kind and the address, and
+// everything works as before.
 func TestNativeFaults(t *testing.T) {
 	f := native(t)
 	p := mustOpen(t, stack.Config{Name: "native"})
@@ -210,7 +210,7 @@ func TestNativeFaults(t *testing.T) {
 			name string
 			call func() error
 			kind guard.Kind
-			addr uintptr // 0 is any
+			addr uintptr // 0 stands for any
 			x86  bool
 		}{
 			{"overflow", func() error { _, err := Call(s, f("ackermann"), 4, 10); return err }, StackOverflow, 0, false},
@@ -234,10 +234,10 @@ func TestNativeFaults(t *testing.T) {
 				continue
 			}
 			if c.kind == Arithmetic && isARM {
-				continue // there it gives 0
+				continue // on arm64 the quotient is 0
 			}
 			if c.name == "no address at all" && isARM {
-				continue // the top byte may be a tag
+				continue // on arm64 the top byte may be a tag
 			}
 			var fault *guard.Fault
 			if err := c.call(); !errors.As(err, &fault) || fault.Kind != c.kind || c.addr != 0 && fault.Addr != c.addr {
@@ -254,7 +254,7 @@ func TestNativeFaults(t *testing.T) {
 				t.Fatalf("after %s: %d", c.name, got)
 			}
 		}
-		// Go's own faults are Go's.
+		// Faults of Go code still reach Go.
 		var nothing *int
 		if err := stacktest.PanicOf(func() { *nothing = 1 }); err == nil || !strings.Contains(err.Error(), "nil pointer") {
 			t.Fatalf("a nil pointer in Go: %v", err)

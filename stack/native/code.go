@@ -13,29 +13,29 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Func is the address of native code that follows the C calling convention of the machine, for
-// Call. It is good until what it comes from is closed, which it does not keep open; a call
-// after that faults (guard.UseAfterClose), as long as the quarantine holds the addresses.
+// Func is the address of a native function, for Call and CallF. It is valid until the Code or Object that it
+// comes from is closed, and does not keep that open. A call after Close returns a fault
+// (guard.UseAfterClose) while the quarantine holds the addresses. A call of the zero Func returns a fault
+// (BadAddress).
 type Func uintptr
 
-// Code is machine code in a region of its own, which can be read and executed, and not written.
-// LoadCode makes one; use of the zero Code is a *guard.Violation. Its methods may be called by any
-// number of goroutines. A Code must not be copied.
+// Code is machine code in a region of its own, which is readable and executable. LoadCode makes one; any use
+// of the zero Code is a *guard.Violation. Any number of goroutines may call its methods at the same time.
+// A Code must not be copied.
 type Code struct {
 	_      nocopy.NoCopy
 	region *region.Region
 	size   int
 }
 
-// LoadCode copies machine code, which must be position-independent, to where it can be executed. The
-// bytes are charged to the budget in whole OS pages. No code at all is an error. The error wraps
-// guard.ErrNoMemory where the budget or the kernel refuses, and errors.ErrUnsupported where there is
-// no native code: on all but Linux for amd64 and arm64. Where the system lets no process make memory
-// executable that it has written to (MDWE, SELinux, seccomp) the error says so, and wraps the
-// kernel's; LoadObject may still be allowed, because it maps a file.
+// LoadCode copies machine code, which must be position-independent, into executable memory. The caller may
+// change code afterwards. The memory is charged to the budget in whole OS pages, and is never writable and
+// executable at once. LoadCode does not look at the instructions.
 //
-// Nothing is ever writable and executable at once, and instruction caches are synchronised. That the
-// code is sound is up to the caller.
+// The error wraps guard.ErrNoMemory where the budget or the kernel refuses the memory, and
+// errors.ErrUnsupported on all systems but Linux for amd64 and arm64. An empty code is an error. Some
+// systems let no process execute memory that it has written to (MDWE, SELinux, seccomp): then the error
+// wraps the kernel's and names these causes. LoadObject may still work there, because it maps a file.
 func LoadCode(code []byte) (*Code, error) {
 	r, err := loadCode(code)
 	if err != nil {
@@ -45,13 +45,13 @@ func LoadCode(code []byte) (*Code, error) {
 }
 
 func loadCode(code []byte) (_ *region.Region, err error) {
-	if err := supported(); err != nil {
+	if err := checkSupported(); err != nil {
 		return nil, err
 	}
 	if len(code) == 0 {
 		return nil, errors.New("there is none")
 	}
-	return mapFilled(region.Config{Name: "code", Size: len(code)}, func(r *region.Region) error {
+	return reserveFilled(region.Config{Name: "code", Size: len(code)}, func(r *region.Region) error {
 		if err := r.Commit(0, r.Size()); err != nil {
 			return err
 		}
@@ -61,9 +61,9 @@ func loadCode(code []byte) (_ *region.Region, err error) {
 	})
 }
 
-// mapFilled maps a region and runs f to fill it. It closes the region if f fails or panics, as
+// reserveFilled reserves a region and calls f to fill it. It closes the region if f fails, or panics as
 // Budget.OnSoft may.
-func mapFilled(c region.Config, f func(*region.Region) error) (r *region.Region, err error) {
+func reserveFilled(c region.Config, f func(*region.Region) error) (r *region.Region, err error) {
 	if r, err = region.Reserve(c); err != nil {
 		return nil, err
 	}
@@ -85,8 +85,7 @@ const (
 	refusedSignal = "the system does not let the process set signal handlers, which native code needs: likely a seccomp filter"
 )
 
-// explainRefusal adds the likely causes to an error where the kernel says that something is not
-// permitted (EACCES, EPERM).
+// explainRefusal adds the likely causes to an error of the kernel that says "not permitted" (EACCES, EPERM).
 func explainRefusal(err error, why string) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w (%s)", err, why)
@@ -94,16 +93,16 @@ func explainRefusal(err error, why string) error {
 	return err
 }
 
-// supported is an error where no native code can be loaded.
-func supported() error {
+// checkSupported returns an error on systems where no native code can run.
+func checkSupported() error {
 	if machine == elf.EM_NONE {
 		return fmt.Errorf("no native code on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
 	}
 	return nil
 }
 
-// Func returns the address of the instruction at offset off, in bytes. It panics with an error if
-// there can be none: off is outside of the code or, on arm64, no multiple of 4.
+// Func returns the function that begins at offset off of the code, in bytes. It panics with an error if off
+// is outside of the code or, on arm64, no multiple of 4.
 func (c *Code) Func(off int) Func {
 	c.usable("Func")
 	if off < 0 || off >= c.size || off%instructionAlign != 0 {
@@ -112,8 +111,8 @@ func (c *Code) Func(off int) Func {
 	return Func(uintptr(c.region.Base()) + uintptr(off))
 }
 
-// Close takes the code away, which must not be running. A second Close is an error that wraps
-// guard.ErrClosed. After any other error the code is as it was, and Close may be called again.
+// Close takes the code away. None of its functions may be running. A second Close returns an error that
+// wraps guard.ErrClosed. After any other error the code is still there, and Close may be called again.
 func (c *Code) Close() error {
 	c.usable("Close")
 	return c.region.Close()

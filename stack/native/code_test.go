@@ -13,10 +13,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// needNative skips a test where no native code can be loaded, having looked that the error says so.
+// needNative skips a test where no native code can run, after a look at the errors there.
 func needNative(t testing.TB) {
 	t.Helper()
-	if supported() == nil {
+	if checkSupported() == nil {
 		return
 	}
 	_, code := LoadCode([]byte{1})
@@ -27,7 +27,7 @@ func needNative(t testing.TB) {
 	t.Skip(code)
 }
 
-// nothingLeft fails a test that ends with more regions or more committed than it began with.
+// nothingLeft fails a test that ends with other regions or more committed memory than it began with.
 func nothingLeft(t testing.TB) {
 	t.Helper()
 	before := guard.Usage()
@@ -38,7 +38,7 @@ func nothingLeft(t testing.TB) {
 	})
 }
 
-// mustFault reads or writes the byte at p, which must fault as kind.
+// mustFault reads or writes the byte at p, which must fault with this kind.
 func mustFault(t testing.TB, what string, kind guard.Kind, p *byte, write bool) {
 	t.Helper()
 	var sink byte
@@ -55,7 +55,7 @@ func mustFault(t testing.TB, what string, kind guard.Kind, p *byte, write bool) 
 	}
 }
 
-// permissions returns those of the mapping that holds p, as /proc/self/maps has them.
+// permissions returns the permissions of the mapping that holds p, in the form of /proc/self/maps.
 func permissions(t testing.TB, p unsafe.Pointer) string {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")

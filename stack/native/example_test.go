@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
-// Native code runs on the stack, and what it is stopped for comes back as an error.
+// A function returns its result; a function that faults returns an error.
 func ExampleCall() {
 	var add, crash []byte
 	switch runtime.GOARCH {

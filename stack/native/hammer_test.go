@@ -23,9 +23,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// Goroutines run native code that returns, overflows its stack, touches bad addresses and uses all
-// registers, under the collector and the profiler, while signals arrive that Go programs handle,
-// and Go code faults and recovers.
+// TestHammerCalls runs native code on many goroutines: it returns, overflows its stack, touches bad addresses
+// and uses all registers. Meanwhile the collector and the profiler run, signals arrive that Go handles, and
+// Go code faults and recovers.
 func TestHammerCalls(t *testing.T) {
 	f := native(t)
 	sum, ackermann, peek, six, busy, trap := f("sum"), f("ackermann"), f("peek"), f("six"), f("busy"), f("trap")
@@ -111,8 +111,8 @@ func TestHammerCalls(t *testing.T) {
 	t.Logf("%d faults", faults.Load())
 }
 
-// Code that moves the stack pointer over a guard at once, into another stack, is found when it
-// faults, and never taken for the code that runs on that stack.
+// TestLeapOverTheGuard runs code that moves its stack pointer over a guard, into another stack, and faults
+// there. The handler finds its goroutine, and never mistakes it for the one that runs on the other stack.
 func TestLeapOverTheGuard(t *testing.T) {
 	if isARM {
 		t.Skip("on arm64 the goroutine is known by the stack pointer alone")
@@ -137,7 +137,7 @@ func TestLeapOverTheGuard(t *testing.T) {
 			t.Fatalf("the leap gave %v", err)
 		}
 	}
-	// From the lowest stack it leaves all of them.
+	// From the lowest stack the stack pointer leaves all stacks.
 	for range 100 {
 		var fault *guard.Fault
 		if _, err := Call(stacks[0], leap, 8); !errors.As(err, &fault) {
@@ -146,7 +146,8 @@ func TestLeapOverTheGuard(t *testing.T) {
 	}
 }
 
-// Pools come and go while the handler looks for the stack of code that lost its stack pointer.
+// TestHammerCloseWhileOthersFault opens and closes pools, while the handler searches all stacks for the
+// goroutine of code that leapt over its guard.
 func TestHammerCloseWhileOthersFault(t *testing.T) {
 	if isARM {
 		t.Skip("on arm64 the goroutine is known by the stack pointer alone")
@@ -157,7 +158,7 @@ func TestHammerCloseWhileOthersFault(t *testing.T) {
 	p := mustOpen(t, stack.Config{Max: 100})
 	count := 20000
 	if !guard.LightGuards() {
-		count = 10000 // each takes two mappings
+		count = 10000 // each stack takes two mappings
 	}
 	var closed atomic.Int64
 	stacktest.Background(t, func() {
@@ -187,7 +188,7 @@ func TestHammerCloseWhileOthersFault(t *testing.T) {
 	}
 }
 
-// Whatever stops the world waits for native code, and gets on when it returns.
+// TestStopTheWorldWaits collects garbage while native code runs. The collection waits for the code.
 func TestStopTheWorldWaits(t *testing.T) {
 	f := native(t)
 	s := hold(t, mustOpen(t, stack.Config{}))

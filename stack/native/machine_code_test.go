@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// code is machine code for both processors.
+// code is a function in machine code for both architectures.
 type code struct{ amd64, arm64 []byte }
 
 func (c code) load(t testing.TB) Func {
@@ -32,6 +32,6 @@ func (c code) load(t testing.TB) Func {
 
 var (
 	returns = code{[]byte{0xc3}, []byte{0xc0, 0x03, 0x5f, 0xd6}} // ret
-	// call itself / stp x29, x30, [sp, #-16]!; bl itself
+	// Calls itself for ever: call . / stp x29, x30, [sp, #-16]!; bl .-4
 	forever = code{[]byte{0xe8, 0xfb, 0xff, 0xff, 0xff}, []byte{0xfd, 0x7b, 0xbf, 0xa9, 0xff, 0xff, 0xff, 0x97}}
 )

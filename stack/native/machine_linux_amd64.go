@@ -10,9 +10,10 @@ const (
 	instructionAlign = 1
 )
 
-// syncCode does nothing: this machine sees to it that what was written is what is executed.
+// syncCode does nothing: the caches of this machine are coherent.
 func syncCode(start, end unsafe.Pointer) {}
 
+// relocationOf translates the type of a relocation from the machine's number.
 func relocationOf(kind uint32) relocation {
 	switch elf.R_X86_64(kind) {
 	case elf.R_X86_64_NONE:
@@ -29,4 +30,5 @@ func relocationOf(kind uint32) relocation {
 	return unknown
 }
 
+// relocationName returns the name of the type of a relocation, for errors.
 func relocationName(kind uint32) string { return elf.R_X86_64(kind).String() }

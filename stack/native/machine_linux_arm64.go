@@ -10,12 +10,13 @@ const (
 	instructionAlign = 4
 )
 
-// syncCode makes what was written to [start, end) what is executed there: instructions do not come
+// syncCode makes code that was written to [start, end) visible to instruction fetches, which do not go
 // through the data cache. The memory must be readable.
 //
 //go:noescape
 func syncCode(start, end unsafe.Pointer)
 
+// relocationOf translates the type of a relocation from the machine's number.
 func relocationOf(kind uint32) relocation {
 	switch elf.R_AARCH64(kind) {
 	case elf.R_AARCH64_NONE, elf.R_AARCH64_NULL:
@@ -32,4 +33,5 @@ func relocationOf(kind uint32) relocation {
 	return unknown
 }
 
+// relocationName returns the name of the type of a relocation, for errors.
 func relocationName(kind uint32) string { return elf.R_AARCH64(kind).String() }

@@ -2,15 +2,15 @@
 
 // func syncCode(start, end unsafe.Pointer)
 //
-// CTR_EL0 has the smallest line of each cache, as the logarithm of its 4-byte words: bits 3 to 0
-// for instructions, 19 to 16 for data.
+// CTR_EL0 holds the size of the smallest line of each cache, as the binary logarithm of the number of its
+// 4-byte words: bits 3 to 0 for instructions, bits 19 to 16 for data.
 TEXT ·syncCode(SB), NOSPLIT, $0-16
 	MOVD	start+0(FP), R0
 	MOVD	end+8(FP), R1
 	MRS	CTR_EL0, R2
 	MOVD	$4, R3
 
-	// Data lines go to where both caches meet.
+	// Write the data lines back to the point where both caches meet.
 	UBFX	$16, R2, $4, R4
 	LSL	R4, R3, R5
 	NEG	R5, R6
@@ -22,7 +22,7 @@ clean:
 	BLO	clean
 	DSB	$11 // ISH
 
-	// Only then may instruction lines be fetched again, by any processor.
+	// Then drop the instruction lines of all processors, so that they are fetched again.
 	AND	$15, R2, R4
 	LSL	R4, R3, R5
 	NEG	R5, R6

@@ -12,6 +12,8 @@ const (
 	instructionAlign = 1
 )
 
+// None of these is called: see checkSupported.
+
 func syncCode(start, end unsafe.Pointer)  {}
 func relocationOf(kind uint32) relocation { return unknown }
 func relocationName(kind uint32) string   { return "" }

@@ -11,8 +11,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Object is a shared object in a region of its own. LoadObject makes one; use of the zero Object is a
-// *guard.Violation. Its methods may be called by any number of goroutines. An Object must not be copied.
+// Object is a loaded shared object, in a region of its own. LoadObject makes one; any use of the zero Object
+// is a *guard.Violation. Any number of goroutines may call its methods at the same time. An Object must
+// not be copied.
 type Object struct {
 	_         nocopy.NoCopy
 	path      string
@@ -20,25 +21,32 @@ type Object struct {
 	functions map[string]uintptr // offsets from the region's base
 }
 
-// LoadObject loads a shared object (ELF, position-independent) that needs nothing else: C compiled
-// with, say,
+// LoadObject loads a shared object (ELF, position-independent) that needs no other library. For C, such a
+// file comes from
 //
 //	cc -O2 -fPIC -shared -nostdlib -ffreestanding -o kernels.so kernels.c
 //
-// Code and constants are shared with whoever else has the file mapped. All of it is charged to the
-// budget, in whole OS pages, because whatever the object writes to is copied. The file may be
-// replaced or removed afterwards, but must not be written to or shortened while the object is open,
-// as with every shared object: what is missing then faults (guard.Truncated).
+// Processes that map the same file share its code and constants in RAM. The budget is charged for the
+// whole object, in OS pages, because the parts that are written to are copied. The file may be replaced or
+// removed afterwards. It must not be written to or shortened while the object is open, as with every
+// shared object: a touch of a part that was cut off faults (guard.Truncated).
 //
-// Segments get the protections that they ask for; what needs relocation only (RELRO) is read-only
-// afterwards; nothing is ever writable and executable at once. The error says what it is if the file
-// is damaged, is for another machine, or asks for what is not done here: other libraries or their
-// symbols, thread-local variables, constructors and destructors, indirect functions, relocations in
-// code, an executable stack. An undefined weak symbol has the address 0.
+// Each segment gets the protection that the file asks for. Memory that is written to by relocation alone
+// (RELRO) is read-only afterwards. No memory is ever writable and executable at once. An undefined weak
+// symbol has the address 0.
 //
-// The error wraps guard.ErrNoMemory where the budget or the kernel refuses, and
-// errors.ErrUnsupported on all but Linux for amd64 and arm64. Where the system does not let the
-// process execute the file (noexec, SELinux, seccomp) the error says so, and wraps the kernel's.
+// LoadObject returns an error that says why if the file is damaged, if it is for another machine, or if it
+// needs one of these:
+//   - other libraries, or symbols of them
+//   - thread-local variables
+//   - constructors or destructors
+//   - indirect functions (IFUNC)
+//   - relocations in code
+//   - an executable stack
+//
+// The error wraps guard.ErrNoMemory where the budget or the kernel refuses the memory, and
+// errors.ErrUnsupported on all systems but Linux for amd64 and arm64. Where the system does not let the
+// process execute the file (noexec, SELinux, seccomp) the error wraps the kernel's and names these causes.
 func LoadObject(path string) (*Object, error) {
 	o, err := loadObject(path)
 	if err != nil {
@@ -48,10 +56,10 @@ func LoadObject(path string) (*Object, error) {
 }
 
 func loadObject(path string) (*Object, error) {
-	if err := supported(); err != nil {
+	if err := checkSupported(); err != nil {
 		return nil, err
 	}
-	// Looked at first: to open a named pipe waits for whoever writes to it.
+	// Before the file is opened: to open a named pipe waits for a writer.
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
@@ -70,8 +78,8 @@ func loadObject(path string) (*Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := mapFilled(region.Config{Name: filepath.Base(path), Size: int(im.size())}, func(r *region.Region) (err error) {
-		// The file may be shortened meanwhile.
+	r, err := reserveFilled(region.Config{Name: filepath.Base(path), Size: int(im.size())}, func(r *region.Region) (err error) {
+		// If the file is shortened meanwhile, these calls fault.
 		fault := guard.Catch(func() {
 			if err = explainRefusal(im.mapInto(r), refusedObject); err != nil {
 				return
@@ -89,8 +97,8 @@ func loadObject(path string) (*Object, error) {
 	return &Object{path: path, region: r, functions: d.functions()}, nil
 }
 
-// Func returns the address of a function that the object exports; a name that is unknown, or that of
-// something else, is an error. Versions of symbols are not looked at.
+// Func returns a function that the object exports. A name that the object does not export, or that names a
+// variable, is an error. Func ignores versions of symbols.
 func (o *Object) Func(name string) (Func, error) {
 	o.usable("Func")
 	offset, found := o.functions[name]
@@ -100,8 +108,8 @@ func (o *Object) Func(name string) (Func, error) {
 	return Func(uintptr(o.region.Base()) + offset), nil
 }
 
-// Close takes the object's memory away; none of its functions may be running. A second Close is an
-// error that wraps guard.ErrClosed. After any other error the object is as it was, and Close may be
+// Close takes the object's code and data away. None of its functions may be running. A second Close returns
+// an error that wraps guard.ErrClosed. After any other error the object is still there, and Close may be
 // called again.
 func (o *Object) Close() error {
 	o.usable("Close")

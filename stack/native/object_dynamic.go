@@ -10,14 +10,14 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// dynamic is what an object's dynamic section points to.
+// dynamic has the tables that the dynamic section of an object points to.
 type dynamic struct {
 	im          *image
 	tags        map[elf.DynTag]uint64
-	names       string // those of symbols and libraries, each up to a NUL
+	names       string // names of symbols and libraries, each ended by a NUL
 	symbols     []elf.Sym64
 	relocations []elf.Rela64
-	packed      []uint64 // relative relocations, see relocatePacked
+	packed      []uint64 // relative relocations, packed: see relocatePacked
 }
 
 // Tags that debug/elf has no name for.
@@ -27,7 +27,8 @@ const (
 	dtRelrEntry elf.DynTag = 37
 )
 
-// dynamic reads the section, and refuses what is not done here.
+// dynamic reads the dynamic section and its tables. It refuses objects that need something that LoadObject
+// does not do.
 func (im *image) dynamic() (*dynamic, error) {
 	entries, err := table[elf.Dyn64]("dynamic section", im.read, im.dyn.Vaddr, im.dyn.Filesz)
 	if err != nil {
@@ -59,6 +60,7 @@ func (im *image) dynamic() (*dynamic, error) {
 	return d, d.readRelocations()
 }
 
+// refuse returns an error if the object needs libraries or something else that LoadObject does not do.
 func (d *dynamic) refuse(libraries []uint64) error {
 	if len(libraries) > 0 {
 		return fmt.Errorf("it needs libraries: %s", d.list(libraries))
@@ -87,7 +89,7 @@ func (d *dynamic) refuse(libraries []uint64) error {
 	return nil
 }
 
-// name returns the one that begins at off.
+// name returns the name that begins at offset off of the names.
 func (d *dynamic) name(off uint64) string {
 	if off >= uint64(len(d.names)) {
 		return "(no name)"
@@ -96,7 +98,7 @@ func (d *dynamic) name(off uint64) string {
 	return name
 }
 
-// list is for errors, so it is kept short.
+// list returns names for an error: at most 10, and each cut to 100 bytes.
 func (d *dynamic) list(offsets []uint64) string {
 	const most = 10
 	var b strings.Builder
@@ -110,7 +112,7 @@ func (d *dynamic) list(offsets []uint64) string {
 	return strings.TrimPrefix(b.String(), ", ")
 }
 
-// readSymbols reads the symbol table. All that is undefined must be weak.
+// readSymbols reads the symbol table. Symbols that are undefined must be weak.
 func (d *dynamic) readSymbols() error {
 	n, err := d.countSymbols()
 	if err != nil {
@@ -132,10 +134,10 @@ func (d *dynamic) readSymbols() error {
 	return nil
 }
 
-// countSymbols finds out how long the symbol table is, which only the hash tables over it tell.
+// countSymbols returns the length of the symbol table. Only the hash tables over the symbols tell it.
 func (d *dynamic) countSymbols() (uint64, error) {
 	if addr, found := d.tags[elf.DT_HASH]; found {
-		// Numbers of buckets and of symbols.
+		// The table begins with the number of buckets and the number of symbols.
 		head, err := table[uint32]("hash table", d.im.read, addr, 8)
 		if err != nil {
 			return 0, err
@@ -146,7 +148,8 @@ func (d *dynamic) countSymbols() (uint64, error) {
 	if !found {
 		return 0, errors.New("it has no hash table over its symbols")
 	}
-	// Number of buckets, first symbol that is hashed, words of the filter, its shift.
+	// The table begins with the number of buckets, the first symbol that is hashed, the words of the filter,
+	// and its shift.
 	head, err := table[uint32]("hash table", d.im.read, addr, 16)
 	if err != nil {
 		return 0, err
@@ -163,8 +166,8 @@ func (d *dynamic) countSymbols() (uint64, error) {
 	if last < first {
 		return 0, errors.New("it exports no symbols")
 	}
-	// The buckets hold where their chains begin. The last symbol is the end of the last chain,
-	// which an odd hash marks.
+	// A bucket holds the first symbol of its chain. The last symbol is the end of the last chain; an odd hash
+	// marks the end of a chain.
 	addr += 4 * uint64(head[0])
 	for ; ; last++ {
 		hash, err := table[uint32]("hash chain", d.im.read, addr+4*(last-first), 4)
@@ -174,7 +177,7 @@ func (d *dynamic) countSymbols() (uint64, error) {
 	}
 }
 
-// functions returns where those are that the object offers to others, from the region's base.
+// functions returns the functions that the object exports, as distances from the region's base.
 func (d *dynamic) functions() map[string]uintptr {
 	all := map[string]uintptr{}
 	for _, s := range d.symbols {
@@ -187,6 +190,7 @@ func (d *dynamic) functions() map[string]uintptr {
 	return all
 }
 
+// executable reports whether an address of the file lies in an executable segment.
 func (d *dynamic) executable(addr uint64) bool {
 	for _, s := range d.im.segments {
 		if s.prot == guard.ReadExecute && s.holds(addr, 1) {

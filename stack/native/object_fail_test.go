@@ -10,11 +10,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// TestFailLoad: every system call fails once at every position. There is an error, or another way
-// was found; nothing leaks, and the next call works.
+// TestFailLoad lets each system call of loading and closing fail once. There is an error, or another way was
+// found; nothing leaks, and the next call works.
 func TestFailLoad(t *testing.T) {
 	path := build(t, kernels)
-	// Without quarantine, whose addresses guard gives back before it reports that there are none.
+	// Without quarantine: else guard gives back its addresses before it reports that there are none.
 	alloctest.SetQuarantine(t, 0)
 	nothingLeft(t)
 	var errs []error
@@ -57,7 +57,7 @@ func TestFailLoad(t *testing.T) {
 			stop := vm.Inject(kind, nth, vm.OutOfMemory)
 			scenario()
 			stop()
-			// Close has another way when memory or files cannot be taken out of a mapping.
+			// Close has another way if the kernel refuses to take memory or files out of a mapping.
 			unnoticed := kind == vm.Madvise || kind == vm.Munmap || kind == vm.Mmap && nth > calls-closing
 			if len(errs) > 1 || len(errs) == 0 && !unnoticed {
 				t.Errorf("%v %d of %d: %d errors: %v", kind, nth, calls, len(errs), errs)

@@ -12,10 +12,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// surgery changes bytes of objects that are good where it matters: headers and tables.
+// surgery has good objects, and the places in them to change: the bytes of headers and tables.
 type surgery struct {
 	objects [][]byte
-	places  [][]int // offsets in each
+	places  [][]int // offsets in each object
 }
 
 func openSurgery(t testing.TB) *surgery {
@@ -40,8 +40,8 @@ func openSurgery(t testing.TB) *surgery {
 	return s
 }
 
-// operate loads an object with a byte changed for each three of edits: where, in two, and to what.
-// It is loaded or refused, and closed without a trace.
+// operate loads an object after some edits of three bytes each: two say which place to change, one is the new
+// value. The object is loaded and closed, or refused, and no memory stays committed.
 func (s *surgery) operate(t testing.TB, dir string, which uint8, edits []byte) (loaded bool) {
 	i := int(which) % len(s.objects)
 	data := slices.Clone(s.objects[i])
@@ -77,7 +77,7 @@ func FuzzObject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, edits []byte) { s.operate(t, dir, which, edits) })
 }
 
-// The same without the fuzzer, for every run of the tests.
+// TestChangedObjects does the same at random, in every run of the tests.
 func TestChangedObjects(t *testing.T) {
 	s := openSurgery(t)
 	rounds := 1000

@@ -12,20 +12,20 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// image is a shared object's file and where its parts go. Addresses are the file's own. All tables
-// are read from the file, with ReadAt, before anything is mapped: debug/elf gives names and
-// layouts, but its reader looks at section headers, which loading does not need, and can be made
-// to panic by them.
+// image is the file of a shared object and the addresses that its parts ask for. These addresses are the
+// file's own, before relocation. All tables are read from the file with ReadAt, before any part is mapped.
+// Of debug/elf only the constants and struct types are used: its reader looks at section headers, which
+// loading does not need, and damaged ones make it panic.
 type image struct {
 	file     *os.File
-	bytes    uint64    // in the file
+	bytes    uint64    // size of the file
 	segments []segment // sorted by address; no two share an OS page
-	align    uint64    // the largest that a segment asks for, an OS page at least
+	align    uint64    // largest alignment that a segment asks for; an OS page at least
 	dyn      *elf.Prog64
-	relro    *elf.Prog64 // nil where there is none
+	relro    *elf.Prog64 // memory that is read-only after relocation; nil if there is none
 }
 
-// segment is a part of the file that is mapped. Invariant: Off+Filesz <= image.bytes, Filesz <=
+// segment is a part of the file that is mapped into memory. Invariant: Off+Filesz <= image.bytes, Filesz <=
 // Memsz, and Vaddr+Memsz <= maxAddress.
 type segment struct {
 	elf.Prog64
@@ -33,19 +33,20 @@ type segment struct {
 }
 
 const (
-	// maxAddress is beyond what either machine lets a process have, so sums of addresses and sizes
-	// that are within do not overflow.
+	// maxAddress is above every address of a process on either machine. Sums of addresses and sizes below it
+	// do not overflow.
 	maxAddress = 1 << 48
 
-	// maxTable bounds what is read into the Go heap at once. It is 2.8 million relocations.
+	// maxTable is the largest table that is read into the Go heap, in bytes: 2.8 million relocations.
 	maxTable = 64 << 20
 
-	// mostAlign is the alignment of regions that are as large.
-	mostAlign = 2 << 20
+	// maxAlign is the largest alignment of a segment. A region of this size or more has this alignment.
+	maxAlign = 2 << 20
 )
 
 var errIrregular = errors.New("it is not a regular file")
 
+// openImage reads the headers of a file and checks its segments.
 func openImage(file *os.File) (*image, error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -73,7 +74,8 @@ func openImage(file *os.File) (*image, error) {
 	return im, nil
 }
 
-// headers returns the program headers of what must be a shared object for this machine.
+// headers returns the program headers of the file. Any file but a shared object for this machine is an
+// error.
 func (im *image) headers() ([]elf.Prog64, error) {
 	ident, err := im.readFile("ELF header", 0, elf.EI_NIDENT)
 	switch {
@@ -102,7 +104,7 @@ func (im *image) headers() ([]elf.Prog64, error) {
 	return table[elf.Prog64]("program headers", im.readFile, h.Phoff, uint64(h.Phnum)*uint64(h.Phentsize))
 }
 
-// add looks at one program header and notes what matters.
+// add adds the part of the file that a program header describes, or refuses it.
 func (im *image) add(h elf.Prog64) error {
 	switch elf.ProgType(h.Type) {
 	case elf.PT_LOAD:
@@ -130,7 +132,7 @@ func (im *image) add(h elf.Prog64) error {
 
 var errThreadLocal = errors.New("it has thread-local variables")
 
-// segment checks a header against the file and the segment before it.
+// segment checks a program header against the file and the segment before it.
 func (im *image) segment(h elf.Prog64) (segment, error) {
 	page := uint64(guard.PageSize())
 	align := max(h.Align, page)
@@ -144,11 +146,11 @@ func (im *image) segment(h elf.Prog64) (segment, error) {
 		return s, fmt.Errorf("%d bytes at address %#x are more than addresses can hold", h.Memsz, h.Vaddr)
 	case h.Align&(h.Align-1) != 0:
 		return s, fmt.Errorf("its alignment %d is no power of two", h.Align)
-	case align > mostAlign:
-		return s, fmt.Errorf("its alignment %d is more than %d", h.Align, mostAlign)
+	case align > maxAlign:
+		return s, fmt.Errorf("its alignment %d is more than %d", h.Align, maxAlign)
 	case h.Filesz > 0 && (h.Vaddr-h.Off)%align != 0:
 		return s, fmt.Errorf("address %#x and file offset %#x differ modulo the alignment %d", h.Vaddr, h.Off, align)
-	case len(im.segments) > 0 && down(h.Vaddr, page) < up(im.segments[len(im.segments)-1].end(), page):
+	case len(im.segments) > 0 && roundDown(h.Vaddr, page) < roundUp(im.segments[len(im.segments)-1].end(), page):
 		return s, fmt.Errorf("address %#x is not behind the OS pages of the segment before", h.Vaddr)
 	}
 	im.align = max(im.align, align)
@@ -170,51 +172,53 @@ func (im *image) segment(h elf.Prog64) (segment, error) {
 
 func (s segment) end() uint64 { return s.Vaddr + s.Memsz }
 
-// holds tells whether [addr, addr+n) is inside the segment.
+// holds reports whether [addr, addr+n) lies inside the segment.
 func (s segment) holds(addr, n uint64) bool {
 	return addr >= s.Vaddr && addr <= s.end() && n <= s.end()-addr
 }
 
-func down(n, to uint64) uint64 { return n &^ (to - 1) }
-func up(n, to uint64) uint64   { return down(n+to-1, to) }
+// roundDown and roundUp return the next multiple of to, which is a power of two.
+func roundDown(n, to uint64) uint64 { return n &^ (to - 1) }
+func roundUp(n, to uint64) uint64   { return roundDown(n+to-1, to) }
 
-// low is the address that the region's base stands for.
-func (im *image) low() uint64 { return down(im.segments[0].Vaddr, im.align) }
+// low returns the file's address that is loaded to the base of the region.
+func (im *image) low() uint64 { return roundDown(im.segments[0].Vaddr, im.align) }
 
-// size is the region's, of which not all need be used.
+// size returns the bytes to reserve for the region.
 func (im *image) size() uint64 {
 	page := uint64(guard.PageSize())
-	size := up(im.segments[len(im.segments)-1].end(), page) - im.low()
+	size := roundUp(im.segments[len(im.segments)-1].end(), page) - im.low()
 	if im.align > page {
-		size = max(size, mostAlign)
+		size = max(size, maxAlign)
 	}
 	return size
 }
 
-// mapInto maps the segments.
+// mapInto maps the segments into a region.
 func (im *image) mapInto(r *region.Region) error {
 	page, low := uint64(guard.PageSize()), im.low()
 	for _, s := range im.segments {
-		start, end := down(s.Vaddr, page), up(s.end(), page)
+		start, end := roundDown(s.Vaddr, page), roundUp(s.end(), page)
 		fromFile := start
 		if s.Filesz > 0 {
-			fromFile = up(s.Vaddr+s.Filesz, page)
+			fromFile = roundUp(s.Vaddr+s.Filesz, page)
 		}
-		if err := r.MapFile(int(start-low), int(fromFile-start), im.file, int64(down(s.Off, page)), s.prot); err != nil {
+		if err := r.MapFile(int(start-low), int(fromFile-start), im.file, int64(roundDown(s.Off, page)), s.prot); err != nil {
 			return err
 		}
 		if err := r.Commit(int(fromFile-low), int(end-fromFile)); err != nil {
 			return err
 		}
-		if s.Memsz > s.Filesz && s.Filesz > 0 { // the file goes on, the segment with zeroes
+		if s.Memsz > s.Filesz && s.Filesz > 0 { // the segment goes on with zeroes, the OS page with the file's next bytes
 			clear(r.Bytes()[s.Vaddr+s.Filesz-low : fromFile-low])
 		}
 	}
 	return nil
 }
 
-// protectRelocated makes read-only what nobody writes to after relocation. As linkers expect, the OS
-// page where the range begins is part of it, and the one where it ends is not, unless it is full.
+// protectRelocated makes the range read-only that the file writes to by relocation alone. As linkers
+// expect, the OS page where the range begins is part of it, and the OS page where it ends is not, unless
+// the range fills it.
 func (im *image) protectRelocated(r *region.Region) error {
 	if im.relro == nil {
 		return nil
@@ -222,15 +226,15 @@ func (im *image) protectRelocated(r *region.Region) error {
 	page := uint64(guard.PageSize())
 	h := *im.relro
 	for _, s := range im.segments {
-		if s.prot == guard.ReadWrite && h.Vaddr >= s.Vaddr && h.Vaddr < s.end() && h.Memsz <= up(s.end(), page)-h.Vaddr {
-			start, end := down(h.Vaddr, page), down(h.Vaddr+h.Memsz, page)
+		if s.prot == guard.ReadWrite && h.Vaddr >= s.Vaddr && h.Vaddr < s.end() && h.Memsz <= roundUp(s.end(), page)-h.Vaddr {
+			start, end := roundDown(h.Vaddr, page), roundDown(h.Vaddr+h.Memsz, page)
 			return r.Protect(int(start-im.low()), int(max(end, start)-start), guard.Read)
 		}
 	}
 	return fmt.Errorf("what should be read-only after relocation, %d bytes at %#x, is not in a writable segment", h.Memsz, h.Vaddr)
 }
 
-// readFile returns n bytes of the file from offset off on.
+// readFile reads n bytes of the file from offset off. what names them in errors.
 func (im *image) readFile(what string, off, n uint64) ([]byte, error) {
 	switch {
 	case n > im.bytes || off > im.bytes-n:
@@ -243,7 +247,7 @@ func (im *image) readFile(what string, off, n uint64) ([]byte, error) {
 	return data, err
 }
 
-// read returns n bytes of what the file has for address addr on.
+// read reads n bytes from the file's address addr. what names them in errors.
 func (im *image) read(what string, addr, n uint64) ([]byte, error) {
 	for _, s := range im.segments {
 		if addr >= s.Vaddr && n <= s.Filesz && addr-s.Vaddr <= s.Filesz-n {
@@ -253,7 +257,7 @@ func (im *image) read(what string, addr, n uint64) ([]byte, error) {
 	return nil, fmt.Errorf("its %s, %d bytes at address %#x, are not inside a segment's part of the file", what, n, addr)
 }
 
-// table reads n bytes from at on, by a function of image, as a table of T.
+// table reads n bytes from at, by readFile or read, and decodes them as a table of T.
 func table[T any](what string, read func(what string, at, n uint64) ([]byte, error), at, n uint64) ([]T, error) {
 	var entry T
 	each := uint64(binary.Size(entry))

@@ -27,7 +27,7 @@ func mustRefuse(t testing.TB, what, path, want string) {
 	}
 }
 
-// What an object needs that is not done here is said by name.
+// TestObjectsThatNeedMore loads objects that need something that LoadObject does not do. The error names it.
 func TestObjectsThatNeedMore(t *testing.T) {
 	nothingLeft(t)
 	for _, c := range []struct {
@@ -55,7 +55,7 @@ func TestObjectsThatNeedMore(t *testing.T) {
 	}
 }
 
-// Files that are damaged, or not what they should be.
+// TestObjectsThatAreDamaged loads files with one damage each. The error names it.
 func TestObjectsThatAreDamaged(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels, "-Wl,-z,separate-code", "-Wl,--hash-style=gnu")
@@ -118,14 +118,14 @@ func TestObjectsThatAreDamaged(t *testing.T) {
 		{"relocation type", "not known here", func(p *patient) { put32(relocation(p)[8:], 250) }},
 		{"relocation's symbol", "names symbol 4294967295 of", func(p *patient) {
 			for rel := relocation(p); ; rel = rel[24:] {
-				if rel[12] != 0 { // has a symbol
+				if rel[12] != 0 { // the relocation has a symbol
 					put32(rel[12:], 1<<32-1)
 					return
 				}
 			}
 		}},
 		{"packed relocation of code", "not in a writable segment", func(p *patient) {
-			// The relocations' first word is the address of one in data: an even entry, and 8 after it.
+			// The first packed entry is even: the address of a word in data. The next word is 8 bytes further.
 			put64(relocation(p), p.elf.Section(".bss").Addr)
 			put64(relocation(p)[8:], p.elf.Section(".text").Addr&^1)
 			put64(p.tag(elf.DT_RELA), uint64(dtRelr))
@@ -141,7 +141,7 @@ func TestObjectsThatAreDamaged(t *testing.T) {
 	}
 }
 
-// Tables are read into the Go heap, so a sparse file must not make them as large as it likes.
+// TestObjectWithHugeTable loads a sparse file with a huge table. LoadObject refuses to read it into the Go heap.
 func TestObjectWithHugeTable(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
@@ -155,8 +155,8 @@ func TestObjectWithHugeTable(t *testing.T) {
 	mustRefuse(t, "huge names", path, "which is more than 67108864")
 }
 
-// A symbol that says it is a function, and is nowhere near code, is none; nor is one that is the
-// same number wherever the object lies.
+// TestFunctionsOutsideOfCode loads objects whose symbols claim to be functions, and lie outside of the code or
+// are absolute numbers. Func does not return them.
 func TestFunctionsOutsideOfCode(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
@@ -170,7 +170,7 @@ func TestFunctionsOutsideOfCode(t *testing.T) {
 				change(p, symbol)
 			}
 		}
-		all, err := openPatient(t, path).elf.DynamicSymbols() // as they were
+		all, err := openPatient(t, path).elf.DynamicSymbols() // of the undamaged file
 		stacktest.NoError(t, err)
 		addresses := map[string]uint64{}
 		for _, s := range all {
@@ -185,7 +185,7 @@ func TestFunctionsOutsideOfCode(t *testing.T) {
 				t.Errorf("%s: %s is at %#x", what, name, f)
 			}
 		}
-		// The object begins at its address 0.
+		// The file's addresses begin at 0.
 		got := binary.LittleEndian.Uint64(o.region.Bytes()[addresses["functions"]:])
 		if what == "absolute" && got != addresses["add"] {
 			t.Errorf("the absolute symbol %#x is relocated to %#x", addresses["add"], got)

@@ -10,20 +10,22 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// relocation is what is to be done to a word. The machine's own numbers for it are in relocationOf.
+// relocation is a way to compute the value of a word. Each machine has its own numbers for these ways:
+// see relocationOf.
 type relocation uint8
 
 const (
 	unknown     relocation = iota
-	nothing                // a place that the linker left empty
-	relative               // it becomes the object's base and the addend
-	symbolic               // it becomes the symbol's address and the addend
-	indirect               // what a function of the object returns, which is not called here
-	threadLocal            // the place of a thread-local variable
+	nothing                // the word stays as it is
+	relative               // base of the object + addend
+	symbolic               // address of the symbol + addend
+	indirect               // result of a function of the object; refused
+	threadLocal            // place of a thread-local variable; refused
 )
 
 var errIndirect = errors.New("it has indirect functions (IFUNC)")
 
+// readRelocations reads the tables of relocations.
 func (d *dynamic) readRelocations() (err error) {
 	for _, x := range []struct{ at, size elf.DynTag }{{elf.DT_RELA, elf.DT_RELASZ}, {elf.DT_JMPREL, elf.DT_PLTRELSZ}} {
 		if d.tags[x.size] == 0 {
@@ -41,37 +43,38 @@ func (d *dynamic) readRelocations() (err error) {
 	return err
 }
 
-// placed is an object in memory.
-type placed struct {
+// relocator writes addresses into an object that is mapped.
+type relocator struct {
 	*dynamic
 	memory []byte
-	bias   uint64 // from the file's addresses to those in memory
+	bias   uint64 // distance from an address of the file to the address in memory
 }
 
-// relocate fills in all addresses, for the segments as they lie in r.
+// relocate writes all addresses into the segments, which are mapped in r.
 func (d *dynamic) relocate(r *region.Region) error {
-	p := placed{d, r.Bytes(), uint64(uintptr(r.Base())) - d.im.low()}
-	if err := p.relocatePacked(); err != nil {
+	w := relocator{d, r.Bytes(), uint64(uintptr(r.Base())) - d.im.low()}
+	if err := w.relocatePacked(); err != nil {
 		return err
 	}
 	for _, rel := range d.relocations {
-		if err := p.relocateOne(rel); err != nil {
+		if err := w.relocateOne(rel); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p placed) relocateOne(rel elf.Rela64) error {
+// relocateOne writes the word of one relocation.
+func (r relocator) relocateOne(rel elf.Rela64) error {
 	kind := elf.R_TYPE64(rel.Info)
-	value := p.bias
+	value := r.bias
 	switch relocationOf(kind) {
 	case nothing:
 		return nil
 	case relative:
 	case symbolic:
 		var err error
-		if value, err = p.address(elf.R_SYM64(rel.Info)); err != nil {
+		if value, err = r.address(elf.R_SYM64(rel.Info)); err != nil {
 			return err
 		}
 	case indirect:
@@ -81,22 +84,22 @@ func (p placed) relocateOne(rel elf.Rela64) error {
 	default:
 		return fmt.Errorf("it has a relocation that is not known here (%s)", relocationName(kind))
 	}
-	word, err := p.word(rel.Off)
+	word, err := r.word(rel.Off)
 	if err == nil {
 		binary.LittleEndian.PutUint64(word, value+uint64(rel.Addend))
 	}
 	return err
 }
 
-// address returns where a symbol is in memory.
-func (p placed) address(index uint32) (uint64, error) {
-	if uint64(index) >= uint64(len(p.symbols)) {
-		return 0, fmt.Errorf("a relocation names symbol %d of %d", index, len(p.symbols))
+// address returns the address of a symbol in memory.
+func (r relocator) address(index uint32) (uint64, error) {
+	if uint64(index) >= uint64(len(r.symbols)) {
+		return 0, fmt.Errorf("a relocation names symbol %d of %d", index, len(r.symbols))
 	}
-	s := p.symbols[index]
+	s := r.symbols[index]
 	switch section := elf.SectionIndex(s.Shndx); {
 	case section == elf.SHN_UNDEF:
-		return 0, nil // weak: readSymbols has seen to it
+		return 0, nil // a weak symbol: readSymbols refuses others
 	case elf.ST_TYPE(s.Info) == elf.STT_GNU_IFUNC:
 		return 0, errIndirect
 	case elf.ST_TYPE(s.Info) == elf.STT_TLS:
@@ -104,26 +107,26 @@ func (p placed) address(index uint32) (uint64, error) {
 	case section == elf.SHN_ABS:
 		return s.Value, nil
 	}
-	return p.bias + s.Value, nil
+	return r.bias + s.Value, nil
 }
 
-// word returns the memory of a word to be relocated.
-func (p placed) word(addr uint64) ([]byte, error) {
-	for _, s := range p.im.segments {
+// word returns the 8 bytes in memory of a word at an address of the file.
+func (r relocator) word(addr uint64) ([]byte, error) {
+	for _, s := range r.im.segments {
 		if s.prot == guard.ReadWrite && s.holds(addr, 8) {
-			return p.memory[addr-p.im.low():][:8], nil
+			return r.memory[addr-r.im.low():][:8], nil
 		}
 	}
 	return nil, fmt.Errorf("a relocation at address %#x is not in a writable segment", addr)
 }
 
-// relocatePacked adds the base to the words that the table names: an even entry is the address of
-// one; the bits of an odd one, but for the lowest, stand for the 63 words that follow.
-func (p placed) relocatePacked() error {
+// relocatePacked adds the bias to the words that the packed table names. An even entry is the address of a
+// word. An odd entry is a bitmap of the next 63 words; its lowest bit stands for none of them.
+func (r relocator) relocatePacked() error {
 	var next uint64
-	for _, entry := range p.packed {
+	for _, entry := range r.packed {
 		if entry&1 == 0 {
-			if err := p.addBase(entry); err != nil {
+			if err := r.addBias(entry); err != nil {
 				return err
 			}
 			next = entry + 8
@@ -131,7 +134,7 @@ func (p placed) relocatePacked() error {
 		}
 		for at, bits := next, entry>>1; bits != 0; at, bits = at+8, bits>>1 {
 			if bits&1 != 0 {
-				if err := p.addBase(at); err != nil {
+				if err := r.addBias(at); err != nil {
 					return err
 				}
 			}
@@ -141,10 +144,11 @@ func (p placed) relocatePacked() error {
 	return nil
 }
 
-func (p placed) addBase(addr uint64) error {
-	word, err := p.word(addr)
+// addBias adds the bias to one word.
+func (r relocator) addBias(addr uint64) error {
+	word, err := r.word(addr)
 	if err == nil {
-		binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)+p.bias)
+		binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)+r.bias)
 	}
 	return err
 }

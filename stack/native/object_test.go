@@ -15,13 +15,13 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// loaded is an object beside what another reader says of its file.
+// loaded is a loaded object, with the same file as debug/elf reads it.
 type loaded struct {
 	*testing.T
 	*Object
 	file    *elf.File
 	symbols map[string]elf.Symbol
-	low     uint64 // the address in the file that the region begins with
+	low     uint64 // address of the file at the base of the region
 }
 
 func load(t *testing.T, path string) *loaded {
@@ -46,10 +46,10 @@ func load(t *testing.T, path string) *loaded {
 	return l
 }
 
-// memory returns what is at an address of the file.
+// memory returns n bytes in memory at an address of the file.
 func (l *loaded) memory(addr uint64, n uint64) []byte { return l.region.Bytes()[addr-l.low:][:n] }
 
-// object returns what is at a symbol that is data.
+// object returns the memory of a variable.
 func (l *loaded) object(name string) []byte {
 	l.Helper()
 	s, found := l.symbols[name]
@@ -61,7 +61,7 @@ func (l *loaded) object(name string) []byte {
 
 func (l *loaded) word(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
 
-// address is where an address of the file is in memory.
+// address returns the address in memory for an address of the file.
 func (l *loaded) address(addr uint64) uint64 { return uint64(uintptr(l.region.Base())) + addr - l.low }
 
 func (l *loaded) function(name string) uint64 {
@@ -94,7 +94,7 @@ func TestLoadObject(t *testing.T) {
 	}
 }
 
-// checkContents looks at functions and variables.
+// checkContents compares functions and variables with the file.
 func (l *loaded) checkContents() {
 	l.Helper()
 	text := l.file.Section(".text")
@@ -143,7 +143,7 @@ func (l *loaded) checkContents() {
 	}
 }
 
-// checkRelocations looks at all the words that the linker left to fill in with addresses.
+// checkRelocations compares all words that LoadObject wrote addresses into.
 func (l *loaded) checkRelocations() {
 	l.Helper()
 	all, err := l.file.DynamicSymbols()
@@ -193,7 +193,8 @@ func (l *loaded) checkProtections(relro bool) {
 	}
 }
 
-// An object does not need its file any more, and two of one file do not see each other's variables.
+// TestObjectsAreTheirOwn loads one file twice. The objects do not share variables, and do not need the file any
+// more.
 func TestObjectsAreTheirOwn(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
@@ -216,7 +217,7 @@ func TestObjectsAreTheirOwn(t *testing.T) {
 	stacktest.NoError(t, a.Close())
 }
 
-// Section headers are for linkers and debuggers.
+// TestObjectWithoutSections loads a file without section headers, which only linkers and debuggers need.
 func TestObjectWithoutSections(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)
@@ -230,7 +231,8 @@ func TestObjectWithoutSections(t *testing.T) {
 	stacktest.NoError(t, err, o.Close())
 }
 
-// What was cut off a file that is in use faults, be it written to already, and closing goes on.
+// TestObjectCutShort truncates the file of a loaded object. Touches of the missing part fault, even if it was
+// written to before, and Close works.
 func TestObjectCutShort(t *testing.T) {
 	nothingLeft(t)
 	path := build(t, kernels)

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// LoadCode and LoadObject leave nothing behind when OnSoft panics.
+// TestOutsideOnSoftPanicsWhileLoading lets OnSoft panic in LoadCode and LoadObject. They leave nothing behind.
 func TestOutsideOnSoftPanicsWhileLoading(t *testing.T) {
 	needNative(t)
 	path := build(t, kernels)

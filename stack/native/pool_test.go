@@ -7,8 +7,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// mustOpen opens a pool for as long as the test goes on; by then its stacks must have been put. It is small
-// where nothing else is said: emulators take memory for addresses.
+// mustOpen opens a pool until the test ends; the test must put all stacks. The default of Max is small here,
+// because emulators take memory for addresses.
 func mustOpen(t testing.TB, c stack.Config) *stack.Pool {
 	t.Helper()
 	if c.Max == 0 {
@@ -27,7 +27,7 @@ func mustOpen(t testing.TB, c stack.Config) *stack.Pool {
 	return p
 }
 
-// get gets a stack, which the test puts.
+// get gets a stack. The test must put it.
 func get(t testing.TB, p *stack.Pool) *stack.Stack {
 	t.Helper()
 	s, err := p.TryGet()
@@ -35,7 +35,7 @@ func get(t testing.TB, p *stack.Pool) *stack.Stack {
 	return s
 }
 
-// hold gets a stack for as long as the test goes on.
+// hold gets a stack and puts it when the test ends.
 func hold(t testing.TB, p *stack.Pool) *stack.Stack {
 	t.Helper()
 	s := get(t, p)
@@ -43,9 +43,8 @@ func hold(t testing.TB, p *stack.Pool) *stack.Stack {
 	return s
 }
 
-// checkIdle fails the test unless all stacks of the pool are idle, and those that it gets are different
-// ones, empty, and read zero. It gets as many as there are; some may be new, when the goroutine moves to
-// another processor meanwhile.
+// checkIdle fails the test if a stack of the pool is in use. It gets as many stacks as there are: all must be
+// different, empty, and read zero. Some may be new ones, if the goroutine moves to another processor.
 func checkIdle(t testing.TB, p *stack.Pool) {
 	t.Helper()
 	before := p.Stats()
@@ -69,7 +68,7 @@ func checkIdle(t testing.TB, p *stack.Pool) {
 	}
 }
 
-// checkInUse fails the test unless the stack has that many bytes in use, and what it hands out reads zero.
+// checkInUse fails the test unless the stack has so many bytes in use and hands out zeroed memory.
 func checkInUse(t testing.TB, s *stack.Stack, used int) {
 	t.Helper()
 	if s.Used() != used {

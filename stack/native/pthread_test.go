@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// Threads of C run on stacks of a pool, and one that overflows dies at the guard, whether or not
-// native code of Go programs was called before.
+// TestThreadsOfC runs threads of C on stacks of a pool. A thread that overflows its stack dies at the guard,
+// before and after the first Call of the process.
 func TestThreadsOfC(t *testing.T) {
 	if testing.Short() || compiler() == nil || runtime.GOOS != "linux" {
 		t.Skip("needs a C compiler, cgo and some seconds")

@@ -11,16 +11,16 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// prctl's PR_SET_MDWE and its PR_MDWE_REFUSE_EXEC_GAIN, of Linux 6.3.
+// PR_SET_MDWE and PR_MDWE_REFUSE_EXEC_GAIN of prctl, since Linux 6.3.
 const (
 	prSetMDWE           = 65
 	mdweRefusesExecGain = 1
 )
 
-// Where the kernel refuses to make memory executable LoadCode says so. Files can be executed all the same.
+// TestOutsideMDWE forbids the process to make memory executable. LoadCode says so, and LoadObject still works.
 func TestOutsideMDWE(t *testing.T) {
 	needNative(t)
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	path := build(t, kernels)

@@ -13,7 +13,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// What the system does not let be executed is an error that says what may be behind it.
+// TestOutsideNoExecutableMemory lets the kernel refuse executable memory. The error names the likely causes.
 func TestOutsideNoExecutableMemory(t *testing.T) {
 	needNative(t)
 	path := build(t, kernels)
@@ -43,7 +43,7 @@ func TestOutsideNoExecutableMemory(t *testing.T) {
 	o, err := LoadObject(path)
 	last = stop()
 	stacktest.NoError(t, err, o.Close())
-	for nth := 2; nth <= last; nth++ { // the first reserves addresses
+	for nth := 2; nth <= last; nth++ { // the first call reserves addresses
 		for _, refusal := range []error{syscall.EACCES, syscall.EPERM} {
 			stop = vm.Inject(vm.Mmap, nth, refusal)
 			_, err = LoadObject(path)
@@ -56,10 +56,11 @@ func TestOutsideNoExecutableMemory(t *testing.T) {
 	}
 }
 
-// The first Call puts a handler in place, which a sandbox may refuse.
+// TestOutsideNoSignalHandler lets the kernel refuse the signal handlers of the first Call. The error names the
+// likely cause, and a later Call works.
 func TestOutsideNoSignalHandler(t *testing.T) {
 	needNative(t)
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	s := hold(t, mustOpen(t, stack.Config{}))

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
 
-// A zero value says what makes one that can be used; so does a nil pointer where nothing else can be meant.
+// TestOutsideZeroValues uses zero values and nil pointers. The violation names the call that makes a usable one.
 func TestOutsideZeroValues(t *testing.T) {
 	const (
 		noCode   = "use of a zero value: native.LoadCode makes a Code"
@@ -32,7 +32,7 @@ func TestOutsideZeroValues(t *testing.T) {
 	}
 }
 
-// go vet reports copies of what must not be copied: types with a field that has Lock and Unlock.
+// TestOutsideNoCopies looks for the field by which go vet reports copies of a type.
 func TestOutsideNoCopies(t *testing.T) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[Code](), reflect.TypeFor[Object]()} {
 		found := false

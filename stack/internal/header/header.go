@@ -1,18 +1,23 @@
-// Package header is what package stack and package stack/native share: the part of a Stack that
-// both read and write. A user of a Stack does not see it.
+// Package header has the part of a stack.Stack that package stack and package stack/native share. Users of
+// a Stack do not see it.
 //
-// A Stack begins with its Header, at the same address, so native finds the Header of a Stack by a
-// conversion of the pointer, which costs nothing:
+// A Stack begins with its Header, at the same address. So native converts the pointer to a Stack into a
+// pointer to its Header, at no cost:
 //
-//	         Stack, 64 bytes                         memory of the stack
-//	┌───────────────┬────────────────┐      ┌──────────────────┬──────────────┐
-//	│ Header        │ stack's own    │      │ unused           │ frames       │
-//	└───────────────┴────────────────┘      └──────────────────┴──────────────┘
-//	▲                                       ▲        ▲         ▲              ▲
-//	address of both                         floor  Limit      Top            end
+//	  Stack, 64 bytes                 memory of the stack
+//	┌────────┬─────────────┐       ┌─────────────────────────────────────┐
+//	│ Header │ stack's own │       │ dirty    │ zero      │ frames       │
+//	└────────┴─────────────┘       └─────────────────────────────────────┘
+//	▲                              ▲          ▲           ▲              ▲
+//	address of both                floor      Limit       Top            end
 //
-// Only stack allocates, and only native runs code below Top. Stack's calls do not look whether native
-// code runs, except for Put: the goroutine that owns the stack is in the code meanwhile.
+// Who writes what:
+//
+//  1. stack moves Top and Limit, and sets State.
+//  2. native sets Limit to Top and Native to true before a call, because the code below Top leaves dirty
+//     memory. It sets Block while the code runs.
+//  3. stack looks at Block in Put only. The goroutine that owns the stack is in the native code meanwhile,
+//     so it cannot make other calls.
 package header
 
 import (
@@ -22,30 +27,30 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 )
 
-// Header is the part of a Stack that native code changes. Places in the stack's memory are distances
-// in bytes from the Header itself.
+// Header is the beginning of a Stack. It names places in the stack's memory by their distance in bytes from
+// the Header itself.
 //
-// Invariant: the bytes of [Limit, Top) are zero. Limit is Top while the stack is idle, which sends
-// every call of stack to its slow path.
+// Invariant: the bytes of [Limit, Top) are zero. Limit equals Top while the stack is idle, so that every
+// allocation takes its slow path.
 type Header struct {
-	Top   uintptr    // the lowest byte in use
-	Limit uintptr    // the lowest byte that is known to be zero
-	Block trap.Block // not zero while native code runs on the stack
+	Top   uintptr    // place of the lowest byte in use
+	Limit uintptr    // place of the lowest byte known to be zero
+	Block trap.Block // not 0 while native code runs on the stack
 
-	State  uint32 // written with package atomic where goroutines may compete
-	Native bool   // native code ran here since stack last looked how deep it went
-	Rounds uint8  // Puts in a row that were not deep; it is here because there is room
+	State  uint32 // Put writes it with package atomic, because two goroutines may put the same stack
+	Native bool   // native code ran since stack last looked how deep it went
+	Rounds uint8  // Puts in a row without deep use; only stack uses it, and it is here to fill the gap
 }
 
-// The states of a Stack. Memory that was never used, or whose pool is closed, reads as StateNone.
+// The states of a Stack. A Stack that was never initialised, or whose pool is closed, reads as StateNone.
 const (
 	StateNone = iota
 	StateIdle // in its pool
 	StateUsed // handed out by Get and not put yet
 )
 
-// Overflowed reports whether addr lies in the guard below the stack. If it does, it notes for
-// Stack.HighWater that the whole stack was used. Package stack sets it.
+// Overflowed reports whether addr lies in the guard below the stack. If it does, it records for
+// Stack.HighWater that the whole stack was used. Package stack sets the variable when it is initialised.
 var Overflowed func(h *Header, addr uintptr) bool
 
 // Addr returns the address of a place in the stack's memory.
@@ -58,20 +63,20 @@ func (h *Header) CheckUsable(op string) {
 	case StateIdle:
 		panic(h.Violation(op, guard.UseAfterPut, ""))
 	default:
-		panic(h.none(op))
+		panic(h.unusable(op))
 	}
 }
 
-// none returns the violation of using a Stack that reads zero. One in none of our regions is no pool's, or
-// its pool was closed so long ago that the addresses have left quarantine.
-func (h *Header) none(op string) *guard.Violation {
+// unusable returns the violation for use of a Stack that reads zero. If it lies in no region, no pool made it,
+// or its pool was closed so long ago that the addresses have left quarantine.
+func (h *Header) unusable(op string) *guard.Violation {
 	if guard.Locate(h.Addr(0)) == nil {
 		return h.Violation(op, guard.ZeroValue, "Pool.Get makes a Stack")
 	}
 	return h.Violation(op, guard.UseAfterClose, "the pool is closed")
 }
 
-// Violation returns a violation of the stack.
+// Violation returns a violation that names the stack.
 func (h *Header) Violation(op string, kind guard.Kind, detail string) *guard.Violation {
 	v := &guard.Violation{Op: op, Kind: kind, Detail: detail, Addr: h.Addr(0)}
 	if f := guard.Locate(v.Addr); f != nil {

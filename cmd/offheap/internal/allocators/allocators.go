@@ -53,9 +53,9 @@ func Open(kind Kind) (forGoroutine func() Source, done func(), err error) {
 	done = func() { h.Close() }
 	switch kind {
 	case Heap, Hardened:
-		return func() Source { return h }, done, nil
+		return func() Source { return heap{h} }, done, nil
 	case Local:
-		return func() Source { return h.Local() }, done, nil
+		return func() Source { return local{h.Local()} }, done, nil
 	case Zero:
 		return func() Source { return zeroed{h} }, done, nil
 	}
@@ -68,9 +68,17 @@ type goHeap struct{}
 func (goHeap) AllocDirty(size int) []byte { return make([]byte, size) }
 func (goHeap) Free([]byte)                {}
 
+type heap struct{ *slab.Heap }
+
+func (h heap) AllocDirty(size int) []byte { return h.Heap.AllocDirty(size, 8) }
+
+type local struct{ *slab.Local }
+
+func (l local) AllocDirty(size int) []byte { return l.Local.AllocDirty(size, 8) }
+
 type zeroed struct{ *slab.Heap }
 
-func (z zeroed) AllocDirty(size int) []byte { return z.Alloc(size) }
+func (z zeroed) AllocDirty(size int) []byte { return z.Alloc(size, 8) }
 
 // Object is the address of an object's first byte: 8 bytes, as much as a C program keeps of it.
 type Object = *byte

@@ -45,11 +45,11 @@ type slabHeap struct{ *slab.Heap }
 func (h slabHeap) alloc(size, align int, zeroed bool) ([]byte, error) {
 	switch {
 	case align > 0:
-		return h.TryAllocAligned(size, align)
+		return h.TryAlloc(size, align)
 	case zeroed:
-		return h.TryAlloc(size)
+		return h.TryAlloc(size, 8)
 	}
-	return h.TryAllocDirty(size)
+	return h.TryAllocDirty(size, 8)
 }
 
 func (h slabHeap) realloc(b []byte, size int) ([]byte, error) { return h.TryRealloc(b, size) }

@@ -45,19 +45,19 @@ func tableStringsGet(m *table.Strings[uint64], k string) (uint64, bool) { return
 func tableStringsLookupBytes(m *table.Strings[uint64], k []byte) *uint64 { return m.LookupBytes(k) }
 
 //go:noinline
-func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size) }
+func slabHeapAllocDirty(h *slab.Heap, size int) []byte { return h.AllocDirty(size, 8) }
 
 //go:noinline
-func slabHeapAlloc(h *slab.Heap, size int) []byte { return h.Alloc(size) }
+func slabHeapAlloc(h *slab.Heap, size int) []byte { return h.Alloc(size, 8) }
 
 //go:noinline
 func slabHeapFree(h *slab.Heap, b []byte) { h.Free(b) }
 
 //go:noinline
-func slabLocalAllocDirty(l *slab.Local, size int) []byte { return l.AllocDirty(size) }
+func slabLocalAllocDirty(l *slab.Local, size int) []byte { return l.AllocDirty(size, 8) }
 
 //go:noinline
-func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size) }
+func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size, 8) }
 
 //go:noinline
 func slabLocalFree(l *slab.Local, b []byte) { l.Free(b) }
@@ -69,10 +69,10 @@ func slabPoolGet(p *slab.Pool[pair]) *pair { return p.Get() }
 func slabPoolPut(p *slab.Pool[pair], x *pair) { p.Put(x) }
 
 //go:noinline
-func slabPoolAt(p *slab.Pool[pair], x slab.Handle[pair]) (*pair, bool) { return p.At(x) }
+func slabHandleDeref(p *slab.Pool[pair], x slab.Handle[pair]) (*pair, bool) { return x.Deref(p) }
 
 //go:noinline
-func slabPoolHandle(p *slab.Pool[pair], x *pair) slab.Handle[pair] { return p.Handle(x) }
+func slabHandleOf(p *slab.Pool[pair], x *pair) slab.Handle[pair] { return slab.HandleOf(p, x) }
 
 //go:noinline
 func stackNew(s *stack.Stack) *pair { return stack.New[pair](s) }
@@ -114,7 +114,7 @@ func main() {
 	slabLocalFree(l, slabLocalAlloc(l, 1))
 	p, _ := slab.OpenPool[pair](slab.Config{})
 	x := slabPoolGet(p)
-	slabPoolAt(p, slabPoolHandle(p, x))
+	slabHandleDeref(p, slabHandleOf(p, x))
 	slabPoolPut(p, x)
 
 	stacks, _ := stack.OpenPool(stack.Config{})
