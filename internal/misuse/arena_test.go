@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// arena opens an arena. Whatever happens, it works afterwards.
+// arena opens an arena. After the case it must still work.
 func (w *world) arena(name string) *arena.Arena {
 	a, err := arena.Open(arena.Config{Name: name})
 	w.must(err)
@@ -21,7 +21,7 @@ func (w *world) arena(name string) *arena.Arena {
 	return a
 }
 
-// worksArena uses an arena and ends it.
+// worksArena uses an arena and closes it.
 func worksArena(a *arena.Arena, end func() error) error {
 	a.Reset()
 	for _, x := range arena.MakeSlice[uint64](a, 1000, 1000) {
@@ -52,7 +52,7 @@ func (w *world) arenas() *arena.Pool {
 	return p
 }
 
-// put returns an arena that was put back, with an object.
+// put returns an arena that was put back, and an object in it.
 func (w *world) put() (*arena.Pool, *arena.Arena, *uint64) {
 	p := w.arenas()
 	a := p.Get()
@@ -82,7 +82,7 @@ func (w *world) closedConcurrent() *arena.Concurrent {
 	return k
 }
 
-// inArena is a violation of an arena as a whole.
+// inArena expects a violation of an arena as a whole.
 func inArena(op, what, name string) outcomes {
 	return plainly("violation: arena." + op + ": " + what + ` ("` + name + `")`)
 }
