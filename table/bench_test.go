@@ -19,8 +19,8 @@ func randomKeys(n int) []uint64 {
 
 var sinkValue uint64
 
-// BenchmarkMap times a Map and Go's map with the same random keys: searches in an order that is not
-// the order of insertion, and a map filled from nothing.
+// BenchmarkMap times a Map and Go's map with the same random keys. Searches come in another order than
+// insertions did; fill begins with an empty map.
 func BenchmarkMap(b *testing.B) {
 	for _, n := range []int{1000, 1_000_000} {
 		keys := randomKeys(n)
@@ -171,8 +171,8 @@ func BenchmarkMapStruct(b *testing.B) {
 	})
 }
 
-// BenchmarkStrings times a Strings and Go's map with a million strings of 8 to 24 bytes:
-// searches for bytes, and filling a map from nothing with bytes of which most come again.
+// BenchmarkStrings times a Strings and Go's map with a million strings of 8 to 24 bytes: searches, and
+// filling an empty table with keys most of which come again.
 func BenchmarkStrings(b *testing.B) {
 	const n = 1_000_000
 	keys := make([][]byte, n)

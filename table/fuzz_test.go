@@ -12,12 +12,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// FuzzMap drives a Map and a Strings through the same operations as Go's maps. Each
-// operation is three bytes: what, and a key of which few values occur, so that keys meet again.
+// FuzzMap does the same operations to a Map, a Strings and Go's map. Each operation is three bytes: its
+// kind, and a key. Few keys occur, so that they come again.
 func FuzzMap(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 0, 1, 3, 1, 1, 2, 2, 1, 2, 3, 0, 0})
 	grow := []byte{}
-	for i := range 900 { // grows through several scales, then shrinks to nothing
+	for i := range 900 { // grows through several layouts, then shrinks to nothing
 		grow = append(grow, 0, byte(i), byte(i>>8))
 	}
 	for i := range 900 {
@@ -68,7 +68,7 @@ func FuzzMap(f *testing.F) {
 				delete(model, k)
 			case 3:
 				arena.New[[3]uint64](a) // the table must not need contiguous memory
-			case 4: // what is deleted and inserted meanwhile
+			case 4: // change the tables while All iterates
 				seen := map[uint16]bool{}
 				for at, v := range m.All() {
 					if model[at] != v || seen[at] {

@@ -6,37 +6,37 @@ import (
 	"unsafe"
 )
 
-// A group is 15 slots for entries, and a header of 16 bytes, which lies apart. The header has a
-// byte for each slot: 7 bits of the hash of the key that lies there, its tag, which is not 0, and a
-// bit that says whether it is a stray, with its home in a group before; or 0 if the slot is empty.
-// The last byte counts the entries that went past this group because it was full.
+// A group is 15 slots for entries, and a header of 16 bytes, which lies apart. The header has a byte for
+// each slot: the tag of the key in it, 7 bits of its hash, which is not 0; and one bit that says whether the
+// entry is displaced, which means that its home is an earlier group. The byte of a free slot is 0. The last
+// byte of the header counts overflows: entries that passed this group because it was full.
 //
 //	byte 0  1  2  3  4  5  6  7 │ 8  9 10 11 12 13 14 15
-//	slot 0  2  4  6  8 10 12 14 │ 1  3  5  7  9 11 13 past
+//	slot 0  2  4  6  8 10 12 14 │ 1  3  5  7  9 11 13 overflow
 //	     even                   │ odd
 //
-// All slots are looked at with two words. A set of slots is a word with 4 bits for each, of which
-// one is used: slot i is bit 4i+3. Even and odd slots are apart so that the two words fall into one
-// another, and the slot's number is where the bit is, divided by 4.
+// All slots are looked at with two words. A set of slots is a word with 4 bits for each slot, of which one
+// is used: slot i is bit 4i+3. Even and odd slots are in different words so that the results of both fit
+// into one, and the number of a slot is the position of its bit divided by 4.
 const (
 	groupSlots = 15
 	headerSize = 16
 
-	stray     = 0x80
-	lows      = 0x0101010101010101
-	highs     = 0x8080808080808080
-	strayTags = highs // makes of the bytes of a tag those of a stray
+	displaced     = 0x80
+	lowBits       = 0x0101010101010101
+	highBits      = 0x8080808080808080
+	displacedTags = highBits // the bits that make tags those of displaced entries
 
-	// past counts to pastMost and stays there: the group is then passed by every search
-	// until it is emptied.
-	pastByte = headerSize - 1
-	pastMost = 255
+	// The overflow count stays at overflowMost once it is there: then every search passes the group until
+	// the group is moved.
+	overflowByte = headerSize - 1
+	overflowMost = 255
 )
 
-// tagOf returns the tag for a hash, of bits that are well mixed and did not choose the group. It is
-// neither 0 nor 1.
+// tagOf returns the tag of a hash. Its bits are well mixed, and are not those that choose the group. A tag
+// is neither 0 nor 1.
 func tagOf(hash uint64) uint8 {
-	tag := uint32(hash>>tagShift) & (stray - 1)
+	tag := uint32(hash>>tagShift) & (displaced - 1)
 	return uint8(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
 }
 
@@ -57,37 +57,37 @@ func setWords(header unsafe.Pointer, even, odd uint64) {
 // slotSet is a set of slots of one group.
 type slotSet uint64
 
-// matching returns the slots whose byte is that of tags, which has it everywhere. Rarely there are
-// more: where a byte differs from it in the lowest bit, and the subtraction borrowed. An empty slot
-// never is among them, because no tag is 1.
+// matching returns the slots with a tag; each byte of tags is that tag. Rarely it returns other slots, too:
+// those whose byte differs from the tag in the lowest bit, where the subtraction borrowed. It never returns a
+// free slot, because no tag is 1.
 func matching(even, odd, tags uint64) slotSet {
 	even ^= tags
 	odd ^= tags
-	return slots((even-lows)&^even, (odd-lows)&^odd)
+	return slotsOf((even-lowBits)&^even, (odd-lowBits)&^odd)
 }
 
-// used returns the slots that have an entry.
-func used(even, odd uint64) slotSet {
-	const rest = ^uint64(highs)
-	return slots(even&rest+rest, odd&rest+rest)
+// usedSlots returns the slots that have an entry.
+func usedSlots(even, odd uint64) slotSet {
+	const rest = ^uint64(highBits)
+	return slotsOf(even&rest+rest, odd&rest+rest)
 }
 
-// strays returns the slots whose entry has its home in a group before.
-func strays(even, odd uint64) slotSet { return slots(even, odd) }
+// displacedSlots returns the slots whose entry is displaced.
+func displacedSlots(even, odd uint64) slotSet { return slotsOf(even, odd) }
 
-// slots makes a set of the high bits of all bytes that belong to slots.
-func slots(even, odd uint64) slotSet { return slotSet(even&highs>>4 | odd&(highs>>8)) }
+// slotsOf makes a set of the high bits of all bytes that belong to slots.
+func slotsOf(even, odd uint64) slotSet { return slotSet(even&highBits>>4 | odd&(highBits>>8)) }
 
-// unused returns the others.
-func unused(even, odd uint64) slotSet {
-	const all = highs>>4 | highs>>8
-	return used(even, odd) ^ all
+// freeSlots returns the slots that have no entry.
+func freeSlots(even, odd uint64) slotSet {
+	const all = highBits>>4 | highBits>>8
+	return usedSlots(even, odd) ^ all
 }
 
 func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
 func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
-// setTag writes the tag of a slot. It writes a whole word: a search that follows at once reads
+// setTag writes the tag of a slot. It writes a whole word, because a search that follows at once reads
 // whole words, and would have to wait for a byte.
 func setTag(header unsafe.Pointer, slot uintptr, tag uint8) {
 	word := (*[8]byte)(unsafe.Add(header, slot&1*8))[:]
@@ -95,7 +95,7 @@ func setTag(header unsafe.Pointer, slot uintptr, tag uint8) {
 	binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)&^(0xff<<shift)|uint64(tag)<<shift)
 }
 
-// putTag writes the tag of a slot, whose header is not read soon.
+// putTag writes the tag of a slot in a header that is not read soon.
 func putTag(header unsafe.Pointer, slot uintptr, tag uint8) {
 	*(*uint8)(unsafe.Add(header, slot&1*8+slot/2)) = tag
 }
@@ -104,18 +104,18 @@ func tagAt(header unsafe.Pointer, slot uintptr) uint8 {
 	return *(*uint8)(unsafe.Add(header, slot&1*8+slot/2))
 }
 
-func past(header unsafe.Pointer) uint8 { return (*[headerSize]byte)(header)[pastByte] }
+func overflow(header unsafe.Pointer) uint8 { return (*[headerSize]byte)(header)[overflowByte] }
 
-// addPast counts one more entry that went past the group.
-func addPast(header unsafe.Pointer) {
-	if p := &(*[headerSize]byte)(header)[pastByte]; *p != pastMost {
+// addOverflow counts one more entry that passed the group.
+func addOverflow(header unsafe.Pointer) {
+	if p := &(*[headerSize]byte)(header)[overflowByte]; *p != overflowMost {
 		*p++
 	}
 }
 
-// dropPast counts one less.
-func dropPast(header unsafe.Pointer) {
-	if p := &(*[headerSize]byte)(header)[pastByte]; *p != pastMost {
+// dropOverflow counts one entry less.
+func dropOverflow(header unsafe.Pointer) {
+	if p := &(*[headerSize]byte)(header)[overflowByte]; *p != overflowMost {
 		*p--
 	}
 }

@@ -13,7 +13,7 @@ func TestGroup(t *testing.T) {
 		var tags [groupSlots]uint8
 		for i := range tags {
 			if rand.IntN(3) > 0 {
-				tags[i] = tagOf(uint64(rand.IntN(8))<<tagShift) | uint8(rand.IntN(2))*stray
+				tags[i] = tagOf(uint64(rand.IntN(8))<<tagShift) | uint8(rand.IntN(2))*displaced
 			}
 			if rand.IntN(2) == 0 {
 				setTag(p, uintptr(i), tags[i])
@@ -21,17 +21,17 @@ func TestGroup(t *testing.T) {
 				putTag(p, uintptr(i), tags[i])
 			}
 		}
-		header[pastByte] = uint8(rand.IntN(256)) // is no tag
+		header[overflowByte] = uint8(rand.IntN(256)) // is no tag
 		search := tagOf(uint64(rand.IntN(8)) << tagShift)
 		even, odd := words(p)
-		found, inUse, free, away := matching(even, odd, uint64(search)*lows), used(even, odd), unused(even, odd), strays(even, odd)
+		found, inUse, free, away := matching(even, odd, uint64(search)*lowBits), usedSlots(even, odd), freeSlots(even, odd), displacedSlots(even, odd)
 		for i, tag := range tags {
 			bit := slotSet(1) << (4*i + 3)
 			if tagAt(p, uintptr(i)) != tag || (inUse&bit != 0) != (tag != 0) || (free&bit != 0) != (tag == 0) {
 				t.Fatalf("slot %d of %v", i, header)
 			}
-			if tag == search && found&bit == 0 || found&bit != 0 && tag != search && tag != search^1 || (away&bit != 0) != (tag&stray != 0) {
-				t.Fatalf("searching %d finds %x, strays are %x, in %v", search, found, away, header)
+			if tag == search && found&bit == 0 || found&bit != 0 && tag != search && tag != search^1 || (away&bit != 0) != (tag&displaced != 0) {
+				t.Fatalf("searching %d finds %x, displaced are %x, in %v", search, found, away, header)
 			}
 		}
 		if n := inUse.count() + free.count(); n != groupSlots {
@@ -50,13 +50,13 @@ func TestGroup(t *testing.T) {
 	var header [headerSize]byte
 	p := unsafe.Pointer(&header)
 	for n := range 300 {
-		if want := min(n, pastMost); int(past(p)) != want {
-			t.Fatalf("%d went past, %d counted", n, past(p))
+		if want := min(n, overflowMost); int(overflow(p)) != want {
+			t.Fatalf("%d overflows, %d counted", n, overflow(p))
 		}
-		addPast(p)
+		addOverflow(p)
 	}
-	dropPast(p)
-	if past(p) != pastMost {
+	dropOverflow(p)
+	if overflow(p) != overflowMost {
 		t.Error("a count that may be too small was lowered")
 	}
 }

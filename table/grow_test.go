@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 )
 
-// TestMapMemory holds the map to 1.3 times its payload at every size from 100,000 to 2,000,000, and
-// below to what its comment says.
+// TestMapMemory holds a Map to 1.3 times the bytes of its entries at every size from 100,000 to 2,000,000,
+// and smaller ones to the figures in the comment of Map.
 func TestMapMemory(t *testing.T) {
 	a := openTest(t, arena.Config{})
 	start := top(a)
@@ -58,27 +58,26 @@ func TestMapMemory(t *testing.T) {
 	}
 }
 
-// TestMapGrowsByOneGroup holds every insertion to moving one group.
+// TestMapGrowsByOneGroup checks that no insertion moves more than one group.
 func TestMapGrowsByOneGroup(t *testing.T) {
 	a := openTest(t, arena.Config{})
 	m := NewMap[uint64, uint64](a, 0)
-	moves, homes := uint64(0), m.head.old().homes
+	moves, homes := uint64(0), m.root.current().homes
 	for n := range uint64(500_000) {
-		before := m.head.moved
+		before := m.root.moved
 		m.Put(n, n)
-		if after := m.head.moved; m.head.old().homes == homes {
+		if after := m.root.moved; m.root.current().homes == homes {
 			if after > before+1 {
 				t.Fatalf("inserting %d moved %d groups", n, after-before)
 			}
 			moves += after - before
 		} else {
-			// The last group of a scale: that nothing is left of it is seen from what was moved
-			// before.
+			// The last group of a layout. The move before has shown that the layout is empty behind it.
 			if after != 0 || before+1 < homes {
-				t.Fatalf("inserting %d moved %d groups of %d, and %d of the next scale", n, homes-before, homes, after)
+				t.Fatalf("inserting %d moved %d groups of %d, and %d of the next layout", n, homes-before, homes, after)
 			}
 			moves++
-			homes = m.head.old().homes
+			homes = m.root.current().homes
 		}
 	}
 	if moves > 500_000 {
@@ -86,21 +85,21 @@ func TestMapGrowsByOneGroup(t *testing.T) {
 	}
 }
 
-// displacement returns how many groups lie between entries and their homes: all together, and the
-// most.
+// displacement returns how many groups lie between entries and their homes: the sum over all entries, and the
+// most of one entry.
 func displacement(m *Map[uint64, uint64]) (all, most uint64) {
-	h := m.head
-	for i := range h.scales {
-		s := &h.scales[i]
+	h := m.root
+	for i := range h.layouts {
+		s := &h.layouts[i]
 		from := s.first
-		if s == h.old() {
+		if s == h.current() {
 			from += h.moved
 		}
 		for address := from; address < s.segments*segmentGroups; address++ {
 			header, slots := groupAt(m.base(), s.dir, address, m.slotSize)
-			for used := used(words(header)); used != 0; used &= used - 1 {
+			for used := usedSlots(words(header)); used != 0; used &= used - 1 {
 				e := slotAt[uint64, uint64](slots, used.first())
-				its, home := h.seek(m.hash(unsafe.Pointer(e), 8))
+				its, home := h.homeOf(m.hash(unsafe.Pointer(e), 8))
 				if its != s {
 					its, home = s, from
 				}
@@ -112,7 +111,8 @@ func displacement(m *Map[uint64, uint64]) (all, most uint64) {
 	return all, most
 }
 
-// TestMapChurn deletes and inserts at constant size: neither memory nor searches get longer.
+// TestMapChurn deletes and inserts at constant size. Neither memory nor the distance of entries from their
+// homes may grow.
 func TestMapChurn(t *testing.T) {
 	const n = 50_000
 	a := openTest(t, arena.Config{})
@@ -142,22 +142,21 @@ func TestMapChurn(t *testing.T) {
 	for _, k := range keys {
 		m.Delete(k)
 	}
-	for i := range m.head.scales {
-		s := &m.head.scales[i]
+	for i := range m.root.layouts {
+		s := &m.root.layouts[i]
 		for address := s.first; s.homes > 0 && address < s.segments*segmentGroups; address++ {
-			if past(m.header(s, address)) != 0 && (s != m.head.old() || address >= s.first+m.head.moved) {
+			if overflow(m.header(s, address)) != 0 && (s != m.root.current() || address >= s.first+m.root.moved) {
 				t.Fatalf("group %d of an empty map was passed", address)
 			}
 		}
 	}
 }
 
-// TestMapManyOfOneHash puts more entries into one home than its group can count.
+// TestMapManyOfOneHash inserts more entries with close homes than an overflow count can count.
 func TestMapManyOfOneHash(t *testing.T) {
 	a := openTest(t, arena.Config{})
 	m := NewMap[uint64, uint64](a, 0)
-	// Keys that meet: found by trying, for the map's seed is its own. All are in 1/16 of the
-	// hashes' range.
+	// The seed is random, so such keys are found by trying. All hashes are in one sixteenth of the range.
 	var keys []uint64
 	for k := uint64(0); len(keys) < 5000; k++ {
 		if m.hash(unsafe.Pointer(&k), 8)>>60 == 5 {

@@ -8,33 +8,33 @@ import (
 	"unsafe"
 )
 
-// seed makes the hashes of one map differ from those of all others, so that nobody can prepare keys
-// that meet in one group.
+// seed makes the hashes of one table differ from those of all others, so that nobody can prepare keys that
+// have the same home.
 type seed struct{ a, b uint64 }
 
-// nonzero is set in every hash, so that 0 is none.
+// nonzero is set in every hash: so 0 is no hash.
 const nonzero = 1
 
 func newSeed() seed { return seed{rand.Uint64(), rand.Uint64() | 1} }
 
-// finish is odd and has no structure: the digits of the golden ratio.
-const finish = 0x9e3779b97f4a7c15
+// golden is odd and has no structure: the digits of the golden ratio.
+const golden = 0x9e3779b97f4a7c15
 
-// fold multiplies to 128 bits and folds them: every bit of the factors reaches the middle of the
+// fold multiplies to 128 bits and combines the halves: every bit of the factors reaches the middle of the
 // product, and from there the whole result.
 func fold(a, b uint64) uint64 {
 	hi, lo := bits.Mul64(a, b)
 	return hi ^ lo
 }
 
-// word hashes 8 bytes. The second multiplication is there because a map orders entries by the high
-// bits: in a single product these are evenly spaced for keys that are, in steps that can meet.
-func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b)*finish | nonzero }
+// word hashes 8 bytes. The second multiplication is there because a table orders entries by the high bits:
+// in a single product these are evenly spaced for evenly spaced keys, in steps that can meet.
+func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b)*golden | nonzero }
 
 // pair hashes 16 bytes.
-func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b)*finish | nonzero }
+func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b)*golden | nonzero }
 
-// memory hashes a key of which all bytes count.
+// memory hashes a key all of whose bytes count.
 func (s seed) memory(key unsafe.Pointer, size uintptr) uint64 {
 	switch size {
 	case 4:
@@ -49,7 +49,7 @@ func (s seed) memory(key unsafe.Pointer, size uintptr) uint64 {
 
 // bytes hashes any number of bytes.
 func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
-	h := s.a ^ uint64(n)*finish
+	h := s.a ^ uint64(n)*golden
 	var x, y uint64
 	switch {
 	case n > 16:
@@ -57,7 +57,7 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 			h = fold(load8(p, 0)^s.b, load8(p, 8)^h)
 			p = unsafe.Add(p, 16)
 		}
-		// The last 16 bytes, of which some were hashed before.
+		// The last 16 bytes; some of them were hashed before.
 		x, y = load8(p, int(n)-16), load8(p, int(n)-8)
 	case n >= 8:
 		x, y = load8(p, 0), load8(p, int(n)-8)
@@ -66,7 +66,7 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 	case n > 0:
 		x = uint64(load1(p, 0)) | uint64(load1(p, n/2))<<8 | uint64(load1(p, n-1))<<16
 	}
-	return fold(x^h, y^s.b)*finish | nonzero
+	return fold(x^h, y^s.b)*golden | nonzero
 }
 
 func load8(p unsafe.Pointer, at int) uint64 {
@@ -79,36 +79,36 @@ func load4(p unsafe.Pointer, at int) uint64 {
 
 func load1(p unsafe.Pointer, at uintptr) byte { return *(*byte)(unsafe.Add(p, at)) }
 
-// hasher is how the keys of a map are hashed.
+// hasher says how the keys of a table are hashed.
 type hasher struct {
 	kind  kind
-	parts []part // that count
+	parts []part // of the key, for byParts
 }
 
 type kind uint8
 
 const (
-	byBytes kind = iota // all of the key
-	byParts             // the parts
-	known               // the key is a text, which has its hash inside
+	byBytes      kind = iota // all bytes of the key
+	byParts                  // the parts
+	byStoredHash             // a stringKey has half of its hash
 )
 
-// typ returns the name of the type of tables whose keys are hashed so.
+// typ returns the name of the type of tables that have this hasher.
 func (h *hasher) typ() string {
-	if h.kind == known {
+	if h.kind == byStoredHash {
 		return "Strings"
 	}
 	return "Map"
 }
 
-// part is a stretch of a key that counts when keys are compared. Padding and blank fields
-// do not; floats are compared by value, so that 0 and -0 must hash alike.
+// part is a stretch of a key that counts when keys are compared. Padding and blank fields do not count.
+// Floats are compared by value: so 0 and -0 have the same hash.
 type part struct {
 	off, size uintptr
 	float     bool
 }
 
-// partsOf returns what counts in a key, adjacent stretches joined.
+// partsOf returns the parts of a key that count, adjacent stretches joined.
 func partsOf(t reflect.Type) []part { return addParts(nil, t, 0) }
 
 func addParts(parts []part, t reflect.Type, off uintptr) []part {
@@ -146,7 +146,7 @@ func plain(parts []part, size uintptr) bool {
 	return size == 0 || len(parts) == 1 && parts[0] == part{0, size, false}
 }
 
-// parts hashes what counts in a key.
+// parts hashes the parts of a key that count.
 func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
 	h := s.a
 	for _, p := range parts {
@@ -166,5 +166,5 @@ func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
 		}
 		h = fold(x^h, s.b) + x
 	}
-	return fold(h, s.b)*finish | nonzero
+	return fold(h, s.b)*golden | nonzero
 }

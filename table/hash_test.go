@@ -35,8 +35,8 @@ func TestPartsOf(t *testing.T) {
 	}
 }
 
-// TestHashSpreads hashes keys that differ little, and looks whether the groups that they fall into
-// are as evenly full as those of random keys.
+// TestHashSpreads hashes keys that differ in few bits. Their groups must be filled as evenly as those of
+// random keys.
 func TestHashSpreads(t *testing.T) {
 	const n, groups = 1 << 16, 1 << 13
 	for name, hash := range map[string]func(s seed, i uint64) uint64{
@@ -60,7 +60,7 @@ func TestHashSpreads(t *testing.T) {
 			s := newSeed()
 			keys := map[uint64]bool{}
 			var full [groups]int
-			var tags [stray]int
+			var tags [displaced]int
 			for i := range uint64(n) {
 				h := hash(s, i)
 				if keys[h] {
@@ -80,7 +80,7 @@ func TestHashSpreads(t *testing.T) {
 				t.Errorf("%s: groups are %.2f times as uneven as random ones", name, square/groups)
 			}
 			for tag, n := range tags {
-				if tag > 3 && n > 2*len(keys)/stray+40 {
+				if tag > 3 && n > 2*len(keys)/displaced+40 {
 					t.Errorf("%s: %d of %d keys have the tag %d", name, n, len(keys), tag)
 				}
 			}

@@ -7,65 +7,65 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
-// checked checks the table in builds with -tags invariants: a small one after every change, a large
-// one now and then, for a check visits every entry.
-func (t *table[K, V]) checked() {
-	if invariant.Enabled && (t.head.count < 200 || t.head.changes%(1<<16) == 0) {
+// checkAfterChange checks the table in builds with -tags invariants: a small table after every change, a
+// large one now and then, because a check visits every entry.
+func (t *typed[K, V]) checkAfterChange() {
+	if invariant.Enabled && (t.root.count < 200 || t.root.changes%(1<<16) == 0) {
 		t.check()
 	}
 }
 
-// check panics where an invariant of the table does not hold.
-func (t *table[K, V]) check() {
+// check panics if an invariant of the table does not hold.
+func (t *typed[K, V]) check() {
 	holds := func(ok bool, what string, about ...any) {
 		if !ok {
-			panic("table: invariant of a map broken: " + fmt.Sprintf(what, about...))
+			panic("table: invariant broken: " + fmt.Sprintf(what, about...))
 		}
 	}
-	h := t.head
-	old := h.old()
-	holds(h.moved < old.homes || h.leftSize > 0, "%d groups of %d were moved", h.moved, old.homes)
+	r := t.root
+	old := r.current()
+	holds(r.moved < old.homes || r.lagging > 0, "%d groups of %d were moved", r.moved, old.homes)
 	count := uint64(0)
-	for i := range h.scales {
-		s := &h.scales[i]
+	for i := range r.layouts {
+		l := &r.layouts[i]
 		passed := map[uint64]uint64{}
-		from := s.first
-		if s == old {
-			from += h.moved
+		from := l.first
+		if l == old {
+			from += r.moved
 		}
-		for address := from; address < s.segments*segmentGroups; address++ {
-			header, slots := groupAt(t.base(), s.dir, address, t.slotSize)
-			for m := used(words(header)); m != 0; m &= m - 1 {
+		for address := from; address < l.segments*segmentGroups; address++ {
+			header, slots := groupAt(t.base(), l.dir, address, t.slotSize)
+			for m := usedSlots(words(header)); m != 0; m &= m - 1 {
 				e := slotAt[K, V](slots, m.first())
 				hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
-				its, home := h.seek(hash)
+				its, home := r.homeOf(hash)
 				tag := tagOf(hash)
-				if its != s || home != address {
-					tag |= stray
+				if its != l || home != address {
+					tag |= displaced
 				}
-				if its != s && h.isLeft(hash) {
+				if its != l && r.lags(hash) {
 					its, home = old, from
 				}
 				holds(tagAt(header, m.first()) == tag, "the tag at %d is that of the key", address)
-				holds(its == s && home <= address, "the entry at %d has its home there or before: %d", address, home)
+				holds(its == l && home <= address, "the home of the entry at %d, which is %d, is not behind it", address, home)
 				for ; home < address; home++ {
 					passed[home]++
 				}
 				count++
 			}
 		}
-		for address := from; address < s.segments*segmentGroups; address++ {
-			n := uint64(past(t.header(s, address)))
-			holds(n == passed[address] || n == pastMost && passed[address] <= h.count, "%d entries went past group %d, which says %d", passed[address], address, n)
+		for address := from; address < l.segments*segmentGroups; address++ {
+			n := uint64(overflow(t.header(l, address)))
+			holds(n == passed[address] || n == overflowMost && passed[address] <= r.count, "%d entries passed group %d, whose count is %d", passed[address], address, n)
 		}
-		for address := s.first; address < from; address++ {
-			if s.first > 0 || address/segmentGroups == from/segmentGroups {
-				even, odd := words(t.header(s, address))
+		for address := l.first; address < from; address++ {
+			if l.first > 0 || address/segmentGroups == from/segmentGroups {
+				even, odd := words(t.header(l, address))
 				holds(even == 0 && odd == 0, "group %d is empty, its home was moved", address)
 			}
 		}
 	}
-	holds(count == h.count, "%d entries are there, count is %d", count, h.count)
+	holds(count == r.count, "%d entries are there, count is %d", count, r.count)
 	most := old.homes * groupSlots * loadMost / loadPer
-	holds(h.count <= most+1+max(h.moved, old.homes)-old.homes, "%d entries are not above %d", h.count, most)
+	holds(r.count <= most+1+max(r.moved, old.homes)-old.homes, "%d entries are not above %d", r.count, most)
 }

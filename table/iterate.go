@@ -5,37 +5,36 @@ import (
 	"unsafe"
 )
 
-// found is an entry that is to be visited.
-type found[K comparable, V any] struct {
+// candidate is an entry that is to be visited.
+type candidate[K comparable, V any] struct {
 	slot *slot[K, V]
 	key  K
-	kept *slot[K, V] // a copy, where the key does not equal itself, so that it cannot be found again
+	copy *slot[K, V] // of the entry, if its key does not equal itself (NaN), so that it cannot be searched for
 }
 
-// each calls visit for every entry until it returns false. visit may change the table.
+// forEach calls visit for every entry until visit returns false. visit may change the table.
 //
-// It goes through the hashes in order, a home at a time. Where an entry is depends on the scales,
-// but its hash does not: so nothing is missed and nothing comes twice, however much is moved in
-// between.
-func (t *table[K, V]) each(visit func(s *slot[K, V]) bool) {
-	h := t.head
-	var batch []found[K, V]
+// It goes through the hashes in order, one home at a time. Entries move between layouts, but their hashes
+// stay the same: so no entry is missed and none comes twice, whatever is moved in between.
+func (t *typed[K, V]) forEach(visit func(e *slot[K, V]) bool) {
+	r := t.root
+	var batch []candidate[K, V]
 	for from, more := uint64(1), true; more; {
-		s, home := h.seek(from)
-		last := s.last(home - s.first)
+		l, home := r.homeOf(from)
+		last := l.lastHash(home - l.first)
 		batch = batch[:0]
-		if old := h.old(); s != old {
-			last = min(last, h.boundary)
-			if h.leftSize > 0 && h.left <= last {
-				batch = t.collect(batch, old, old.first+h.moved, from, last)
+		if old := r.current(); l != old {
+			last = min(last, r.boundary)
+			if r.lagging > 0 && r.lagFrom <= last {
+				batch = t.collect(batch, old, old.first+r.moved, from, last)
 			}
 		}
-		batch = t.collect(batch, s, home, from, last)
-		changes := h.changes
+		batch = t.collect(batch, l, home, from, last)
+		changes := r.changes
 		for i := range batch {
 			e := batch[i].slot
-			if h.changes != changes {
-				if e = batch[i].kept; e == nil {
+			if r.changes != changes {
+				if e = batch[i].copy; e == nil {
 					e = t.find(t, batch[i].key)
 				}
 				if e == nil {
@@ -45,30 +44,30 @@ func (t *table[K, V]) each(visit func(s *slot[K, V]) bool) {
 			if !visit(e) {
 				return
 			}
-			t.alive()
+			t.usable()
 		}
 		from, more = last+1, last < math.MaxUint64
 	}
 }
 
-// collect appends the entries with hashes from one to another that a search from an address on can
-// meet.
-func (t *table[K, V]) collect(batch []found[K, V], s *scale, address, from, last uint64) []found[K, V] {
+// collect appends the entries that a search beginning at a group can meet, and whose hashes lie between
+// from and last.
+func (t *typed[K, V]) collect(batch []candidate[K, V], l *layout, address, from, last uint64) []candidate[K, V] {
 	for {
-		header, slots := groupAt(t.base(), s.dir, address, unsafe.Sizeof(slot[K, V]{}))
+		header, slots := groupAt(t.base(), l.dir, address, unsafe.Sizeof(slot[K, V]{}))
 		even, odd := words(header)
-		for m := used(even, odd); m != 0; m &= m - 1 {
+		for m := usedSlots(even, odd); m != 0; m &= m - 1 {
 			e := (*slot[K, V])(unsafe.Add(slots, m.first()*unsafe.Sizeof(slot[K, V]{})))
-			hash := hashInline(&t.ground, unsafe.Pointer(e), unsafe.Sizeof(e.key), (*ground).hash)
+			hash := hashInline(&t.untyped, unsafe.Pointer(e), unsafe.Sizeof(e.key), (*untyped).hash)
 			if hash-from > last-from {
 				continue
 			}
-			f := found[K, V]{slot: e, key: e.key}
-			if f.key != f.key {
-				kept := *e
-				f.kept = &kept
+			c := candidate[K, V]{slot: e, key: e.key}
+			if c.key != c.key {
+				entry := *e
+				c.copy = &entry
 			}
-			batch = append(batch, f)
+			batch = append(batch, c)
 		}
 		if odd>>56 == 0 {
 			return batch

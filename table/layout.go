@@ -11,48 +11,47 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
 
-// ground is what a table stands on, whatever its keys and values are: the memory in the arena, and
-// how hashes are laid over it. It is on the Go heap; all that it points to is in the arena.
-type ground struct {
+// untyped is the part of a table that knows neither its key nor its value type: the memory in the
+// arena, and where hashes have their homes. It is on the Go heap; all that root leads to is in the arena.
+type untyped struct {
 	_        nocopy.NoCopy // a copy would not hear of the arena's Reset
-	head     *mapHeader    // the table's first object in the arena: all offsets count from it
+	root     *root         // the table's first object in the arena: all offsets count from it
 	arena    *arena.Arena
 	slotSize uintptr
 	hasher   hasher
 
-	doomed bool   // the arena takes memory of the table back, or has done so
-	epoch  uint64 // of the arena, when that began
-	doom   func() // tells the table
-	cancel func() // takes the last registration of doom back; nil if there was none
+	invalid    bool   // the arena frees memory of the table, or has done so
+	epoch      uint64 // of the arena, when that began
+	invalidate func() // makes the table invalid
+	cancel     func() // takes the last registration of invalidate back; nil if there was none
 }
 
-// mapHeader is a table's root. It is in the arena, without pointers.
-type mapHeader struct {
-	scales   [2]scale // the new one while groups are moved to it, and the old one
-	boundary uint64   // hashes up to it are laid over the new scale; 0 is no hash, for none
-	left     uint64   // of those, hashes from here on may still be in the old one, behind what was moved
-	leftSize uint64   // how many hashes these are
-	seed     seed
-	moved    uint64  // groups of the old scale that were moved: the first ones
-	count    uint64  // entries
-	changes  uint64  // how often entries came, went or were moved
-	due      uint64  // the next group is moved when count<<paceBits reaches this
-	pace     uint64  // how much further due is after each
-	spare    segment // an empty one, whose first header is the next; zero for none
+// root is the head of a table in the arena, without pointers.
+type root struct {
+	layouts    [2]layout // the next one, while groups are moved to it, and the current one
+	boundary   uint64    // hashes up to it have their homes in the next layout; no hash is 0
+	lagFrom    uint64    // the first hash of these that may still be in the current layout
+	lagging    uint64    // how many hashes may be, from lagFrom to boundary
+	seed       seed
+	moved      uint64  // groups of the current layout that were moved: the first ones
+	count      uint64  // entries
+	changes    uint64  // how often entries came, went or were moved
+	nextMove   uint64  // the next group is moved when count<<fractionBits reaches this
+	movePeriod uint64  // what a move adds to nextMove
+	spare      segment // an empty one, whose first header names the next one; zero for none
 }
 
-// scale is a stretch of groups. The home of a hash is the group that is at the same place in the
-// stretch as the hash is among all hashes. Addresses of groups are numbers, 64 to a segment; first
-// is the address of the first home. The homes are followed by groups that only take what went past
-// the last ones.
+// layout is a row of groups over which the hashes are spread: a hash has its home at the same place
+// among the homes as the hash has among all hashes. Groups are numbered, 64 to a segment. The group at
+// first is the first home. Behind the homes lie groups that only take overflow.
 //
-// A small scale is the end of one segment, so that address 64 is always the next segment's first.
-type scale struct {
+// A small layout is the end of one segment, so that group 64 is always the first of the next segment.
+type layout struct {
 	homes    uint64
 	first    uint64
 	dir      uint64 // offset of the directory: an array of segments
-	dirCap   uint64
-	segments uint64 // that there are
+	dirCap   uint64 // segments that the directory has room for
+	segments uint64 // segments that there are
 }
 
 const (
@@ -60,248 +59,255 @@ const (
 	segmentGroups = 1 << segmentBits
 )
 
-func (h *mapHeader) new() *scale { return &h.scales[0] }
-func (h *mapHeader) old() *scale { return &h.scales[1] }
+func (r *root) next() *layout    { return &r.layouts[0] }
+func (r *root) current() *layout { return &r.layouts[1] }
 
-// seek returns where a hash has its home. It does without a branch, which would go the wrong way
-// every other time while the table grows.
-func (h *mapHeader) seek(hash uint64) (s *scale, address uint64) {
-	_, isOld := bits.Sub64(h.boundary, hash, 0)
-	s = (*scale)(unsafe.Add(unsafe.Pointer(&h.scales), uintptr(-isOld)&unsafe.Sizeof(scale{})))
-	address, _ = bits.Mul64(hash, s.homes)
-	return s, address + s.first
+// homeOf returns the home of a hash. It has no branch: while the table grows that would be predicted
+// wrongly every other time.
+func (r *root) homeOf(hash uint64) (l *layout, address uint64) {
+	_, isCurrent := bits.Sub64(r.boundary, hash, 0)
+	l = (*layout)(unsafe.Add(unsafe.Pointer(&r.layouts), uintptr(-isCurrent)&unsafe.Sizeof(layout{})))
+	address, _ = bits.Mul64(hash, l.homes)
+	return l, address + l.first
 }
 
-// isLeft tells whether a hash that is laid over the new scale may still be in the old one.
-func (h *mapHeader) isLeft(hash uint64) bool { return hash-h.left < h.leftSize }
+// lags tells whether an entry with a hash that has its home in the next layout may still be in the
+// current one: it may have overflowed into a group that was not moved.
+func (r *root) lags(hash uint64) bool { return hash-r.lagFrom < r.lagging }
 
-// last returns the last hash that has its home among the first n+1 homes.
-func (s *scale) last(n uint64) uint64 {
-	if n+1 >= s.homes {
+// lastHash returns the last hash that has its home among the first n+1 homes.
+func (l *layout) lastHash(n uint64) uint64 {
+	if n+1 >= l.homes {
 		return math.MaxUint64
 	}
-	next, _ := bits.Div64(n+1, s.homes-1, s.homes)
+	next, _ := bits.Div64(n+1, l.homes-1, l.homes)
 	return next - 1
 }
 
-// segment says where a segment is: the offsets of its headers and of its slots. They are apart, so
-// that the headers of many groups are in few cache lines and OS pages.
+// segment has the offsets of the headers and the slots of 64 groups. Headers lie together, so that
+// those of many groups are in few cache lines and OS pages.
 type segment struct{ headers, slots uint64 }
 
-// groupAt returns the header and the first slot of the group at an address, which there must be. It
-// is a function, because a method of a generic type would look for its dictionary.
+// groupAt returns the header and the first slot of a group, which must exist. It is a function, because
+// a method of a generic type would load its dictionary.
 func groupAt(base unsafe.Pointer, dir, address uint64, slotSize uintptr) (header, slots unsafe.Pointer) {
-	s := (*segment)(unsafe.Add(base, uintptr(dir+address>>segmentBits*uint64(unsafe.Sizeof(segment{})))))
+	l := (*segment)(unsafe.Add(base, uintptr(dir+address>>segmentBits*uint64(unsafe.Sizeof(segment{})))))
 	i := uintptr(address) % segmentGroups
-	return unsafe.Add(base, uintptr(s.headers)+i*headerSize), unsafe.Add(base, uintptr(s.slots)+i*(groupSlots*slotSize))
+	return unsafe.Add(base, uintptr(l.headers)+i*headerSize), unsafe.Add(base, uintptr(l.slots)+i*(groupSlots*slotSize))
 }
 
-func (g *ground) header(s *scale, address uint64) unsafe.Pointer {
-	header, _ := groupAt(g.base(), s.dir, address, g.slotSize)
+// header returns the header of a group, which must exist.
+func (u *untyped) header(l *layout, address uint64) unsafe.Pointer {
+	header, _ := groupAt(u.base(), l.dir, address, u.slotSize)
 	return header
 }
 
-func (g *ground) slots(s *scale, address uint64) unsafe.Pointer {
-	_, slots := groupAt(g.base(), s.dir, address, g.slotSize)
+// slots returns the first slot of a group, which must exist.
+func (u *untyped) slots(l *layout, address uint64) unsafe.Pointer {
+	_, slots := groupAt(u.base(), l.dir, address, u.slotSize)
 	return slots
 }
 
-func (g *ground) base() unsafe.Pointer { return unsafe.Pointer(g.head) }
+// base returns where offsets count from.
+func (u *untyped) base() unsafe.Pointer { return unsafe.Pointer(u.root) }
 
-func (g *ground) at(off uint64) unsafe.Pointer { return unsafe.Add(g.base(), uintptr(off)) }
+// at returns the address of what lies at an offset.
+func (u *untyped) at(off uint64) unsafe.Pointer { return unsafe.Add(u.base(), uintptr(off)) }
 
 // segment returns a segment's entry in the directory.
-func (g *ground) segment(s *scale, i uint64) *segment {
-	return (*segment)(g.at(s.dir + i*uint64(unsafe.Sizeof(segment{}))))
+func (u *untyped) segment(l *layout, i uint64) *segment {
+	return (*segment)(u.at(l.dir + i*uint64(unsafe.Sizeof(segment{}))))
 }
 
-// open makes the memory of an empty table with room for hint entries. If it fails the arena has what
-// it had before.
-func (g *ground) open(a *arena.Arena, hint int, h hasher, slotSize uintptr) (err error) {
+// open allocates an empty table with room for hint entries. If it fails, the arena keeps nothing of it,
+// unless callbacks of OnReset are running: then the memory goes when they are done.
+func (u *untyped) open(a *arena.Arena, hint int, keys hasher, slotSize uintptr) (err error) {
 	mark := a.Mark()
 	defer func() {
-		if _, ending := a.Epoch(); err != nil && !ending { // callbacks must not rewind, and the memory goes after them
+		if _, ending := a.Epoch(); err != nil && !ending { // callbacks must not rewind
 			a.Rewind(mark)
 		}
 	}()
-	head, err := arena.TryNew[mapHeader](a)
+	r, err := arena.TryNew[root](a)
 	if err != nil {
 		return fmt.Errorf("table: %w", err)
 	}
-	g.head, g.arena, g.slotSize, g.hasher = head, a, slotSize, h
-	g.watch()
-	head.seed = newSeed()
-	old := head.old()
-	if err := g.layOut(old, homesFor(uint64(hint))); err != nil {
+	u.root, u.arena, u.slotSize, u.hasher = r, a, slotSize, keys
+	u.watchArena()
+	r.seed = newSeed()
+	l := r.current()
+	if err := u.newLayout(l, homesFor(uint64(hint))); err != nil {
 		return err
 	}
-	if err := g.addSegments(old, max(old.homes/segmentGroups, 1)); err != nil {
+	if err := u.addSegments(l, max(l.homes/segmentGroups, 1)); err != nil {
 		return err
 	}
-	head.plan()
+	r.scheduleMoves()
 	return nil
 }
 
-// alive panics if the arena took memory of the table back. It writes nothing, so lookups may run
-// side by side.
-func (g *ground) alive() {
-	if g.doomed {
-		g.stillAlive()
+// usable panics if the arena has freed memory of the table. It writes nothing, so that several
+// goroutines may search at once.
+func (u *untyped) usable() {
+	if u.invalid {
+		u.usableInCallback()
 	}
 }
 
-// stillAlive lets callbacks of OnReset use the table: its memory goes after them.
-func (g *ground) stillAlive() {
-	mustBeOpen(g.arena, g.hasher.typ())
-	if epoch, ending := g.arena.Epoch(); !ending || epoch != g.epoch {
-		panic(&guard.Violation{Op: "table." + g.hasher.typ(), Kind: guard.UseAfterReset, Detail: "the arena took the table's memory back", Region: g.arena.Name()})
+// usableInCallback is usable for an invalid table: callbacks of OnReset may use it, because its memory
+// is freed after them.
+func (u *untyped) usableInCallback() {
+	mustBeOpen(u.arena, u.hasher.typ())
+	if epoch, ending := u.arena.Epoch(); !ending || epoch != u.epoch {
+		panic(&guard.Violation{Op: "table." + u.hasher.typ(), Kind: guard.UseAfterReset, Detail: "the arena freed memory of the table", Region: u.arena.Name()})
 	}
 }
 
-// watch makes sure that doom is called before what the table allocated until now is freed, and before
-// any callback that was registered earlier. While callbacks run that is soon, so it is called at once.
-func (g *ground) watch() {
-	if _, ending := g.arena.Epoch(); ending {
-		g.doom()
+// watchArena registers invalidate, to be called before the memory that the table has now is freed, and
+// before any callback that was registered earlier. While callbacks run the memory is freed as soon as
+// they are done, so invalidate is called at once.
+func (u *untyped) watchArena() {
+	if _, ending := u.arena.Epoch(); ending {
+		u.invalidate()
 		return
 	}
-	if g.cancel != nil {
-		g.cancel() // whatever frees older memory of the table frees the newest, too
+	if u.cancel != nil {
+		u.cancel() // the call that frees older memory of the table frees the newest, too
 	}
-	g.cancel = g.arena.OnReset(g.doom)
+	u.cancel = u.arena.OnReset(u.invalidate)
 }
 
-// take allocates n times size bytes. Whatever takes them back will call doom first.
-func (g *ground) take(n uint64, size, align uintptr) (uint64, error) {
+// alloc allocates n times size zeroed bytes, and returns their offset.
+func (u *untyped) alloc(n uint64, size, align uintptr) (uint64, error) {
 	hi, bytes := bits.Mul64(n, uint64(size))
 	if hi != 0 || bytes > math.MaxInt {
-		return 0, fmt.Errorf("table: %q: %d times %d bytes are more than addresses can hold: %w", g.arena.Name(), n, size, guard.ErrNoMemory)
+		return 0, fmt.Errorf("table: %q: %d times %d bytes are more than addresses can hold: %w", u.arena.Name(), n, size, guard.ErrNoMemory)
 	}
-	b, err := g.arena.TryAlloc(int(bytes), int(align))
+	b, err := u.arena.TryAlloc(int(bytes), int(align))
 	if err != nil {
 		return 0, fmt.Errorf("table: %w", err)
 	}
-	g.watch()
-	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(g.base())), nil
+	u.watchArena()
+	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(u.base())), nil
 }
 
 // hash hashes a key.
-func (g *ground) hash(key unsafe.Pointer, size uintptr) uint64 {
-	switch g.hasher.kind {
-	case known:
-		return spread((*text)(key).hash)
+func (u *untyped) hash(key unsafe.Pointer, size uintptr) uint64 {
+	switch u.hasher.kind {
+	case byStoredHash:
+		return wholeHash((*stringKey)(key).hash)
 	case byParts:
-		return g.head.seed.parts(key, g.hasher.parts)
+		return u.root.seed.parts(key, u.hasher.parts)
 	}
-	return g.head.seed.memory(key, size)
+	return u.root.seed.memory(key, size)
 }
 
-// hashInline is hash for loops over many entries: the most frequent keys take no call. rest is
-// hash, a parameter for the reason that bump has. Iteration is a fifth faster.
-func hashInline(g *ground, key unsafe.Pointer, size uintptr, rest func(*ground, unsafe.Pointer, uintptr) uint64) uint64 {
-	if size == 8 && g.hasher.kind == byBytes {
-		return g.head.seed.word(load8(key, 0))
+// hashInline is hash for loops over many entries: keys of 8 bytes take no call, which makes iteration a
+// fifth faster. rest is (*untyped).hash: as a parameter its call costs the inliner less.
+func hashInline(u *untyped, key unsafe.Pointer, size uintptr, rest func(*untyped, unsafe.Pointer, uintptr) uint64) uint64 {
+	if size == 8 && u.hasher.kind == byBytes {
+		return u.root.seed.word(load8(key, 0))
 	}
-	return rest(g, key, size)
+	return rest(u, key, size)
 }
 
-// layOut makes a scale without groups.
-func (g *ground) layOut(s *scale, homes uint64) (err error) {
+// newLayout makes a layout without groups.
+func (u *untyped) newLayout(l *layout, homes uint64) (err error) {
 	dirCap := homes/segmentGroups + 2
-	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), 8)
+	dir, err := u.alloc(dirCap, unsafe.Sizeof(segment{}), 8)
 	if err != nil {
 		return err
 	}
-	*s = scale{homes: homes, dir: dir, dirCap: dirCap}
+	*l = layout{homes: homes, dir: dir, dirCap: dirCap}
 	if homes < segmentGroups {
 		behind := homes/8 + min(homes-1, 1)
-		s.first = segmentGroups - homes - behind
+		l.first = segmentGroups - homes - behind
 	}
 	return nil
 }
 
-// reach makes sure that there is a group at the address.
-func (g *ground) reach(s *scale, address uint64) error {
-	for address >= s.segments*segmentGroups {
-		if g.head.spare != (segment{}) && (s.segments > 0 || s.first == 0) {
-			if err := g.addSpare(s); err != nil {
+// ensureGroup adds segments until there is a group at the address.
+func (u *untyped) ensureGroup(l *layout, address uint64) error {
+	for address >= l.segments*segmentGroups {
+		if u.root.spare != (segment{}) && (l.segments > 0 || l.first == 0) {
+			if err := u.addSpare(l); err != nil {
 				return err
 			}
 			continue
 		}
 		n := uint64(1)
-		if all := s.homes / segmentGroups; s.segments < all {
-			n = min(1+all/segmentsPer, all-s.segments)
+		if all := l.homes / segmentGroups; l.segments < all {
+			n = min(1+all/growthShare, all-l.segments)
 		}
-		if err := g.addSegments(s, n); err != nil {
+		if err := u.addSegments(l, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// segmentsPer is how much a table is larger than what is allocated at a time: headers lie together
-// in larger pieces, and what is not used yet is little.
-const segmentsPer = 256
+// growthShare bounds the segments that are added at a time: a 256th of the layout. So little memory is
+// unused, and headers lie together in larger pieces than those of one segment.
+const growthShare = 256
 
 // addSegments allocates n segments.
-func (g *ground) addSegments(s *scale, n uint64) error {
-	if err := g.growDirectory(s, n); err != nil {
+func (u *untyped) addSegments(l *layout, n uint64) error {
+	if err := u.growDirectory(l, n); err != nil {
 		return err
 	}
-	missing := uint64(0) // of the first segment of a small scale only the end is there
-	if s.segments == 0 {
-		missing = s.first
+	missing := uint64(0) // groups that are not there: a small layout has only the end of its first segment
+	if l.segments == 0 {
+		missing = l.first
 	}
 	groups := n*segmentGroups - missing
-	slotsSize := groupSlots * g.slotSize
-	off, err := g.take(groups, headerSize+slotsSize, 64)
+	slotsSize := groupSlots * u.slotSize
+	off, err := u.alloc(groups, headerSize+slotsSize, 64)
 	if err != nil {
 		return err
 	}
-	// The offset of the segment's start may wrap, and wraps back.
+	// The offset of the segment's start may wrap below 0; adding the group's wraps it back.
 	at := segment{off - missing*headerSize, off + groups*headerSize - missing*uint64(slotsSize)}
 	for range n {
-		*g.segment(s, s.segments) = at
+		*u.segment(l, l.segments) = at
 		at.headers += segmentGroups * headerSize
 		at.slots += segmentGroups * uint64(slotsSize)
-		s.segments++
+		l.segments++
 	}
 	return nil
 }
 
-// addSpare adds the segment that was kept last.
-func (g *ground) addSpare(s *scale) error {
-	if err := g.growDirectory(s, 1); err != nil {
+// addSpare adds the spare segment that was kept last.
+func (u *untyped) addSpare(l *layout) error {
+	if err := u.growDirectory(l, 1); err != nil {
 		return err
 	}
-	spare := g.head.spare
-	next := (*segment)(g.at(spare.headers))
-	g.head.spare, *next = *next, segment{}
-	*g.segment(s, s.segments) = spare
-	s.segments++
+	spare := u.root.spare
+	next := (*segment)(u.at(spare.headers))
+	u.root.spare, *next = *next, segment{}
+	*u.segment(l, l.segments) = spare
+	l.segments++
 	return nil
 }
 
-// keep puts an empty segment aside.
-func (g *ground) keep(s *scale, i uint64) {
-	spare := *g.segment(s, i)
-	*(*segment)(g.at(spare.headers)) = g.head.spare
-	g.head.spare = spare
+// keepSpare keeps an empty segment for the next layout.
+func (u *untyped) keepSpare(l *layout, i uint64) {
+	spare := *u.segment(l, i)
+	*(*segment)(u.at(spare.headers)) = u.root.spare
+	u.root.spare = spare
 }
 
-// growDirectory makes room for n more segments. There is room for the homes and one segment more,
-// so this copies only where very many hashes meet.
-func (g *ground) growDirectory(s *scale, n uint64) error {
-	if s.segments+n <= s.dirCap {
+// growDirectory makes room for n more segments. The directory has room for the homes and one segment
+// more, so it is copied only if very many entries have their homes close together.
+func (u *untyped) growDirectory(l *layout, n uint64) error {
+	if l.segments+n <= l.dirCap {
 		return nil
 	}
-	dirCap := 2 * (s.segments + n)
-	dir, err := g.take(dirCap, unsafe.Sizeof(segment{}), 8)
+	dirCap := 2 * (l.segments + n)
+	dir, err := u.alloc(dirCap, unsafe.Sizeof(segment{}), 8)
 	if err != nil {
 		return err
 	}
-	copy(unsafe.Slice((*segment)(g.at(dir)), s.segments), unsafe.Slice((*segment)(g.at(s.dir)), s.segments))
-	s.dir, s.dirCap = dir, dirCap
+	copy(unsafe.Slice((*segment)(u.at(dir)), l.segments), unsafe.Slice((*segment)(u.at(l.dir)), l.segments))
+	l.dir, l.dirCap = dir, dirCap
 	return nil
 }

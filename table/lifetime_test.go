@@ -12,7 +12,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// TestMapIterationWithChanges holds All to its word while the map is changed.
+// TestMapIterationWithChanges changes a Map at random while All iterates, and checks what the comment of
+// All promises.
 func TestMapIterationWithChanges(t *testing.T) {
 	a := openTest(t, arena.Config{})
 	for round := range 60 {
@@ -57,7 +58,7 @@ func TestMapIterationWithChanges(t *testing.T) {
 			}
 		}
 	}
-	// Deleting what comes empties a map, and ends.
+	// Deleting every entry that comes leaves an empty table, and the iteration ends.
 	m := NewStrings[int](a, 0)
 	for i := range 10000 {
 		m.Put(fmt.Sprint(i), i)
@@ -187,19 +188,19 @@ func TestMapUseAfterFree(t *testing.T) {
 	p.Put(pa)
 }
 
-// TestMapFailedPutDuringAll lets an insertion fail after it has moved a group: an iteration that
-// had collected entries of that group must not go on with what lies where they were.
+// TestMapFailedPutDuringAll lets an insertion fail after it has moved a group. An iteration that had
+// collected the entries of the group must not use the slots where they were.
 func TestMapFailedPutDuringAll(t *testing.T) {
-	inverse := uint64(1) // of finish, so that keys can be made for their hash
+	inverse := uint64(1) // of golden: it gives keys with chosen hashes
 	for range 6 {
-		inverse *= 2 - finish*inverse
+		inverse *= 2 - golden*inverse
 	}
 	a := openTest(t, arena.Config{Limit: 1 << 20})
 	m := NewMap[uint64, int](a, 500)
-	if homes := m.head.old().homes; homes != 64 {
+	if homes := m.root.current().homes; homes != 64 {
 		t.Fatalf("%d homes", homes)
 	}
-	m.head.seed = seed{0, 1}
+	m.root.seed = seed{0, 1}
 	n := uint64(0)
 	key := func(home uint64) uint64 {
 		n++
@@ -213,11 +214,11 @@ func TestMapFailedPutDuringAll(t *testing.T) {
 		moved = append(moved, key(1))
 		m.Put(moved[len(moved)-1], 0)
 	}
-	for home := uint64(2); m.head.count<<paceBits < m.head.due; home = 2 + (home-1)%61 {
+	for home := uint64(2); m.root.count<<fractionBits < m.root.nextMove; home = 2 + (home-1)%61 {
 		m.Put(key(home), 0)
 	}
 	m.Put(key(5), 0) // moves the first group
-	for m.head.count<<paceBits < m.head.due {
+	for m.root.count<<fractionBits < m.root.nextMove {
 		m.Put(key(6), 0)
 	}
 	fill(a)
@@ -228,8 +229,8 @@ func TestMapFailedPutDuringAll(t *testing.T) {
 		}
 		if slices.Contains(moved, k) && !failed {
 			failed = true
-			if err := m.TryPut(key(63), 1); err == nil || m.head.moved != 2 {
-				t.Fatalf("error %v, %d groups moved", err, m.head.moved)
+			if err := m.TryPut(key(63), 1); err == nil || m.root.moved != 2 {
+				t.Fatalf("error %v, %d groups moved", err, m.root.moved)
 			}
 			for _, k := range moved {
 				m.Put(k, 7)
@@ -241,8 +242,8 @@ func TestMapFailedPutDuringAll(t *testing.T) {
 	}
 }
 
-// TestOutsideMapGrownByCallback: memory that a map takes while callbacks run goes at the end, and the
-// map says so, although OnReset would wait for the next time.
+// TestOutsideMapGrownByCallback: a callback of OnReset may grow a table. That memory is freed when the
+// callbacks are done, so the table is invalid then, although OnReset would wait for the next Reset.
 func TestOutsideMapGrownByCallback(t *testing.T) {
 	a := openTest(t, arena.Config{})
 	m := NewMap[int, int](a, 0)
@@ -262,7 +263,7 @@ func TestOutsideMapGrownByCallback(t *testing.T) {
 	}
 }
 
-// TestOutsideFailedNewMap: a map that does not fit keeps nothing of the arena.
+// TestOutsideFailedNewMap: a table that does not fit keeps no memory of the arena and no callback.
 func TestOutsideFailedNewMap(t *testing.T) {
 	a := openTest(t, arena.Config{Limit: 100_000})
 	arena.New[[5]uint64](a)
@@ -276,12 +277,12 @@ func TestOutsideFailedNewMap(t *testing.T) {
 		"NewMap": {
 			func() error { return panicOf(func() { NewMap[int, int](a, 6000) }) },
 			func() error { return m.open(a, "NewMap", 6000) },
-			func() bool { return !m.doomed },
+			func() bool { return !m.invalid },
 		},
 		"NewStrings": {
 			func() error { return panicOf(func() { NewStrings[int](a, 4000) }) },
 			func() error { return strings.open(a, "NewStrings", 4000) },
-			func() bool { return !strings.doomed },
+			func() bool { return !strings.invalid },
 		},
 	} {
 		for _, call := range []func() error{f.call, f.open} {

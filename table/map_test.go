@@ -11,7 +11,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// tryKeys puts, finds and deletes n keys.
+// tryKeys inserts, finds and deletes n keys of a type.
 func tryKeys[K comparable](t *testing.T, what string, n int, key func(i int) K) {
 	t.Helper()
 	a := openTest(t, arena.Config{})
@@ -153,8 +153,8 @@ func TestStringsKeys(t *testing.T) {
 	}
 }
 
-// While entries come and go during an iteration, none is yielded twice, none that was deleted, and
-// all that stay.
+// TestMapChangesDuringAll inserts and deletes while All iterates: no entry comes twice or after its
+// deletion, and all entries that stay come.
 func TestMapChangesDuringAll(t *testing.T) {
 	a := openTest(t, arena.Config{})
 	m := NewMap[int, int](a, 0)
@@ -189,7 +189,7 @@ func TestMapChangesDuringAll(t *testing.T) {
 	}
 }
 
-// A map that finds no memory says so, and is as it was.
+// TestMapNoMemory: an insertion that finds no memory returns an error, and changes nothing.
 func TestMapNoMemory(t *testing.T) {
 	a := openTest(t, arena.Config{Limit: 200 << 10})
 	m := NewMap[uint64, uint64](a, 0)
@@ -254,7 +254,7 @@ func TestMapNoMemory(t *testing.T) {
 	}
 }
 
-// TestTryForms: what does not fit is an error, and changes nothing.
+// TestTryForms: a call that finds no memory returns an error, and changes nothing.
 func TestTryForms(t *testing.T) {
 	a := openTest(t, arena.Config{Limit: 100 << 10})
 	m, err := TryNewMap[int, int](a, 100)

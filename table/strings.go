@@ -9,30 +9,34 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 )
 
-// Strings is a hash table in an arena whose keys are strings, copied into the arena. It is a Map
-// in all else: what is said there of memory, lifetime and concurrency holds. A key is at most 4 GiB
-// long; the bytes of a key that was deleted are free again when the arena is reset.
+// Strings is a hash table in an arena whose keys are strings; values contain no Go pointers. The bytes of
+// a key are copied into the arena when it is inserted. NewStrings makes a table; using the zero Strings, or nil,
+// is a *guard.Violation. It must not be copied.
+//
+// Each method that takes a key has a form for []byte, which needs no conversion: the slice may be changed
+// after the call. A key may have up to 4 GiB. The bytes of deleted keys are free again only when the arena
+// is reset. Concurrency, lifetime and memory beside the bytes of keys are those of Map.
 type Strings[V any] struct {
-	table[text, V]
-	next, end uint64 // offsets: where the next key's bytes go
+	typed[stringKey, V]
+	next, end uint64 // offsets of the free rest of a block for the bytes of keys
 }
 
-// text is a key: where its bytes are, and half of their hash.
-type text struct {
+// stringKey is a key in the table: where its bytes are, and the half of their hash that is kept.
+type stringKey struct {
 	off  uint64
 	size uint32
 	hash uint32
 }
 
-// spread makes a hash of the half that a text keeps.
-func spread(half uint32) uint64 { return uint64(half)<<32 | uint64(uint8(half))<<tagShift | nonzero }
+// wholeHash makes a hash from the half that a stringKey keeps.
+func wholeHash(half uint32) uint64 { return uint64(half)<<32 | uint64(uint8(half))<<tagShift | nonzero }
 
-// NewStrings makes an empty table that does not grow before it has hint entries. What NewMap says of
-// hints and panics holds.
+// NewStrings makes an empty table in a. The table does not grow before it has hint entries, but for the
+// bytes of its keys. NewStrings panics as NewMap does.
 func NewStrings[V any](a *arena.Arena, hint int) *Strings[V] { return must(TryNewStrings[V](a, hint)) }
 
-// TryNewStrings is NewStrings that returns its error: out of memory, or a negative hint. It panics if
-// V contains pointers.
+// TryNewStrings is NewStrings that returns its error: no memory, or a negative hint. If it fails, it takes
+// nothing of the arena. It panics if V contains Go pointers.
 func TryNewStrings[V any](a *arena.Arena, hint int) (*Strings[V], error) {
 	m := new(Strings[V])
 	if err := m.open(a, "NewStrings", hint); err != nil {
@@ -41,23 +45,23 @@ func TryNewStrings[V any](a *arena.Arena, hint int) (*Strings[V], error) {
 	return m, nil
 }
 
-// made panics where no NewStrings made the table.
-func (m *Strings[V]) made() {
-	if m == nil || m.head == nil {
-		panic(zeroMap("Strings"))
+// mustBeMade panics if no NewStrings made the table.
+func (m *Strings[V]) mustBeMade() {
+	if m == nil || m.root == nil {
+		panic(zeroUse("Strings"))
 	}
 }
 
 // Len returns the number of entries.
 func (m *Strings[V]) Len() int {
-	m.made()
-	m.alive()
-	return int(m.head.count)
+	m.mustBeMade()
+	m.usable()
+	return int(m.root.count)
 }
 
-// Get returns the value of key, and whether it is there.
+// Get returns the value of key, and whether key is there.
 func (m *Strings[V]) Get(key string) (v V, ok bool) {
-	if s, _ := m.look(key); s != nil {
+	if s, _ := m.findKey(key); s != nil {
 		return s.value, true
 	}
 	return v, false
@@ -66,10 +70,10 @@ func (m *Strings[V]) Get(key string) (v V, ok bool) {
 // GetBytes is Get for a key in a slice.
 func (m *Strings[V]) GetBytes(key []byte) (v V, ok bool) { return m.Get(view(key)) }
 
-// Lookup returns a pointer to the value of key, nil if it is not there. The pointer is valid until
-// the next deletion or insertion, one that fails included.
+// Lookup returns a pointer to the value of key, nil if key is not there. The pointer is valid until the
+// next insertion, one that fails included, and the next deletion.
 func (m *Strings[V]) Lookup(key string) *V {
-	if s, _ := m.look(key); s != nil {
+	if s, _ := m.findKey(key); s != nil {
 		return &s.value
 	}
 	return nil
@@ -78,15 +82,15 @@ func (m *Strings[V]) Lookup(key string) *V {
 // LookupBytes is Lookup for a key in a slice.
 func (m *Strings[V]) LookupBytes(key []byte) *V { return m.Lookup(view(key)) }
 
-// Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena is
-// full.
+// Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena has no room
+// for a new key, and with an error if the key is longer than 4 GiB.
 func (m *Strings[V]) Put(key string, v V) {
 	if err := m.TryPut(key, v); err != nil {
 		panic(err)
 	}
 }
 
-// TryPut is Put that returns its error. The table then has the entries that it had.
+// TryPut is Put that returns its error. After an error the table has the entries that it had.
 func (m *Strings[V]) TryPut(key string, v V) error {
 	s, _, err := m.upsert(key)
 	if err == nil {
@@ -95,9 +99,8 @@ func (m *Strings[V]) TryPut(key string, v V) error {
 	return err
 }
 
-// Entry returns a pointer to the value of key, and whether key was inserted just now, with a zero
-// value. The pointer is valid until the next deletion or insertion, one that fails included. It
-// panics as Put does.
+// Entry returns a pointer to the value of key. If key is not there, Entry inserts it with a zero value, and
+// inserted is true. The pointer is valid as long as one of Lookup. Entry panics as Put does.
 func (m *Strings[V]) Entry(key string) (v *V, inserted bool) {
 	s, inserted, err := m.upsert(key)
 	if err != nil {
@@ -106,7 +109,7 @@ func (m *Strings[V]) Entry(key string) (v *V, inserted bool) {
 	return &s.value, inserted
 }
 
-// TryEntry is Entry that returns its error. The table then has the entries that it had.
+// TryEntry is Entry that returns its error. After an error the table has the entries that it had.
 func (m *Strings[V]) TryEntry(key string) (v *V, inserted bool, err error) {
 	s, inserted, err := m.upsert(key)
 	if err != nil {
@@ -115,7 +118,7 @@ func (m *Strings[V]) TryEntry(key string) (v *V, inserted bool, err error) {
 	return &s.value, inserted, nil
 }
 
-// EntryBytes is Entry for a key in a slice. Only a key that is inserted is copied.
+// EntryBytes is Entry for a key in a slice. The bytes are copied only if the key is inserted.
 func (m *Strings[V]) EntryBytes(key []byte) (v *V, inserted bool) { return m.Entry(view(key)) }
 
 // TryEntryBytes is EntryBytes that returns its error.
@@ -123,93 +126,93 @@ func (m *Strings[V]) TryEntryBytes(key []byte) (v *V, inserted bool, err error) 
 	return m.TryEntry(view(key))
 }
 
-// Delete removes key and tells whether it was there.
+// Delete removes key, and tells whether key was there. It never fails.
 func (m *Strings[V]) Delete(key string) bool {
-	s, hash := m.look(key)
+	s, hash := m.findKey(key)
 	if s == nil {
 		return false
 	}
 	m.remove(hash, s)
-	m.checked()
+	m.checkAfterChange()
 	return true
 }
 
 // DeleteBytes is Delete for a key in a slice.
 func (m *Strings[V]) DeleteBytes(key []byte) bool { return m.Delete(view(key)) }
 
-// All iterates over the entries, as Map.All does. The strings lie in the arena and die with it.
+// All iterates over the entries as Map.All does. The strings lie in the arena and die with it.
 func (m *Strings[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
-		m.made()
-		m.alive()
-		m.each(func(s *slot[text, V]) bool { return yield(m.string(&s.key), s.value) })
+		m.mustBeMade()
+		m.usable()
+		m.forEach(func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key), s.value) })
 	}
 }
 
-// view is key as a string, for as long as key does not change.
+// view returns key as a string, without a copy.
 func view(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
-// string returns the bytes of a key.
-func (m *Strings[V]) string(k *text) string {
+// string returns the bytes of a key as a string, without a copy.
+func (m *Strings[V]) string(k *stringKey) string {
 	return unsafe.String((*byte)(m.at(k.off)), int(k.size))
 }
 
-// look returns the slot of a key, nil if it is not there, and its hash.
-func (m *Strings[V]) look(key string) (*slot[text, V], uint64) {
-	m.made()
-	m.alive()
-	h := m.head
-	half := uint32(h.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)
-	hash := spread(half)
-	s, address := h.seek(hash)
-	tags := uint64(tagOf(hash)) * lows
+// findKey returns the slot of a key, nil if it is not there, and the hash of the key.
+func (m *Strings[V]) findKey(key string) (*slot[stringKey, V], uint64) {
+	m.mustBeMade()
+	m.usable()
+	r := m.root
+	half := uint32(r.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)
+	hash := wholeHash(half)
+	l, address := r.homeOf(hash)
+	tags := uint64(tagOf(hash)) * lowBits
 	for {
-		header, slots := groupAt(m.base(), s.dir, address, unsafe.Sizeof(slot[text, V]{}))
+		header, slots := groupAt(m.base(), l.dir, address, unsafe.Sizeof(slot[stringKey, V]{}))
 		even, odd := words(header)
-		for l := matching(even, odd, tags); l != 0; l &= l - 1 {
-			e := slotAt[text, V](slots, l.first())
+		for set := matching(even, odd, tags); set != 0; set &= set - 1 {
+			e := slotAt[stringKey, V](slots, set.first())
 			if e.key.hash == half && int(e.key.size) == len(key) && m.string(&e.key) == key {
 				return e, hash
 			}
 		}
 		address++
-		tags |= strayTags
+		tags |= displacedTags
 		if odd>>56 == 0 {
-			old := h.old()
-			if s == old || !h.isLeft(hash) {
+			old := r.current()
+			if l == old || !r.lags(hash) {
 				return nil, hash
 			}
-			s, address = old, old.first+h.moved
+			l, address = old, old.first+r.moved
 		}
 	}
 }
 
 // upsert returns the slot of a key, which it inserts if it is not there.
-func (m *Strings[V]) upsert(key string) (s *slot[text, V], inserted bool, err error) {
-	s, hash := m.look(key)
+func (m *Strings[V]) upsert(key string) (s *slot[stringKey, V], inserted bool, err error) {
+	s, hash := m.findKey(key)
 	if s != nil {
 		return s, false, nil
 	}
 	if s, err = m.insert(hash); err != nil {
 		return nil, false, err
 	}
-	off, err := m.copy(key)
+	off, err := m.storeKey(key)
 	if err != nil {
 		m.remove(hash, s)
 		return nil, false, err
 	}
-	*s = slot[text, V]{key: text{off, uint32(len(key)), uint32(hash >> 32)}}
-	m.checked()
+	*s = slot[stringKey, V]{key: stringKey{off, uint32(len(key)), uint32(hash >> 32)}}
+	m.checkAfterChange()
 	return s, true, nil
 }
 
-// keyBlock is the bytes of keys that are allocated at a time, once there are so many.
+// keyBlock is how many bytes a larger table allocates at a time for its keys.
 const keyBlock = 8 << 10
 
-// copy copies a key's bytes into the arena.
-func (m *Strings[V]) copy(key string) (off uint64, err error) {
+// storeKey copies the bytes of a key into the arena.
+func (m *Strings[V]) storeKey(key string) (off uint64, err error) {
 	n := uint64(len(key))
-	block := min(max(m.head.count*8, 256), keyBlock)
+	block := min(max(m.root.count*8, 256), keyBlock)
 	switch {
 	case n > math.MaxUint32:
 		return 0, fmt.Errorf("table: Strings: a key of %d bytes is longer than 4 GiB", n)
@@ -217,12 +220,12 @@ func (m *Strings[V]) copy(key string) (off uint64, err error) {
 		off = m.next
 		m.next += n
 	case n > block/4:
-		// Alone, for the rest of the block would be lost.
-		if off, err = m.take(n, 1, 8); err != nil {
+		// Alone, because the rest of the last block would be lost.
+		if off, err = m.alloc(n, 1, 8); err != nil {
 			return 0, err
 		}
 	default:
-		if off, err = m.take(block, 1, 8); err != nil {
+		if off, err = m.alloc(block, 1, 8); err != nil {
 			return 0, err
 		}
 		m.next, m.end = off+n, off+block

@@ -1,8 +1,6 @@
-// Package alloctest is the conformance suite that every allocator passes: what
-// DESIGN promises of all of them, checked in one place.
-//
-// An allocator joins with a Maker, ten lines that say how one is opened and
-// what it can do; Run does the rest. Only tests import this package.
+// Package alloctest is the conformance suite of the allocators: it checks the promises that all of them make.
+// An allocator takes part with a Maker, some ten lines that open an allocator and say what it can do. Run
+// does the rest. Only tests import this package.
 package alloctest
 
 import (
@@ -15,29 +13,29 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Allocator is an open allocator, seen through the calls that all of them have in some form.
+// Allocator is an open allocator, with the calls that all allocators have in some form.
 type Allocator struct {
 	Alloc func(size, align int) ([]byte, error)
 	Free  func(b []byte) // nil if single objects are not freed
-	Reset func()         // nil if there is no freeing everything at once
+	Reset func()         // nil if the allocator cannot free everything at once
 	Stats func() Stats
 	Close func() error
 }
 
-// Stats are the figures that every allocator tells, in bytes.
+// Stats are the figures that every allocator has, in bytes.
 type Stats struct{ Reserved, Committed, Resident, Live, HighWater int64 }
 
 // Maker opens allocators of one kind.
 type Maker struct {
 	Name      string
-	Open      func(limit int) (Allocator, error) // limit is the most bytes to hand out; 0 is the default
+	Open      func(limit int) (Allocator, error) // limit is the most bytes to hand out; 0 is the allocator's default
 	MaxAlign  int                                // the largest alignment that Alloc takes
 	MaxWaste  int                                // bytes of a limit of 1 MiB that may be lost to rounding and chunks
-	Violation func(p any) bool                   // tells whether a panic is a *guard.Violation, which this package must not import
+	Violation func(p any) bool                   // reports whether a panic is a *guard.Violation: this package must not import guard
 }
 
-// Run checks an allocator against the contract. Tests that run at the same time must not open or
-// close regions: what is mapped is compared before and after.
+// Run checks an allocator against the contract. No other test may open or close regions at the same time,
+// because Run compares guard.Usage before and after each check.
 func Run(t *testing.T, m Maker) {
 	for _, c := range []struct {
 		name  string
@@ -78,7 +76,7 @@ func open(t *testing.T, m Maker, limit int) (a Allocator, done func()) {
 	}
 }
 
-// objects are what a check holds, each filled with bytes of its own.
+// objects are the live objects of a check, each filled with its own pattern.
 type objects struct {
 	t    *testing.T
 	live []object
@@ -90,8 +88,8 @@ type object struct {
 	seed  uint64
 }
 
-// add takes over fresh memory: it must read zero, be aligned and as long as was
-// asked for. Overlaps show in verify, because every object is filled differently.
+// add adds a fresh object. Its memory must read zero, be aligned, and have the right length. Overlaps show in
+// verify, because every object has its own pattern.
 func (o *objects) add(b []byte, size, align int) {
 	o.t.Helper()
 	if len(b) != size {
@@ -110,7 +108,7 @@ func (o *objects) add(b []byte, size, align int) {
 	o.live = append(o.live, object{b, o.next})
 }
 
-// verify checks that nobody wrote into an object but its owner.
+// verify checks that every object still has its pattern.
 func (o *objects) verify() {
 	o.t.Helper()
 	for _, x := range o.live {
@@ -125,7 +123,7 @@ func (o *objects) intact(x object) {
 	}
 }
 
-// take removes the i-th object and returns it, after a last look.
+// take removes the i-th object and returns it, after a check of its pattern.
 func (o *objects) take(i int) object {
 	o.t.Helper()
 	x := o.live[i]
@@ -135,7 +133,7 @@ func (o *objects) take(i int) object {
 	return x
 }
 
-// pattern is never zero, so that memory that was cleared under its owner shows.
+// pattern returns byte i of a pattern. It is never zero, so cleared memory shows.
 func pattern(seed uint64, i int) byte { return byte(seed*0x9E3779B97F4A7C15>>56) + byte(i) | 1 }
 
 func fill(b []byte, seed uint64) {
@@ -153,7 +151,7 @@ func changed(b []byte, seed uint64) int {
 	return -1
 }
 
-// interesting are sizes around everything that allocators round to.
+// interesting returns sizes around all multiples that allocators round to.
 func interesting() (sizes []int) {
 	for n := range 140 {
 		sizes = append(sizes, n)
@@ -187,7 +185,7 @@ func sizes(t *testing.T, m Maker) {
 	o.verify()
 }
 
-// zeroedAgain dirties memory, frees it and takes it again in other sizes.
+// zeroedAgain writes to memory, frees it, and allocates it again in other sizes.
 func zeroedAgain(t *testing.T, m Maker) {
 	a, done := open(t, m, 0)
 	defer done()
@@ -218,7 +216,7 @@ func zeroedAgain(t *testing.T, m Maker) {
 	}
 }
 
-// churn allocates and frees at random, as far as the allocator lets it.
+// churn allocates and frees at random. It resets instead where the allocator cannot free single objects.
 func churn(t *testing.T, m Maker) {
 	a, done := open(t, m, 0)
 	defer done()
@@ -250,7 +248,7 @@ func badSizes(t *testing.T, m Maker) {
 	before := a.Stats()
 	for _, c := range []struct {
 		size, align int
-		noMemory    bool // the size is fine but for being so large
+		noMemory    bool // the size is valid, but too large
 	}{
 		{-1, 8, false}, {math.MinInt, 8, false},
 		{8, 0, false}, {8, -8, false}, {8, 3, false}, {8, 24, false}, {8, math.MinInt, false},

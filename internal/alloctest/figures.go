@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// limit fills an allocator up to its limit and over it.
+// limit fills an allocator up to its limit, and asks for more.
 func limit(t *testing.T, m Maker) {
 	const most = 1 << 20
 	a, done := open(t, m, most)
@@ -50,7 +50,7 @@ func limit(t *testing.T, m Maker) {
 	}
 }
 
-// stats checks that the four figures add up at every step, and are what the registry has.
+// stats checks after every step that the four figures add up, and that they equal those of the registry.
 func stats(t *testing.T, m Maker) {
 	before := region.Usage()
 	a, done := open(t, m, 0)
@@ -97,7 +97,7 @@ func stats(t *testing.T, m Maker) {
 	}
 }
 
-// budget lets the process's budget refuse instead of the allocator's own limit.
+// budget runs an allocator into the hard limit of the budget.
 func budget(t *testing.T, m Maker) {
 	hard := region.Usage().Committed + 8<<20
 	if _, err := region.SetBudget(region.Budget{Hard: hard}); err != nil {
@@ -137,6 +137,7 @@ func budget(t *testing.T, m Maker) {
 	o.verify()
 }
 
+// closing closes an allocator. Later calls are violations, and touches of its objects fault.
 func closing(t *testing.T, m Maker) {
 	a, _ := open(t, m, 0)
 	small, err := a.Alloc(100, 8)

@@ -20,7 +20,7 @@ import (
 
 type self struct{}
 
-// leaksOf returns what CheckLeaks says of a test.
+// leaksOf returns the errors of CheckLeaks for a test that calls f.
 func leaksOf(t *testing.T, test func()) []string {
 	in := &alloctest.LeakTB{TB: t}
 	guardtest.CheckLeaks(in)
@@ -28,7 +28,7 @@ func leaksOf(t *testing.T, test func()) []string {
 	return in.End()
 }
 
-// expectLeak wants one report that begins so, and whose stack begins in a line of this file.
+// expectLeak expects one error that begins with this text, with a stack that begins in this line of the file.
 func expectLeak(t *testing.T, got []string, want string, line int) {
 	t.Helper()
 	if len(got) != 1 || !strings.HasPrefix(got[0], want) {
@@ -54,10 +54,10 @@ func here() int {
 	return line
 }
 
-// reserve is little, because emulators take long for much.
+// reserve is small, because emulators are slow with large reservations.
 const reserve = 16 << 20
 
-// TestLeftOpen forgets to close everything that can be opened.
+// TestLeftOpen leaves an owner of every kind open.
 func TestLeftOpen(t *testing.T) {
 	for _, c := range []struct {
 		name, regions string
@@ -91,7 +91,7 @@ func TestLeftOpen(t *testing.T) {
 	}
 }
 
-// TestLeftAllocated forgets to free what it has of something that was open before.
+// TestLeftAllocated leaves objects of owners that were open before the test.
 func TestLeftAllocated(t *testing.T) {
 	closeLater := func(c io.Closer) {
 		t.Cleanup(func() {
@@ -131,7 +131,7 @@ func TestLeftAllocated(t *testing.T) {
 	var one, other *arena.Arena
 	held := stacks.Get()
 	defer stacks.Put(held)
-	slot := int64(heap.Size(heap.Alloc(100, 8))) // and more that were there before
+	slot := int64(heap.Size(heap.Alloc(100, 8))) // with these, objects that were there before
 	for _, c := range []struct {
 		name, more string
 		line       int
@@ -169,8 +169,7 @@ func TestLeftAllocated(t *testing.T) {
 	}
 }
 
-// TestLiveWhileLocksAreHeld asks for the figures when memory is committed, which heaps and pools do
-// with locks held.
+// TestLiveWhileLocksAreHeld reads the registry while memory is committed. Heaps and pools hold locks then.
 func TestLiveWhileLocksAreHeld(t *testing.T) {
 	heap := must(slab.Open(slab.Config{Reserve: reserve}))
 	defer heap.Close()

@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// TestOutsideBuildFlags builds a program without optimisation, and with coverage counters, and reads
-// what it says when it ends by a fault: frames are several times as large then, and the linker bounds
-// those of the signal handler. The program is linked for the other processor with a handler, too.
+// TestOutsideBuildFlags builds a program that ends by a fault, without optimisation and with coverage counters,
+// and reads its report. With these flags frames are several times as large, and the linker limits the frames
+// of signal handlers. The program is also linked for the other architecture that has a handler.
 func TestOutsideBuildFlags(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds programs, the standard library too, which takes long")
@@ -48,7 +48,7 @@ func TestOutsideBuildFlags(t *testing.T) {
 	}
 }
 
-// buildFault builds the program of testdata/fault, and tells whether it could.
+// buildFault builds the program of testdata/fault, and reports whether that worked.
 func buildFault(t *testing.T, program, arch string, flags []string) bool {
 	cmd := exec.Command("go", append(append([]string{"build", "-o", program}, flags...), "./testdata/fault")...)
 	cmd.Env = append(os.Environ(), "GOARCH="+arch, "CGO_ENABLED=0")

@@ -24,7 +24,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/table"
 )
 
-// exhausted says in a process of its own what a test is to do there.
+// exhausted is the environment variable that tells a process of its own what to do.
 const exhausted = "OFFHEAP_TEST_EXHAUSTED"
 
 // alone runs a test again in a process of its own, after some shell commands.
@@ -33,7 +33,7 @@ func alone(t *testing.T, first, what string) (out string, err error) {
 	return aloneNamed(t, t.Name(), first, what)
 }
 
-// aloneNamed is alone for the test that a subtest belongs to.
+// aloneNamed is alone for the test with this name.
 func aloneNamed(t *testing.T, name, first, what string) (out string, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -47,9 +47,9 @@ func aloneNamed(t *testing.T, name, first, what string) (out string, err error) 
 	return string(b), err
 }
 
-// owner is anything that has memory.
+// owner is an open allocator of any kind.
 type owner struct {
-	use   func() error // touches memory, more of it each time
+	use   func() error // touches more memory with each call
 	close func() error
 }
 
@@ -65,7 +65,7 @@ func opener[H interface{ Close() error }](open func() (H, error), use func(H) er
 
 const few = 64 << 20 // bytes of addresses
 
-// openers open one of each kind.
+// openers open an owner of each kind.
 var openers = []struct {
 	name string
 	open func() (owner, error)
@@ -84,7 +84,7 @@ var openers = []struct {
 		func(a *arena.Arena) (err error) {
 			defer func() {
 				if p := recover(); p != nil {
-					err = p.(error) // of NewMap, which has no form that returns it
+					err = p.(error) // NewMap has no form that returns its error
 				}
 			}()
 			return table.NewMap[uint64, uint64](a, 100).TryPut(1, 2)
@@ -124,8 +124,8 @@ func touched(b []byte, err error) error {
 	return err
 }
 
-// TestAddressesExhausted opens one of every kind after the other until the process has no addresses
-// left: the errors say so, what is open works, and when it is closed there is room again.
+// TestAddressesExhausted opens owners of every kind until the process has no addresses left. The errors say so,
+// the open owners work, and after Close there is room again.
 func TestAddressesExhausted(t *testing.T) {
 	if os.Getenv(exhausted) == "" {
 		out, err := alone(t, "ulimit -v 3000000; export GODEBUG=asyncpreemptoff=1", "addresses")
@@ -135,8 +135,8 @@ func TestAddressesExhausted(t *testing.T) {
 		t.Logf("%.3000s", out)
 		return
 	}
-	// Go does not live without addresses. So it has memory before, and some that are kept for it
-	// until nothing else gets any.
+	// Go cannot live without addresses. So the heap gets memory first, and some addresses are set aside
+	// for it until no owner gets any.
 	debug.SetGCPercent(-1)
 	for range 48 {
 		sink = make([]byte, 1<<20)
@@ -187,8 +187,8 @@ func TestAddressesExhausted(t *testing.T) {
 
 var sink []byte
 
-// TestMemoryExhausted lives under the memory limit of a control group. Nothing but the budget can turn
-// the kernel's kill into an error.
+// TestMemoryExhausted runs under the memory limit of a control group. At this limit the kernel kills; only the
+// budget turns that into an error.
 func TestMemoryExhausted(t *testing.T) {
 	const limit, hard = 64 << 20, 24 << 20
 	switch os.Getenv(exhausted) {
@@ -235,7 +235,7 @@ func TestMemoryExhausted(t *testing.T) {
 	}
 }
 
-// controlGroup makes one that bounds memory, until the end of the test.
+// controlGroup makes a control group with a memory limit, until the test ends.
 func controlGroup(t *testing.T, limit int) (dir string) {
 	t.Helper()
 	var errs []error
@@ -247,7 +247,7 @@ func controlGroup(t *testing.T, limit int) (dir string) {
 		err := os.Mkdir(dir, 0o755)
 		if err == nil {
 			t.Cleanup(func() {
-				// A process that was killed may be in it for a moment.
+				// A killed process may stay in the group for a moment.
 				for range 100 {
 					if err = os.Remove(dir); err == nil {
 						return
@@ -259,11 +259,11 @@ func controlGroup(t *testing.T, limit int) (dir string) {
 			err = os.WriteFile(filepath.Join(dir, version.limit), []byte(strconv.Itoa(limit)), 0)
 		}
 		if err == nil {
-			swap := strconv.Itoa(limit) // version 1 counts both together
+			swap := strconv.Itoa(limit) // version 1 counts memory and swap together
 			if version.limit == "memory.max" {
 				swap = "0"
 			}
-			_ = os.WriteFile(filepath.Join(dir, version.swap), []byte(swap), 0) // is not there without swap
+			_ = os.WriteFile(filepath.Join(dir, version.swap), []byte(swap), 0) // the file is missing without swap
 			return dir
 		}
 		errs = append(errs, err)

@@ -25,7 +25,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
-// inAlone runs a test in a process of its own, and fails or skips as it does there.
+// inAlone runs a test in a process of its own, and takes over its failure or skip.
 func inAlone(t *testing.T, name, first, what string) {
 	t.Helper()
 	out, err := aloneNamed(t, name, first, what)
@@ -49,8 +49,8 @@ func mapped(t *testing.T) int {
 	return bytes.Count(maps, []byte("\n"))
 }
 
-// takers take mappings until there are none left. What they took is kept, or the collector would
-// report it.
+// takers take mappings until there are none left. They keep the owners reachable: else the collector would
+// report them as leaks.
 var takers = map[string]func(kept *[]any) error{
 	"large objects": func(kept *[]any) error {
 		h, err := slab.Open(slab.Config{})
@@ -164,8 +164,8 @@ var takers = map[string]func(kept *[]any) error{
 	},
 }
 
-// TestOutsideMappingsRunOut takes mappings in every way there is: regions get half of what the process
-// may hold, the error says so, and Go lives on.
+// TestOutsideMappingsRunOut takes mappings with owners of every kind. Regions get half of the mappings that the
+// process may have, the error says so, and Go still gets mappings.
 func TestOutsideMappingsRunOut(t *testing.T) {
 	most := vm.Probe().MaxMappings
 	if most == 0 || most > 1<<17 {
@@ -195,7 +195,7 @@ func TestOutsideMappingsRunOut(t *testing.T) {
 	}
 	t.Logf("%d mappings: %v", n, err)
 	var alive [][]byte
-	for range 200 { // Go gets what it needs
+	for range 200 { // Go still gets mappings
 		alive = append(alive, make([]byte, 1<<20))
 	}
 	runtime.GC()
@@ -203,8 +203,8 @@ func TestOutsideMappingsRunOut(t *testing.T) {
 	runtime.KeepAlive(kept)
 }
 
-// TestOutsidePurgeWithoutMappings frees every second object of more than the process has mappings for:
-// Purge gives the memory back, and what is not decommitted is told.
+// TestOutsidePurgeWithoutMappings frees every second of many objects, more than the process has mappings for.
+// Purge gives the RAM back, and reports the memory that it could not decommit.
 func TestOutsidePurgeWithoutMappings(t *testing.T) {
 	if os.Getenv(exhausted) == "" {
 		for _, mode := range []string{"default", "hardened", "markers off"} {
@@ -224,7 +224,7 @@ func TestOutsidePurgeWithoutMappings(t *testing.T) {
 	n, size := 45_000, 64<<10
 	if os.Getenv(exhausted) == "hardened" {
 		if size -= 16; !guard.LightGuards() {
-			n = 10_000 // the guards take all mappings that there are
+			n = 10_000 // the guards take all mappings
 		}
 	}
 	var all [][]byte
@@ -250,7 +250,7 @@ func TestOutsidePurgeWithoutMappings(t *testing.T) {
 	if freed := before.Resident - s.Resident; freed < int64(n/2)*page*9/10 {
 		t.Errorf("%d bytes of %d that were resident went back", freed, before.Resident)
 	}
-	for i := 1; i < n; i += 2 { // what is live is as it was
+	for i := 1; i < n; i += 2 { // live objects are unchanged
 		if all[i][0] != 1 {
 			t.Fatal("an object has changed")
 		}
@@ -264,7 +264,7 @@ func TestOutsidePurgeWithoutMappings(t *testing.T) {
 	}
 }
 
-// TestOutsideLockedMemory does in a program that locks all its memory what needs unlocked memory.
+// TestOutsideLockedMemory makes the calls that need unlocked memory in a program that locks all its memory.
 func TestOutsideLockedMemory(t *testing.T) {
 	if os.Getenv(exhausted) == "" {
 		inAlone(t, t.Name(), "true", "lock before")
@@ -373,7 +373,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	if f := (*guard.Fault)(nil); !errors.As(guard.Catch(func() { r.Bytes()[64<<10] = 1 }), &f) || f.Kind != guard.UseAfterClose {
 		t.Error("a stale pointer does not fault")
 	}
-	old, _ := slab.SetSampling(slab.Sampling{Every: 1}) // what is open notices it later
+	old, _ := slab.SetSampling(slab.Sampling{Every: 1}) // open heaps notice it later
 	defer slab.SetSampling(old)
 	other, err := slab.Open(slab.Config{Reserve: 64 << 20})
 	must("another heap", err)
@@ -385,7 +385,7 @@ func TestOutsideLockedMemory(t *testing.T) {
 	must("Close", errors.Join(other.Close(), a.Close(), h.Close(), hard.Close(), p.Close()))
 }
 
-// peek reads the byte at some offset from the start of b, inside or not.
+// peek reads the byte at an offset from the start of b, inside b or not.
 func peek(b []byte, off int) { read += *(*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off)) }
 
 var read byte
@@ -405,8 +405,8 @@ func resident(t *testing.T) int64 {
 	return rss * int64(os.Getpagesize())
 }
 
-// TestOutsideStrictAccounting uses memory again and again where the kernel promises no more than it
-// has: what was given back is not charged any more.
+// TestOutsideStrictAccounting uses memory again and again where the kernel promises no more memory than it has.
+// Memory that was given back is not charged any more.
 func TestOutsideStrictAccounting(t *testing.T) {
 	if vm.Probe().Overcommit != "never" {
 		t.Skip("vm.overcommit_memory is not 2 here")
@@ -437,7 +437,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 	}
 	before := charged()
 	for round := range 300 {
-		// A touch is what makes the kernel keep a charge.
+		// Only after a touch does the kernel keep a charge.
 		if err := r.Commit(0, 64<<20); err != nil {
 			t.Fatalf("region, round %d: %v", round, err)
 		}
@@ -472,7 +472,7 @@ func TestOutsideStrictAccounting(t *testing.T) {
 		b[0] = 1
 		a.Reset()
 	}
-	if grown := charged() - before; grown > 1<<20 { // of all processes; 75 GiB were used and given back
+	if grown := charged() - before; grown > 1<<20 { // the charge of all processes; 75 GiB were used and given back
 		t.Errorf("the kernel has promised %d KiB more than before", grown)
 	}
 	if err := errors.Join(h.Close(), a.Close(), r.Close()); err != nil {
@@ -480,8 +480,8 @@ func TestOutsideStrictAccounting(t *testing.T) {
 	}
 }
 
-// TestOutsideAddressesAreShared opens defaults under a limit: each takes a quarter of what is left at
-// most, so Go keeps room.
+// TestOutsideAddressesAreShared opens owners with the default Config under a limit of addresses. Each takes at
+// most a quarter of the free addresses, so Go keeps room.
 func TestOutsideAddressesAreShared(t *testing.T) {
 	if os.Getenv(exhausted) == "" {
 		inAlone(t, t.Name(), "ulimit -v 4194304", "addresses")
@@ -517,13 +517,13 @@ func TestOutsideAddressesAreShared(t *testing.T) {
 		}
 	}
 	alive := make([][]byte, 64)
-	for i := range alive { // there is room for Go
+	for i := range alive { // Go has room
 		alive[i] = make([]byte, 1<<20)
 	}
 	runtime.KeepAlive(open)
 }
 
-// TestOutsideCoresAreSmall dumps core after memory was given back: the dump has what is committed.
+// TestOutsideCoresAreSmall dumps core after memory was given back. The dump has committed memory only.
 func TestOutsideCoresAreSmall(t *testing.T) {
 	if os.Getenv(exhausted) != "" {
 		dieAfterPurge(t)

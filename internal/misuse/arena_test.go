@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// arena opens an arena. Whatever happens, it works afterwards.
+// arena opens an arena. After the case it must still work.
 func (w *world) arena(name string) *arena.Arena {
 	a, err := arena.Open(arena.Config{Name: name})
 	w.must(err)
@@ -21,7 +21,7 @@ func (w *world) arena(name string) *arena.Arena {
 	return a
 }
 
-// worksArena uses an arena and ends it.
+// worksArena uses an arena and closes it.
 func worksArena(a *arena.Arena, end func() error) error {
 	a.Reset()
 	for _, x := range arena.MakeSlice[uint64](a, 1000, 1000) {
@@ -52,7 +52,7 @@ func (w *world) arenas() *arena.Pool {
 	return p
 }
 
-// put returns an arena that was put back, with an object.
+// put returns an arena that was put back, and an object in it.
 func (w *world) put() (*arena.Pool, *arena.Arena, *uint64) {
 	p := w.arenas()
 	a := p.Get()
@@ -82,7 +82,7 @@ func (w *world) closedConcurrent() *arena.Concurrent {
 	return k
 }
 
-// inArena is a violation of an arena as a whole.
+// inArena expects a violation of an arena as a whole.
 func inArena(op, what, name string) outcomes {
 	return plainly("violation: arena." + op + ": " + what + ` ("` + name + `")`)
 }
@@ -91,10 +91,10 @@ const (
 	afterClose = "use after close"
 	afterPut   = "use after Put"
 	staleMark  = "use after Reset or Rewind: stale mark: the arena was reset, or rewound to an earlier one"
-	goneText   = "use after Reset or Rewind: the arena took the text back"
+	goneText   = "use after Reset or Rewind: the arena freed the text"
 	inCallback = "in use: called by an OnReset callback"
 	zeroArena  = "use of a zero value: arena.Open makes an Arena"
-	outside    = "invalid pointer: reference outside what is handed out"
+	outside    = "invalid pointer: reference to memory that is not handed out"
 
 	zeroConcurrent = "use of a zero value: arena.OpenConcurrent makes a Concurrent"
 )
@@ -193,7 +193,7 @@ var arenaMisuse = []misuse{
 	{"foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Deref(other)
-	}, plainly(`violation: arena.Deref: invalid pointer: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference to memory that is not handed out ("other", offset 64)`)},
 	{"foreign Ref that lies inside", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.New[uint64](other)
@@ -204,11 +204,11 @@ var arenaMisuse = []misuse{
 		ref := arena.RefOf(a, arena.New[uint64](a))
 		a.Reset()
 		ref.Deref(a)
-	}, plainly(`violation: arena.Deref: invalid pointer: reference outside what is handed out ("a", offset 64)`)},
+	}, plainly(`violation: arena.Deref: invalid pointer: reference to memory that is not handed out ("a", offset 64)`)},
 	{"Slice of a foreign Ref", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](a)).Slice(other, 2)
-	}, plainly(`violation: arena.Slice: invalid pointer: reference outside what is handed out ("other", offset 64)`)},
+	}, plainly(`violation: arena.Slice: invalid pointer: reference to memory that is not handed out ("other", offset 64)`)},
 	{"Ref of a foreign pointer", func(w *world) {
 		a, other := w.arena("a"), w.arena("other")
 		arena.RefOf(a, arena.New[uint64](other))
@@ -225,7 +225,7 @@ var arenaMisuse = []misuse{
 	{"Concurrent: Slice of a foreign Ref", func(w *world) {
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).SliceIn(w.concurrent("k"), 2)
-	}, plainly(`violation: arena.Concurrent.SliceIn: invalid pointer: reference outside what is handed out ("k", offset 64)`)},
+	}, plainly(`violation: arena.Concurrent.SliceIn: invalid pointer: reference to memory that is not handed out ("k", offset 64)`)},
 	{"Writer after Reset", func(w *world) {
 		a := w.arena("a")
 		text := arena.NewWriter(a)
@@ -251,7 +251,7 @@ var arenaMisuse = []misuse{
 	{"Concurrent: foreign Ref", func(w *world) {
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).DerefIn(w.concurrent("k"))
-	}, plainly(`violation: arena.Concurrent.DerefIn: invalid pointer: reference outside what is handed out ("k", offset 64)`)},
+	}, plainly(`violation: arena.Concurrent.DerefIn: invalid pointer: reference to memory that is not handed out ("k", offset 64)`)},
 	{"Purge after Close", func(w *world) { a, _ := w.closed(); w.must(a.Purge()) }, inArena("Purge", afterClose, "shut")},
 	{"RefOf after Close", func(w *world) { a, _ := w.closed(); arena.RefOf(a, new(uint64)) }, inArena("RefOf", afterClose, "shut")},
 	{"Purge after Put", func(w *world) { _, a, _ := w.put(); w.must(a.Purge()) }, inArena("Purge", afterPut, "pool")},

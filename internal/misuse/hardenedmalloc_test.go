@@ -8,13 +8,13 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// inFar is misuse of what far returns: a slot, or the middle of that of a sampled object.
+// inFar expects misuse of the address that far returns: a slot, or the middle of the slot of a sampled object.
 func inFar(op string) outcomes {
 	return apart(violates(op, freedAlready, "heap", "16384"), violates(op, freedAlready, "heap", "#"), ofSampled(op, interior, "heap", "#"))
 }
 
-// tooFar is a free of what is so far from an object that it lies behind all slabs, and anywhere if that
-// is sampled.
+// tooFar expects a free of an address so far from the object that it lies behind all slabs. Far from a sampled
+// object it may lie anywhere.
 func tooFar(offset string) outcomes {
 	return apart(violates("slab.Free", otherMemory, "heap", offset), violates("slab.Free", otherMemory, "heap", "#"), violates("slab.Free", otherMemory, "*", "#"))
 }

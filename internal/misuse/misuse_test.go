@@ -25,17 +25,17 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// misuse is one way to misuse the library, or one that looks like it and is fine. It runs in a process
-// of its own.
+// misuse is a case: one way to misuse the library, or a use that looks like misuse and is valid. Each case runs
+// in a process of its own.
 type misuse struct {
 	name string
 	do   func(w *world)
 	want outcomes
 }
 
-// outcomes says for each mode how a case ends: with the first line of what it is told, in which # is
-// any number, 0xADDR any address and "*" the name of any region, and behind it which stacks come with
-// it; or with one of the words below; "" where the mode does not apply.
+// outcomes says how a case ends in each mode: with fine or notCaught, or with the first line of the error. In
+// this line # stands for any number, 0xADDR for any address and "*" for the name of any region; the stacks
+// that the error has follow behind it. It is "" where the mode does not apply.
 type outcomes struct{ plain, hardened, sampled, invariants string }
 
 const (
@@ -47,8 +47,8 @@ const (
 type mode struct {
 	name   string
 	want   func(outcomes) string
-	binary string // that runs it
-	fail   string // why it cannot be run; "" if it can
+	binary string // path of the test's binary that runs it
+	fail   string // reason why it cannot run; "" if it can
 }
 
 func modes() []mode {
@@ -60,18 +60,19 @@ func modes() []mode {
 	}
 }
 
-// everywhere is an outcome that does not depend on the mode.
+// everywhere expects the same outcome in every mode.
 func everywhere(s string) outcomes { return outcomes{plain: s, hardened: s, sampled: s, invariants: s} }
 
-// apart are outcomes of heaps: plain ones, hardened ones, and plain ones with all objects sampled.
+// apart expects different outcomes of plain heaps, of hardened heaps, and of plain heaps with all objects
+// sampled.
 func apart(plain, hardened, sampled string) outcomes {
 	return outcomes{plain: plain, hardened: hardened, sampled: sampled, invariants: plain}
 }
 
-// plainly is an outcome of what is no heap, so that it has no hardened form and no sampled objects.
+// plainly expects an outcome of an owner other than a heap: it has no hardened form and no sampled objects.
 func plainly(s string) outcomes { return outcomes{plain: s, invariants: s} }
 
-// violates is the violation of an object at some offset in a region.
+// violates returns the error for a violation of an object at some offset in a region.
 func violates(op, what, region, offset string) string {
 	if what == freedAlready && !strings.HasSuffix(op, ".Free") && !strings.HasSuffix(op, ".Put") {
 		what = strings.Replace(what, "double free", "use after free", 1)
@@ -79,14 +80,14 @@ func violates(op, what, region, offset string) string {
 	return fmt.Sprintf("violation: %s: %s (%q, address 0xADDR, offset %s)", op, what, region, offset)
 }
 
-// suite is where cases come from.
+// suite is a list of cases with the same origin.
 type suite struct {
 	name  string
-	heaps bool // or pools are what is misused
+	heaps bool // the cases misuse heaps or pools of package slab
 	cases []misuse
 }
 
-// world is what a case runs in.
+// world is the surroundings of a case: its configuration, and checks for afterwards.
 type world struct {
 	config slab.Config
 	after  []func() error
@@ -104,13 +105,13 @@ func (w *world) must(err error) {
 	}
 }
 
-// then is done, and must succeed, when the case has ended, however it did.
+// then calls f when the case has ended, in whatever way. f must succeed.
 func (w *world) then(f func() error) { w.after = append(w.after, f) }
 
-// ruined is for cases that write where others lie: it need not work any more.
+// ruined drops the checks for afterwards, for cases that write over the memory of others.
 func (w *world) ruined() { w.after = nil }
 
-// run runs a case and says how it ends.
+// run runs a case and returns how it ends.
 func (c misuse) run(mode string) (end string) {
 	w := &world{config: slab.Config{Name: "heap", Hardened: mode == "hardened", Limit: 1 << 30}}
 	if mode == "sampled" {
@@ -153,7 +154,7 @@ func ending(f func()) (end string) {
 
 var addresses = regexp.MustCompile(`0x[0-9a-f]+`)
 
-// firstLine is the first line of what is told, and which stacks follow in others.
+// firstLine returns the first line of an error, and the names of the stacks that follow in other lines.
 func firstLine(s string) string {
 	line, rest, _ := strings.Cut(s, "\n")
 	for _, stack := range []string{"allocated", "freed"} {
@@ -164,7 +165,7 @@ func firstLine(s string) string {
 	return line
 }
 
-// meets tells whether a case ended as it should.
+// meets reports whether a case ended as it should.
 func meets(end, want string) bool {
 	if want == fine || want == notCaught {
 		return end == "end"
@@ -174,8 +175,8 @@ func meets(end, want string) bool {
 	return regexp.MustCompile("^" + pattern + "$").MatchString(end)
 }
 
-// asked names the variable by which the test's binary is told to run cases, and not tests: a mode, and
-// a name in each of the lines behind.
+// asked is the environment variable that makes the test's binary run cases instead of tests. It has the mode
+// in the first line, and the name of a case in each further line.
 const asked = "OFFHEAP_TEST_MISUSE"
 
 func TestMain(m *testing.M) {
@@ -197,7 +198,7 @@ func ends(binary, mode string, names []string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary)
-	// One processor: then the order of slots, and of all that is told, does not change.
+	// With one processor the order of slots, and so of errors, does not change.
 	cmd.Env = append(os.Environ(), asked+"="+mode+"\n"+strings.Join(names, "\n"), "GOMAXPROCS=1")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -261,7 +262,7 @@ func TestMisuse(t *testing.T) {
 	t.Logf("how misuse ends\n%s", matrix.String())
 }
 
-// valid tells whether a case is no misuse.
+// valid reports whether a case is no misuse.
 func valid(c misuse) bool {
 	return c.want.plain == fine || c.want.plain == "" && c.want.hardened == fine
 }
@@ -286,8 +287,8 @@ func (m mode) sum() string {
 	return fmt.Sprintf("%s: %d cases, %d of them valid; of the %d others %d are caught", m.name, cases, right, cases-right, cases-right-missed)
 }
 
-// runAll runs what applies to each mode, each case in a process of its own, and returns how they end, by
-// mode and name.
+// runAll runs all cases in all modes that apply to them, each in a process of its own. It returns how they end,
+// by mode and name.
 func runAll(t *testing.T, all []mode) map[string]string {
 	together := 1 // cases in a process
 	if testing.Short() || raceBuild() {
@@ -338,7 +339,7 @@ func runAll(t *testing.T, all []mode) map[string]string {
 	return ended
 }
 
-// buildInvariants builds the test's binary with whole structures checked after each change.
+// buildInvariants builds the test's binary with -tags invariants.
 func buildInvariants(t *testing.T) (binary, fail string) {
 	if testing.Short() {
 		return "", "building it takes too long for -short"
@@ -355,7 +356,7 @@ func buildInvariants(t *testing.T) (binary, fail string) {
 	return binary, ""
 }
 
-// raceBuild tells whether the race detector is in: then processes start slowly.
+// raceBuild reports whether the binary has the race detector. Its processes start slowly.
 func raceBuild() bool {
 	info, _ := debug.ReadBuildInfo()
 	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

@@ -7,10 +7,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack/native"
 )
 
-// inNative is a violation of a stack that a call of package native notices.
+// inNative expects a violation of a stack in a call of package native.
 func inNative(op, what string) outcomes { return plainly(violates("native."+op, what, "stacks", "#")) }
 
-// endless is machine code that calls itself.
+// endless returns machine code that calls itself for ever.
 func endless() []byte {
 	if runtime.GOARCH == "arm64" {
 		return []byte{0xfd, 0x7b, 0xbf, 0xa9, 0xff, 0xff, 0xff, 0x97} // stp x29, x30, [sp, #-16]!; bl itself

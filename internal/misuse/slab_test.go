@@ -16,14 +16,13 @@ const (
 	closedLocal = `: use after close: the Local is closed ("heap")`
 )
 
-// afterClosing is a touch of an object of a heap that is closed.
+// afterClosing expects a touch of an object whose heap is closed.
 func afterClosing(owner, sampled string) outcomes {
 	fault := fmt.Sprintf("fault: guard: use after close in region %q: address 0xADDR, offset # of #", owner)
 	return apart(fault, fault, sampled)
 }
 
-// behindSlabs is what a touch of the memory behind a slab of a hardened heap is: see slab's package
-// comment.
+// behindSlabs expects a touch of the memory behind a slab, which is inaccessible in a hardened heap.
 func behindSlabs() string {
 	if guard.LightGuards() {
 		return "touch of a guard"
@@ -217,7 +216,7 @@ type order struct {
 	price [5]uint32
 }
 
-// pool opens a pool of the mode. Whatever happens, it works afterwards.
+// pool opens a pool in the mode of the case. After the case it must still work.
 func (w *world) pool() *slab.Pool[order] {
 	config := w.config
 	config.Name = "pool"
@@ -241,7 +240,7 @@ func (w *world) pool() *slab.Pool[order] {
 
 const stale = "error: the handle is refused"
 
-// named ends the case if a handle names nothing.
+// named ends the case if a handle names no object.
 func (w *world) named(x *order, ok bool) {
 	if !ok {
 		w.must(errors.New("the handle is refused"))

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/stack"
 )
 
-// stacks opens a pool of stacks. Whatever happens, it works afterwards.
+// stacks opens a pool of stacks. After the case it must still work.
 func (w *world) stacks(name string) *stack.Pool {
 	p, err := stack.OpenPool(stack.Config{Name: name, Max: 64})
 	w.must(err)
@@ -45,7 +45,7 @@ func (w *world) idle() *stack.Stack {
 	return s
 }
 
-// shut returns a stack of a pool that is closed, and a frame.
+// shut returns a closed pool, a stack of it, and a frame of the stack.
 func (w *world) shut() (*stack.Pool, *stack.Stack, stack.Frame) {
 	p := w.stacks("stacks")
 	s := w.get(p)
@@ -58,7 +58,7 @@ func (w *world) shut() (*stack.Pool, *stack.Stack, stack.Frame) {
 // exhausted returns a pool of which all stacks are in use.
 func (w *world) exhausted() (p *stack.Pool) {
 	var held [64]*stack.Stack
-	w.then(func() error { // before the pool is looked at
+	w.then(func() error { // before the check that w.stacks adds
 		for _, s := range held {
 			p.Put(s)
 		}
@@ -71,7 +71,7 @@ func (w *world) exhausted() (p *stack.Pool) {
 	return p
 }
 
-// unchanged says that the stack has what it has now when the case has ended.
+// unchanged checks after the case that the stack has as many bytes in use as now.
 func (w *world) unchanged(s *stack.Stack) {
 	used := s.Used()
 	w.then(func() error {
@@ -82,7 +82,7 @@ func (w *world) unchanged(s *stack.Stack) {
 	})
 }
 
-// inStack is a violation of a stack.
+// inStack expects a violation of a stack.
 func inStack(op, what string) outcomes { return plainly(violates("stack."+op, what, "stacks", "#")) }
 
 const (

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// clearQueue is what OpenBSD's test does to get things out of its quarantine.
+// clearQueue allocates and frees, as OpenBSD's tests do to get an object out of quarantine.
 func clearQueue(w *world, h *slab.Heap, size int) {
 	for range 400 {
 		h.Free(h.Alloc(size, 8))
@@ -44,10 +44,10 @@ var openBSD = []misuse{
 	{"t5", func(w *world) { w.heap().Realloc(goMemory[1:], 10) }, everywhere(violates("slab.Realloc", otherMemory, "heap", "0"))},
 	{"t6", func(w *world) { writeAfterFree(w, 32, churn) }, writtenAfterFree("0", "32")},
 	{"t7", func(w *world) { writeAfterFree(w, 10_000, churn) }, writtenAfterFree("0", "10000")},
-	// There, free finds it. Here it is found when the slot is handed out again.
+	// OpenBSD's free notices this write. A hardened heap notices it when it hands the slot out again.
 	{"t8", func(w *world) { writeAfterFree(w, 32, freeAnother) }, writtenAfterFree("0", "32")},
 	{"t9", func(w *world) { writeBehind(w, 100, 100) }, overrun(foundBehind("100"))},
-	// There, with other settings than t9.
+	// OpenBSD runs it with other settings than t9.
 	{"t10", func(w *world) { writeBehind(w, 100, 100) }, overrun(foundBehind("100"))},
 	{"t11", func(w *world) { h := w.heap(); h.Free(from(h.Alloc(100, 8), 1)) },
 		inHeap("slab.Free", interior, "1")},
@@ -95,7 +95,8 @@ func reallocSized(w *world, size, told int) {
 	h.Realloc(unsafe.Slice(at(h.Alloc(size, 8), 0), told), 3*size)
 }
 
-// writeBefore writes before the first object from the i-th on that has another before it, and frees all.
+// writeBefore writes before an object and frees all objects. It takes the first object from the i-th on that
+// follows directly behind another.
 func writeBefore(w *world, size, i int) {
 	h := w.heap()
 	all := make([][]byte, 3000)
@@ -219,7 +220,7 @@ var isoalloc = []misuse{
 	}, everywhere(fine)},
 }
 
-// round allocates 64 objects, hands them out, and allocates and frees as many again.
+// round allocates 64 objects and hands them out; then it allocates and frees 64 more.
 func round(h *slab.Heap, size int, do func(all [][]byte)) {
 	all := make([][]byte, 64)
 	for i := range all {

@@ -7,14 +7,14 @@ import (
 	"github.com/seed-9a6c551e/offheap/table"
 )
 
-// ofTable is the violation that a table notices, in an arena of that name.
+// ofTable expects a violation that a table notices, in an arena of this name.
 func ofTable(op, what, name string) outcomes {
 	return plainly("violation: table." + op + ": " + what + ` ("` + name + `")`)
 }
 
-const goneTable = "use after Reset or Rewind: the arena took the table's memory back"
+const goneTable = "use after Reset or Rewind: the arena freed memory of the table"
 
-// afterReset is a call of a map whose arena was reset.
+// afterReset calls a map whose arena was reset.
 func afterReset(do func(m *table.Map[int, int])) func(w *world) {
 	return func(w *world) {
 		a := w.arena("a")

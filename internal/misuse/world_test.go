@@ -24,7 +24,7 @@ var suites = []suite{
 }
 
 const (
-	largeSize = 2 << 20 // bytes of an object that is a region of its own
+	largeSize = 2 << 20 // bytes of an object that has a region of its own
 
 	freedAlready = "double free: freed already, or never allocated"
 	interior     = "invalid pointer: not the start of an object"
@@ -36,29 +36,28 @@ const (
 
 	largeRegion = "heap: large object"
 
-	// nothingTouched is the fault of who touches an object of no bytes.
+	// nothingTouched is the fault for a touch of an object of no bytes.
 	nothingTouched = `fault: guard: touch of a guard in region "heap": address 0xADDR, offset # of #`
 )
 
-// pointers is the panic for a type with pointers.
+// pointers returns the panic for a type with pointers.
 func pointers(pkg, typ, what string) string {
 	return fmt.Sprintf("panic: %s: %s cannot live outside the Go heap: %s, and the garbage collector does not see pointers there", pkg, typ, what)
 }
 
-// refused is the panic for a size or an alignment that cannot be. The three allocators have one rule
-// and the same words.
+// refused returns the panic for an impossible size or alignment. The three allocators have the same rule and
+// the same words.
 func refused(pkg string, size, align, most int) string {
 	return fmt.Sprintf("panic: %s: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", pkg, size, align, most)
 }
 
-// What is told of an object that was sampled has the stack of who allocated it, and if it is freed
-// that of who freed it.
+// Errors about a sampled object have the stack of its allocation, and the stack of its free if it is freed.
 const (
 	allocated = " +allocated"
 	freed     = " +freed"
 )
 
-// ofSampled is the violation of an object that was sampled, at an offset from its start.
+// ofSampled returns the violation for a sampled object, at an offset from its start.
 func ofSampled(op, what, owner, offset string) string {
 	s := violates(op, what, owner, offset) + allocated
 	if what == freedAlready {
@@ -67,52 +66,52 @@ func ofSampled(op, what, owner, offset string) string {
 	return s
 }
 
-// overflow is the fault of who touches what is so far behind the end of a sampled object of a size.
+// overflow returns the fault for a touch at a distance behind the end of a sampled object of this size.
 func overflow(owner, beyond, size string) string {
 	return fmt.Sprintf("fault: guard: overflow in region %q: address 0xADDR, %s bytes beyond the last of %s", owner, beyond, size) + allocated
 }
 
-// underflow is that of who touches what is so far before its start.
+// underflow returns the fault for a touch at a distance before the start of a sampled object.
 func underflow(owner, before, size string) string {
 	return fmt.Sprintf("fault: guard: underflow in region %q: address 0xADDR, %s bytes before the first of %s", owner, before, size) + allocated
 }
 
-// usedAfterFree is that of who touches it, at an offset from its start, when it is freed.
+// usedAfterFree returns the fault for a touch of a freed sampled object, at an offset from its start.
 func usedAfterFree(owner, offset, size string) string {
 	return fmt.Sprintf("fault: guard: use after free in region %q: address 0xADDR, offset %s of %s", owner, offset, size) + allocated + freed
 }
 
-// caught is a violation that heaps of all modes notice. A hardened one has its objects anywhere.
+// caught expects a violation that heaps notice in all modes. In a hardened heap the offset is random.
 func caught(op, what, owner, offset string) outcomes {
 	return apart(violates(op, what, owner, offset), violates(op, what, owner, "#"), ofSampled(op, what, owner, offset))
 }
 
-// inHeap is that of what lies at an offset from the first object of a heap, first that of this object.
+// inHeap expects a violation at an offset from the first object of a heap; first expects one of this object.
 func inHeap(op, what, offset string) outcomes { return caught(op, what, "heap", offset) }
 func first(op, what string) outcomes          { return inHeap(op, what, "0") }
 
-// overrun is a write beside an object. A plain heap does not notice; a hardened one has a canary there.
+// overrun expects a write beside an object. A plain heap does not notice it; a hardened heap has a canary there.
 func overrun(sampled string) outcomes {
 	return apart(notCaught, violates("slab.Free", behindEnd, "heap", "#"), sampled)
 }
 
-// foundBehind and foundBefore are the violations of who frees a sampled object that somebody wrote
-// beside.
+// foundBehind and foundBefore return the violation for a free of a sampled object after a write behind or before
+// it.
 func foundBehind(offset string) string { return ofSampled("slab.Free", behindEnd, "heap", offset) }
 func foundBefore(offset string) string { return ofSampled("slab.Free", beforeStart, "heap", offset) }
 
-// writtenAfterFree is a write to what was freed. A plain heap does not notice; a hardened one does when
-// it hands the slot out again.
+// writtenAfterFree expects a write to a freed object. A plain heap does not notice it; a hardened heap does
+// when it hands the slot out again.
 func writtenAfterFree(offset, size string) outcomes {
 	return apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"), usedAfterFree("heap", offset, size))
 }
 
-// missized is a free of an object as one of another size, which only a hardened heap notices.
+// missized expects a free with another size than that of the object. Only a hardened heap notices it.
 func missized(region string) outcomes {
 	return apart(notCaught, violates("slab.Free", otherSize, region, "#"), notCaught)
 }
 
-// heap opens a heap of the mode. Whatever happens, it works afterwards.
+// heap opens a heap in the mode of the case. After the case it must still work.
 func (w *world) heap() *slab.Heap {
 	h, err := slab.Open(w.config)
 	w.must(err)
@@ -120,7 +119,7 @@ func (w *world) heap() *slab.Heap {
 	return h
 }
 
-// works uses a heap, unless it is closed, and closes it.
+// works uses a heap and closes it, unless it is closed.
 func works(h *slab.Heap) (err error) {
 	if h.Stats().Reserved == 0 {
 		return nil
@@ -147,14 +146,14 @@ func works(h *slab.Heap) (err error) {
 	return errors.Join(h.Purge(), h.Close())
 }
 
-var goMemory [64]byte // memory of Go's
+var goMemory [64]byte // memory of no heap
 
-// at is the byte at some offset from the start of b, inside or not.
+// at returns the address of the byte at an offset from the start of b, inside b or not.
 func at(b []byte, off int) *byte {
 	return (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off))
 }
 
-// from is nothing that starts at some offset from the start of b: what to give to Free.
+// from returns a slice that starts at an offset from the start of b, as an argument for Free.
 func from(b []byte, off int) []byte { return unsafe.Slice(at(b, off), 1) }
 
 // poke changes a byte.
@@ -165,7 +164,7 @@ func peek(b []byte, off int) { read += *at(b, off) }
 
 var read byte
 
-// far is an address in another slot of a slab of one unit.
+// far returns an address in another slot of a slab of one unit.
 func far(b []byte) []byte { return from(b, 1<<14-int(2*(address(b)&(1<<14)))) }
 
 func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
@@ -180,9 +179,9 @@ func amid(h *slab.Heap, size int) []byte {
 	}
 }
 
-// churn allocates and frees objects, so that slots which were freed before are handed out again. First
-// they leave quarantine; then as many objects are there at a time as a slab has slots, since one that
-// went home to its slab is picked at random.
+// churn allocates and frees objects, so that slots which were freed before are handed out again. First the
+// slots leave quarantine. Then churn holds as many objects at a time as a slab has slots, because a slab
+// picks its free slots at random.
 func churn(h *slab.Heap, size int) {
 	for range 20_000 {
 		h.Free(h.Alloc(size, 8))
@@ -205,14 +204,14 @@ func (w *world) zero(b []byte) {
 	}
 }
 
-// holds ends the case if something that should be so is not.
+// holds ends the case unless ok.
 func (w *world) holds(ok bool, what string) {
 	if !ok {
 		w.must(errors.New("this is not so: " + what))
 	}
 }
 
-// elsewhere runs f on another goroutine, and panics as it does.
+// elsewhere runs f on another goroutine, and panics with the panic of f.
 func elsewhere(f func()) {
 	done := make(chan any)
 	go func() {
@@ -228,7 +227,7 @@ func elsewhere(f func()) {
 	}
 }
 
-// region maps a region and commits all of it.
+// region reserves a region and commits all of it.
 func (w *world) region(size int) *guard.Region {
 	r, err := guard.Reserve(guard.Config{Name: "region", Size: size})
 	w.must(err)

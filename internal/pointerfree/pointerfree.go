@@ -1,18 +1,22 @@
-// Package pointerfree tells whether a type may live outside the Go heap.
+// Package pointerfree checks whether a type may live outside the Go heap. The garbage collector does not look
+// there: a Go pointer stored off-heap keeps nothing alive, and its target is freed too early. So only types
+// without Go pointers may live off-heap.
 //
-// The collector does not look there, so a pointer stored off-heap keeps nothing
-// alive: what it points to is freed under it. Only types without pointers may go.
+// # Two checks
 //
-// # Cost
+//	Words  reads the runtime's type descriptor    a constant, or two loads   yes or no
+//	Check  walks the type with reflect, once      a map lookup               names the field
 //
-// The runtime's descriptor of a type says how many of its leading bytes may hold pointers; 0 means
-// none. Words reads that through the type word of a *T. In an inlined generic function the compiler
-// knows the descriptor, so the answer is a constant and the check costs nothing; elsewhere it is
-// two loads.
+// The descriptor says how many leading bytes of a type may hold pointers; 0 means none. Words reads it
+// through the type word of a *T. In an inlined generic function the compiler knows the descriptor, so the
+// check is a constant and costs nothing.
 //
-// The layout that Words relies on is the runtime's own business. It is compared with
-// reflect's answers when the program starts; where they differ Trusted is
-// false, and callers go by Check alone.
+// The layout of descriptors belongs to the runtime and may change. When the program starts, Words is
+// compared with reflect for a set of types. If they differ, Trusted is false, and callers use Check alone.
+//
+// # Concurrency
+//
+// All functions may be called by any number of goroutines at the same time.
 package pointerfree
 
 import (
@@ -25,28 +29,28 @@ import (
 // descriptor is the start of the runtime's type descriptor (internal/abi.Type).
 type descriptor struct {
 	_ uintptr
-	// Declared as int and not as uintptr: the compiler folds integer loads
-	// from descriptors into constants, but not uintptr ones (Go 1.26).
+	// An int and not a uintptr: the compiler turns loads of an int from descriptors into constants, but
+	// not loads of a uintptr (Go 1.26).
 	pointerBytes int
 }
 
-// pointer is the descriptor of a pointer type (internal/abi.PtrType): the common
-// part, which is four words and 16 bytes, then the element's descriptor.
+// pointer is the runtime's descriptor of a pointer type (internal/abi.PtrType): the common part, which is four
+// words and 16 bytes, and the descriptor of the element.
 type pointer struct {
 	_    [16 + 4*unsafe.Sizeof(uintptr(0))]byte
 	elem *descriptor
 }
 
-// Words returns how many leading bytes of what p points to may hold pointers. p must be
-// a *T converted to any; it may be nil.
+// Words returns how many leading bytes of a T may hold pointers; 0 means that T has none. p is a *T, which may
+// be nil. The result is valid only if Trusted.
 func Words(p any) int { return (*(**pointer)(unsafe.Pointer(&p))).elem.pointerBytes }
 
-// Trusted tells whether Words agrees with reflect.
+// Trusted reports whether Words agrees with reflect.
 var Trusted = agrees()
 
+// agrees compares Words with reflect.
 func agrees() (ok bool) {
-	// The layout is a guess until proven: a wrong one may read anywhere, and
-	// reflect may change too.
+	// If the layout is another one, Words may read anywhere and fault. Changes of reflect may panic.
 	defer func() { ok = recover() == nil && ok }()
 	abi := reflect.TypeFor[reflect.Value]().Field(0).Type.Elem() // *abi.Type
 	common, found := abi.FieldByName("PtrBytes")
@@ -69,17 +73,18 @@ func agrees() (ok bool) {
 	return true
 }
 
-// PointerError names the first pointer of a type that was to go off-heap.
+// PointerError says that a type has Go pointers, and names the first one.
 type PointerError struct {
-	Type reflect.Type // that was asked for
-	Path string       // "Order.Customer.Name"
-	Leaf reflect.Type // what lies there
+	Type reflect.Type // the type that was checked
+	Path string       // the field with the pointer: "Order.Customer.Name"
+	Leaf reflect.Type // the type of this field
 }
 
 func (e *PointerError) Error() string {
 	return fmt.Sprintf("%s cannot live outside the Go heap: %s is a %s, and the garbage collector does not see pointers there", e.Type, e.Path, describe(e.Leaf))
 }
 
+// describe returns the words for the type of a field with a pointer.
 func describe(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
@@ -90,10 +95,10 @@ func describe(t reflect.Type) string {
 	return fmt.Sprintf("pointer (%s)", t)
 }
 
-var checked sync.Map // reflect.Type → *PointerError, nil for clean types
+var checked sync.Map // reflect.Type → *PointerError; nil for types without pointers
 
-// Check walks the type and returns a *PointerError for the first pointer found; nil for a clean
-// type. Answers are kept. Safe for concurrent use.
+// Check returns a *PointerError for the first Go pointer in a type; nil if there is none. It walks each type
+// once, and keeps the result.
 func Check(t reflect.Type) error {
 	known, ok := checked.Load(t)
 	if !ok {
@@ -109,6 +114,7 @@ func Check(t reflect.Type) error {
 	return nil
 }
 
+// typeName returns the name of a type, for the start of a path.
 func typeName(t reflect.Type) string {
 	if t.Name() != "" {
 		return t.Name()
@@ -116,6 +122,7 @@ func typeName(t reflect.Type) string {
 	return t.String()
 }
 
+// find returns the first pointer in a type; nil if there is none. path names the type in the result.
 func find(t reflect.Type, path string) *PointerError {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.UnsafePointer, reflect.String, reflect.Slice, reflect.Map, reflect.Chan, reflect.Func, reflect.Interface:

@@ -34,7 +34,7 @@ func TestCheckNamesTheField(t *testing.T) {
 		{reflect.TypeFor[time.Time](), "time.Time cannot live outside the Go heap: Time.loc is a pointer (*time.Location), and the garbage collector does not see pointers there"},
 		{reflect.TypeFor[struct{ F func() }](), "struct { F func() } cannot live outside the Go heap: struct { F func() }.F is a func (func()), and the garbage collector does not see pointers there"},
 	} {
-		for range 2 { // computed, then remembered
+		for range 2 { // the second call uses the stored result
 			err := Check(c.t)
 			var pe *PointerError
 			if !errors.As(err, &pe) || err.Error() != c.want {

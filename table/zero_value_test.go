@@ -11,7 +11,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// TestOutsideCopies: go vet reports copies of what would not hear of the arena's Reset.
+// TestOutsideCopies: go vet reports copies of tables. A copy would stay valid when the arena frees its
+// memory.
 func TestOutsideCopies(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("there is no go command to ask")
@@ -27,7 +28,7 @@ func TestOutsideCopies(t *testing.T) {
 	}
 }
 
-// TestOutsideZeroValues: a table that nobody made says how it is made, nil too.
+// TestOutsideZeroValues: the violation of using a zero or nil table names the function that makes one.
 func TestOutsideZeroValues(t *testing.T) {
 	maps := func(m *Map[int, int]) map[string]func() {
 		return map[string]func(){
