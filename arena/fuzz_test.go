@@ -58,9 +58,11 @@ type shadow struct {
 }
 
 type marked struct {
-	mark  Mark
-	due   int // callbacks registered before
-	stale bool
+	mark Mark
+	due  int // callbacks that were waiting
+	// registered is how many callbacks there ever were, cancelled ones included.
+	registered int
+	stale      bool
 }
 
 func newModel(t *testing.T, config byte) *model {
@@ -103,7 +105,7 @@ func (m *model) do(op, lo, hi byte) {
 	case 7, 8:
 		m.append(int(lo), int(hi), op%17 == 8)
 	case 9:
-		m.marks = append(m.marks, marked{mark: m.a.Mark(), due: len(m.due)})
+		m.marks = append(m.marks, marked{mark: m.a.Mark(), due: len(m.due), registered: m.next})
 	case 10:
 		if len(m.marks) > 0 {
 			m.rewind(&m.marks[n%len(m.marks)])
@@ -272,7 +274,7 @@ func (m *model) rewind(to *marked) {
 	m.verify()
 	for i := range m.marks {
 		o := &m.marks[i]
-		o.stale = o.stale || o.mark.off > to.mark.off || o.due > to.due
+		o.stale = o.stale || o.mark.off > to.mark.off || o.registered > to.registered
 	}
 }
 
