@@ -66,7 +66,7 @@ func (h *Heap) AllocDirty(size, align int) []byte {
 }
 
 func (h *Heap) allocDirty(fast, size, align int) []byte {
-	if uint(fast) > tabled || h == nil || h.hard != nil {
+	if uint(fast) > largestTabled || h == nil || h.hard != nil {
 		return must(h.tryAllocDirty(fast, size, align))
 	}
 	pc := percpu.Pin(&h.caches)
@@ -166,7 +166,7 @@ func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err erro
 
 // object makes an object of a cached slot.
 func (h *Heap) object(c uint8, it item, size int) []byte {
-	if !h.sound(c, it) || !h.claim(it) {
+	if !h.isSlot(c, it) || !h.claim(it) {
 		panic(h.freedTwice("Alloc", it))
 	}
 	return h.bytes(it, size, classes[c].size)
@@ -179,7 +179,7 @@ func (h *Heap) fetch(t *percpu.Table[cache], c uint8, size int) (item, error) {
 		return it, nil
 	}
 	var items batch
-	n, err := h.refill(nil, c, size, items[:max(classes[c].most/2, 1)])
+	n, err := h.refill(nil, c, size, items[:max(classes[c].maxCached/2, 1)])
 	if err != nil {
 		return 0, err
 	}
@@ -294,7 +294,7 @@ func (h *Heap) put(c uint8, it item) (bad *guard.Violation) {
 	items := batch{it}
 	n := 1
 	pc = percpu.Pin(t)
-	if pc != nil && classes[c].most > 0 {
+	if pc != nil && classes[c].maxCached > 0 {
 		n = pc.magazine(c).exchange(it, items[:])
 	}
 	percpu.Unpin(pc)

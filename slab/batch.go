@@ -43,7 +43,7 @@ func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 				break
 			}
 			it := *m.at(uint32(rest))
-			if !h.sound(c, it) || !h.claim(it) {
+			if !h.isSlot(c, it) || !h.claim(it) {
 				break
 			}
 			m.n = rest

@@ -17,7 +17,7 @@ import (
 type item uint64
 
 // cleanBit says that the slot reads zero. No state is so far up.
-const cleanBit = mostStates
+const cleanBit = maxStates
 
 func newItem(at, state uint32) item { return item(at)<<32 | item(state) }
 
@@ -46,8 +46,8 @@ const (
 type depot struct {
 	mu        sync.Mutex
 	batches   []batch
-	gave      []uint8        // the owner who gave each batch
-	unasked   int            // batches that nobody took since the last tick
+	givers    []uint8        // the owner that gave each batch
+	untaken   int            // batches that nobody took since settle looked last
 	partial   [owners]uint32 // the first of the slabs with free slots: its unit and 1, or 0
 	empty     uint32         // a slab with nothing else, kept for a while
 	slabs     int
@@ -59,10 +59,10 @@ type depot struct {
 	_         [64]byte
 }
 
-// mostBatches bounds what a depot withholds from its slabs.
+// maxBatches bounds what a depot withholds from its slabs.
 const (
-	mostBatches    = 16
-	mostBatchBytes = 512 << 10
+	maxBatches    = 16
+	maxBatchBytes = 512 << 10
 )
 
 // note counts what was asked for. Those who come to the depot are a sample of all, which Stats takes
@@ -134,7 +134,7 @@ func (h *Heap) tryRefill(c, owner uint8, size int, out []item) (n int, err error
 					return n, nil
 				}
 			}
-			if err := h.another(c, owner, d); err != nil {
+			if err := h.findSlab(c, owner, d); err != nil {
 				return 0, err
 			}
 		}
@@ -148,9 +148,9 @@ func (h *Heap) tryRefill(c, owner uint8, size int, out []item) (n int, err error
 	return n, nil
 }
 
-// another finds a slab for an owner who has none with free slots: the empty one, or a new one; or
+// findSlab finds a slab for an owner who has none with free slots: the empty one, or a new one; or
 // another's, if these have much to spare, or if there is no memory.
-func (h *Heap) another(c, owner uint8, d *depot) error {
+func (h *Heap) findSlab(c, owner uint8, d *depot) error {
 	if first := d.empty; first != 0 {
 		d.empty = 0
 		h.link(d, first-1, owner)
@@ -177,13 +177,13 @@ const spareShare = 8
 
 // take takes a batch that the owner gave, or that anybody gave. n is 0 if there is none.
 func (d *depot) take(c, owner uint8, own bool, out []item) (n int) {
-	for i := len(d.batches) - 1; i >= 0 && len(out) > 1 && len(out) >= int(classes[c].most/2); i-- {
-		if own && d.gave[i] != owner {
+	for i := len(d.batches) - 1; i >= 0 && len(out) > 1 && len(out) >= int(classes[c].maxCached/2); i-- {
+		if own && d.givers[i] != owner {
 			continue
 		}
-		n = copy(out, d.batches[i][:classes[c].most/2])
-		d.batches, d.gave = slices.Delete(d.batches, i, i+1), slices.Delete(d.gave, i, i+1)
-		d.unasked = min(d.unasked, len(d.batches))
+		n = copy(out, d.batches[i][:classes[c].maxCached/2])
+		d.batches, d.givers = slices.Delete(d.batches, i, i+1), slices.Delete(d.givers, i, i+1)
+		d.untaken = min(d.untaken, len(d.batches))
 		return n
 	}
 	return 0
@@ -259,14 +259,14 @@ func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 		return h.closedViolation("Free")
 	}
 	defer h.note()
-	half, most := int(classes[c].most/2), mostBatches
+	half, most := int(classes[c].maxCached/2), maxBatches
 	if h.hard != nil {
 		items, most = h.hard.withhold(c, items), mixedBatches(c)
 	}
-	if len(items) == half && half > 0 && len(d.batches) < min(most, mostBatchBytes/(half*int(classes[c].pitch))) {
+	if len(items) == half && half > 0 && len(d.batches) < min(most, maxBatchBytes/(half*int(classes[c].pitch))) {
 		d.batches = append(d.batches, batch{})
 		copy(d.batches[len(d.batches)-1][:], items)
-		d.gave = append(d.gave, owner)
+		d.givers = append(d.givers, owner)
 		return nil
 	}
 	return h.returnToSlabs(c, d, items)
@@ -278,7 +278,7 @@ func (h *Heap) returnToSlabs(c uint8, d *depot, items []item) (bad *guard.Violat
 	defer h.checked(c, d)
 	for _, it := range items {
 		s := h.state(it.state())
-		if !h.sound(c, it) || *s != stateCached {
+		if !h.isSlot(c, it) || *s != stateCached {
 			bad = cmp.Or(bad, h.freedTwice("Free", it))
 			continue
 		}
@@ -335,7 +335,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		h.account.refund(int(k.units) * unit)
 		return err
 	}
-	if c == nothing {
+	if c == zeroClass {
 		err = h.region.Guard(first*unit, int(k.units)*unit)
 	}
 	var states uint32
@@ -352,7 +352,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		h.meta.record(uint32(first)).fresh = k.slots // they are handed out in no order
 	}
 	for u := first; u < first+int(k.units); u++ {
-		*h.entry(uintptr(u)) = entry{magic: k.magic, states: states, first: uint32(first), most: k.most, class: c}
+		*h.entry(uintptr(u)) = entry{magic: k.magic, states: states, first: uint32(first), class: c}
 	}
 	for edge := h.edge.Load(); uint32(first)+k.units > edge && !h.edge.CompareAndSwap(edge, uint32(first)+k.units); {
 		edge = h.edge.Load()

@@ -37,7 +37,7 @@ type hardened struct {
 	sizes  unsafe.Pointer // see meta
 
 	stock, freed percpu.Table[cache]
-	withheld     [mostClasses]quarantine // the locks of the depots guard them
+	withheld     [maxClasses]quarantine // the locks of the depots guard them
 }
 
 // canarySize is the least bytes behind an object that are checked.
@@ -63,14 +63,14 @@ func (k *hardened) canary(p unsafe.Pointer) uint64 {
 	return (k.secret ^ uint64(uintptr(p))) * 0x9E3779B97F4A7C15
 }
 
-// turned is a pattern as it is to be read from an address on: which of its bytes is where depends on
+// rotated is a pattern as it is to be read from an address on: which of its bytes is where depends on
 // the address alone.
-func turned(pattern uint64, p unsafe.Pointer) uint64 {
+func rotated(pattern uint64, p unsafe.Pointer) uint64 {
 	return bits.RotateLeft64(pattern, -8*int(uintptr(p)%8))
 }
 
 func paint(b []byte, pattern uint64) {
-	pattern = turned(pattern, unsafe.Pointer(unsafe.SliceData(b)))
+	pattern = rotated(pattern, unsafe.Pointer(unsafe.SliceData(b)))
 	for ; len(b) >= 8; b = b[8:] {
 		binary.LittleEndian.PutUint64(b, pattern)
 	}
@@ -81,7 +81,7 @@ func paint(b []byte, pattern uint64) {
 
 // changed returns the first byte that is not as paint left it, -1 if all are.
 func changed(b []byte, pattern uint64) int {
-	pattern = turned(pattern, unsafe.Pointer(unsafe.SliceData(b)))
+	pattern = rotated(pattern, unsafe.Pointer(unsafe.SliceData(b)))
 	i := 0
 	for ; i+8 <= len(b); i += 8 {
 		if binary.LittleEndian.Uint64(b[i:]) != pattern {
@@ -103,12 +103,12 @@ func isShort(b []byte) bool { return uint(len(b)-8) <= 8 }
 // changed finds nothing there. They are two words that overlap, so that there is no branch that
 // depends on how many bytes it is.
 func paintShort(b []byte, pattern uint64) {
-	binary.LittleEndian.PutUint64(b, turned(pattern, unsafe.Pointer(unsafe.SliceData(b))))
+	binary.LittleEndian.PutUint64(b, rotated(pattern, unsafe.Pointer(unsafe.SliceData(b))))
 	binary.LittleEndian.PutUint64(b[len(b)-8:], pattern)
 }
 
 func isPainted(b []byte, pattern uint64) bool {
-	first := binary.LittleEndian.Uint64(b) ^ turned(pattern, unsafe.Pointer(unsafe.SliceData(b)))
+	first := binary.LittleEndian.Uint64(b) ^ rotated(pattern, unsafe.Pointer(unsafe.SliceData(b)))
 	last := binary.LittleEndian.Uint64(b[len(b)-8:]) ^ pattern
 	return first|last == 0
 }
@@ -123,7 +123,7 @@ func (h *Heap) slot(c uint8, it item) []byte {
 // hardenedClass is alignedClass for an object and what is behind it.
 func hardenedClass(size, align int) (c uint8, ok bool) {
 	if size == 0 {
-		return nothing, align <= nothingPitch
+		return zeroClass, align <= zeroPitch
 	}
 	return alignedClass(size+canarySize, align)
 }
@@ -137,7 +137,7 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 func (h *Heap) getHardened(fast, size, align int) (b []byte, clean bool, err error) {
 	h.made("Alloc")
 	c, ok := uint8(0), false
-	if uint(fast-1) < tabled-canarySize {
+	if uint(fast-1) < largestTabled-canarySize {
 		c = tabledClass(size + canarySize)
 	} else if err := h.checkAlloc(size, align); err != nil {
 		return nil, true, err
@@ -379,23 +379,23 @@ type quarantine struct {
 
 const (
 	withheldBytes = 16 << 10 // of a class, for each of both halves: the caches should hold them
-	withheldMost  = 512      // slots
+	maxWithheld   = 512      // slots
 )
 
-// leastMixed is how many slots one is taken from at random, at the least, where those that leave
+// minMixed is how many slots one is taken from at random, at the least, where those that leave
 // quarantine are handed out as they come. Where it has fewer they go home to their slabs, to be
 // picked there: that costs more, but little beside such a slot's poison.
-const leastMixed = 4
+const minMixed = 4
 
 // mixedBatches is how many batches a depot may hold now: one, so that none lies below others for
 // long; and now and then none, so that slots at home take part too. What was written to in them is
 // found the sooner. Bringing all home and picking there took 70 ns more for each object.
 func mixedBatches(c uint8) int {
-	return b2i(withheldSlots(c) >= leastMixed && mathrand.Uint32N(16) > 0)
+	return b2i(withheldSlots(c) >= minMixed && mathrand.Uint32N(16) > 0)
 }
 
 func withheldSlots(c uint8) int {
-	return max(min(withheldBytes/int(classes[c].pitch), withheldMost), 1)
+	return max(min(withheldBytes/int(classes[c].pitch), maxWithheld), 1)
 }
 
 // fill puts slots in as long as it is not full, and returns how many these are.

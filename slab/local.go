@@ -203,7 +203,7 @@ func (l *Local) AllocDirty(size, align int) []byte {
 }
 
 func (l *Local) allocDirty(fast, size, align int) []byte {
-	if uint(fast) <= tabled && l != nil {
+	if uint(fast) <= largestTabled && l != nil {
 		h, m := l.heap, l.cache.magazine(tabledClass(fast))
 		if rest, ok := m.next(); ok {
 			it := *m.at(uint32(rest))
@@ -338,7 +338,7 @@ func (l *Local) freeSlowly(p unsafe.Pointer) {
 	}
 	items := batch{it}
 	n := 1
-	if classes[c].most > 0 {
+	if classes[c].maxCached > 0 {
 		n = m.exchange(it, items[:])
 	}
 	bad := h.flush(c, l.owner, items[:n])

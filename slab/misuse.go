@@ -61,10 +61,10 @@ func raise(bad *guard.Violation) {
 	}
 }
 
-// sound tells whether an item still names a slot of a class. One that was freed twice at the same
+// isSlot tells whether an item still names a slot of a class. One that was freed twice at the same
 // moment may outlive its slab: then another slab, even of other slots, may have its memory or its
 // states.
-func (h *Heap) sound(c uint8, it item) bool {
+func (h *Heap) isSlot(c uint8, it item) bool {
 	e := h.entry(uintptr(it.at() >> (unitBits - 4)))
 	at := uint64(e.first)<<(unitBits-4) + uint64(it.state()-e.states)*uint64(classes[c].pitch/granule)
 	return e.taken() && e.class == c && at == uint64(it.at())

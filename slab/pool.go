@@ -68,7 +68,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 }
 
 func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
-	c.Reserve = min(c.Reserve, most-reserveUnit) // the last granules are for sampledHandles
+	c.Reserve = min(c.Reserve, maxReserve-reserveUnit) // the last granules are for sampledHandles
 	h, err := openHeap(c)
 	if err != nil {
 		return nil, err

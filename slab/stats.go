@@ -63,7 +63,7 @@ func (h *Heap) Stats() (s Stats) {
 		c := &classes[i]
 		d := &h.depots[i]
 		d.mu.Lock()
-		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.most/2)
+		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.maxCached/2)
 		if h.hard != nil {
 			batched += h.hard.withheld[i].len()
 		}
@@ -134,7 +134,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 //go:norace
 func (h *Heap) handedOut(c uint8) int {
 	d := &h.depots[c]
-	n := d.slabs*int(classes[c].slots) - d.free - d.abandoned - len(d.batches)*int(classes[c].most/2)
+	n := d.slabs*int(classes[c].slots) - d.free - d.abandoned - len(d.batches)*int(classes[c].maxCached/2)
 	if h.hard != nil {
 		q := &h.hard.withheld[c]
 		n -= len(q.items) + len(q.queue)
@@ -143,7 +143,7 @@ func (h *Heap) handedOut(c uint8) int {
 }
 
 // held counts the slots in the caches of processors and Locals, by class.
-func (h *Heap) held() (n [mostClasses]int) {
+func (h *Heap) held() (n [maxClasses]int) {
 	for _, t := range h.allCaches() {
 		countCached(t, &n)
 	}
@@ -156,7 +156,7 @@ func (h *Heap) held() (n [mostClasses]int) {
 }
 
 // countCached adds the slots in the caches of a table to n, by class.
-func countCached(t *percpu.Table[cache], n *[mostClasses]int) {
+func countCached(t *percpu.Table[cache], n *[maxClasses]int) {
 	for pc := range t.All() {
 		pc.count(n)
 	}
@@ -167,7 +167,7 @@ func countCached(t *percpu.Table[cache], n *[mostClasses]int) {
 // goroutines that use one Local.
 //
 //go:norace
-func (pc *cache) count(n *[mostClasses]int) {
+func (pc *cache) count(n *[maxClasses]int) {
 	for c := range pc.magazines {
 		n[c] += int(pc.magazines[c].len())
 	}
