@@ -89,7 +89,8 @@ func (l *Local) end() bool {
 	return !was
 }
 
-// release brings home what the Local holds, and has the heap forget it. Caller has called end.
+// release returns the slots of the Local to their slabs, and removes the Local from the heap's list. Caller
+// has called end.
 func (l *Local) release() (bad *guard.Violation) {
 	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
@@ -128,7 +129,7 @@ func (l *Local) drop() {
 	}
 }
 
-// recoverSlots brings home what the Local holds; false if it, or the heap, was closed.
+// recoverSlots returns the slots of the Local to their slabs; false if it or the heap was closed already.
 func (l *Local) recoverSlots() bool {
 	d := &l.heap.dropped
 	d.mu.Lock()
