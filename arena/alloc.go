@@ -8,14 +8,14 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// MakeSlice returns a slice of zeroed elements with the given length and capacity, as make does. It
-// panics as New does; a negative length, or one above capacity, panics too.
+// MakeSlice returns a slice of zeroed elements with the given length and capacity, as make does. It is valid
+// as long as an object of New. It panics as New does, and if length is negative or above capacity.
 func MakeSlice[T any](a *Arena, length, capacity int) []T {
 	return must(TryMakeSlice[T](a, length, capacity))
 }
 
-// TryMakeSlice is MakeSlice that returns its error: out of memory, or a size that
-// no memory could hold. It panics if T contains pointers.
+// TryMakeSlice is MakeSlice that returns its error. An error wraps guard.ErrNoMemory unless the length is
+// negative or above the capacity. It panics if T contains Go pointers.
 func TryMakeSlice[T any](a *Arena, length, capacity int) ([]T, error) {
 	a.usable("MakeSlice")
 	mustBePointerFree((*T)(nil))
@@ -27,7 +27,7 @@ func TryMakeSlice[T any](a *Arena, length, capacity int) ([]T, error) {
 	return sliceAt[T](p, length, capacity), err
 }
 
-// sliceAt returns the slice at p, nil for nil.
+// sliceAt returns the slice at p; nil if p is nil.
 func sliceAt[T any](p unsafe.Pointer, length, capacity int) []T {
 	if p == nil {
 		return nil
@@ -42,7 +42,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// sliceSize is the bytes of a slice, refused where they do not fit into an int.
+// sliceSize returns the bytes of a slice, and an error if they do not fit into an int.
 func sliceSize[T any](length, capacity int) (uintptr, error) {
 	if length < 0 || length > capacity {
 		return 0, fmt.Errorf("arena: a slice of length %d and capacity %d cannot be", length, capacity)
@@ -54,8 +54,8 @@ func sliceSize[T any](length, capacity int) (uintptr, error) {
 	return uintptr(lo), nil
 }
 
-// Alloc returns size zeroed bytes, aligned to align: a power of two up to 2 MiB.
-// It panics as New does, and for sizes and alignments that cannot be.
+// Alloc returns size zeroed bytes. Their address is a multiple of align, a power of two from 1 to 2 MiB, and
+// of 8. It panics as New does, and if size or align is invalid.
 func (a *Arena) Alloc(size, align int) []byte { return must(a.TryAlloc(size, align)) }
 
 // TryAlloc is Alloc that returns its error.
@@ -68,20 +68,20 @@ func (a *Arena) TryAlloc(size, align int) ([]byte, error) {
 	return sliceAt[byte](p, size, size), err
 }
 
-// checkAlloc refuses sizes and alignments that cannot be.
+// checkAlloc returns an error for an invalid size or alignment.
 func checkAlloc(size, align int) error {
 	if size < 0 || align <= 0 || align&(align-1) != 0 || align > maxAlign {
-		return cannotBe(size, align)
+		return invalidAlloc(size, align)
 	}
 	return nil
 }
 
-func cannotBe(size, align int) error {
+func invalidAlloc(size, align int) error {
 	return fmt.Errorf("arena: %d bytes aligned to %d: the size must not be negative, the alignment a power of two up to %d", size, align, maxAlign)
 }
 
-// String returns a copy of s that lives in the arena. The string is valid until the arena is
-// reset, rewound or closed; keep it on the Go heap no longer than that. It panics as New does.
+// String returns a copy of s in the arena. The string is valid until the arena is reset, rewound or closed:
+// do not keep it on the Go heap longer than that. It panics as New does if the arena is full.
 func String(a *Arena, s string) string { return must(TryString(a, s)) }
 
 // TryString is String that returns its error.
@@ -98,8 +98,7 @@ func TryString(a *Arena, s string) (string, error) {
 	return unsafe.String((*byte)(p), len(s)), nil
 }
 
-// Clone returns a copy of s that lives in the arena, with no capacity to spare; nil for nil. It
-// panics as New does.
+// Clone returns a copy of s in the arena, with no capacity to spare; nil for nil. It panics as New does.
 func Clone[T any](a *Arena, s []T) []T { return must(TryClone(a, s)) }
 
 // TryClone is Clone that returns its error. It panics if T contains pointers.
@@ -118,10 +117,11 @@ func TryClone[T any](a *Arena, s []T) ([]T, error) {
 	return out, nil
 }
 
-// Append appends to a slice as the built-in does. A slice with no room that is the
-// arena's last allocation grows in place; another is copied to a larger place, and the old one
-// stays unused until the arena is reset. The slice may come from anywhere. What a slice grew by
-// in place after a Mark is freed by Rewind to it. It panics as New does.
+// Append appends values to s, as the built-in does, and returns the slice. s may lie anywhere.
+//
+// If s has no room, it grows in place if it is the arena's last allocation. Otherwise it is copied to a larger
+// place, and the old one stays unused until the arena is reset. Rewind to a Mark frees the memory by which a slice
+// has grown in place since. Append panics as New does.
 func Append[T any](a *Arena, s []T, values ...T) []T {
 	if len(values) <= cap(s)-len(s) {
 		return append(s, values...)
@@ -129,8 +129,8 @@ func Append[T any](a *Arena, s []T, values ...T) []T {
 	return must(TryAppend(a, s, values...))
 }
 
-// TryAppend is Append that returns its error, and nil; s is then as it was. It panics if T contains
-// pointers.
+// TryAppend is Append that returns its error, and then nil instead of the slice; s is unchanged. It panics if
+// T contains Go pointers.
 func TryAppend[T any](a *Arena, s []T, values ...T) ([]T, error) {
 	if len(values) <= cap(s)-len(s) {
 		return append(s, values...), nil
@@ -145,14 +145,14 @@ func TryAppend[T any](a *Arena, s []T, values ...T) ([]T, error) {
 	return grown, nil
 }
 
-// endsAt tells whether nothing that is in use lies beyond end. It may lie there although end rounds
-// up to top: x[:3:3] must not grow over the rest of the five bytes of x.
+// endsAt tells whether end is the end of the arena's last allocation. It may not be, although end rounds up to
+// top: x[:3:3] must not grow over the rest of the five bytes of x.
 func (a *Arena) endsAt(end uintptr) bool {
 	return end == a.top || end == a.tail && alignUp(end, granule) == a.top
 }
 
-// grow returns s with length n, which is above its capacity. What stands above
-// n in the result's capacity is zero; what stands between is anything.
+// grow returns s with length n, which is above its capacity. The elements above n are zero, those that were
+// added up to n are arbitrary.
 func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 	size := unsafe.Sizeof(*new(T))
 	if size == 0 {
@@ -178,7 +178,7 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 		return nil, err
 	}
 	p, err := a.takeDirty(bytes)
-	if err != nil && capacity > n { // the budget may have room for n yet
+	if err != nil && capacity > n { // there may be room for n elements
 		capacity = n
 		p, err = a.takeDirty(uintptr(n) * size)
 	}
@@ -191,8 +191,8 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 	return out[:n], nil
 }
 
-// grownCapacity returns the capacity of a slice that grows to length n, which is above its capacity
-// was: as the built-in append grows it, but no more than the bytes of room allow.
+// grownCapacity returns the capacity for a slice that grows to length n, which is above its capacity was. It
+// grows as with the built-in append, as far as room bytes allow.
 func grownCapacity[T any](n, was int, room uintptr) int {
 	capacity := 2 * was
 	if was > 256 {

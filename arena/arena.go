@@ -1,68 +1,3 @@
-// Package arena hands out memory by moving one pointer, and takes all of it
-// back at once: objects that die together are allocated together.
-//
-// # Memory
-//
-//	Base                top      limit            dirty    committed       Reserve
-//	 ├────┬──────────────┼─────────┼────────────────┼─────────┼──────────────┤
-//	 │none│ handed out   │ zeroed, │ used before,   │ never   │ reserved:    │
-//	 │    │              │ ready   │ to be cleared  │ used: 0 │ a touch faults
-//	 └────┴──────────────┴─────────┴────────────────┴─────────┴──────────────┘
-//	  64 B: offset 0 is the nil Ref
-//
-// The arena is one contiguous stretch, so there is no list of chunks: an
-// allocation is one addition and one comparison with limit, which means
-// "committed, and zero up to here". Behind that comparison, out of line, memory is cleared
-// ahead in steps that stay in the processor's cache, and committed in steps that
-// grow with the arena.
-//
-// # Life
-//
-//  1. Open reserves addresses, 64 GiB by default, or a quarter of what RLIMIT_AS leaves free. They
-//     cost nothing.
-//  2. New, MakeSlice and the others hand out memory aligned to 8 bytes, zeroed but for what they
-//     copy into it. It is valid until Reset, Rewind to an earlier Mark, or Close.
-//  3. Mark remembers a place; Rewind frees what was allocated since.
-//  4. Reset frees everything and keeps memory for the next round: up to twice what recent rounds
-//     used, or Config.Retain if that is more. After a spike, the memory goes back over some rounds.
-//     Purge gives all back that is not handed out, at once.
-//  5. Close gives everything back. Pointers into a closed arena fault while its addresses are in
-//     quarantine (guard.SetQuarantine).
-//
-// # Types
-//
-// The garbage collector does not look into an arena, so what is stored there
-// must not contain Go pointers: asking for a type that contains a string, slice, map, interface,
-// channel, function or pointer panics and names the field. Link objects with Ref, which
-// has no pointer inside.
-//
-// # Concurrency
-//
-//  1. An Arena is for one goroutine at a time.
-//  2. Pool hands arenas out to any number of goroutines.
-//  3. Concurrent is an arena that many goroutines allocate from at once. Any of them may purge and
-//     close it; Reset is for one alone.
-//  4. The objects are the user's to synchronise.
-//  5. In builds with -race two goroutines that use one Arena are reported, and Reset of a Concurrent
-//     while others allocate. Loads and stores of what lies in an arena are not: the detector knows
-//     of the Go heap only.
-//
-// # Errors and panics
-//
-// New and its kin panic with an error that wraps guard.ErrNoMemory when the arena is full
-// (Config.Limit, Config.Reserve, the process's budget, the kernel); TryNew and its kin return it.
-// Misuse (a closed arena, a zero one, a stale Mark, a Ref beyond what is handed out) panics with a
-// *guard.Violation; sizes and alignments that cannot be, with a plain error.
-//
-// # Cost
-//
-// New of a small type takes about as long as the store that follows it: some
-// 0.6 ns when the memory is in the cache; see the README for figures beside C and Rust.
-//
-// # What it does not do
-//
-// It does not free single objects, and it cannot tell a pointer that outlived Reset: the memory is
-// still mapped and will be handed out again.
 package arena
 
 import (
@@ -76,31 +11,31 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Config says how an arena is opened. The zero Config is the default.
+// Config configures an arena. The zero Config is the default. Sizes are in bytes.
 type Config struct {
 	// Name is shown in errors, faults and /proc/PID/maps. Default "arena".
 	Name string
 
-	// Reserve is the bytes of addresses, the most that the arena can ever hold, rounded up to 2 MiB.
-	// Default 64 GiB (1 GiB in a Pool; 256 and 64 MiB on 32-bit systems), or Limit if that is more.
-	// Under RLIMIT_AS the default is at most a quarter of the addresses that are still free, so that
-	// Go's heap has room to grow. Where that is less than 16 MiB, or less than Limit, opening is an
-	// error. What the system refuses for other reasons is halved, down to 16 MiB.
+	// Reserve is how many bytes of addresses the arena reserves, the most that it can ever hold, rounded
+	// up to 2 MiB. Default 64 GiB (1 GiB in a Pool; 256 and 64 MiB on 32-bit systems), or Limit if that
+	// is more. Under RLIMIT_AS the default is at most a quarter of the addresses that are free, so that
+	// Go's heap has room to grow; opening fails if that is less than 16 MiB, or less than Limit. If the
+	// system refuses the default for another reason, halves of it are tried, down to 16 MiB.
 	Reserve int
 
-	// Limit is the most bytes that may be in use together. Default Reserve.
+	// Limit is how many bytes may be in use at a time. Default Reserve.
 	Limit int
 
-	// Retain is the bytes that Reset keeps at least, if they were used, and that an idle arena of a
-	// Pool keeps until it is closed. Default 1 MiB; with 1, Reset goes by what recent rounds used.
-	// Purge keeps nothing.
+	// Retain is how many bytes Reset keeps at least, if they were used, and how many an idle arena of a
+	// Pool keeps until it is closed. Default 1 MiB; with 1, Reset keeps only what recent rounds used. Purge
+	// keeps nothing.
 	Retain int
 
-	// HugePages asks for huge pages, and commits in multiples of them: fewer and cheaper
-	// faults, at least 2 MiB in RAM.
+	// HugePages asks for huge pages, and commits memory in multiples of 2 MiB. Faults are fewer and
+	// cheaper then, and at least 2 MiB are in RAM. Default false.
 	HugePages bool
 
-	// Prefault brings memory into RAM when it is committed instead of when it is touched.
+	// Prefault brings memory into RAM when it is committed. Default false: when it is touched.
 	Prefault bool
 }
 
@@ -110,30 +45,32 @@ const (
 	leastReserve   = 16 << 20
 	defaultRetain  = 1 << 20
 
-	// shrink32 is 1 where addresses have 32 bits.
+	// shrink32 is 1 if addresses have 32 bits, and 0 otherwise.
 	shrink32 = 1 - ^uintptr(0)>>63
 
-	// first is the offset of the first object: offset 0 is the nil Ref, and a
-	// whole cache line keeps 64-byte objects from straddling two.
+	// first is the offset of the first object. Offset 0 is the nil Ref. Objects of 64 bytes do not
+	// straddle cache lines, because first is a whole one.
 	first = 64
 
-	// granule is the alignment and the unit of size of every object: what any Go type needs.
+	// granule is the alignment and the unit of size of every object: the most that any Go type needs.
 	granule = 8
 
-	// maxAlign is what the region's base is aligned to.
+	// maxAlign is the alignment of the region's base, and the largest that an object can have.
 	maxAlign = 2 << 20
 )
 
-// Arena is a stretch of memory that is freed at once. It is for one goroutine at a time, and must
-// not be copied: both copies would hand out the same memory. Open makes one; using the zero Arena is
-// a *guard.Violation, and using a nil *Arena is one or, in New, Go's own nil pointer panic.
+// Arena allocates memory that is freed at once. Open makes one; it must not be copied, because both copies
+// would hand out the same memory. It is for one goroutine at a time.
+//
+// Using the zero Arena is a *guard.Violation, and so is using a nil *Arena; only in New, RefOf and Ref.Deref
+// is nil Go's own nil pointer panic.
 type Arena struct {
 	_ nocopy.NoCopy
 
-	// Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤ committed, once
-	// something is; committed ≤ ceiling rounded up to what is committed at a time; the bytes of
-	// [top, ready) and of [max(top, dirty), committed) are zero; limit is ready, or 0 to send every
-	// call to the slow path (closed, in a pool, type words not trusted).
+	// Offsets from base. Invariants: first ≤ top ≤ ready ≤ ceiling; dirty ≤ committed; top and ready ≤
+	// committed, unless nothing is committed; committed ≤ ceiling rounded up to Config.unit; the bytes of
+	// [top, ready) and of [max(top, dirty), committed) are zero; limit is ready, or 0 to send every call to
+	// the slow path (the arena is closed or idle in a pool, or type words are not trusted).
 	top   uintptr
 	limit uintptr
 	base  unsafe.Pointer
@@ -141,20 +78,20 @@ type Arena struct {
 	ready     uintptr
 	dirty     uintptr
 	committed uintptr
-	ceiling   uintptr // the most that top may be
-	tail      uintptr // where the last object ends, before rounding; 0 where that is not known: see grow
-	peak      uintptr // the most that top was since the last reset, but for what top says now
-	high      uintptr // the most that top was before the last reset
-	recent    uintptr // what recent rounds used, decaying: see trim
+	ceiling   uintptr // the most that top may be: Config.Limit, as an offset
+	tail      uintptr // the end of the last object, before rounding; 0 if that is not known: see endsAt
+	peak      uintptr // the highest top since the last Reset; the present one may be higher
+	high      uintptr // the highest top before the last Reset
+	recent    uintptr // bytes that recent rounds used, decaying: see trim
 
-	state   state
-	reset   bool   // Reset, Rewind or Close is running callbacks
-	gets    uint32 // how often the pool handed the arena out
-	epoch   uint64
-	rewinds rewinds
+	state       state
+	inCallbacks bool   // Reset, Rewind or Close is calling OnReset callbacks
+	gets        uint32 // how often the pool handed the arena out
+	epoch       uint64
+	rewinds     rewinds
 	callbacks
 
-	idle idleness // kept by the pool
+	idle idleness // the pool's
 
 	pool   *Pool
 	region *region.Region
@@ -169,12 +106,12 @@ const (
 	stateOpen
 )
 
-// Open reserves an arena. The error wraps guard.ErrNoMemory where addresses are refused.
+// Open reserves an arena. The error wraps guard.ErrNoMemory if there are no addresses or mappings left.
 func Open(c Config) (*Arena, error) { return openArena(c, defaultReserve, nil) }
 
-// openArena opens an arena of something that has a region already or, nil, for itself.
+// openArena opens an arena. Its region is part of another one, or stands alone if of is nil.
 func openArena(c Config, reserve int, of *region.Region) (*Arena, error) {
-	r, c, err := mapRegion(c, reserve, region.Config{PartOf: of})
+	r, c, err := reserveRegion(c, reserve, region.Config{PartOf: of})
 	if err != nil {
 		return nil, err
 	}
@@ -186,8 +123,8 @@ func openArena(c Config, reserve int, of *region.Region) (*Arena, error) {
 	return a, nil
 }
 
-// count is for the registry: an arena of a pool is an object itself. It reads what the arena's
-// goroutine writes meanwhile, and the race detector is not told.
+// count tells the registry what is live. An arena of a pool that is in use counts as an object. count reads
+// fields while the arena's goroutine writes them; the race detector is not told.
 //
 //go:norace
 func (a *Arena) count() (objects int, bytes int64, ok bool) {
@@ -197,14 +134,14 @@ func (a *Arena) count() (objects int, bytes int64, ok bool) {
 	return objects, int64(a.top - first), true
 }
 
-// ceiling is the most that may be handed out, as an offset.
+// ceiling returns the highest offset that may be handed out.
 func ceiling(r *region.Region, c Config) uintptr {
 	return min(uintptr(r.Size()), alignUp(uintptr(c.Limit)+first, granule))
 }
 
-// mapRegion checks a Config, fills in its defaults and reserves the addresses. g has what the region
-// should know beside what the Config says.
-func mapRegion(c Config, reserve int, g region.Config) (*region.Region, Config, error) {
+// reserveRegion checks a Config, fills in its defaults and reserves the addresses. g has settings of the
+// region that are not in the Config.
+func reserveRegion(c Config, reserve int, g region.Config) (*region.Region, Config, error) {
 	if c.Name == "" {
 		c.Name = "arena"
 	}
@@ -258,7 +195,7 @@ func (c *Config) unit() uintptr {
 	return uintptr(guard.PageSize())
 }
 
-// full is the error for size bytes that do not fit behind top.
+// full returns the error for size bytes that do not fit above top.
 func (c *Config) full(size, top uintptr) error {
 	name := "Limit"
 	if c.Limit == c.Reserve {
@@ -268,8 +205,7 @@ func (c *Config) full(size, top uintptr) error {
 		c.Name, size, top-first, name, c.Limit, guard.ErrNoMemory)
 }
 
-// setReady says up to where memory is zero, and lets the fast path see it as far as Config.Limit
-// allows.
+// setReady notes that memory is zero up to an offset, and opens the fast path up to there or to Config.Limit.
 func (a *Arena) setReady(to uintptr) {
 	a.ready = min(to, a.ceiling)
 	if pointerfree.Trusted {
@@ -277,10 +213,10 @@ func (a *Arena) setReady(to uintptr) {
 	}
 }
 
-// Close runs the OnReset callbacks, last first, and gives everything back. Memory of the arena must
-// not be used any more: it faults. A second Close is an error that wraps guard.ErrClosed; after
-// another error, where the kernel refused, Close may be called again. An arena of a Pool is closed
-// by the pool: closing it is an error.
+// Close calls the OnReset callbacks, the last registered first, and gives all memory and addresses back.
+// Pointers into the arena fault afterwards. A second Close returns an error that wraps guard.ErrClosed. After
+// another error, which is the kernel's, the arena is as it was, and Close may be called again. An arena of a
+// Pool is closed by the pool: closing it is an error.
 func (a *Arena) Close() error {
 	if a == nil || a.region == nil {
 		panic(a.unusable("Close"))
@@ -318,8 +254,8 @@ func (a *Arena) Name() string {
 	return a.config.Name
 }
 
-// Err returns nil while the arena may be used, and then the *guard.Violation that its methods panic
-// with: it was closed, put into its pool, or is a zero Arena.
+// Err returns nil while the arena may be used, and otherwise the *guard.Violation that its methods panic
+// with: after Close, after Pool.Put, and for a zero Arena.
 func (a *Arena) Err() error {
 	if a == nil || a.state != stateOpen {
 		return a.unusable("Err")
@@ -327,29 +263,29 @@ func (a *Arena) Err() error {
 	return nil
 }
 
-// Epoch returns a number that changes with every Reset, Rewind, Close and Pool.Put: a pointer that was
-// stored with the epoch in which its memory was allocated is valid as long as the epoch is the same.
-// ending tells whether OnReset callbacks are running that end the epoch: then what is allocated now
-// is freed as soon as they are done. A zero Arena is in epoch 0.
+// Epoch returns the number of the arena's present epoch. An epoch ends with every Reset, Rewind, Close and
+// Pool.Put: a pointer that was stored together with the epoch of its allocation is valid as long as the epoch
+// is the same. While OnReset callbacks are called, ending is true, and memory that is allocated then is freed
+// as soon as the last callback returns. The epoch of a zero Arena is 0.
 func (a *Arena) Epoch() (n uint64, ending bool) {
 	if a == nil {
 		return 0, false
 	}
-	return a.epoch, a.reset
+	return a.epoch, a.inCallbacks
 }
 
-// usable panics where the arena must not be used.
+// usable panics if the arena must not be used.
 func (a *Arena) usable(op string) { usable(a, op, (*Arena).unusable) }
 
-// usable has what makes the violation as a parameter for the reason that bump has: so Mark is inlined.
+// usable is (*Arena).usable with its slow path as a parameter, so that Mark is inlined: see bump.
 func usable(a *Arena, op string, unusable func(a *Arena, op string) *guard.Violation) {
 	if a == nil || a.state != stateOpen {
 		panic(unusable(a, op))
 	}
 }
 
-// unusable returns the violation of using an arena that is not open. It does not panic itself: the
-// compiler would keep registers for what comes after the call, which costs a nanosecond.
+// unusable returns the violation of using an arena that is not open. It does not panic itself: the compiler
+// would save registers for the code behind the call, which costs a nanosecond.
 func (a *Arena) unusable(op string) *guard.Violation {
 	switch {
 	case a == nil || a.region == nil:
@@ -369,18 +305,17 @@ func (a *Arena) violation(op string, kind guard.Kind, detail string) *guard.Viol
 	return &guard.Violation{Op: "arena." + op, Kind: kind, Detail: detail, Region: a.config.Name}
 }
 
-// Stats are figures in bytes.
+// Stats are figures of an arena, in bytes.
 type Stats struct {
 	Reserved  int64 // addresses, guards included
 	Committed int64 // charged to the budget
 	Resident  int64 // in RAM; -1 where the system does not tell
 	Live      int64 // handed out, alignment included
-	HighWater int64 // the most that was ever in use together
+	HighWater int64 // the most that was ever handed out at a time
 }
 
-// Stats returns the arena's figures. It asks the kernel what is resident: a
-// system call for each 256 MiB committed. After Close all are zero but HighWater; those of the zero
-// Arena are all zero.
+// Stats returns the figures of the arena. It asks the kernel which memory is resident: one system call for
+// each 256 MiB committed. After Close all figures are zero but HighWater. Those of a zero Arena are zero.
 func (a *Arena) Stats() Stats {
 	if a == nil || a.region == nil {
 		return Stats{}
@@ -391,7 +326,7 @@ func (a *Arena) Stats() Stats {
 	return s
 }
 
-// regionStats returns what the region knows, nothing after its Close.
+// regionStats returns the figures that the region has: zero after its Close.
 func regionStats(r *region.Region) Stats {
 	resident, err := r.Resident()
 	switch {

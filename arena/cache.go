@@ -17,15 +17,14 @@ type chunk struct {
 
 type chunkState struct {
 	top, limit uintptr
-	copies     uintptr        // calls of StringIn that found room here
-	copied     atomic.Uintptr // those of them that are done
+	copies     uintptr        // how many copies (StringIn, CloneIn) found room here
+	copied     atomic.Uintptr // how many of them are complete
 	percpu.Mutex
 }
 
 func newChunk() *chunk { return new(chunk) }
 
-// drain waits until the calls of StringIn that found room in the chunk have copied their strings. No
-// processor uses the chunk.
+// drain waits until the copies that found room in the chunk are complete. No processor uses the chunk.
 func (c *chunk) drain() {
 	for c.copied.Load() != c.copies {
 		runtime.Gosched()

@@ -7,36 +7,37 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// callbacks are the functions that wait for the arena's memory to be freed.
+// callbacks are the functions to be called before the arena's memory is freed.
 type callbacks struct {
 	onReset    []callback // in the order of registration
-	registered uint64     // how many ever were: the id of the last
-	cancelled  int        // entries of onReset without a function
-	uncalled   int        // while callbacks run: how many of onReset are still to come, the first ones
+	registered uint64     // how many there ever were: the id of the last
+	cancelled  int        // entries of onReset that were cancelled
+	uncalled   int        // while callbacks are called: how many of onReset are to come, the first ones
 }
 
-// callback is a registered function; nil if it was cancelled.
+// callback is a registered function; f is nil if it was cancelled.
 type callback struct {
 	f  func()
 	id uint64
 }
 
-// OnReset registers f to be called when what is allocated after this call is freed: by Reset,
-// Close, Pool.Put, or Rewind to a Mark taken before. The last registered is called first, each once,
-// all before the memory goes, and all of them even if one panics. f must not be nil. It may use the
-// arena, but not reset, rewind or close it. What f registers, itself for example, is called by the
-// next Reset, Put or such Rewind; what it registers during Close is never called, unless Close fails.
+// OnReset registers f, to be called once before the memory is freed that is allocated after this call: by
+// Reset, Close, Pool.Put, or Rewind to a Mark that was taken before this call. Callbacks are called in reverse
+// order of registration, all of them even if one panics. f must not be nil.
 //
-// cancel takes f back: it is not called any more. It does nothing if f was called or cancelled
-// before. Like the arena, it is for one goroutine at a time.
+// f may use the arena and its objects, but not reset, rewind or close it. Callbacks that f registers, itself
+// for example, are called by the next Reset, Put or such Rewind. If they are registered during Close they are never
+// called, unless Close fails.
 //
-// Cost: 16 bytes of the Go heap until f is called or cancelled, and 24 for cancel, if it is used.
+// cancel removes f. It does nothing if f was called or cancelled before.
+//
+// Cost: 16 bytes of the Go heap until f is called or cancelled; 24 more for cancel, if it is used.
 func (a *Arena) OnReset(f func()) (cancel func()) {
 	return a.register(f).cancel
 }
 
-// register is OnReset, apart from it so that OnReset is inlined: then cancel takes no memory where
-// nobody uses it.
+// register registers a callback. It is a function of its own so that OnReset is inlined: then cancel costs
+// nothing if it is not used.
 func (a *Arena) register(f func()) registration {
 	a.usable("OnReset")
 	if f == nil {
@@ -47,7 +48,7 @@ func (a *Arena) register(f func()) registration {
 	return registration{a, a.registered}
 }
 
-// registration names a callback that was registered.
+// registration names a callback.
 type registration struct {
 	arena *Arena
 	id    uint64
@@ -56,6 +57,7 @@ type registration struct {
 // cancel removes the callback.
 func (r registration) cancel() { r.arena.cancel(r.id) }
 
+// cancel removes the callback with an id, if it is still registered.
 func (a *Arena) cancel(id uint64) {
 	i, found := a.callbackAfter(id - 1)
 	if !found || a.onReset[i].id != id || a.onReset[i].f == nil {
@@ -63,18 +65,18 @@ func (a *Arena) cancel(id uint64) {
 	}
 	a.onReset[i].f = nil
 	a.cancelled++
-	if !a.reset { // callDown counts on the places of callbacks
+	if !a.inCallbacks { // callDown keeps an index
 		a.compact()
 	}
 }
 
-// callbackAfter returns the place of the first callback with an id above the given one.
+// callbackAfter returns the index of the first callback with an id above the given one.
 func (a *Arena) callbackAfter(id uint64) (i int, found bool) {
 	i, _ = slices.BinarySearchFunc(a.onReset, id+1, func(c callback, id uint64) int { return cmp.Compare(c.id, id) })
 	return i, i < len(a.onReset)
 }
 
-// compact removes the entries of cancelled callbacks once they are the most.
+// compact removes the entries of cancelled callbacks if they are more than half.
 func (a *Arena) compact() {
 	if a.cancelled > len(a.onReset)/2 {
 		a.onReset = slices.DeleteFunc(a.onReset, func(c callback) bool { return c.f == nil })
@@ -82,10 +84,10 @@ func (a *Arena) compact() {
 	}
 }
 
-// unwind runs the callbacks that were registered after the one with the given id, then done. Those
-// that are registered meanwhile stay for the next time.
+// unwind calls the callbacks that were registered after the one with the given id, then done. Callbacks that
+// are registered meanwhile stay for the next time.
 func (a *Arena) unwind(op string, after uint64, done func()) {
-	if a.reset {
+	if a.inCallbacks {
 		panic(a.violation(op, guard.InUse, "called by an OnReset callback"))
 	}
 	keep, found := a.callbackAfter(after)
@@ -94,9 +96,9 @@ func (a *Arena) unwind(op string, after uint64, done func()) {
 		return
 	}
 	n := len(a.onReset)
-	a.reset, a.uncalled = true, n
+	a.inCallbacks, a.uncalled = true, n
 	defer func() {
-		a.reset = false
+		a.inCallbacks = false
 		for _, c := range a.onReset[keep:n] {
 			if c.f == nil {
 				a.cancelled--
@@ -109,7 +111,7 @@ func (a *Arena) unwind(op string, after uint64, done func()) {
 	a.callDown(keep)
 }
 
-// callDown runs the callbacks from the last uncalled one down to keep.
+// callDown calls the callbacks from the last uncalled one down to index keep.
 func (a *Arena) callDown(keep int) {
 	for a.uncalled > keep {
 		a.uncalled--
@@ -121,7 +123,7 @@ func (a *Arena) callDown(keep int) {
 			panicked := true
 			defer func() {
 				if panicked {
-					a.callDown(keep) // the others run before the panic goes on
+					a.callDown(keep) // the others are called before the panic goes on
 				}
 			}()
 			f()

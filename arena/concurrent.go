@@ -12,63 +12,66 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Concurrent is an arena that any number of goroutines allocate from at once. NewIn, MakeSliceIn,
-// AppendIn, CloneIn, StringIn, Alloc and their Try forms allocate; RefIn, Ref.DerefIn and Ref.SliceIn
-// make and follow references.
-// OpenConcurrent makes one: using the zero Concurrent, or nil, is a *guard.Violation. It must not be
-// copied.
+// Concurrent is an arena that any number of goroutines allocate from at once. OpenConcurrent makes one;
+// using the zero Concurrent, or nil, is a *guard.Violation. It must not be copied.
+//
+// The functions of Arena have forms for it that end in In:
+//
+//	NewIn  MakeSliceIn  AppendIn  CloneIn  StringIn   allocate; each has a Try form
+//	Alloc, TryAlloc                                   are methods, as those of Arena
+//	RefIn  Ref.DerefIn  Ref.SliceIn                   make and follow references
 //
 //	        next ──────────────▶
 //	┌──────┬──────┬──────┬──────┬─────────────────────────────
 //	│ P0's │ P1's │ P0's │ large│     reserved
 //	└──────┴──────┴──────┴──────┴─────────────────────────────
 //
-// Each processor has a chunk of its own to move its bump pointer through, so the fast path takes
-// no lock and shares no cache line. A new chunk is carved off by moving next; large
-// objects are carved off alone. What is left of a chunk when it is replaced is lost until Reset.
+// Each processor allocates from a chunk of its own, so the fast path takes no lock and shares no cache
+// line. A new chunk is carved off at next. Large objects are carved off alone. The rest of a chunk is lost
+// until Reset when it has no room for the next object.
 //
-// Call Reset when no other goroutine uses the arena. Purge and Close may be called at any time: a
-// call that comes after Close is a *guard.Violation. But memory of a closed arena faults, so nobody
-// may touch it any more. Within an OS page of the budget's hard limit an allocation may be refused
-// for the moment in which another goroutine commits the same page.
+// No other goroutine may use the arena while one calls Reset. Purge, Close and Stats may be called at any
+// time. Calls that come after Close are a *guard.Violation, and a touch of the arena's memory faults then.
+// Within an OS page of the budget's hard limit an allocation may be refused for the moment in which another
+// goroutine commits the same page.
 type Concurrent struct {
 	_      nocopy.NoCopy
 	base   unsafe.Pointer
-	most   uintptr // bytes of the largest object that lies in a chunk
+	most   uintptr // bytes of the largest object that a chunk takes
 	chunks percpu.Table[chunk]
 	chunk  uintptr // bytes that a processor carves off at a time
 
-	_       [128]byte // next is written by all, and alone
+	_       [128]byte // next is alone on its cache lines, because all processors write it
 	next    atomic.Uintptr
 	_       [128]byte
 	ceiling uintptr
 	high    atomic.Uintptr
 	region  *region.Region
 	config  Config
-	round   uint // counts Resets. Not under mu: where Reset runs beside allocations the race detector says so
+	round   uint // counts Resets. Not under mu, so that the race detector reports a Reset beside allocations
 
-	// mu is held for reading where memory is carved off, cleared or filled with a string that no chunk
-	// has room for, and for writing where memory goes back. No user code runs meanwhile: Budget.OnSoft
-	// waits until it is released.
+	// mu is held for reading while memory is carved off, cleared, or filled with a copy for which no chunk has
+	// room; and for writing while memory goes back. No user code runs meanwhile: Budget.OnSoft is called after
+	// it is released.
 	mu     sync.RWMutex
 	closed atomic.Bool // written under mu
 	dirty  uintptr     // bytes below it were handed out before the last Reset
-	recent uintptr     // what recent rounds used, decaying, as Arena.recent
+	recent uintptr     // bytes that recent rounds used, decaying, as Arena.recent
 }
 
-// chunkSize is what a processor carves off at a time, unless Limit is small: committing
-// it is one system call, touching it is one fault for each of its OS pages.
+// chunkSize is how many bytes a processor carves off at a time, unless Limit is small. Committing them is one system
+// call, touching them one fault for each OS page.
 const chunkSize = 256 << 10
 
-// alone tells whether an object is carved off alone: one of more than an eighth of a chunk, so that
-// less than that is lost when the next object does not fit; one aligned to more than 4 KiB; and one
-// of no size, which would fit into a chunk that is not there.
+// alone tells whether an object is carved off alone: objects of more than an eighth of a chunk, so that less than
+// that is lost when an object does not fit; objects aligned to more than 4 KiB; and objects of no size, which would
+// fit into a chunk that does not exist.
 func (k *Concurrent) alone(size, align uintptr) bool { return size-1 >= k.most || align > 4096 }
 
-// OpenConcurrent reserves an arena for many goroutines. The error wraps guard.ErrNoMemory where
-// addresses are refused.
+// OpenConcurrent reserves an arena for many goroutines. The error wraps guard.ErrNoMemory if there are no addresses
+// or mappings left.
 func OpenConcurrent(c Config) (*Concurrent, error) {
-	r, c, err := mapRegion(c, defaultReserve, region.Config{DeferOnSoft: true})
+	r, c, err := reserveRegion(c, defaultReserve, region.Config{DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
@@ -82,15 +85,17 @@ func OpenConcurrent(c Config) (*Concurrent, error) {
 	return k, nil
 }
 
-// count is for the registry.
+// count tells the registry what is live.
 func (k *Concurrent) count() (objects int, bytes int64, ok bool) {
 	return 0, int64(k.next.Load() - first), true
 }
 
 // NewIn returns a zeroed T, as New does, from any goroutine.
+//
+// Cost: the pin, one addition, one comparison.
 func NewIn[T any](k *Concurrent) *T { return must(TryNewIn[T](k)) }
 
-// TryNewIn is NewIn that returns its error. It panics if T contains pointers.
+// TryNewIn is NewIn that returns its error. It panics if T contains Go pointers.
 func TryNewIn[T any](k *Concurrent) (*T, error) {
 	mustBePointerFree((*T)(nil))
 	p, err := k.take(unsafe.Sizeof(cell[T]{}), granule)
@@ -102,7 +107,7 @@ func MakeSliceIn[T any](k *Concurrent, length, capacity int) []T {
 	return must(TryMakeSliceIn[T](k, length, capacity))
 }
 
-// TryMakeSliceIn is MakeSliceIn that returns its error. It panics if T contains pointers.
+// TryMakeSliceIn is MakeSliceIn that returns its error. It panics if T contains Go pointers.
 func TryMakeSliceIn[T any](k *Concurrent, length, capacity int) ([]T, error) {
 	mustBePointerFree((*T)(nil))
 	size, err := sliceSize[T](length, capacity)
@@ -125,9 +130,9 @@ func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
 	return sliceAt[byte](p, size, size), err
 }
 
-// AppendIn appends to a slice as the built-in does, from any goroutine. A slice with no room is copied
-// to a larger place in the arena, and the old one stays unused until Reset. The slice may come from
-// anywhere. It panics as NewIn does.
+// AppendIn appends values to s, as the built-in does, and returns the slice. s may lie anywhere. If it has no room it
+// is copied to a larger place in the arena, and the old one stays unused until Reset: it never grows in place.
+// Any goroutine may call AppendIn, but only one at a time for the same slice. It panics as NewIn does.
 func AppendIn[T any](k *Concurrent, s []T, values ...T) []T {
 	if len(values) <= cap(s)-len(s) {
 		return append(s, values...)
@@ -135,8 +140,8 @@ func AppendIn[T any](k *Concurrent, s []T, values ...T) []T {
 	return must(TryAppendIn(k, s, values...))
 }
 
-// TryAppendIn is AppendIn that returns its error, and nil; s is then as it was. It panics if T contains
-// pointers.
+// TryAppendIn is AppendIn that returns its error, and then nil instead of the slice; s is unchanged. It panics if T
+// contains Go pointers.
 func TryAppendIn[T any](k *Concurrent, s []T, values ...T) ([]T, error) {
 	if len(values) <= cap(s)-len(s) {
 		return append(s, values...), nil
@@ -144,7 +149,7 @@ func TryAppendIn[T any](k *Concurrent, s []T, values ...T) ([]T, error) {
 	k.usable("AppendIn")
 	n := len(s) + len(values)
 	grown, err := TryMakeSliceIn[T](k, n, grownCapacity[T](n, cap(s), k.ceiling-min(k.next.Load(), k.ceiling)))
-	if err != nil { // there may be room for n yet
+	if err != nil { // there may be room for n elements
 		grown, err = TryMakeSliceIn[T](k, n, n)
 	}
 	if err != nil {
@@ -158,10 +163,10 @@ func TryAppendIn[T any](k *Concurrent, s []T, values ...T) ([]T, error) {
 	return grown, nil
 }
 
-// CloneIn returns a copy of s that lives in the arena, as Clone does, from any goroutine.
+// CloneIn returns a copy of s in the arena, as Clone does, from any goroutine.
 func CloneIn[T any](k *Concurrent, s []T) []T { return must(TryCloneIn(k, s)) }
 
-// TryCloneIn is CloneIn that returns its error. It panics if T contains pointers.
+// TryCloneIn is CloneIn that returns its error. It panics if T contains Go pointers.
 func TryCloneIn[T any](k *Concurrent, s []T) ([]T, error) {
 	mustBePointerFree((*T)(nil))
 	bytes := uintptr(len(s)) * unsafe.Sizeof(*new(T))
@@ -179,13 +184,13 @@ func TryCloneIn[T any](k *Concurrent, s []T) ([]T, error) {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.StringData(copied))), len(s)), nil
 }
 
-// StringIn returns a copy of s that lives in the arena, as String does, from any goroutine.
+// StringIn returns a copy of s in the arena, as String does, from any goroutine.
 func StringIn(k *Concurrent, s string) string { return must(k.copyOf("StringIn", s)) }
 
 // TryStringIn is StringIn that returns its error.
 func TryStringIn(k *Concurrent, s string) (string, error) { return k.copyOf("StringIn", s) }
 
-// copyOf returns a copy of s that lives in the arena, aligned to granule.
+// copyOf returns a copy of s in the arena, aligned to granule.
 func (k *Concurrent) copyOf(op, s string) (string, error) {
 	size := uintptr(len(s))
 	if k != nil && !k.alone(size, 1) {
@@ -196,7 +201,7 @@ func (k *Concurrent) copyOf(op, s string) (string, error) {
 				c.top = end
 				c.copies++
 				percpu.Unpin(c)
-				// A fault of s is its owner's, and goes on; Close must not wait for ever.
+				// A fault of s goes on to the caller; Close must not wait for ever then.
 				defer c.copied.Add(1)
 				return copyString(unsafe.Add(k.base, off), s), nil
 			}
@@ -206,7 +211,7 @@ func (k *Concurrent) copyOf(op, s string) (string, error) {
 	return k.copySlowly(op, s)
 }
 
-// copySlowly is copyOf where the processor's chunk has no room.
+// copySlowly is copyOf if the processor's chunk has no room.
 //
 //go:noinline
 func (k *Concurrent) copySlowly(op, s string) (string, error) {
@@ -227,7 +232,7 @@ func copyString(to unsafe.Pointer, s string) string {
 	return unsafe.String(p, len(s))
 }
 
-// RefIn returns a Ref to p, which must lie in k, as RefOf does.
+// RefIn returns a Ref to p, which must be an object in k, as RefOf does.
 func RefIn[T any](k *Concurrent, p *T) Ref[T] {
 	return Ref[T]{offsetIn(k, unsafe.Pointer(p), unsafe.Sizeof(*p), noOffsetIn)}
 }
@@ -244,23 +249,23 @@ func offsetIn(k *Concurrent, p unsafe.Pointer, size uintptr, noOffset func(k *Co
 func noOffsetIn(k *Concurrent, p unsafe.Pointer) uint64 {
 	k.usable("RefIn")
 	if p != nil {
-		panic(elsewhere(k.violation("RefIn", guard.InvalidPointer, ""), k.base, p))
+		panic(inOtherMemory(k.violation("RefIn", guard.InvalidPointer, ""), k.base, p))
 	}
 	return 0
 }
 
-// DerefIn returns the object that r refers to in k, as Deref does.
+// DerefIn returns the object in k that r refers to, as Deref does.
 func (r Ref[T]) DerefIn(k *Concurrent) *T {
 	if k == nil {
 		panic(k.unusable("DerefIn"))
 	}
 	if top := uint64(k.next.Load()); r.off-first > top-first || r.off+uint64(unsafe.Sizeof(*new(T))) > top {
-		return (*T)(k.outside(r.off))
+		return (*T)(k.derefSlowly(r.off))
 	}
 	return (*T)(unsafe.Add(k.base, r.off))
 }
 
-// SliceIn returns the n objects that start at r in k, as Slice does.
+// SliceIn returns the n objects in k from r on, as Slice does.
 func (r Ref[T]) SliceIn(k *Concurrent, n int) []T {
 	if r.off == 0 && n == 0 {
 		return nil
@@ -270,22 +275,20 @@ func (r Ref[T]) SliceIn(k *Concurrent, n int) []T {
 	}
 	if !within[T](r.off, n, uint64(k.next.Load())) {
 		k.usable("SliceIn")
-		panic(beyond(k.violation("SliceIn", guard.InvalidPointer, ""), r.off))
+		panic(notHandedOut(k.violation("SliceIn", guard.InvalidPointer, ""), r.off))
 	}
 	return unsafe.Slice((*T)(unsafe.Add(k.base, r.off)), n)
 }
 
-func (k *Concurrent) outside(off uint64) unsafe.Pointer {
+func (k *Concurrent) derefSlowly(off uint64) unsafe.Pointer {
 	if off == 0 {
 		return nil
 	}
 	k.usable("DerefIn")
-	panic(beyond(k.violation("DerefIn", guard.InvalidPointer, ""), off))
+	panic(notHandedOut(k.violation("DerefIn", guard.InvalidPointer, ""), off))
 }
 
 // take hands out size zeroed bytes. align is a power of two from granule to maxAlign.
-//
-// Cost: the pin, one addition, one comparison.
 func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 	if k != nil && !k.alone(size, align) {
 		c := percpu.Pin(&k.chunks)
@@ -302,8 +305,8 @@ func (k *Concurrent) take(size, align uintptr) (unsafe.Pointer, error) {
 	return k.refill(size, align, "")
 }
 
-// refill hands out what the processor's chunk has no room for, with a copy of s in it. Budget.OnSoft
-// is called with no lock held, and what failed is tried once more after it.
+// refill hands out memory if the processor's chunk has no room, and fills it with a copy of s. It calls
+// Budget.OnSoft with no lock held, and then tries once more if there was no memory.
 func (k *Concurrent) refill(size, align uintptr, s string) (unsafe.Pointer, error) {
 	p, err := k.supply(size, align, s)
 	if region.Reclaim() {
@@ -314,25 +317,24 @@ func (k *Concurrent) refill(size, align uintptr, s string) (unsafe.Pointer, erro
 	return p, err
 }
 
-// supply carves off a new chunk for this processor and serves the request from it, or carves off just
-// the object.
+// supply carves off a new chunk for this processor and hands out memory from it, or carves off the object alone.
 func (k *Concurrent) supply(size, align uintptr, s string) (unsafe.Pointer, error) {
 	k.usable("New")
 	round := k.round
 	k.mu.RLock()
-	defer k.mu.RUnlock() // a fault of s, which is the user's, does not leave it locked
+	defer k.mu.RUnlock() // a fault of s, which is the user's, must not leave it locked
 	k.usable("New")
 	if k.alone(size, align) || k.chunks.HereNew(newChunk) == nil {
 		return k.carveAlone(size, align, s)
 	}
 	off, limit, err := k.carve(k.chunk, size, max(align, 64))
-	if err != nil { // there may be room for the object yet
+	if err != nil { // there may be room for the object alone
 		return k.carveAlone(size, align, s)
 	}
 	rest := alignUp(off+size, granule)
 	c := percpu.Pin(&k.chunks)
-	// Another goroutine may have refilled this processor meanwhile, and this one may have moved to
-	// another: the chunk with more in it stays.
+	// Another goroutine may have given this processor a chunk meanwhile, or this goroutine may have moved to
+	// another processor. The chunk with more room stays.
 	if c != nil && limit-rest > c.limit-c.top && round == k.round {
 		c.top, c.limit = rest, limit
 	}
@@ -341,7 +343,7 @@ func (k *Concurrent) supply(size, align uintptr, s string) (unsafe.Pointer, erro
 	return unsafe.Add(k.base, off), nil
 }
 
-// carveAlone carves off just an object. Caller holds k.mu for reading.
+// carveAlone carves off an object and fills it with a copy of s. Caller holds k.mu for reading.
 func (k *Concurrent) carveAlone(size, align uintptr, s string) (unsafe.Pointer, error) {
 	off, _, err := k.carve(size, size, align)
 	if err != nil {
@@ -351,8 +353,8 @@ func (k *Concurrent) carveAlone(size, align uintptr, s string) (unsafe.Pointer, 
 	return unsafe.Add(k.base, off), nil
 }
 
-// carve takes the next want bytes, or only least where no more are left, commits them and makes
-// them zero. Caller holds k.mu for reading.
+// carve takes the next want bytes, or only least if there are no more, commits them and clears them. Caller holds
+// k.mu for reading.
 func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err error) {
 	for {
 		from := k.next.Load()
@@ -364,17 +366,17 @@ func (k *Concurrent) carve(want, least, align uintptr) (off, end uintptr, err er
 		if !k.next.CompareAndSwap(from, end) {
 			continue
 		}
-		if err = k.ready(off, end); err == nil {
+		if err = k.makeReady(off, end); err == nil {
 			return off, end, nil
 		}
-		// Addresses go back if nobody took more; else they are lost until Reset.
+		// The addresses go back if no goroutine took more. Otherwise they are lost until Reset.
 		k.next.CompareAndSwap(end, from)
 		return 0, 0, fmt.Errorf("arena: %w", err)
 	}
 }
 
-// ready commits [off, end) and clears what was used before the last Reset.
-func (k *Concurrent) ready(off, end uintptr) error {
+// makeReady commits [off, end) and clears the part that was used before the last Reset.
+func (k *Concurrent) makeReady(off, end uintptr) error {
 	if err := k.commit(off, end); err != nil {
 		return err
 	}
@@ -384,15 +386,15 @@ func (k *Concurrent) ready(off, end uintptr) error {
 	return nil
 }
 
-// commit makes [off, end) usable. Two that share an OS page are both charged for it until the second
-// finds it committed: a lock would keep all others waiting for the kernel.
+// commit makes [off, end) usable. Two goroutines that commit the same OS page are both charged for it until the
+// second one finds it committed. A lock would make all others wait for the kernel.
 func (k *Concurrent) commit(off, end uintptr) error {
 	unit := k.config.unit()
 	lo, hi := off&^(unit-1), min(alignUp(end, unit), uintptr(k.region.Size()))
 	return k.region.Commit(int(lo), int(hi-lo))
 }
 
-// usable panics where the arena must not be used.
+// usable panics if the arena must not be used.
 func (k *Concurrent) usable(op string) {
 	if k == nil || k.region == nil || k.closed.Load() {
 		panic(k.unusable(op))
@@ -413,9 +415,8 @@ func (k *Concurrent) violation(op string, kind guard.Kind, detail string) *guard
 	return &guard.Violation{Op: "arena.Concurrent." + op, Kind: kind, Detail: detail, Region: k.config.Name}
 }
 
-// Reset frees everything that was handed out. Memory that recent rounds did not need goes back to the
-// system, as Arena.Reset does it. No other goroutine may use the arena meanwhile, but for Purge, Close
-// and Stats.
+// Reset frees everything that was handed out. Memory that recent rounds did not need goes back to the system, as with
+// Arena.Reset. No other goroutine may use the arena meanwhile, except for Purge, Close and Stats.
 func (k *Concurrent) Reset() {
 	k.usable("Reset")
 	k.round++
@@ -428,11 +429,11 @@ func (k *Concurrent) Reset() {
 	k.recent = max(used, k.recent-k.recent/8)
 	keep := max(uintptr(k.config.Retain), k.recent)
 	if uintptr(k.region.Committed()) > 2*keep {
-		_ = k.shrink(keep) // what the kernel does not take stays, and is cleared when it is used
+		_ = k.shrink(keep) // memory that the kernel does not take is cleared when it is used
 	}
 }
 
-// restart frees everything and returns how many bytes were used. Caller holds k.mu.
+// restart frees everything, and returns how many bytes were in use. Caller holds k.mu.
 func (k *Concurrent) restart() (used uintptr) {
 	used = k.next.Load()
 	k.high.Store(max(k.high.Load(), used))
@@ -441,10 +442,9 @@ func (k *Concurrent) restart() (used uintptr) {
 	return used
 }
 
-// Purge gives all memory back to the system but the chunks and objects that were carved off, and the
-// rest of the last OS page (of the last 2 MiB with HugePages): all memory, if it follows Reset. Any
-// goroutine may call it at any time; those that need a new chunk meanwhile wait. The error is the
-// kernel's; the arena then keeps what it had.
+// Purge gives all memory back to the system that was not carved off, except for the rest of the last OS page (with
+// HugePages, of the last 2 MiB): after Reset that is all memory. Any goroutine may call it at any time; goroutines
+// that need a new chunk wait meanwhile. An error is the kernel's; the arena then keeps its memory.
 func (k *Concurrent) Purge() error {
 	k.usable("Purge")
 	k.mu.Lock()
@@ -456,7 +456,7 @@ func (k *Concurrent) Purge() error {
 	return nil
 }
 
-// shrink decommits what lies beyond the first keep bytes and was not carved off. Caller holds k.mu.
+// shrink decommits all memory above the first keep bytes that was not carved off. Caller holds k.mu.
 func (k *Concurrent) shrink(keep uintptr) error {
 	if top := k.next.Load(); top > first {
 		keep = max(keep, top)
@@ -470,11 +470,11 @@ func (k *Concurrent) shrink(keep uintptr) error {
 	return nil
 }
 
-// Close gives everything back. A second Close is an error that wraps guard.ErrClosed; after another
-// error, where the kernel refused, Close may be called again. Other goroutines may call the arena
-// meanwhile: they get memory before, and a *guard.Violation after. Memory of the arena must not be
-// touched any more: it faults. Close stops the world for some microseconds, to take the chunks that
-// processors have.
+// Close gives all memory and addresses back. Other goroutines may call the arena meanwhile: they get memory before,
+// and a *guard.Violation after. But a touch of the arena's memory faults after Close. A second Close returns an error
+// that wraps guard.ErrClosed. After another error, which is the kernel's, Close may be called again.
+//
+// Cost: it stops the world for some microseconds, to take the processors' chunks.
 func (k *Concurrent) Close() error {
 	if k == nil || k.region == nil {
 		panic(k.unusable("Close"))
@@ -494,8 +494,8 @@ func (k *Concurrent) Close() error {
 	return nil
 }
 
-// Stats returns the arena's figures; Live counts chunks as a whole. After Close all are zero but
-// HighWater; those of the zero Concurrent are all zero. Any goroutine may call it.
+// Stats returns the figures of the arena; Live counts whole chunks. After Close all figures are zero but HighWater.
+// Those of the zero Concurrent are zero. Any goroutine may call it at any time.
 func (k *Concurrent) Stats() Stats {
 	if k == nil || k.region == nil {
 		return Stats{}

@@ -6,32 +6,32 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 )
 
-// Arenas that lie idle in a Pool give their memory back after a while: first what is above
-// Config.Retain, later all. No goroutine does it: Get and Put look now and then whether it is time.
+// An arena that is idle in a Pool gives memory back after a while: first the memory above Config.Retain, later
+// all of it. No goroutine of the pool does that: Get and Put look now and then whether it is time.
 const (
-	purgeAfter = 500  // ticks that an arena lies idle before it is cut back to Config.Retain
-	closeAfter = 1000 // ticks that it lies idle before it is closed
+	purgeAfter = 500  // ticks that an arena is idle before it is cut back to Config.Retain
+	closeAfter = 1000 // ticks that an arena is idle before it is closed
 	lookEvery  = 128  // Gets of an arena between readings of the clock on the fast path
 )
 
-// idleness says since when an arena of a pool lies idle.
+// idleness says since when an arena of a pool is idle.
 type idleness struct {
 	since uint32 // ticks, if the arena was not handed out since
 	gets  uint32 // Arena.gets at that time
 }
 
-// rest notes that an arena lies idle from now on. Caller owns the arena.
-func (a *Arena) rest(now uint32) { a.idle = idleness{now, a.gets} }
+// noteIdle notes that the arena is idle from now on. Caller owns the arena.
+func (a *Arena) noteIdle(now uint32) { a.idle = idleness{now, a.gets} }
 
-// idleFor returns for how many ticks an arena is known to lie idle. Caller owns the arena.
+// idleFor returns for how many ticks the arena is known to be idle. Caller owns the arena.
 func (a *Arena) idleFor(now uint32) uint32 {
 	if a.idle.gets != a.gets {
-		a.rest(now)
+		a.noteIdle(now)
 	}
 	return now - a.idle.since
 }
 
-// mayDecay looks whether arenas were idle for long. Caller holds no lock.
+// mayDecay gives memory of idle arenas back, if it is time to look for them. Caller holds no lock.
 func (p *Pool) mayDecay() {
 	now := ticks()
 	if _, ok := p.look.Pass(now); !ok {
@@ -39,14 +39,14 @@ func (p *Pool) mayDecay() {
 	}
 	purge, discard := p.takeIdle(now)
 	for _, a := range purge {
-		_ = a.shrink(uintptr(p.config.Retain)) // what the kernel does not take now goes when it is closed
+		_ = a.shrink(uintptr(p.config.Retain)) // memory that the kernel does not take now goes with Close
 	}
 	p.restore(purge)
-	_ = p.discard(discard) // what the kernel refuses to close stays idle
+	_ = p.discard(discard) // arenas that the kernel refuses to close stay idle
 }
 
-// takeIdle takes the arenas out that were idle for long: those to cut back, and those to close.
-// An arena with callbacks is not closed: they are for whoever uses it next, or closes the pool.
+// takeIdle takes the arenas from the pool that were idle for long: those to cut back, and those to close. It does
+// not close an arena with OnReset callbacks: they are for the next user of the arena, or for the end of the pool.
 func (p *Pool) takeIdle(now uint32) (purge, discard []*Arena) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,13 +67,13 @@ func (p *Pool) takeIdle(now uint32) (purge, discard []*Arena) {
 		if a == nil || take(a) || c.put(a) {
 			continue
 		}
-		p.idle = append(p.idle, a) // its processor has put another there
+		p.idle = append(p.idle, a) // the processor has put another one into its cache
 	}
 	return purge, discard
 }
 
-// restore puts arenas back that were cut back. They are the last to be handed out, but for those that
-// have lain idle even longer.
+// restore puts arenas back that were cut back. They are handed out last, except for arenas that have been idle even
+// longer.
 func (p *Pool) restore(arenas []*Arena) {
 	if len(arenas) == 0 {
 		return
@@ -89,5 +89,5 @@ func (p *Pool) restore(arenas []*Arena) {
 	}
 }
 
-// ticks is the clock. Tests have their own.
+// ticks is the clock. Tests replace it.
 var ticks = decay.Ticks

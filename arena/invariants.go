@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// check panics where an invariant of the arena does not hold. It is called after changes in builds
-// with -tags invariants.
+// check panics if an invariant of the arena does not hold. In builds with -tags invariants it is called after
+// changes.
 func (a *Arena) check() {
 	if a.state != stateOpen {
 		return
@@ -32,8 +32,8 @@ func (a *Arena) check() {
 	holds(a.zero(max(a.top, a.dirty), a.committed), "what was never used is zero")
 }
 
-// zero tells whether a stretch reads as zero: all of a small one, the ends of a large one,
-// because off-by-some errors are at the ends and reading brings memory into RAM.
+// zero tells whether memory reads as zero. It reads all of a small stretch and both ends of a large one,
+// because off-by-some errors are at the ends, and reading brings memory into RAM.
 func (a *Arena) zero(from, to uintptr) bool {
 	const most = 16 << 10
 	if to > from && to-from > 2*most {

@@ -2,8 +2,8 @@ package arena
 
 import "github.com/seed-9a6c551e/offheap/guard"
 
-// Mark is a place in an arena. It is valid until the arena is reset or closed, or
-// rewound to an earlier Mark.
+// Mark is a place in an arena, for Rewind. It is valid until the arena is reset or closed, or rewound to an
+// earlier Mark. The zero Mark belongs to no arena.
 type Mark struct {
 	arena      *Arena
 	epoch      uint64
@@ -12,16 +12,17 @@ type Mark struct {
 	registered uint64
 }
 
-// Mark remembers the place where the next allocation will be.
+// Mark returns the place of the next allocation.
 func (a *Arena) Mark() Mark {
 	a.usable("Mark")
 	return Mark{a, a.epoch, a.top, a.tail, a.registered}
 }
 
-// Rewind frees what was allocated since the Mark was taken, running the OnReset callbacks
-// registered since. A Mark may be rewound to more than once. The Mark of another arena, and a stale
-// one, is a *guard.Violation; a Mark that more than 16 later rewinds lie upon may pass although it
-// is stale.
+// Rewind frees all that was allocated since m was taken. It calls the OnReset callbacks first that were
+// registered since. An arena may be rewound to a Mark several times.
+//
+// A Mark of another arena is a *guard.Violation, and so is one that is not valid any more. The arena remembers
+// 16 rewinds: an invalid Mark may go unnoticed if more than 16 later rewinds went to places above it.
 func (a *Arena) Rewind(m Mark) {
 	a.usable("Rewind")
 	switch {
@@ -30,7 +31,7 @@ func (a *Arena) Rewind(m Mark) {
 	case m.epoch != a.epoch && a.rewinds.stale(m):
 		panic(a.violation("Rewind", guard.UseAfterReset, "stale mark: the arena was reset, or rewound to an earlier one"))
 	}
-	if n := len(a.onReset); n > 0 && a.onReset[n-1].id > m.registered || a.reset {
+	if n := len(a.onReset); n > 0 && a.onReset[n-1].id > m.registered || a.inCallbacks {
 		a.unwind("Rewind", m.registered, func() { a.rewind(m) })
 		return
 	}
@@ -44,12 +45,11 @@ func (a *Arena) rewind(m Mark) {
 	a.rewinds.push(a.epoch, m.off, m.registered)
 }
 
-// rewinds remembers how far the arena was rewound and when, as far as it matters for
-// the marks that are left. A mark is stale if the arena went below it after it
-// was taken.
+// rewinds remembers the places that the arena was rewound to. A mark is stale if the arena was rewound below
+// it after it was taken.
 //
-// Invariant: entries are sorted by epoch and, at the same time, by offset and number of callbacks:
-// a rewind makes all entries at or above it superfluous, because it is later and lower.
+// Invariant: entries are sorted by epoch, and at the same time by offset and number of callbacks. A rewind
+// replaces all entries that are not below it: it is later and lower.
 type rewinds struct {
 	since uint64 // epoch of the last reset
 	n     int

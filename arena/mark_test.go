@@ -170,7 +170,7 @@ func TestRefs(t *testing.T) {
 	if got := RefOf(a, &s[0]).Slice(a, 10); len(got) != 10 || got[9] != 7 || cap(got) != 10 {
 		t.Fatal(got)
 	}
-	beyond := func(off uint64) Ref[uint64] { return Ref[uint64]{off} }
+	refAt := func(off uint64) Ref[uint64] { return Ref[uint64]{off} }
 	top := uint64(a.top)
 	for name, f := range map[string]func(){
 		"RefOf heap":            func() { RefOf(a, new(uint64)) },
@@ -179,22 +179,22 @@ func TestRefs(t *testing.T) {
 		"RefOf straddling top":  func() { RefOf(a, (*uint64)(unsafe.Add(a.base, a.top-4))) },
 		"RefOf at top":          func() { RefOf(a, (*uint64)(unsafe.Add(a.base, a.top))) },
 		"Deref other arena":     func() { rq.Deref(other) },
-		"Deref 1":               func() { beyond(1).Deref(a) },
-		"Deref below first":     func() { beyond(first - 1).Deref(a) },
-		"Deref at top":          func() { beyond(top).Deref(a) },
-		"Deref straddling top":  func() { beyond(top - 7).Deref(a) },
-		"Deref huge":            func() { beyond(1 << 63).Deref(a) },
-		"Deref wrapping":        func() { beyond(^uint64(0)).Deref(a) },
-		"Deref wrapping size":   func() { beyond(^uint64(0) - 7).Deref(a) },
-		"Deref low half":        func() { beyond(1<<32 + first).Deref(a) },
+		"Deref 1":               func() { refAt(1).Deref(a) },
+		"Deref below first":     func() { refAt(first - 1).Deref(a) },
+		"Deref at top":          func() { refAt(top).Deref(a) },
+		"Deref straddling top":  func() { refAt(top - 7).Deref(a) },
+		"Deref huge":            func() { refAt(1 << 63).Deref(a) },
+		"Deref wrapping":        func() { refAt(^uint64(0)).Deref(a) },
+		"Deref wrapping size":   func() { refAt(^uint64(0) - 7).Deref(a) },
+		"Deref low half":        func() { refAt(1<<32 + first).Deref(a) },
 		"Slice nil":             func() { none.Slice(a, 1) },
 		"Slice negative":        func() { rp.Slice(a, -1) },
 		"Slice nil negative":    func() { none.Slice(a, -1) },
 		"Slice of nothings":     func() { RefOf(a, New[struct{}](a)).Slice(a, -1) },
 		"Slice too long":        func() { rp.Slice(a, int(top-first)/8+1) },
 		"Slice wrapping length": func() { rp.Slice(a, 1<<(unsafe.Sizeof(0)*8-3)) },
-		"Slice beyond":          func() { beyond(top+1).Slice(a, 0) },
-		"Slice wrapping":        func() { beyond(^uint64(0)-7).Slice(a, 1) },
+		"Slice beyond":          func() { refAt(top+1).Slice(a, 0) },
+		"Slice wrapping":        func() { refAt(^uint64(0)-7).Slice(a, 1) },
 	} {
 		var v *guard.Violation
 		if err := panicOf(f); !errors.As(err, &v) || v.Region == "" {

@@ -10,20 +10,19 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 )
 
-// New returns a zeroed T that lives until the arena is reset, rewound or
-// closed. It panics with an error that wraps guard.ErrNoMemory when the arena
-// is full, and with an error that names the field if T contains pointers.
+// New returns a zeroed T that is valid until the arena is reset, rewound or closed. It panics with an error
+// that wraps guard.ErrNoMemory if the arena is full, and with an error that names the field if T contains Go
+// pointers.
 //
-// Cost: inlined, one addition, one comparison, one store. The check of the type is a constant.
+// Cost: inlined: one addition, one comparison, one store. The check of the type is a constant.
 func New[T any](a *Arena) *T { return bump[T](a, refill) }
 
-// bump is New with its slow path as a parameter. That is for the inliner alone: it
-// counts a call through a parameter as 17 nodes of its budget of 80, and a plain call as
-// 57, which makes New too expensive to inline (96; so it is 70). Inlined,
-// the parameter is the constant again. Measured: 0.6 ns against 1.7.
+// bump is New with its slow path as a parameter. The parameter is for the inliner: a call through it costs
+// 17 of the budget of 80, where a plain call costs 57, which would make New too expensive to inline (96 instead
+// of 70). When New is inlined, the parameter is the constant again. Measured: 0.6 ns against 1.7.
 func bump[T any](a *Arena, refill func(a *Arena, end uintptr, p any)) *T {
 	top := a.top
-	// The constant comes first: behind the comparison it would leave a second branch.
+	// The constant comes first: after the comparison it would leave a second branch.
 	if pointerfree.Words((*T)(nil)) != 0 || top+unsafe.Sizeof(cell[T]{}) > a.limit {
 		refill(a, top+unsafe.Sizeof(cell[T]{}), (*T)(nil))
 	}
@@ -31,23 +30,23 @@ func bump[T any](a *Arena, refill func(a *Arena, end uintptr, p any)) *T {
 	return (*T)(unsafe.Add(a.base, top))
 }
 
-// cell is a T as it lies in an arena: aligned, and its size rounded up, to the granule. The
-// atomic has that alignment on 32-bit systems too.
+// cell is a T as it lies in an arena: aligned to the granule, its size rounded up to it. The atomic has that
+// alignment on 32-bit systems, too.
 type cell[T any] struct {
 	_ [0]atomic.Uint64
 	_ T
 }
 
-// refill is the slow path of New: it makes the arena ready up to end, or panics.
+// refill is the slow path of New: it makes memory ready up to end, or panics.
 func refill(a *Arena, end uintptr, p any) {
 	a.usable("New")
 	mustBePointerFree(p)
-	if err := a.reach(end); err != nil {
+	if err := a.makeReady(end); err != nil {
 		panic(err)
 	}
 }
 
-// TryNew is New that returns its error. It panics if T contains pointers.
+// TryNew is New that returns its error. It panics if T contains Go pointers.
 func TryNew[T any](a *Arena) (*T, error) {
 	a.usable("TryNew")
 	mustBePointerFree((*T)(nil))
@@ -55,10 +54,10 @@ func TryNew[T any](a *Arena) (*T, error) {
 	return (*T)(p), err
 }
 
-// mustBePointerFree panics if what p, a nil *T, points to contains pointers.
+// mustBePointerFree panics if T contains Go pointers; p is a nil *T.
 //
-// It is not shared with package slab: without a call of Words in a function of this package that is
-// not generic, the compiler does not inline Words in bump (Go 1.26), and bump not at all.
+// Package slab has a function of its own for this. The compiler inlines Words in bump, and bump itself, only
+// if a function of this package that is not generic calls Words (Go 1.26).
 func mustBePointerFree(p any) {
 	if pointerfree.Trusted && pointerfree.Words(p) == 0 {
 		return
@@ -76,7 +75,7 @@ func (a *Arena) take(size, align uintptr) (unsafe.Pointer, error) {
 	}
 	end := alignUp(off+size, granule)
 	if end > a.ready {
-		if err := a.reach(end); err != nil {
+		if err := a.makeReady(end); err != nil {
 			return nil, err
 		}
 	}
@@ -84,8 +83,7 @@ func (a *Arena) take(size, align uintptr) (unsafe.Pointer, error) {
 	return unsafe.Add(a.base, off), nil
 }
 
-// takeDirty hands out size bytes with anything in them, for callers that
-// overwrite all of it.
+// takeDirty hands out size bytes with any contents, for callers that overwrite all of them.
 func (a *Arena) takeDirty(size uintptr) (unsafe.Pointer, error) {
 	off := a.top
 	if size > a.ceiling || off > a.ceiling-size {
@@ -107,21 +105,21 @@ func (a *Arena) takeDirty(size uintptr) (unsafe.Pointer, error) {
 	return unsafe.Add(a.base, off), nil
 }
 
-// clearStep is how far ahead memory is cleared: half of a first-level cache, so that
-// what is cleared is still there when it is handed out.
+// clearStep is how many bytes are cleared ahead: half of a first-level cache, so that the memory is still
+// there when it is handed out.
 //
-// Where more was used than caches hold, the step is farStep: the longest that Go clears with plain
-// stores (amd64). Beyond, it uses a string instruction, which is a tenth faster on what is in the
-// cache, and half slower on what is not (1.0 ns an object of 16 bytes against 1.5).
+// If more memory was used than caches hold (far), the step is farStep: the longest that Go clears with
+// plain stores (amd64). For longer ones it uses a string instruction, which is a tenth faster in the cache
+// and half slower outside (1.5 ns for an object of 16 bytes, instead of 1.0).
 const (
 	clearStep = 24 << 10
 	farStep   = 2 << 10
 	far       = 4 << 20
 )
 
-// reach makes the bytes from top to end ready to be handed out, and as many
-// more as are cheap.
-func (a *Arena) reach(end uintptr) error {
+// makeReady commits and clears the bytes from top to end, so that they can be handed out, and as many more
+// as cost little.
+func (a *Arena) makeReady(end uintptr) error {
 	if err := a.commit(end); err != nil {
 		return err
 	}
@@ -146,7 +144,7 @@ func (a *Arena) reach(end uintptr) error {
 	return nil
 }
 
-// commit makes memory usable up to end, and somewhat further if nothing forbids it.
+// commit makes memory usable up to end, and further up by commitStep if nothing forbids that.
 func (a *Arena) commit(end uintptr) error {
 	if end > a.ceiling {
 		return a.full(end - a.top)
@@ -170,8 +168,8 @@ func (a *Arena) commit(end uintptr) error {
 	return nil
 }
 
-// commitStep grows with the arena: small arenas are charged little that they do not use, and
-// large ones make few system calls.
+// commitStep returns how many bytes to commit ahead. The step grows with the arena: small arenas are charged
+// for little that they do not use, and large ones make few system calls.
 func commitStep(committed uintptr) uintptr { return min(max(64<<10, committed/4), 16<<20) }
 
 func (a *Arena) full(size uintptr) error { return a.config.full(size, a.top) }

@@ -13,23 +13,21 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Pool keeps arenas for reuse, one for each request, say. Its methods may be called by any number
-// of goroutines; the arenas are for one goroutine at a time. OpenPool makes one: using the zero Pool,
-// or nil, is a *guard.Violation. It must not be copied.
+// Pool keeps arenas for reuse: one for each request, say. Its methods may be called by any number of goroutines;
+// each arena is for one goroutine at a time. OpenPool makes one; using the zero Pool, or nil, is a
+// *guard.Violation. It must not be copied.
 //
-// Each processor caches one idle arena, so that Get and Put mostly meet no
-// other goroutine; further idle arenas lie in a locked stack. There are hardly more
-// arenas than were in use at the same time.
+// Each processor caches one idle arena, so that Get and Put rarely meet other goroutines. Other idle arenas are in a
+// list with a lock. There are hardly more arenas than were in use at the same time.
 //
-// An arena that was idle for half a second gives back what it has above Config.Retain, and one that
-// was idle for a second is closed. Get and Put see to that, every now and then, without a goroutine
-// of the pool's own: while nobody calls them nothing goes back, but by Purge, which closes all arenas
-// that are idle.
+// An arena that was idle for half a second gives memory above Config.Retain back, and one that was idle for a second
+// is closed. Get and Put do that now and then; no goroutine of the pool does. So nothing goes back while nobody calls
+// the pool, unless Purge is called, which closes all idle arenas.
 type Pool struct {
 	_      nocopy.NoCopy
 	caches percpu.Table[cache]
 	config Config
-	first  *region.Region // closed or not: the others are part of it
+	first  *region.Region // of the first arena, closed or not: those of the others are part of it
 
 	look decay.Gate // of mayDecay
 
@@ -39,9 +37,9 @@ type Pool struct {
 	closed bool
 }
 
-// OpenPool makes a pool of arenas that are opened with c when they are needed, the first at once,
-// which proves c. c.Reserve is 1 GiB by default here, for many arenas must fit into the address
-// space. The error is about c.
+// OpenPool makes a pool whose arenas are opened with c. It opens the first one at once, and returns an error if that
+// fails; the others are opened when they are needed. The default of c.Reserve is 1 GiB, so that many arenas fit into
+// the address space.
 func OpenPool(c Config) (*Pool, error) {
 	trial, err := openArena(c, poolReserve, nil)
 	if err != nil {
@@ -55,8 +53,8 @@ func OpenPool(c Config) (*Pool, error) {
 	return p, nil
 }
 
-// Get returns an empty arena, an idle one if there is one. It panics with an error that wraps
-// guard.ErrNoMemory where a new one cannot be opened; after Close it is a *guard.Violation.
+// Get returns an empty arena: an idle one, or else a new one. It panics with an error that wraps guard.ErrNoMemory
+// if no arena can be opened. A Get after Close is a *guard.Violation.
 func (p *Pool) Get() *Arena {
 	var a *Arena
 	if p != nil {
@@ -75,8 +73,8 @@ func (p *Pool) Get() *Arena {
 	return a
 }
 
-// TryGet is Get that returns its error: one that wraps guard.ErrNoMemory, or guard.ErrClosed after
-// Close.
+// TryGet is Get that returns its error, which wraps guard.ErrNoMemory or, after Close, guard.ErrClosed. So it is
+// the form for goroutines that may be late.
 func (p *Pool) TryGet() (*Arena, error) {
 	p.usable("Get")
 	c := percpu.Pin(&p.caches)
@@ -97,8 +95,8 @@ func (p *Pool) TryGet() (*Arena, error) {
 	return a, nil
 }
 
-// handOut opens an idle arena. It returns true now and then, when it is time to look for arenas that
-// have been idle for long.
+// handOut opens an idle arena. Now and then it returns true: it is time to look for arenas that were idle for
+// long.
 func (a *Arena) handOut() (look bool) {
 	a.state = stateOpen
 	if pointerfree.Trusted {
@@ -108,7 +106,7 @@ func (a *Arena) handOut() (look bool) {
 	return a.gets%lookEvery == 0
 }
 
-// mustFind is find that panics with its error.
+// mustFind is find for Get: it panics instead of returning an error.
 //
 //go:noinline
 func (p *Pool) mustFind() *Arena {
@@ -120,8 +118,7 @@ func (p *Pool) mustFind() *Arena {
 	return must(a, err)
 }
 
-// find looks for an idle arena in the stack and at the other processors, and
-// opens one if there is none.
+// find returns an idle arena from the list or from another processor's cache, and a new one if there is none.
 func (p *Pool) find() (*Arena, error) {
 	p.mu.Lock()
 	if p.closed {
@@ -148,7 +145,7 @@ func (p *Pool) find() (*Arena, error) {
 	return a, nil
 }
 
-// pop takes an idle arena; nil if there is none. p.mu is held.
+// pop removes an idle arena from the list or a cache, and returns it; nil if there is none. Caller holds p.mu.
 func (p *Pool) pop() *Arena {
 	if n := len(p.idle); n > 0 {
 		a := p.idle[n-1]
@@ -164,15 +161,16 @@ func (p *Pool) pop() *Arena {
 	return nil
 }
 
-// Put resets the arena and keeps it for the next Get; nil it ignores. Putting an arena twice, or one
-// of another pool, is a *guard.Violation, and so is its use afterwards, until Get hands it out again.
-// After Close of the pool it closes the arena. If an OnReset callback panics, the arena is kept all
-// the same.
+// Put resets the arena and keeps it for the next Get. nil is ignored. If an OnReset callback panics, the arena is
+// kept all the same. After Close of the pool Put closes the arena.
+//
+// It is a *guard.Violation to put an arena twice, or into another pool, and to use it afterwards, until Get
+// returns it again.
 func (p *Pool) Put(a *Arena) {
 	if a == nil {
 		return
 	}
-	if a.pool != p || p == nil || a.state != stateOpen || a.reset {
+	if a.pool != p || p == nil || a.state != stateOpen || a.inCallbacks {
 		panic(p.refusal(a))
 	}
 	if len(a.onReset) > 0 {
@@ -184,7 +182,7 @@ func (p *Pool) Put(a *Arena) {
 	p.keep(a)
 }
 
-// refusal returns what is wrong about a Put.
+// refusal returns the violation of a Put that must not be.
 //
 //go:noinline
 func (p *Pool) refusal(a *Arena) *guard.Violation {
@@ -200,18 +198,20 @@ func (p *Pool) refusal(a *Arena) *guard.Violation {
 	return a.violation("Put", guard.InUse, "called by an OnReset callback")
 }
 
+// keep puts an empty arena into the processor's cache, or else into the list.
 func (p *Pool) keep(a *Arena) {
 	a.state, a.limit = stateIdle, 0
 	c := percpu.Pin(&p.caches)
 	percpu.Unpin(c)
 	if c == nil || !c.put(a) {
-		p.stack(a)
+		p.pushIdle(a)
 	}
 }
 
-// stack keeps an arena that the processor has no room for, or no cache yet.
-func (p *Pool) stack(a *Arena) {
-	a.rest(ticks())
+// pushIdle puts an arena into the list, because the processor's cache is full; or into the processor's cache,
+// if it had none.
+func (p *Pool) pushIdle(a *Arena) {
+	a.noteIdle(ticks())
 	p.mu.Lock()
 	late := p.closed
 	if !late {
@@ -227,14 +227,15 @@ func (p *Pool) stack(a *Arena) {
 	p.mayDecay()
 }
 
-// usable panics where there is no pool.
+// usable panics for a zero or nil Pool.
 func (p *Pool) usable(op string) {
 	if p == nil || p.first == nil {
 		panic(zeroValue("Pool."+op, "arena.OpenPool makes a Pool"))
 	}
 }
 
-// Purge closes the arenas that are idle now.
+// Purge closes all arenas that are idle now. An error is the kernel's: the arenas that it refused to close stay
+// idle.
 func (p *Pool) Purge() error {
 	p.usable("Purge")
 	p.mu.Lock()
@@ -246,9 +247,8 @@ func (p *Pool) Purge() error {
 	return p.discard(out)
 }
 
-// Close closes the idle arenas; those in use are closed when they are put. A second Close is an
-// error that wraps guard.ErrClosed, unless there are arenas that the kernel refused to close: then
-// it tries them again.
+// Close closes the idle arenas. Arenas in use are closed when they are put. A second Close returns an error that
+// wraps guard.ErrClosed; but if the kernel refused to close arenas, it tries these again.
 func (p *Pool) Close() error {
 	p.usable("Close")
 	p.mu.Lock()
@@ -268,8 +268,8 @@ func (p *Pool) Close() error {
 	return p.discard(out)
 }
 
-// discard closes idle arenas. One that the kernel refuses to close stays idle, and so do those that
-// are left when a callback panics.
+// discard closes idle arenas. An arena that the kernel refuses to close stays idle, and so do the arenas that are
+// left when an OnReset callback panics.
 func (p *Pool) discard(arenas []*Arena) error {
 	defer func() {
 		p.mu.Lock()
@@ -285,20 +285,20 @@ func (p *Pool) discard(arenas []*Arena) error {
 	}()
 	var errs []error
 	for _, a := range arenas {
-		a.state = stateOpen // for callbacks that others registered
+		a.state = stateOpen // so that OnReset callbacks can use it
 		a.setReady(a.ready)
 		errs = append(errs, a.close())
 	}
 	return errors.Join(errs...)
 }
 
-// PoolStats counts arenas. Their bytes are in guard.Regions, under the pool's name.
+// PoolStats counts the arenas of a pool. Their bytes are in guard.Regions, under the name of the pool.
 type PoolStats struct {
-	Open int // opened and not closed: idle and in use
+	Open int // open: idle and in use
 	Idle int // waiting for Get
 }
 
-// Stats counts the pool's arenas; the zero Pool has none.
+// Stats counts the arenas. The zero Pool has none.
 func (p *Pool) Stats() PoolStats {
 	if p == nil {
 		return PoolStats{}

@@ -6,23 +6,23 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// Ref is a reference to a T in an arena: 8 bytes without a pointer, so it may be stored in
-// the arena. It is an offset and does not depend on where the arena lies. The zero Ref is nil.
-// It belongs to one arena and dies with what it refers to.
+// Ref is a reference to a T in an arena. It has 8 bytes and no Go pointer, so it may be stored in an arena. It
+// is an offset, and does not depend on the address of the arena. The zero Ref is nil. A Ref is for one arena, and
+// valid as long as the object.
 type Ref[T any] struct{ off uint64 }
 
-// IsNil tells whether r refers to nothing.
+// IsNil tells whether r is nil.
 func (r Ref[T]) IsNil() bool { return r.off == 0 }
 
-// RefOf returns a Ref to p, which must lie in a; nil gives the nil Ref. A pointer that lies
-// elsewhere is a *guard.Violation.
+// RefOf returns a Ref to p, which must be an object in a; the nil Ref if p is nil. A pointer to other memory
+// is a *guard.Violation.
 //
-// Cost: inlined, two comparisons.
+// Cost: inlined: two comparisons.
 func RefOf[T any](a *Arena, p *T) Ref[T] {
 	return Ref[T]{offsetOf(a, unsafe.Pointer(p), unsafe.Sizeof(*p), noOffset)}
 }
 
-// offsetOf returns the offset of p. It has its slow path as a parameter for the reason that bump has.
+// offsetOf returns the offset of p. Its slow path is a parameter so that it is inlined: see bump.
 func offsetOf(a *Arena, p unsafe.Pointer, size uintptr, noOffset func(a *Arena, p unsafe.Pointer) uint64) uint64 {
 	off := uintptr(p) - uintptr(a.base) // wraps if p lies below
 	if off-first > a.top-first || off+size > a.top {
@@ -31,63 +31,64 @@ func offsetOf(a *Arena, p unsafe.Pointer, size uintptr, noOffset func(a *Arena, 
 	return uint64(off)
 }
 
-// noOffset returns 0 for nil, and panics for what does not lie in the arena.
+// noOffset is the slow path of RefOf: it returns 0 for nil, and panics for a pointer outside the arena.
 func noOffset(a *Arena, p unsafe.Pointer) uint64 {
 	a.usable("RefOf")
 	if p != nil {
-		panic(elsewhere(a.violation("RefOf", guard.InvalidPointer, ""), a.base, p))
+		panic(inOtherMemory(a.violation("RefOf", guard.InvalidPointer, ""), a.base, p))
 	}
 	return 0
 }
 
-// elsewhere completes the violation of referring to what does not lie in the arena.
-func elsewhere(v *guard.Violation, base, p unsafe.Pointer) *guard.Violation {
+// inOtherMemory completes the violation of a pointer that is not in the arena.
+func inOtherMemory(v *guard.Violation, base, p unsafe.Pointer) *guard.Violation {
 	v.Detail, v.Addr, v.Offset = "into other memory", uintptr(p), int(uintptr(p)-uintptr(base))
 	return v
 }
 
-// Deref returns the object that r refers to; nil for the nil Ref. A Ref that does not lie in
-// what a has handed out is a *guard.Violation. The Ref of another arena that happens to lie inside
-// goes unnoticed, and so does one that outlived its object.
+// Deref returns the object that r refers to; nil for the nil Ref. A Ref outside the memory that a has handed out
+// is a *guard.Violation. A Ref that outlived its object goes unnoticed if memory was handed out there again, and
+// so does the Ref of another arena that happens to be inside.
 //
-// Cost: inlined, two comparisons.
-func (r Ref[T]) Deref(a *Arena) *T { return deref[T](a, r.off, outside) }
+// Cost: inlined: two comparisons.
+func (r Ref[T]) Deref(a *Arena) *T { return deref[T](a, r.off, derefSlowly) }
 
-// deref has its slow path as a parameter for the reason that bump has.
-func deref[T any](a *Arena, off uint64, outside func(a *Arena, off uint64) unsafe.Pointer) *T {
+// deref is Deref with its slow path as a parameter, so that it is inlined: see bump.
+func deref[T any](a *Arena, off uint64, slow func(a *Arena, off uint64) unsafe.Pointer) *T {
 	if off-first > uint64(a.top-first) || off+uint64(unsafe.Sizeof(*new(T))) > uint64(a.top) {
-		return (*T)(outside(a, off))
+		return (*T)(slow(a, off))
 	}
 	return (*T)(unsafe.Add(a.base, off))
 }
 
-// outside is the slow path of Deref: it returns nil for the nil Ref, and panics for others. Inlined,
-// it would be 180 instructions in each caller.
+// derefSlowly is the slow path of Deref: it returns nil for the nil Ref, and panics for others. If it were
+// inlined it would add 180 instructions to each caller.
 //
 //go:noinline
-func outside(a *Arena, off uint64) unsafe.Pointer {
+func derefSlowly(a *Arena, off uint64) unsafe.Pointer {
 	if off == 0 {
 		return nil
 	}
 	a.usable("Deref")
-	panic(beyond(a.violation("Deref", guard.InvalidPointer, ""), off))
+	panic(notHandedOut(a.violation("Deref", guard.InvalidPointer, ""), off))
 }
 
-// beyond completes the violation of following a reference to where nothing is.
-func beyond(v *guard.Violation, off uint64) *guard.Violation {
+// notHandedOut completes the violation of a reference to memory that is not handed out.
+func notHandedOut(v *guard.Violation, off uint64) *guard.Violation {
 	v.Detail, v.Offset = "reference to memory that is not handed out", int(off)
 	return v
 }
 
-// Slice returns the n objects that start at r: what MakeSlice made, if r is the Ref of its first
-// element. n must not be negative. For the nil Ref n must be 0.
+// Slice returns the n objects from r on, with capacity n: the slice that MakeSlice made, if r refers to its first
+// element. The objects must lie in the memory that a has handed out: otherwise it is a *guard.Violation, and so is
+// a negative n. For the nil Ref n must be 0, and the slice is nil.
 func (r Ref[T]) Slice(a *Arena, n int) []T {
 	if r.off == 0 && n == 0 {
 		return nil
 	}
 	if a == nil || !within[T](r.off, n, uint64(a.top)) {
 		a.usable("Slice")
-		panic(beyond(a.violation("Slice", guard.InvalidPointer, ""), r.off))
+		panic(notHandedOut(a.violation("Slice", guard.InvalidPointer, ""), r.off))
 	}
 	return unsafe.Slice((*T)(unsafe.Add(a.base, r.off)), n)
 }

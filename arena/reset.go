@@ -7,11 +7,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
-// Reset frees everything that was handed out: pointers into the arena must not be used any more. It
-// runs the OnReset callbacks first. Memory that recent rounds did not need goes back to the system.
+// Reset frees everything that was handed out: pointers into the arena must not be used any more. It calls
+// the OnReset callbacks first, the last registered first. Memory that recent rounds did not need goes back to the
+// system.
 func (a *Arena) Reset() {
 	a.usable("Reset")
-	if len(a.onReset) > 0 || a.reset {
+	if len(a.onReset) > 0 || a.inCallbacks {
 		a.unwind("Reset", 0, a.restart)
 		return
 	}
@@ -27,11 +28,11 @@ func (a *Arena) restart() {
 	a.trim(used)
 }
 
-// eager is the most that is cleared when it is freed rather than when it is handed out
-// again: so little is still in the cache, and the next round starts on the fast path.
+// eager is how many bytes are cleared when they are freed, rather than when they are handed out again. So few
+// are still in the cache, and the next round begins on the fast path.
 const eager = 4 << 10
 
-// free takes [to, top) back.
+// free frees the bytes from an offset to top.
 func (a *Arena) free(to uintptr) {
 	from := a.top
 	a.peak = max(a.peak, from)
@@ -47,24 +48,23 @@ func (a *Arena) free(to uintptr) {
 	}
 }
 
-// trim gives back what stands above what recent rounds used. The memory of a spike
-// goes after some rounds, because recent falls by an eighth each; the factor of two keeps
-// rounds of about the same size from paying for it again and again.
+// trim gives memory back that recent rounds did not use. recent falls by an eighth with each round, so the
+// memory of a spike goes after some rounds. Rounds of about the same size do not pay for it again and again,
+// because twice recent is kept.
 func (a *Arena) trim(used uintptr) {
 	a.recent = max(used, a.recent-a.recent/8)
 	keep := max(uintptr(a.config.Retain), a.recent)
 	if a.committed > 2*keep {
-		_ = a.shrink(keep) // what the kernel does not take stays ours, as it was
+		_ = a.shrink(keep) // memory that the kernel does not take stays committed
 	}
 }
 
-// Purge gives all memory back to the system but what is handed out, and the rest of its last OS page
-// (of its last 2 MiB with HugePages). What was allocated stays valid. It is a system call if there is
-// something to give back, and nothing otherwise. The error is the kernel's; the arena then keeps what
-// it had.
+// Purge gives all memory back to the system that is not handed out, except for the rest of the last OS page
+// (with HugePages, of the last 2 MiB). Objects stay valid. It makes a system call only if there is something to
+// give back. An error is the kernel's; the arena then keeps its memory.
 //
-// An arena that is not used for a while keeps what recent rounds used: Purge it, or put it into a
-// Pool, which does.
+// An arena that is idle keeps the memory that recent rounds used: call Purge, or put the arena into a Pool,
+// which does.
 func (a *Arena) Purge() error {
 	a.usable("Purge")
 	if err := a.shrink(0); err != nil {
@@ -73,7 +73,7 @@ func (a *Arena) Purge() error {
 	return nil
 }
 
-// shrink decommits what lies beyond the first keep bytes and is not handed out.
+// shrink decommits all memory above the first keep bytes that is not handed out.
 func (a *Arena) shrink(keep uintptr) error {
 	if a.top > first {
 		keep = max(keep, a.top)

@@ -7,27 +7,27 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 )
 
-// Writer gathers bytes in an arena: an io.Writer, io.StringWriter and io.ByteWriter. NewWriter makes
-// one; using the zero Writer is a *guard.Violation. It is for one goroutine at a time, and must not be
-// copied.
+// Writer gathers bytes in an arena. It is an io.Writer, io.StringWriter and io.ByteWriter. NewWriter makes one;
+// using the zero Writer, or nil, is a *guard.Violation, except for Len. It is for one goroutine at a time, and must
+// not be copied.
 //
-// While nothing else is allocated the bytes grow in place, as those of Append do. Reset, and Rewind to
-// a Mark that was taken before the last growth, free what was written: after that all methods but Len
-// panic with a *guard.Violation.
+// The bytes grow in place while nothing else is allocated, and are copied to a larger place otherwise, as with
+// Append. They are freed by the arena's Reset, and by Rewind to a Mark that was taken before the bytes last grew.
+// Afterwards all methods but Len and Reset are a *guard.Violation.
 type Writer struct {
 	_     nocopy.NoCopy
 	arena *Arena
 	bytes []byte
-	end   Mark // where the memory of bytes ends; its epoch is the last one in which that was there
+	end   Mark // the end of the capacity of bytes; its epoch is the last one in which that memory was valid
 }
 
-// NewWriter returns a Writer that has written nothing, and took nothing of the arena.
+// NewWriter returns a Writer without any bytes. It takes no memory of the arena before the first Write.
 func NewWriter(a *Arena) *Writer {
 	a.usable("NewWriter")
 	return &Writer{arena: a}
 }
 
-// usable panics where the bytes are gone.
+// usable panics if the bytes were freed.
 func (w *Writer) usable(op string) {
 	if w == nil || w.arena == nil {
 		panic(zeroValue("Writer."+op, "arena.NewWriter makes a Writer"))
@@ -39,7 +39,7 @@ func (w *Writer) usable(op string) {
 	}
 }
 
-// valid tells whether the memory of the bytes was not freed.
+// valid tells whether the memory of the bytes is still there.
 func (w *Writer) valid() bool {
 	a := w.arena
 	if cap(w.bytes) > 0 && w.end.epoch != a.epoch {
@@ -51,7 +51,7 @@ func (w *Writer) valid() bool {
 	return true
 }
 
-// append appends to the bytes, all or nothing.
+// append appends all bytes of p or, with an error, none.
 func (w *Writer) append(op string, p []byte) error {
 	w.usable(op)
 	if len(p) <= cap(w.bytes)-len(w.bytes) {
@@ -67,7 +67,7 @@ func (w *Writer) append(op string, p []byte) error {
 	return nil
 }
 
-// Write appends p, and returns its length. If the arena is full it writes nothing, and the error wraps
+// Write appends p and returns its length. If the arena is full Write appends nothing, and the error wraps
 // guard.ErrNoMemory.
 func (w *Writer) Write(p []byte) (int, error) {
 	if err := w.append("Write", p); err != nil {
@@ -87,20 +87,20 @@ func (w *Writer) WriteString(s string) (int, error) {
 // WriteByte is Write for one byte.
 func (w *Writer) WriteByte(c byte) error { return w.append("WriteByte", []byte{c}) }
 
-// Bytes returns what was written; nil if that is nothing. The slice lives in the arena, and has no
-// capacity to spare: later writes do not change it.
+// Bytes returns the bytes that were written; nil if there are none. The slice lies in the arena. It has no
+// capacity to spare, so appending to it changes nothing that is written later.
 func (w *Writer) Bytes() []byte {
 	w.usable("Bytes")
 	return w.bytes[:len(w.bytes):len(w.bytes)]
 }
 
-// String returns what was written as a string, without a copy. It lives in the arena.
+// String returns the bytes that were written as a string in the arena, without a copy.
 func (w *Writer) String() string {
 	w.usable("String")
 	return unsafe.String(unsafe.SliceData(w.bytes), len(w.bytes))
 }
 
-// Len returns how many bytes were written; 0 for the zero Writer.
+// Len returns the number of bytes that were written. It is 0 for a zero or nil Writer.
 func (w *Writer) Len() int {
 	if w == nil {
 		return 0
@@ -108,8 +108,8 @@ func (w *Writer) Len() int {
 	return len(w.bytes)
 }
 
-// Reset forgets what was written, so that the next Write begins a new text behind it. What Bytes and
-// String returned stays as it is. Reset may be called after the arena was reset, too.
+// Reset begins a new text behind the present one: Bytes, String and Len are empty then. Results of earlier calls of
+// Bytes and String stay valid. Reset may be called after the arena was reset, too.
 func (w *Writer) Reset() {
 	if w == nil || w.arena == nil {
 		panic(zeroValue("Writer.Reset", "arena.NewWriter makes a Writer"))

@@ -118,7 +118,7 @@ func TestCatchInGoroutines(t *testing.T) {
 	}
 }
 
-// A fault that the program does not catch ends it, as Go documents.
+// TestUncaughtFaultsEndTheProgram touches inaccessible memory outside Catch.
 func TestUncaughtFaultsEndTheProgram(t *testing.T) {
 	switch os.Getenv("GUARD_TEST_DIE") {
 	case "plain":

@@ -6,36 +6,37 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Kind says why a touch faulted, or what misuse is: in the words of its error.
+// Kind says why a touch faulted (Fault), or which rule a call broke (Violation). Its text is a part of the error.
 type Kind = region.Kind
 
-// The kinds of faults that a touch of a region has. Package native has those of native code.
+// The kinds of faults of a touch of a region. Package stack/native has the kinds of faults of native code.
 const (
-	Underflow     = region.Underflow     // below the first byte of the region
+	Underflow     = region.Underflow     // below the first byte of the region, the fence or the sampled object
 	Overflow      = region.Overflow      // beyond its last byte
 	UseAfterClose = region.UseAfterClose // the region is closed
-	UseAfterFree  = region.UseAfterFree  // the object that was there is freed: it was sampled (slab.SetSampling), or a fence of guardtest whose test has ended
-	Decommitted   = region.Decommitted   // not committed: never, or not any more
+	UseAfterFree  = region.UseAfterFree  // the object there is freed (slab.SetSampling), or the test of the fence has ended (guardtest)
+	Decommitted   = region.Decommitted   // never committed, or decommitted since
 	Guarded       = region.Guarded       // a guard inside the region (Region.Guard)
 	Protected     = region.Protected     // committed, but Protect refuses this access
 	Truncated     = region.Truncated     // beyond the end of the file that is mapped there
 )
 
-// Fault is a touch of a region's inaccessible memory, as Catch returns it, or anything that native
-// code was stopped for, as native.Call does.
+// Fault is a touch of inaccessible memory of a region, as Catch returns it, or the reason for which the processor
+// stopped native code, as native.Call returns it.
 type Fault struct {
 	Addr   uintptr // the address touched; for block copies it may be one further inside the block
 	PC     uintptr // the instruction, where native code faulted; else 0
-	Kind   Kind
-	Region string // its name; "" where the address is no region's
-	Offset int    // of Addr from the region's base, or that of a fence or a sampled object; negative for an underflow
-	Size   int    // in bytes, of what Offset is in; 0 without region
+	Kind   Kind    // why it faulted
+	Region string  // name of the region, or of the heap whose sampled object it is; "" for an address in no region
+	Offset int     // of Addr from the base of the region, the fence or the sampled object; negative for an underflow
+	Size   int     // bytes of the region, the fence or the sampled object; 0 without region
 
 	// Stacks as the runtime prints them, where they were recorded: of sampled objects.
 	Allocated string
 	Freed     string
 }
 
+// Error returns the kind, the region and the place, on one line; stacks follow.
 func (f *Fault) Error() string {
 	s := fmt.Sprintf("guard: %v", f.Kind)
 	if f.Region != "" {
@@ -57,21 +58,20 @@ func (f *Fault) Error() string {
 	return s + stacks(f.Allocated, f.Freed)
 }
 
-// Catch calls f and returns nil, or a *Fault if f touches inaccessible memory of a region, which
-// ends f at that instruction: its deferred calls run, what follows does not. A panic, or a fault
-// elsewhere (a nil pointer), goes on unchanged.
+// Catch calls f. If f touches inaccessible memory of a region, Catch returns a *Fault: f ends at that
+// instruction, its deferred calls run, and the rest of it does not. Otherwise Catch returns nil. Panics, and
+// faults elsewhere (a nil pointer), go on unchanged.
 //
-// It holds for f and what f calls on this goroutine. Goroutines that f starts need a Catch of their
-// own: without one, a fault there ends the program. Calls may be nested;
-// the innermost catches.
+// Catch holds for f and the functions that f calls on this goroutine. Goroutines that f starts need a Catch
+// of their own: without one, a fault there ends the program. Calls may be nested; the innermost catches.
 //
-// A lock that f held at the fault stays locked unless f unlocks it by defer, so
-// do not touch memory that may fault between Lock and Unlock. A fault may come in the middle of a
-// change to the program's own data: treat that data as suspect.
+// A lock that f held at the fault stays locked, unless f unlocks it by defer. So do not touch memory that
+// may fault between Lock and Unlock. A fault may come in the middle of a change to the program's own data:
+// treat that data as suspect.
 //
-// Some touches end the program in spite of Catch, because the Go runtime does
-// them on its own stack: sending a value that lies off-heap through a channel
-// by pointer to it, printing an off-heap string with println, panicking with one.
+// Some touches end the program in spite of Catch, because the Go runtime makes them on its own stack:
+// sending an off-heap value through a buffered channel by pointer, printing an off-heap string with println,
+// panicking with one.
 func Catch(f func()) error {
 	if fault := region.Catch(f); fault != nil {
 		return (*Fault)(fault)
@@ -79,7 +79,7 @@ func Catch(f func()) error {
 	return nil
 }
 
-// Locate says what a touch of an address would be told as: in which region it lies and where, and
-// why it would fault if it does. It returns nil for addresses that are no region's, open or in
-// quarantine.
+// Locate returns the Fault that Catch would return for a touch of an address: the region that the address lies
+// in, where it lies, and why a touch would fault. It touches nothing. It returns nil for an address that lies in
+// no region, open or in quarantine; for accessible memory Kind says nothing.
 func Locate(addr uintptr) *Fault { return (*Fault)(region.Locate(addr)) }

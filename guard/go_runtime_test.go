@@ -34,7 +34,7 @@ func mustClose(t *testing.T, r *Region) {
 	}
 }
 
-// TestOutsideGoDoesNotKnowPointers hands off-heap pointers to what ends the program for them.
+// TestOutsideGoDoesNotKnowPointers passes off-heap pointers to functions that end the program for them.
 func TestOutsideGoDoesNotKnowPointers(t *testing.T) {
 	cases := map[string]struct {
 		f    func(t *testing.T, p *int)

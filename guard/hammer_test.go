@@ -13,9 +13,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// TestHammerFaults lets goroutines touch what they must not, while the collector runs again and
-// again. Every touch comes back, with the right address and kind. The environment variable
-// OFFHEAP_FAULTS says how many there are.
+// TestHammerFaults makes goroutines touch inaccessible memory while the collector runs again and again. Every touch
+// comes back, with the right address and kind. The environment variable OFFHEAP_FAULTS sets their number.
 func TestHammerFaults(t *testing.T) {
 	total := 20_000
 	if testing.Short() {
@@ -31,7 +30,7 @@ func TestHammerFaults(t *testing.T) {
 	page := PageSize()
 	r := mustReserve(t, Config{Name: "hammered", Size: 64 * page})
 	shut := mustReserve(t, Config{Name: "shut", Size: 64 * page})
-	err := r.Commit(0, 48*page) // what follows is not
+	err := r.Commit(0, 48*page) // the rest is not committed
 	for i := 0; i < 48 && err == nil; i += 3 {
 		if err = r.Guard(i*page, page); err == nil {
 			err = r.Protect((i+1)*page, page, []Prot{None, Read}[i%2])
@@ -46,7 +45,7 @@ func TestHammerFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// One touch that must fault, and what must be told of it.
+	// A touch that must fault, and the fault that must come back.
 	draw := func(random *rand.Rand) (in *Region, off int, kind Kind) {
 		switch i := 3 * random.IntN(16); random.IntN(6) {
 		case 0:

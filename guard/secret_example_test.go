@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// A key that is made where it stays: it is never on the Go heap, nor in a core dump, nor, where
-// RLIMIT_MEMLOCK allows, on a disk.
+// A key is made in a Secret region and used in place. It is never on the Go heap, nor in a core dump, nor, where
+// RLIMIT_MEMLOCK allows the lock, on a disk.
 func ExampleConfig_secret() {
 	r, err := guard.Reserve(guard.Config{Name: "key", Size: 32, Secret: true, MaySwap: true})
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestOutsideZeroRegion calls every method of a Region that nobody made.
+// TestOutsideZeroRegion calls every method of a zero and a nil Region.
 func TestOutsideZeroRegion(t *testing.T) {
 	for _, r := range []*Region{{}, nil} {
 		v := reflect.ValueOf(r)

@@ -17,7 +17,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the test knows how much is free on Linux only")
 	}
-	if !stacktest.AloneAfter(t, "ulimit -v 3000000") {
+	if !stacktest.InOwnProcessAfter(t, "ulimit -v 3000000") {
 		return
 	}
 	const few = 16 << 20

@@ -17,7 +17,7 @@ import (
 // TestOutsideCloseUnderLoad closes pools while other goroutines get, use and put stacks. A stack in use stays
 // usable until it is put, and TryGet returns ErrClosed after Close.
 func TestOutsideCloseUnderLoad(t *testing.T) {
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
@@ -75,7 +75,7 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 // TestOutsideUseAroundClose uses a stack after Put, while its pool is closed. Each use is a violation before
 // and after Close, and nothing worse: the Stack is readable when Close returns.
 func TestOutsideUseAroundClose(t *testing.T) {
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))

@@ -22,7 +22,8 @@
 //	└───────┴────────────────┴─────────────┴────────────┴───────┘
 //	                              allocation moves top ◀
 //
-// A write beyond the end of an object never reaches a Stack. All stacks together are one mapping of
+// A guard lies between the memory of a stack and everything else, so a write beyond the end of an object
+// does not reach a Stack. All stacks together are one mapping of
 // the kernel, however many there are, where guards are markers (guard.LightGuards). Elsewhere each
 // guard splits the mapping, and a process can have some 16,000 stacks: half of vm.max_map_count.
 //

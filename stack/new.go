@@ -17,8 +17,8 @@ const granule = 8
 // maxAlign is the largest alignment that Alloc gives: the smallest OS page of any system.
 const maxAlign = 4096
 
-// New allocates a zeroed T on the stack. It lives until the frame that was innermost at the time is popped,
-// or until the stack is put. New panics with an error that wraps ErrOverflow where the stack has no room,
+// New allocates a zeroed T on the stack. It lives until the Pop of the innermost frame at the time, or until
+// the stack is put. New panics with an error that wraps ErrOverflow where the stack has no room,
 // and then has written nothing. It panics with an error that names the field if T contains Go pointers.
 //
 // Cost: inlined, two subtractions, one comparison, one store. The check of the type is a constant.
@@ -89,7 +89,7 @@ func (s *Stack) alloc(size, align uintptr) (unsafe.Pointer, error) {
 
 // MakeSlice allocates a slice of zeroed elements with the given length and capacity, as make does. It
 // lives as long as an object of New, and MakeSlice panics as New does. It also panics if length is
-// negative or above capacity. An append beyond the capacity moves the slice to the Go heap.
+// negative or above capacity. An append beyond the capacity copies the elements to the Go heap.
 func MakeSlice[T any](s *Stack, length, capacity int) []T {
 	return must(TryMakeSlice[T](s, length, capacity))
 }

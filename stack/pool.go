@@ -294,7 +294,7 @@ func (p *Pool) commit(more uintptr) error {
 
 // Put frees everything on a stack and gives the stack back to the pool. Put of nil does nothing. Put of a
 // stack that was put already, that belongs to another pool, or on which native code runs is a
-// *guard.Violation. So is any later use of the stack, as long as Get has not handed it out again. After
+// *guard.Violation. So is any later call on the stack, until Get hands it out again. After
 // Close, the Put of the last stack in use closes the region.
 //
 // A stack that was used deeper than twice Config.Retain is cut back to Retain, with one system call. The

@@ -16,8 +16,8 @@ type Stats struct {
 	Live      int64 // bytes in use on all stacks together
 	HighWater int   // most bytes that any one stack ever had in use, stacks that Purge gave back included
 
-	Stacks int // stacks that were ever handed out, without those that Purge gave back
-	InUse  int // stacks of these that were not put yet
+	Stacks int // stacks that are in use or idle; Purge takes some of the idle ones away
+	InUse  int // stacks of these that are in use
 
 	// Depths is a histogram of the high-water marks of these stacks. The first column is 1 KiB, and each
 	// column is twice the one before.

@@ -15,7 +15,7 @@ func TestOutsideZeroValues(t *testing.T) {
 		noPool  = "use of a zero value: stack.OpenPool makes a Pool"
 		noStack = "use of a zero value: Pool.Get makes a Stack"
 	)
-	if !stacktest.Alone(t) { // a fault while the goroutine is pinned ends the process
+	if !stacktest.InOwnProcess(t) { // a fault while the goroutine is pinned ends the process
 		return
 	}
 	s := get(t, mustOpen(t, Config{}))

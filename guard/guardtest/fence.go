@@ -11,38 +11,14 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 )
 
-// Fence returns a copy of data whose end touches a guard, for fuzz and unit tests of code that may
-// read or write too far: a touch of the byte behind the last one faults, at that instruction, also in
-// assembly. The test then fails, with the offset, the length, the line and who called it. A write
-// before the first byte is told when the test ends; a read there is not noticed: see FenceStart.
+// Fence returns a copy of data whose end touches a guard. A touch of the byte behind the last one faults, at that
+// instruction, also in assembly: the test fails with the offset, the length, the line and the callers. A write
+// before the first byte fails the test when it ends; a read there is not noticed: see FenceStart.
 //
-//	 Fence                                FenceStart
-//	┌ ─ ─ ─┬────────┬──────┬ ─ ─ ─┐      ┌ ─ ─ ─┬──────┬────────┬ ─ ─ ─┐
-//	  guard │ canary │ data │ guard        guard │ data │ canary │ guard
-//	└ ─ ─ ─┴────────┴──────┴ ─ ─ ─┘      └ ─ ─ ─┴──────┴────────┴ ─ ─ ─┘
-//
-// The copy's capacity is its length, and data may be of any length: with none, every touch faults.
-// It is freed by t.Cleanup, and must not be used afterwards: what a loop makes is there until the
-// test ends, so benchmarks make it before theirs. No more of them can be there at a time than a quarter
-// of vm.max_map_count (16382 by default).
-//
-// A touch after the test faults (UseAfterFree). It never reaches a later fence: memory is used again
-// oldest first, when 64 other small fences, or two large ones, have ended since. The first 1024 fences of
-// a process, and those of more than 16 OS pages, become inaccessible when they end. Later ones become so
-// in groups of up to 16, when all of a group have ended: until then a late touch does not fault. Such a
-// fault fails no test. It ends the program, after a line that says what was touched, unless the goroutine
-// panics on faults: then it is a panic as any.
-//
-// A fault ends the test's function, its deferred calls run, and the tests that follow are run: for
-// that, Fence has the goroutine that called it panic on faults (debug.SetPanicOnFault) until the test
-// ends. This goroutine must be the one that t runs on, as for FailNow. A fault that the code under
-// test recovers from fails the test, too. On another goroutine, that of a subtest too, a fault ends
-// the program, after a line that says what was touched. Where the system is not Linux, or the
-// processor neither amd64 nor arm64, a fault ends the program as any does in Go.
-//
-// Making and freeing one of up to 4 KiB takes about 1.5 µs, and what t.Cleanup takes, so a fuzzer keeps
-// its speed: up to 16 OS pages, the memory is used again without being given back. It counts for the
-// budget, and so do the guards of such a fence and of up to 15 more: 1 MiB.
+// The copy's capacity is its length. data may be of any length; with none, every touch faults. The copy lives
+// until t ends (t.Cleanup), and must not be used afterwards. So a benchmark makes its fences before its loop.
+// Fence must be called on the goroutine that t runs on. If there is no memory, or too many fences are there at a
+// time, it ends the test with t.Fatalf. The package comment says what else happens to faults.
 func Fence(t testing.TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()
@@ -50,9 +26,9 @@ func Fence(t testing.TB, data []byte) []byte {
 	return fence(t, data, 1, atEnd)
 }
 
-// FenceAligned is Fence for code that needs its data aligned to align bytes, a power of two up to
-// the OS page: as many bytes between the end and the guard are canaries as that takes, up to
-// align-1.
+// FenceAligned is Fence for code that needs its data aligned to align bytes, a power of two up to the OS page.
+// Up to align-1 bytes between the end and the guard are canaries: a read of these is not noticed, and a write fails
+// the test when it ends. Another align ends the test with t.Fatalf.
 func FenceAligned(t testing.TB, data []byte, align int) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()
@@ -64,8 +40,8 @@ func FenceAligned(t testing.TB, data []byte, align int) []byte {
 	return fence(t, data, align, atEnd)
 }
 
-// FenceStart is Fence where the first byte touches a guard: a touch of the byte before faults. The
-// copy is aligned to OS pages.
+// FenceStart is Fence with the guard before the first byte: a touch of the byte before the first one faults, and a write
+// behind the last one fails the test when it ends. The copy is aligned to OS pages.
 func FenceStart(t testing.TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()
@@ -73,9 +49,10 @@ func FenceStart(t testing.TB, data []byte) []byte {
 	return fence(t, data, 1, atStart)
 }
 
-// FenceReadOnly is Fence where a write to the data faults, too. Those of up to 16 OS pages lie in
-// temporary files without names, in /dev/shm or else in os.TempDir. Where there is no room for them, and
-// above that, a fence takes many times as long; else about 3 µs.
+// FenceReadOnly is Fence whose data must not be written to: that faults, too.
+//
+// Cost: about 3 µs up to 16 OS pages, whose memory are temporary files without names, in /dev/shm or else in
+// os.TempDir. Where these have no room, and above 16 OS pages, it takes many times as long.
 func FenceReadOnly(t testing.TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()
@@ -83,11 +60,12 @@ func FenceReadOnly(t testing.TB, data []byte) []byte {
 	return fence(t, data, 1, readOnly)
 }
 
-// marked is a test for which the functions that make fences only say that they are helpers, so that
-// what is told has the line of their caller. They do not say so before there is something to tell: a
-// test's first Helper takes 4 µs, many times as long as a fence.
+// marked is a test for which the functions that make fences call Helper and do nothing else. So a failure is
+// reported with the line of their caller. They do not call Helper before there is something to report: the first
+// Helper of a test takes 4 µs, many times as long as a fence.
 type marked struct{ testing.TB }
 
+// mark calls Helper of t in every function that makes fences.
 func mark(t testing.TB) {
 	Fence(marked{t}, nil)
 	FenceAligned(marked{t}, nil, 1)
@@ -95,7 +73,7 @@ func mark(t testing.TB) {
 	FenceReadOnly(marked{t}, nil)
 }
 
-// placement is how data lies between its guards.
+// placement says where data lies between its guards.
 type placement uint8
 
 const (
@@ -133,10 +111,10 @@ func fence(t testing.TB, data []byte, align int, how placement) []byte {
 	return unsafe.Slice((*byte)(c.data), c.n)
 }
 
-// end looks at a cell at the end of its test, and gives it back. It returns what is to be told of it;
-// dies is whether the goroutine panics because of that.
+// end checks a cell at the end of its test, and gives it back. said has the failures to report. dies tells whether the
+// goroutine is panicking because of a fault in the cell.
 func (c *cell) end() (said []string, dies bool) {
-	if addr, pc := c.spot.Take(); addr != 0 {
+	if addr, pc := c.watch.TakeFault(); addr != 0 {
 		touch := fmt.Sprintf("touch at offset %d of a fence of length %d (%v) by %s", int(addr-uintptr(c.data)), c.n, c.kindAt(addr), place(pc))
 		callers := panicsAt(pc)
 		if dies = callers != nil; dies {
@@ -153,19 +131,19 @@ func (c *cell) end() (said []string, dies bool) {
 	return said, dies
 }
 
-// place says where an instruction is.
+// place returns the function and the line of an instruction.
 func place(pc uintptr) string {
 	f, _ := runtime.CallersFrames([]uintptr{pc + 1}).Next()
 	return fmt.Sprintf("%s (%s:%d)", f.Function, f.File, f.Line)
 }
 
-// panicsAt returns the callers of the function that an instruction is in, if the goroutine panics
-// because it faulted there. It is called by a deferred call, so that is not far down the stack.
+// panicsAt returns the callers of the function that contains the instruction pc, if the goroutine is panicking because
+// it faulted there; else nil. A deferred call calls it, so that function is not far down the stack.
 func panicsAt(pc uintptr) []uintptr {
 	var pcs [128]uintptr
 	n := runtime.Callers(1, pcs[:])
 	for i, at := range pcs[:n] {
-		if at-1 == pc { // of calls it is the instruction behind, which never faulted
+		if at-1 == pc { // for a call, at is the next instruction, which did not fault
 			return pcs[i+1 : n]
 		}
 	}

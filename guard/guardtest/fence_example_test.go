@@ -7,10 +7,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 )
 
-// A fuzz target whose input touches a guard: with "index" written in assembly, or with package
-// unsafe, a read of one byte too many fails it and names the line.
+// A fuzz target puts its input before a guard. If the function under test, in assembly or with package unsafe,
+// reads one byte too many, the target fails and names the line.
 func ExampleFence() {
-	var f *testing.F // that of func FuzzIndex(f *testing.F)
+	var f *testing.F // the parameter of FuzzIndex
 
 	f.Fuzz(func(t *testing.T, data []byte, c byte) {
 		data = guardtest.Fence(t, data)

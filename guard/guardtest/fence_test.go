@@ -86,7 +86,7 @@ func pattern(n int) []byte {
 	return b
 }
 
-// TestFenceFaultsAtEveryByte touches what is around fences of many lengths.
+// TestFenceFaultsAtEveryByte touches bytes beside fences of many lengths.
 func TestFenceFaultsAtEveryByte(t *testing.T) {
 	for name, make := range kinds {
 		for n := 0; n < 130; n++ {
@@ -159,7 +159,7 @@ func TestFenceTellsOverwrittenCanaries(t *testing.T) {
 	}
 }
 
-// TestFenceCellsAreUsedAgain holds what fences take to what is in use at a time.
+// TestFenceCellsAreUsedAgain makes fences again and again: they take no more memory than those that are in use at a time.
 func TestFenceCellsAreUsedAgain(t *testing.T) {
 	use := func() {
 		var fake fakeT
@@ -180,7 +180,7 @@ func TestFenceCellsAreUsedAgain(t *testing.T) {
 			use()
 		}
 	}
-	hundred() // until as many wait as are to
+	hundred() // until enough batches are retired
 	before := guard.Usage()
 	hundred()
 	if after := guard.Usage(); after.Regions != before.Regions || after.Committed != before.Committed {
@@ -214,9 +214,9 @@ func TestFenceRefuses(t *testing.T) {
 
 // TestFenceFails lets every system call of a fence's life fail once.
 func TestFenceFails(t *testing.T) {
-	alloctest.SetQuarantine(t, 0) // or it gives way, and a call that failed is made again
-	// As after many fences, whatever tests were run before: the first are hidden one by one as they end, and
-	// where the kernel refuses that nobody is told.
+	alloctest.SetQuarantine(t, 0) // else the quarantine gives way, and the failed call is made again
+	// As after many fences, whatever tests ran before: the first fences of a process are hidden one by one, and a
+	// refusal of that is not reported.
 	defer fences.ended.Store(fences.ended.Load())
 	fences.ended.Store(hiddenAtOnce)
 	use := func(n int) *fakeT {
@@ -227,16 +227,16 @@ func TestFenceFails(t *testing.T) {
 	for _, n := range []int{40 << 10, 200 << 10} { // pooled, and not
 		for kind := vm.Kind(0); kind < vm.Kinds; kind++ {
 			if kind == vm.Sigaction {
-				continue // without handler a fault ends the program: no error
+				continue // without a handler a fault ends the program: that is no error
 			}
 			for nth := 1; ; nth++ {
 				if class, _ := cellClass(n); kind == vm.Mmap {
-					*fences.of(class, true) = shelf{} // or the region is there
+					*fences.of(class, true) = shelf{} // else the region is there already
 				}
 				stop := vm.Inject(kind, nth, vm.OutOfMemory)
 				fake := use(n)
 				made := stop()
-				for _, n := range []int{n + 5*guard.PageSize(), n, n - 3*guard.PageSize()} { // of one class, where they are not pooled
+				for _, n := range []int{n + 5*guard.PageSize(), n, n - 3*guard.PageSize()} { // of one class, if they are not pooled
 					var again fakeT
 					again.run(func(tb testing.TB) {
 						if b := Fence(tb, pattern(n)); !bytes.Equal(b, pattern(n)) {
@@ -262,7 +262,7 @@ func TestFenceFails(t *testing.T) {
 	}
 }
 
-// TestFenceWithoutFile has no folder for the files of read-only fences, and then no room in one.
+// TestFenceWithoutFile makes read-only fences without a folder for their files, and then without room in it.
 func TestFenceWithoutFile(t *testing.T) {
 	const n = 3000
 	class, _ := cellClass(n)
@@ -309,8 +309,8 @@ func TestFenceWithoutFile(t *testing.T) {
 	expectMade("without room")
 }
 
-// TestOutsideFenceAfterItsEnd writes to fences of every kind whose test has ended: at once, where cells
-// are hidden one by one, and when others were made since. Every write faults, so no other fence changes.
+// TestOutsideFenceAfterItsEnd writes to fences of every kind after the end of their test: at once, where cells are
+// hidden one by one, and after others were made. Every write faults, so no other fence changes.
 func TestOutsideFenceAfterItsEnd(t *testing.T) {
 	const later = batchCells + 4 // the batch is hidden, and no cell used again
 	defer fences.ended.Store(fences.ended.Load())
@@ -318,7 +318,7 @@ func TestOutsideFenceAfterItsEnd(t *testing.T) {
 		for _, n := range []int{1, 100, 3 * guard.PageSize(), 17 << 16} {
 			for _, ended := range []int64{0, hiddenAtOnce} {
 				class, _ := cellClass(n)
-				*fences.of(class, name == "FenceReadOnly" && class <= pooledPages) = shelf{} // of other tests
+				*fences.of(class, name == "FenceReadOnly" && class <= pooledPages) = shelf{} // drop the cells of other tests
 				fences.ended.Store(ended)
 				var fake fakeT
 				b := make(&fake, pattern(n))
@@ -348,7 +348,7 @@ func TestOutsideFenceAfterItsEnd(t *testing.T) {
 	}
 }
 
-// TestOutsideFenceAfterItsEndIsReported has a program end by a touch of a fence whose test has ended.
+// TestOutsideFenceAfterItsEndIsReported ends a program by a touch of a fence after the end of its test.
 func TestOutsideFenceAfterItsEndIsReported(t *testing.T) {
 	if os.Getenv("FENCE_TEST_ENDED") != "" {
 		var fake fakeT
@@ -377,7 +377,7 @@ func TestOutsideFencesAreUsedAgainOldestFirst(t *testing.T) {
 	for name, make := range kinds {
 		for _, n := range []int{100, 17 << 16} {
 			class, _ := cellClass(n)
-			*fences.of(class, name == "FenceReadOnly" && class <= pooledPages) = shelf{} // of other tests
+			*fences.of(class, name == "FenceReadOnly" && class <= pooledPages) = shelf{} // drop the cells of other tests
 			seen := map[*byte]int{}
 			last := -1
 			for i := range map[bool]int{true: 200, false: 10}[class <= pooledPages] {
@@ -405,7 +405,7 @@ func TestFenceIsNoLeak(t *testing.T) {
 	CheckLeaks(&fake)
 	const n = 2 << 20
 	class, _ := cellClass(n)
-	*fences.of(class, false) = shelf{} // of other tests
+	*fences.of(class, false) = shelf{} // drop the cells of other tests
 	before := guard.Usage().Regions
 	Fence(&fake, make([]byte, n))
 	if guard.Usage().Regions == before {
@@ -416,12 +416,12 @@ func TestFenceIsNoLeak(t *testing.T) {
 	}
 }
 
-// TestFencesAreBounded makes more than may be there, of each kind in turn, and as many again when they
-// are freed: what stays committed of one kind gives way to the next.
+// TestFencesAreBounded makes more fences than may be there, of each kind in turn, and as many again after these are
+// freed: memory that one kind keeps committed gives way to the next.
 func TestFencesAreBounded(t *testing.T) {
 	defer func(old int64) { mostCells = old }(mostCells)
 	mostCells = 0
-	fences.makeRoom() // what other tests lost stays
+	fences.makeRoom() // memory that other tests lost stays
 	mostCells = fences.committed.Load() + batchCells
 	for range 2 {
 		for name, make := range kinds {
@@ -441,7 +441,7 @@ func TestFencesAreBounded(t *testing.T) {
 	}
 }
 
-// TestOutsideFenceOnSoftPanics has OnSoft panic while fences are made: none of their memory is lost.
+// TestOutsideFenceOnSoftPanics makes fences while OnSoft panics: none of their memory is lost.
 func TestOutsideFenceOnSoftPanics(t *testing.T) {
 	committed := fences.committed.Load()
 	for range 50 {
@@ -559,7 +559,7 @@ func TestFenceFailsTests(t *testing.T) {
 		}
 	}
 
-	// What ends the program, and what it says first.
+	// Faults that end the program, after a line about the touch.
 	out = run("-test.run", "TestOtherPanic")
 	if !strings.Contains(out, "guard: touch at offset 9 of a fence of length 9 (overflow) by "+reads) || !strings.Contains(out, "panic: another") {
 		t.Errorf("a panic that is not the fault's:\n%s", out)

@@ -24,7 +24,7 @@ func mustReserve(t testing.TB, c region.Config) *region.Region {
 	return r
 }
 
-// budget sets a budget relative to what is committed now, until the end of the test.
+// budget sets a budget until the end of the test.
 func budget(t *testing.T, b guard.Budget) {
 	t.Helper()
 	if _, err := guard.SetBudget(b); err != nil {

@@ -6,22 +6,25 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// CheckLeaks lets a test fail that leaves something open or allocated: at its end all regions must be
-// closed that it opened, and with them arenas, heaps, pools and stacks; and what was open before must
-// not have more in use than it had then, in objects or in bytes. The test's log has the stack of
-// whoever opened what is left, from the first function on that is not of this module; once for all
-// that have the same. A pool that was opened before may keep what it opened meanwhile, as long as
-// that is idle.
+// CheckLeaks fails a test that leaves something open or allocated. At the end of the test (t.Cleanup):
 //
-//	func TestParser(t *testing.T) {
-//		guardtest.CheckLeaks(t)
-//		…
-//	}
+//  1. Every region that the test opened must be closed, and with it every arena, heap, pool and slab.Local.
 //
-// Call it first: Cleanup functions run last in, first out, so those that close something must be
-// registered later. It looks at the whole process: what other tests open and allocate meanwhile
-// counts, so it is not for parallel tests. Of an arena it knows the bytes, not the objects; of what
-// a Local or a processor keeps free it says nothing.
+//  2. What was open before must not have more objects or bytes in use than it had then. A pool that was open
+//     before may keep regions that it opened meanwhile, if they are idle.
+//
+//     func TestParser(t *testing.T) {
+//     guardtest.CheckLeaks(t)
+//     …
+//     }
+//
+// The test's log has the stack of each call that opened something that is left, from the first function on that
+// is not of this module; equal stacks are reported once.
+//
+// Call it first: Cleanup functions run last in, first out, so a Cleanup that closes something must be registered
+// later. CheckLeaks looks at the whole process, and counts regions and objects of other tests that run meanwhile: it
+// is not for parallel tests. For an arena it knows bytes, not objects. Free memory that a slab.Local or a
+// per-processor cache keeps is no leak.
 func CheckLeaks(t testing.TB) {
 	t.Helper()
 	reports := region.WatchLeaks()

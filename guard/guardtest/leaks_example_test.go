@@ -8,9 +8,9 @@ import (
 )
 
 func ExampleCheckLeaks() {
-	var t *testing.T // that of func TestParser(t *testing.T)
+	var t *testing.T // the parameter of TestParser
 
-	guardtest.CheckLeaks(t) // before what is registered with t.Cleanup
+	guardtest.CheckLeaks(t) // before the first t.Cleanup
 
 	r, err := guard.Reserve(guard.Config{Name: "input", Size: 1 << 20})
 	if err != nil {

@@ -20,7 +20,7 @@ type leakTB struct {
 func (t *leakTB) Cleanup(f func())             { t.cleanups = append(t.cleanups, f) }
 func (t *leakTB) Errorf(f string, args ...any) { t.errors = append(t.errors, fmt.Sprintf(f, args...)) }
 
-// leaksOf returns what CheckLeaks says of a test.
+// leaksOf returns the failures that CheckLeaks reports for a test.
 func leaksOf(t *testing.T, test func(t testing.TB)) []string {
 	in := &leakTB{TB: t}
 	CheckLeaks(in)
@@ -72,7 +72,7 @@ func TestCheckLeaks(t *testing.T) {
 	}))
 }
 
-// What is part of something that was open before, or is kept on purpose, is no leak of the test.
+// TestCheckLeaksLeavesOut opens parts of owners that were open before, and regions that stay on purpose: no leaks.
 func TestCheckLeaksLeavesOut(t *testing.T) {
 	page := guard.PageSize()
 	heap := mustReserve(t, region.Config{Name: "heap", Size: page})
@@ -109,10 +109,10 @@ func TestCheckLeaksCounts(t *testing.T) {
 	expectLeaks(t, leaksOf(t, func(testing.TB) {
 		more := mustReserve(t, region.Config{Name: "more of it", Size: page, PartOf: heap})
 		more.CountLive(func() (int, int64, bool) { return 2, 10, true })
-		objects-- // what the one has less makes up for what the other has more
+		objects-- // one region has less, and another one of the same owner has more
 	}), more+"6 objects, were 5; 318 bytes, were 308; opened at\n")
 
-	told = false // by an owner whose lock is held
+	told = false // as by an allocator whose lock is held
 	objects = 100
 	if in, _ := find("heap"); in.Live != 308 {
 		t.Errorf("%d bytes, told were 308", in.Live)

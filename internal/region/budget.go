@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// Budget bounds the bytes that all regions of the process together have committed. guard.Budget has the same
-// fields, and documents them.
+// Budget bounds the bytes that all regions together have committed. guard.Budget has the same fields, and documents
+// them.
 type Budget struct {
 	Soft         int64
 	Hard         int64
@@ -18,21 +18,22 @@ type Budget struct {
 	ShareGoLimit bool
 }
 
-// ledger is the process's account. Invariant: committed is the sum over all open regions.
+// ledger is the account of the process. Invariant: committed is the sum over all open regions, and over commits that
+// are under way.
 var ledger struct {
 	committed atomic.Int64
 	budget    atomic.Pointer[Budget] // nil bounds nothing
-	armed     atomic.Bool            // OnSoft is due at the next crossing
+	armed     atomic.Bool            // the next crossing of Soft calls OnSoft
 	reclaims  atomic.Bool            // OnSoft is running
 
-	due atomic.Bool // OnSoft is to be called by Reclaim
+	due atomic.Bool // Reclaim must call OnSoft
 
 	set     sync.Mutex  // serialises SetBudget
-	sharing atomic.Bool // with Go's limit. Written under set
+	sharing atomic.Bool // Budget.ShareGoLimit is in force. Written under set
 
-	goMu    sync.Mutex // of what follows
-	goTotal int64      // for both
-	goLimit int64      // what Go's limit was last set to
+	goMu    sync.Mutex // guards the two below
+	goTotal int64      // for the Go heap and committed memory
+	goLimit int64      // the Go memory limit as set here last
 }
 
 // Committed returns the bytes that all regions together have committed. It costs one load.
@@ -46,8 +47,7 @@ func CurrentBudget() Budget {
 	return Budget{}
 }
 
-// SetBudget replaces the budget, and returns the one that it replaces. What is committed beyond a new Hard
-// stays; new commits fail until enough is given back. After an error nothing has changed. Safe for concurrent use.
+// SetBudget is guard.SetBudget.
 func SetBudget(b Budget) (old Budget, err error) {
 	ledger.set.Lock()
 	defer ledger.set.Unlock()
@@ -82,8 +82,8 @@ func SetBudget(b Budget) (old Budget, err error) {
 	return old, nil
 }
 
-// charge books n bytes, or says which limit forbids it. With later it leaves OnSoft to Reclaim;
-// without, the caller holds no lock.
+// charge adds n bytes to the account, or returns an error that names the limit which forbids it. With later it leaves
+// OnSoft to Reclaim; without, it calls OnSoft, and the caller holds no lock.
 func charge(n int64, later bool) error {
 	reclaimed := false
 	for {
@@ -106,7 +106,7 @@ func charge(n int64, later bool) error {
 			if later {
 				ledger.due.Store(true)
 			} else {
-				// If OnSoft panics, nobody will commit what was booked.
+				// If OnSoft panics, the n bytes will not be committed.
 				orUndo(func() bool { return reclaim(b, now) }, func() { refund(n) })
 			}
 		}
@@ -127,7 +127,7 @@ func orUndo(f func() bool, undo func()) {
 	done = true
 }
 
-// refund books n bytes back.
+// refund takes n bytes off the account.
 func refund(n int64) {
 	now := ledger.committed.Add(-n)
 	if b := ledger.budget.Load(); b != nil && now < b.Soft-b.Soft/16 {
@@ -136,9 +136,9 @@ func refund(n int64) {
 	moveGoLimit()
 }
 
-// Reclaim calls Budget.OnSoft, if a Commit in a region with Config.DeferOnSoft has met the soft or the
-// hard limit, and tells whether it did. Allocators call it when they hold no lock, before they give
-// up for want of memory or return what they have. It costs one load if there is nothing to do.
+// Reclaim calls Budget.OnSoft, if a Commit in a region with Config.DeferOnSoft has met the soft or the hard limit, and
+// tells whether it did. An allocator calls it without a lock, before it gives up because memory is short, and before
+// it returns memory. It costs one load if there is nothing to do.
 func Reclaim() bool {
 	if !ledger.due.Load() || !ledger.due.CompareAndSwap(true, false) {
 		return false
@@ -147,8 +147,8 @@ func Reclaim() bool {
 	return b != nil && reclaim(b, ledger.committed.Load())
 }
 
-// ReclaimOr is Reclaim for an allocator that holds memory which it is about to hand out: if OnSoft panics, undo
-// gives back what the caller has by then and nobody will get.
+// ReclaimOr is Reclaim for an allocator that holds memory which it is about to hand out. If OnSoft panics, undo gives back
+// that memory, which no caller will get.
 func ReclaimOr(undo func()) {
 	if ledger.due.Load() {
 		orUndo(Reclaim, undo)
@@ -165,8 +165,8 @@ func reclaim(b *Budget, committed int64) bool {
 	return true
 }
 
-// moveGoLimit brings Go's limit after what is committed, if they share one. A goroutine that finds
-// another at it leaves: the other looks again whether more was committed meanwhile.
+// moveGoLimit adjusts the Go memory limit to the bytes committed, if they share a total. A goroutine that finds another
+// one adjusting it returns at once: the other looks again whether more was committed meanwhile.
 func moveGoLimit() {
 	for ledger.sharing.Load() && ledger.goMu.TryLock() {
 		committed := ledger.committed.Load()

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// span checks a range that a caller gave and turns it into offsets.
+// span checks a range that a caller gave, and returns it as offsets.
 func (r *Region) span(op string, off, n int) (uintptr, uintptr, error) {
 	page := vm.Probe().PageSize
 	switch {
@@ -21,7 +21,7 @@ func (r *Region) span(op string, off, n int) (uintptr, uintptr, error) {
 	return uintptr(off), uintptr(off + n), nil
 }
 
-// change runs f on a checked, not empty range of the open region, under its lock.
+// change runs f under the lock of the open region, on a range that it has checked and that is not empty.
 func (r *Region) change(op string, off, n int, f func(rec *record, lo, hi uintptr) error) error {
 	lo, hi, err := r.span(op, off, n)
 	if err != nil {
@@ -30,7 +30,7 @@ func (r *Region) change(op string, off, n int, f func(rec *record, lo, hi uintpt
 	rec := r.rec
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if rec.state != open {
+	if rec.state != stateOpen {
 		return r.errorf(op, ErrClosed)
 	}
 	if lo == hi {
@@ -42,8 +42,7 @@ func (r *Region) change(op string, off, n int, f func(rec *record, lo, hi uintpt
 	return nil
 }
 
-// noMemory makes the kernel's out-of-memory error wrap ErrNoMemory, naming the
-// limit that is behind it as far as can be told.
+// noMemory wraps ErrNoMemory in the kernel's error for a lack of memory, and names the limits that may be behind it.
 func noMemory(err error) error {
 	if !vm.IsOutOfMemory(err) {
 		return err
@@ -52,11 +51,7 @@ func noMemory(err error) error {
 	return fmt.Errorf("%v (vm.max_map_count is %d, overcommit is %q): %w", err, v.MaxMappings, v.Overcommit, ErrNoMemory)
 }
 
-// Commit makes [off, off+n) usable: readable, writable, zeroed, charged to the budget. What
-// is committed already stays as it is, and is charged once. The error wraps
-// ErrNoMemory where the budget or the kernel refuses; then nothing has changed. Two goroutines that
-// commit the same memory at the same moment are both charged for it until one is done. Nothing of what
-// is not committed may be guarded in a Secret region.
+// Commit is guard.Region.Commit. With Config.DeferOnSoft it does not call OnSoft: see Reclaim.
 func (r *Region) Commit(off, n int) error {
 	lo, hi, err := r.span("commit", off, n)
 	if err != nil {
@@ -64,11 +59,11 @@ func (r *Region) Commit(off, n int) error {
 	}
 	for {
 		need := r.missing(lo, hi)
-		// Charged without the lock, because OnSoft may come back to this region.
+		// Charged without the lock, because OnSoft may call this region.
 		if need > 0 {
 			if err := charge(int64(need), r.deferOnSoft); err != nil {
 				if r.missing(lo, hi) < need {
-					continue // somebody committed some of it meanwhile
+					continue // another goroutine committed some of it meanwhile
 				}
 				return r.errorf("commit", err)
 			}
@@ -78,7 +73,7 @@ func (r *Region) Commit(off, n int) error {
 		err := r.change("commit", off, n, func(rec *record, lo, hi uintptr) error {
 			missing := hi - lo - rec.committed.bytes(lo, hi)
 			if missing > need {
-				enough = false // somebody decommitted meanwhile
+				enough = false // another goroutine decommitted meanwhile
 				return nil
 			}
 			if err := rec.commit(lo, hi, r.prefault); err != nil {
@@ -97,24 +92,25 @@ func (r *Region) Commit(off, n int) error {
 	}
 }
 
+// missing returns how many bytes of [lo, hi) are not committed; 0 for a closed region.
 func (r *Region) missing(lo, hi uintptr) uintptr {
 	r.rec.mu.Lock()
 	defer r.rec.mu.Unlock()
-	if r.rec.state != open {
-		return 0 // change says so
+	if r.rec.state != stateOpen {
+		return 0 // change returns the error
 	}
 	return hi - lo - r.rec.committed.bytes(lo, hi)
 }
 
-// commit makes what is missing in [lo, hi) usable, all of it or nothing.
+// commit makes the uncommitted parts of [lo, hi) usable, all of them or none.
 func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	gaps := rec.gapsIn(lo, hi)
-	first := make([]bool, len(gaps)) // of their kin
+	first := make([]bool, len(gaps)) // memory of a new anon_vma
 	back := func() { rec.committed = rec.committed.removeAll(gaps) }
-	err := rec.rebook(lo, hi, func() {
+	err := rec.changeBooks(lo, hi, func() {
 		for i, gap := range gaps {
 			gap.prot = vm.ReadWrite
-			gap.tag, first[i] = rec.kinFor(gap)
+			gap.tag, first[i] = rec.anonVMAFor(gap)
 			rec.committed = rec.committed.set(gap)
 		}
 	}, back)
@@ -122,8 +118,8 @@ func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 		return err
 	}
 	for i, gap := range gaps {
-		if err := rec.open(gap, first[i], prefault); err != nil {
-			rec.unbook(lo, hi, back)
+		if err := rec.makeUsable(gap, first[i], prefault); err != nil {
+			rec.correctBooks(lo, hi, back)
 			for _, done := range gaps[:i+1] {
 				_ = rec.hide(done.off, done.end)
 			}
@@ -134,14 +130,14 @@ func (rec *record) commit(lo, hi uintptr, prefault bool) error {
 	return nil
 }
 
-// open makes a gap usable. Where the kernel has no memory, the quarantine gives way.
-func (rec *record) open(gap span, first, prefault bool) error {
+// makeUsable makes an uncommitted stretch usable. Where the kernel has no memory, the quarantine gives way.
+func (rec *record) makeUsable(gap span, first, prefault bool) error {
 	err := rec.protect(gap.off, gap.end, vm.ReadWrite)
 	for vm.IsOutOfMemory(err) && releaseOldest() {
 		err = rec.protect(gap.off, gap.end, vm.ReadWrite)
 	}
 	if err == nil && first {
-		err = rec.begin(gap)
+		err = rec.touchMapping(gap)
 	}
 	if err == nil {
 		err = rec.markMissing(gap.off, gap.end)
@@ -155,9 +151,8 @@ func (rec *record) open(gap span, first, prefault bool) error {
 	return err
 }
 
-// unguarded returns what a change of protection must be applied to in [lo, hi): all
-// of it where guards are markers, which survive; else what is between the
-// PROT_NONE pages that stand for guards.
+// unguarded returns the parts of [lo, hi) that a change of protection must be applied to. Guard markers survive it, so
+// that is all of it; PROT_NONE pages that stand for guards must be left out.
 func (rec *record) unguarded(lo, hi uintptr) spans {
 	if rec.light {
 		return spans{{off: lo, end: hi}}
@@ -165,6 +160,7 @@ func (rec *record) unguarded(lo, hi uintptr) spans {
 	return rec.guards.outside(lo, hi)
 }
 
+// protect sets the protection of [lo, hi) in the kernel, except for guards.
 func (rec *record) protect(lo, hi uintptr, prot vm.Prot) error {
 	for _, s := range rec.unguarded(lo, hi) {
 		if err := vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, prot); err != nil {
@@ -174,7 +170,7 @@ func (rec *record) protect(lo, hi uintptr, prot vm.Prot) error {
 	return nil
 }
 
-// populate brings [lo, hi) into RAM, but for guards: the kernel refuses those.
+// populate brings [lo, hi) into RAM, except for guards, for which the kernel refuses it.
 func (rec *record) populate(lo, hi uintptr) error {
 	for _, s := range rec.guards.outside(lo, hi) {
 		if err := populate(unsafe.Add(rec.base, s.off), s.end-s.off); err != nil {
@@ -188,40 +184,36 @@ func populate(p unsafe.Pointer, n uintptr) error {
 	if vm.Probe().Populate {
 		return vm.Populate(p, n)
 	}
-	// Zero over zero: it is the write that brings the page in.
+	// It writes zero over zero, because a write brings the page in.
 	for off := uintptr(0); off < n; off += uintptr(vm.Probe().PageSize) {
 		*(*byte)(unsafe.Add(p, off)) = 0
 	}
 	return nil
 }
 
-// hide puts a fresh reservation in the place of [lo, hi): memory, files, locks and markers are gone.
-// Secrets were wiped before.
+// hide puts a fresh reservation in the place of [lo, hi): memory, files, locks and markers are gone. Caller has wiped
+// secrets.
 func (rec *record) hide(lo, hi uintptr) error {
 	p, n := unsafe.Add(rec.base, lo), hi-lo
 	if err := vm.Decommit(p, n); err != nil {
 		return err
 	}
-	// As the reservation around it is, so that the kernel joins them.
+	// With the attributes of the reservation around it, so that the kernel joins them.
 	setName(p, n, rec.mapName())
 	rec.adviseAgain(lo, hi)
 	rec.unmark(lo, hi)
-	rec.unbook(lo, hi, func() {
+	rec.correctBooks(lo, hi, func() {
 		rec.locked = rec.locked.remove(lo, hi)
 		rec.unlocked = rec.unlocked.remove(lo, hi)
 		rec.files = rec.files.remove(lo, hi)
-		i, _ := slices.BinarySearch(rec.seams, lo+1)
-		j, _ := slices.BinarySearch(rec.seams, hi)
-		rec.seams = slices.Delete(rec.seams, i, max(i, j))
+		i, _ := slices.BinarySearch(rec.fixed, lo+1)
+		j, _ := slices.BinarySearch(rec.fixed, hi)
+		rec.fixed = slices.Delete(rec.fixed, i, max(i, j))
 	})
 	return nil
 }
 
-// Decommit gives the memory of [off, off+n) back and refunds the budget. The
-// contents are lost; a touch faults until Commit, after which it reads zero. What is not committed
-// is left alone. Guards inside stay. The error wraps ErrNoMemory where the part in the middle of
-// what is committed would need mappings, and regions have all that they may (vm.max_map_count):
-// Discard needs none.
+// Decommit is guard.Region.Decommit.
 func (r *Region) Decommit(off, n int) error {
 	var freed uintptr
 	err := r.change("decommit", off, n, func(rec *record, lo, hi uintptr) error {
@@ -244,31 +236,28 @@ func (r *Region) Decommit(off, n int) error {
 	return err
 }
 
-// decommit gives back parts that touch, in one call: a part alone the kernel might join with what is
-// protected from every access, and not with what it was. If it fails, nothing has changed but secrets,
-// which are overwritten, and were made writable for that.
+// decommit gives back adjacent parts in one call, because the kernel might join a single part with memory of
+// Protect(None) beside it, instead of with the mapping that it was split from. If it fails nothing has changed,
+// except that secrets are overwritten.
 func (rec *record) decommit(parts spans) error {
 	off, end := parts[0].off, parts[len(parts)-1].end
 	back := func() { rec.committed = rec.committed.setAll(parts) }
 	err := rec.wipe(off, end)
 	if err == nil {
-		err = rec.rebook(off, end, func() { rec.committed = rec.committed.remove(off, end) }, back)
+		err = rec.changeBooks(off, end, func() { rec.committed = rec.committed.remove(off, end) }, back)
 	}
 	if err == nil {
 		if err = rec.hide(off, end); err != nil {
-			rec.unbook(off, end, back)
+			rec.correctBooks(off, end, back)
 		}
 	}
 	if err != nil {
-		_ = rec.restore(off, end)
+		_ = rec.protectAsBooked(off, end)
 	}
 	return err
 }
 
-// Discard gives the memory of [off, off+n) back without decommitting it: all of it must be
-// committed and readable and writable, stays so, stays charged, and reads zero. It is one system
-// call and splits no mapping, whatever the range. Guards inside stay. What is secret is overwritten
-// and stays in RAM.
+// Discard is guard.Region.Discard.
 func (r *Region) Discard(off, n int) error {
 	return r.change("discard", off, n, func(rec *record, lo, hi uintptr) error {
 		switch {
@@ -278,7 +267,7 @@ func (r *Region) Discard(off, n int) error {
 			return rec.wipe(lo, hi)
 		case rec.locked.bytes(lo, hi) > 0:
 			return errLocked
-		case rec.files.bytes(lo, hi) > 0: // they would show the file again
+		case rec.files.bytes(lo, hi) > 0: // it would show the file again
 			return errFile
 		}
 		for _, s := range rec.unguarded(lo, hi) {

@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Kind says why a touch faulted, in the words of its error.
+// Kind says why a touch faulted, in the words of the error.
 type Kind string
 
 // The kinds that touches of regions have; guard documents them.
@@ -37,8 +37,7 @@ type Fault struct {
 	Freed     string
 }
 
-// Catch calls f and returns the fault that ended it, nil if none did. Panics, and faults elsewhere, go on
-// unchanged.
+// Catch calls f and returns the fault that ended it, nil if none did. Panics, and faults elsewhere, go on unchanged.
 func Catch(f func()) (fault *Fault) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
@@ -53,7 +52,7 @@ func Catch(f func()) (fault *Fault) {
 	return nil
 }
 
-// classify finds the fault behind a recovered panic; nil if it is not ours.
+// classify returns the fault behind a recovered panic; nil if it is not of a region.
 func classify(p any) *Fault {
 	at, ok := p.(interface {
 		runtime.Error
@@ -65,9 +64,7 @@ func classify(p any) *Fault {
 	return Locate(at.Addr())
 }
 
-// Locate says what a touch of an address would be told as: in which region it lies and where, and
-// why it would fault if it does. It returns nil for addresses that are no region's, open or in
-// quarantine.
+// Locate is guard.Locate.
 func Locate(addr uintptr) *Fault {
 	r := lookup(addr)
 	if r == nil {
@@ -80,12 +77,13 @@ func Locate(addr uintptr) *Fault {
 	return f
 }
 
+// kindAt returns why a touch of an address in the reservation faults, if it does.
 func (r *record) kindAt(addr uintptr) Kind {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	off := addr - uintptr(r.base) // wraps below the base
 	switch {
-	case r.state != open:
+	case r.state != stateOpen:
 		return UseAfterClose
 	case addr < uintptr(r.base):
 		return Underflow
@@ -107,3 +105,8 @@ func (r *record) kindAt(addr uintptr) Kind {
 	}
 	return Protected
 }
+
+// Explain sets a function that completes every fault in the region before it is returned: with the object that was
+// touched, and the stacks of its allocation and free. It is for regions that stay open as long as the program; no
+// leak is reported for them. Several goroutines may call f at once. f must not touch the region.
+func (r *Region) Explain(f func(*Fault)) { r.rec.explain.Store(&f) }

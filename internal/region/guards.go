@@ -3,22 +3,23 @@ package region
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// guards is the set of guards inside a region: any, and one row of equal ones at equal distances,
-// which takes the same few words however long it is.
+// guards is the set of guards inside a region: any stretches, and one row of equal ones at equal distances, which takes
+// the same few words however long it is.
 type guards struct {
 	single spans
 	row    row
 }
 
-// row is n bytes at off, and again every stride bytes, count in all. n < stride.
+// row is a guard of n bytes at off, and again every stride bytes, count in all. n < stride.
 type row struct{ off, n, stride, count uintptr }
 
-// inside returns the parts of the row that lie in [off, end), in order.
+// inside returns the parts of the row in [off, end), in order.
 func (r row) inside(off, end uintptr) (parts spans) {
 	if r.count == 0 {
 		return nil
@@ -36,7 +37,7 @@ func (r row) inside(off, end uintptr) (parts spans) {
 	return parts
 }
 
-// extend makes the row longer by more, if that is where it goes on.
+// extend appends another row, if that continues this one.
 func (r *row) extend(more row) bool {
 	if r.count == 0 {
 		*r = more
@@ -49,9 +50,10 @@ func (r *row) extend(more row) bool {
 	return true
 }
 
+// empty tells whether there are no guards.
 func (g *guards) empty() bool { return len(g.single) == 0 && g.row.count == 0 }
 
-// in returns what a range holds of guards as a set of its own.
+// in returns the guards in a range, as a set of spans.
 func (g *guards) in(off, end uintptr) spans {
 	parts := g.row.inside(off, end)
 	for _, s := range g.single.inside(off, end) {
@@ -60,16 +62,19 @@ func (g *guards) in(off, end uintptr) spans {
 	return parts
 }
 
+// at tells whether the byte at off is guarded.
 func (g *guards) at(off uintptr) bool { return g.bytes(off, off+1) > 0 }
 
+// bytes returns how many bytes of a range are guarded.
 func (g *guards) bytes(off, end uintptr) uintptr { return g.in(off, end).bytes(off, end) }
 
 // outside returns the parts of [off, end) that are not guarded, in order.
 func (g *guards) outside(off, end uintptr) spans { return g.in(off, end).outside(off, end) }
 
+// set adds a guard.
 func (g *guards) set(off, end uintptr) { g.single = g.single.set(span{off: off, end: end}) }
 
-// addRow takes a row in.
+// addRow adds a row of guards.
 func (g *guards) addRow(r row) {
 	if g.row.extend(r) {
 		return
@@ -79,7 +84,7 @@ func (g *guards) addRow(r row) {
 	}
 }
 
-// remove takes a range out. A row that it touches is a row no more.
+// remove removes all guards in a range. A row that has some there becomes single stretches.
 func (g *guards) remove(off, end uintptr) {
 	if len(g.row.inside(off, end)) > 0 {
 		r := g.row
@@ -91,10 +96,10 @@ func (g *guards) remove(off, end uintptr) {
 	g.single = g.single.remove(off, end)
 }
 
-// GuardRow guards count stretches of n bytes, the first at off, each stride bytes after the one
-// before. It is as many calls of Guard in one, all or nothing but for contents, and the row costs
-// no memory in the books of the region, nor do rows that continue it: that is for millions. Nothing
-// from its first byte to its last may be locked or mapped from a file.
+// GuardRow guards count stretches of n bytes, the first at off, each stride bytes after the one before. It does the work
+// of as many calls of Guard, all or nothing except for contents. The row takes no memory in the books, nor do rows
+// that continue it: it is for millions of guards. No memory from its first byte to its last may be locked or mapped
+// from a file.
 func (r *Region) GuardRow(off, n, stride, count int) error {
 	if n <= 0 || stride <= n || count <= 0 || count > r.size/stride+1 {
 		return r.errorf("guard", fmt.Errorf("a row of %d guards of %d bytes every %d cannot be", count, n, stride))
@@ -109,7 +114,7 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 		}
 		for _, s := range to.inside(lo, hi) {
 			if err := rec.wipe(s.off, s.end); err != nil {
-				_ = rec.restore(lo, hi)
+				_ = rec.protectAsBooked(lo, hi)
 				return err
 			}
 		}
@@ -121,12 +126,12 @@ func (r *Region) GuardRow(off, n, stride, count int) error {
 			}
 			rec.guards.single = rec.guards.single.removeAll(missing)
 		}
-		if err := rec.rebook(lo, hi, func() { rec.guards.addRow(to) }, back); err != nil {
-			_ = rec.restore(lo, hi)
+		if err := rec.changeBooks(lo, hi, func() { rec.guards.addRow(to) }, back); err != nil {
+			_ = rec.protectAsBooked(lo, hi)
 			return err
 		}
 		if err := rec.guardRow(to, missing); err != nil {
-			rec.unbook(lo, hi, back)
+			rec.correctBooks(lo, hi, back)
 			return err
 		}
 		return nil
@@ -138,6 +143,7 @@ var (
 	errFile   = errors.New("part of it is mapped from a file")
 )
 
+// guardable returns an error if a part of [lo, hi) must not be guarded.
 func (rec *record) guardable(lo, hi uintptr) error {
 	switch {
 	case rec.locked.bytes(lo, hi) > 0 && !rec.secret:
@@ -148,7 +154,7 @@ func (rec *record) guardable(lo, hi uintptr) error {
 	return nil
 }
 
-// guardRow makes a row inaccessible, all of it or what of it was not missing.
+// guardRow makes a row inaccessible. If that fails, the stretches in missing are accessible again.
 func (rec *record) guardRow(r row, missing spans) (err error) {
 	done, end := uintptr(0), r.off+(r.count-1)*r.stride+r.n
 	switch rec.committed.bytes(r.off, end) {
@@ -175,7 +181,7 @@ func (rec *record) guardRow(r row, missing spans) (err error) {
 	return err
 }
 
-// markRow puts markers where guards are markers.
+// markRow installs the markers of a row, where guards are markers. done is how many guards of the row have them.
 func (rec *record) markRow(r row) (done uintptr, err error) {
 	if !rec.light {
 		return 0, nil
@@ -183,8 +189,8 @@ func (rec *record) markRow(r row) (done uintptr, err error) {
 	return vm.GuardRow(unsafe.Add(rec.base, r.off), r.n, r.stride, r.count)
 }
 
-// guard makes [lo, hi) inaccessible. After an error the kernel may have done some of it. What is not
-// committed is inaccessible already, and gets its markers by Commit.
+// guard makes [lo, hi) inaccessible. After an error the kernel may have done some of it. Uncommitted memory is
+// inaccessible already; Commit gives it its markers.
 func (rec *record) guard(lo, hi uintptr) error {
 	make := rec.hide
 	switch {
@@ -204,15 +210,15 @@ func (rec *record) guard(lo, hi uintptr) error {
 	return nil
 }
 
-// unmark notes that guards in [lo, hi) have no markers. There are none on memory that is not committed:
-// for the kernel, a mapping with markers is one that was touched, of which core dumps have all.
+// unmark notes that guards in [lo, hi) have no markers. There are no markers on uncommitted memory: the kernel takes a
+// mapping with markers for one that was touched, and core dumps contain all of it.
 func (rec *record) unmark(lo, hi uintptr) {
 	if rec.light {
 		rec.unmarked = rec.unmarked.set(span{off: lo, end: hi})
 	}
 }
 
-// markMissing gives the guards in [lo, hi) their markers.
+// markMissing installs the markers of guards in [lo, hi) that have none.
 func (rec *record) markMissing(lo, hi uintptr) error {
 	for _, part := range rec.unmarked.inside(lo, hi) {
 		missing := rec.guards.in(part.off, part.end)
@@ -248,14 +254,44 @@ func rowOf(parts spans) (r row, ok bool) {
 	return r, true
 }
 
-// unguard makes [lo, hi) what it was before guard, but for contents.
+// unguard makes [lo, hi) accessible again as far as it is committed. The contents are lost.
 func (rec *record) unguard(lo, hi uintptr) {
 	for _, s := range rec.committed.inside(lo, hi) {
 		if rec.light {
 			_ = vm.Unguard(unsafe.Add(rec.base, s.off), s.end-s.off)
-			rec.lockMarked(s.off, s.end)
+			rec.relock(s.off, s.end)
 		} else {
 			_ = vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, s.prot)
 		}
+	}
+}
+
+// mark installs guard markers over [lo, hi). The kernel refuses them where the process has locked its memory (mlockall):
+// there mark unlocks the stretch first, which takes mappings.
+func (rec *record) mark(lo, hi uintptr) error {
+	p, n := unsafe.Add(rec.base, lo), hi-lo
+	err := vm.Guard(p, n)
+	if !vm.IsLocked(err) {
+		return err
+	}
+	before := slices.Clone(rec.unlocked)
+	back := func() { rec.unlocked = before }
+	if err := rec.changeBooks(lo, hi, func() { rec.unlocked = rec.unlocked.set(span{off: lo, end: hi}) }, back); err != nil {
+		return err
+	}
+	if err = vm.Unlock(p, n); err == nil {
+		err = vm.Guard(p, n)
+	}
+	if err != nil {
+		rec.correctBooks(lo, hi, back)
+	}
+	return err
+}
+
+// relock locks again the stretches in [lo, hi) that mark has unlocked. Their guards are gone.
+func (rec *record) relock(lo, hi uintptr) {
+	for _, s := range rec.unlocked.inside(lo, hi) {
+		_ = vm.Lock(unsafe.Add(rec.base, s.off), s.end-s.off) // it brings memory in, if it is committed
+		rec.correctBooks(s.off, s.end, func() { rec.unlocked = rec.unlocked.remove(s.off, s.end) })
 	}
 }

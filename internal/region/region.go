@@ -13,53 +13,32 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Config says what Reserve reserves.
+// Config says what Reserve reserves. guard.Config documents the fields that it has, too.
 type Config struct {
-	// Name is shown in faults, in Regions and, as [anon:offheap: Name], in
-	// /proc/PID/maps. Default "region".
-	Name string
-
-	// Size is the bytes of data; it is rounded up to OS pages. It must be positive.
-	Size int
-
-	// MinSize is the smallest size in bytes to settle for where the system refuses addresses
-	// (RLIMIT_AS): Size is halved until it fits or falls below. Default Size.
-	MinSize int
-
-	// HugePages asks for huge pages over the whole region, where the system has them.
+	Name      string
+	Size      int
+	MinSize   int
 	HugePages bool
+	Prefault  bool
+	Secret    bool
+	MaySwap   bool
 
-	// Prefault makes Commit bring the memory into RAM at once.
-	Prefault bool
-
-	// PartOf is a region that was mapped before for the same thing, a heap say, and may be closed by
-	// now: CheckLeaks tells of both as one, opened where that was.
+	// PartOf is a region of the same owner, a heap say, that was reserved before and may be closed by now.
+	// Leaks of both are reported as one, with the stack that opened the first.
 	PartOf *Region
 
-	// DeferOnSoft has Commit leave Budget.OnSoft to a later call of Reclaim. It is for allocators, which
+	// DeferOnSoft makes Commit leave Budget.OnSoft to a later call of Reclaim. It is for allocators, which
 	// commit while they hold locks that OnSoft may need. A Commit beyond Budget.Hard then fails at
-	// once: the allocator calls Reclaim without its locks, and tries again if that is true.
+	// once: the allocator calls Reclaim without its locks, and tries again if Reclaim returns true.
 	DeferOnSoft bool
 
-	// Skip is how many functions between the one that opens something and Reserve are left out of the
-	// stack that Info.Opened shows.
+	// Skip is how many callers of Reserve are left out of the stack that Info.Opened has.
 	Skip int
-
-	// Secret is for keys and the like: what is committed is locked into RAM, left out of core dumps,
-	// and overwritten with zeroes before it is given back or guarded. The package comment says what
-	// that does not cover. Where the system cannot leave memory out of core dumps (outside Linux) the
-	// error of Reserve wraps errors.ErrUnsupported.
-	Secret bool
-
-	// MaySwap lets a Secret region go on without the lock where RLIMIT_MEMLOCK refuses it. Without
-	// it Commit fails then.
-	MaySwap bool
 }
 
-// Region is a reservation of addresses between two guards. It must not be copied, and the zero Region is
-// not usable: see Reserve. Its methods may be called by any number
-// of goroutines; offsets and lengths are in bytes and, but for Bytes, multiples of the OS page
-// inside [0, Size).
+// Region is a reservation of addresses between two guards. Reserve makes one. It must not be copied. Any number of
+// goroutines may call its methods. Offsets and lengths are in bytes, multiples of the OS page, and lie inside
+// [0, Size).
 type Region struct {
 	_ nocopy.NoCopy
 
@@ -69,22 +48,20 @@ type Region struct {
 	reserved int64
 	prefault bool
 	zeroes   uintptr  // see KeepZeroes
-	count    *counter // what rec.count points to
+	count    *counter // rec.count points to it
 	cleanup  runtime.Cleanup
 
 	deferOnSoft bool
 }
 
-// GuardSize is the addresses on either side of the data, at least. An overrun with a
-// stride larger than an OS page should not leap over them.
+// GuardSize is the least bytes of addresses on either side of the data. An overrun with a stride larger than an OS page
+// should not leap over them.
 const GuardSize = 64 << 10
 
 // maxSize leaves room for guards and alignment in every size computation.
 const maxSize = math.MaxInt/2 - 4*GuardSize
 
-// Reserve reserves a region. Nothing is committed yet: touching it faults until
-// Commit. Base is aligned to 2 MiB for sizes from 2 MiB on, to OS pages else.
-// The error wraps ErrNoMemory where addresses are refused.
+// Reserve is guard.Reserve.
 func Reserve(c Config) (*Region, error) {
 	if c.Name == "" {
 		c.Name = "region"
@@ -115,7 +92,7 @@ func Reserve(c Config) (*Region, error) {
 			}
 			return rec.start(c, of), nil
 		}
-		if errors.Is(err, ErrNoMemory) { // for want of mappings, however few addresses it were
+		if errors.Is(err, ErrNoMemory) { // there are too few mappings, whatever the size
 			return nil, fmt.Errorf("guard: reserve %q: %w", c.Name, err)
 		}
 		if size/2 < c.MinSize {
@@ -124,6 +101,7 @@ func Reserve(c Config) (*Region, error) {
 	}
 }
 
+// addressLimit returns the limit of addresses in words, if there is one.
 func addressLimit() string {
 	if as := vm.Probe().AddressSpace; as != vm.Unlimited {
 		return fmt.Sprintf(" (RLIMIT_AS is %d)", as)
@@ -131,8 +109,8 @@ func addressLimit() string {
 	return ""
 }
 
-// reserve claims addresses for size bytes of data and two guards. Where the
-// kernel has none left, quarantined ones are given back first.
+// reserve claims addresses for size bytes of data and two guards. Where the kernel has none left, the quarantine gives
+// way.
 func reserve(size int) (*record, error) {
 	page := uintptr(vm.Probe().PageSize)
 	data := alignUp(uintptr(size), page)
@@ -163,7 +141,7 @@ const hugeAlign = 2 << 20
 
 func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 
-// start names and registers a fresh reservation and wraps it for its user.
+// start names and registers a fresh reservation, and returns its Region. of is the owner; nil makes a new one.
 func (rec *record) start(c Config, of *owner) *Region {
 	rec.name = c.Name
 	rec.stack = stacktrace.Callers(2 + c.Skip)
@@ -173,7 +151,7 @@ func (rec *record) start(c Config, of *owner) *Region {
 	rec.owner = of
 	setName(rec.reservation, rec.size, rec.mapName())
 	if c.HugePages {
-		// A hint: a kernel without huge pages serves small ones.
+		// A kernel without huge pages serves small ones.
 		_ = rec.advise(0, rec.data, vm.HugePages)
 	}
 	register(rec)
@@ -182,11 +160,10 @@ func (rec *record) start(c Config, of *owner) *Region {
 	return r
 }
 
-// mapName is the name of the region in /proc/PID/maps.
+// mapName returns the name of the region in /proc/PID/maps.
 func (rec *record) mapName() string { return "offheap: " + rec.name }
 
-// setName shows a name in /proc/PID/maps. It is for people only: a kernel that
-// cannot is no error.
+// setName shows a name in /proc/PID/maps. It is for people only, so an error is ignored.
 func setName(p unsafe.Pointer, n uintptr, name string) {
 	name = strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' || strings.ContainsRune("\\`$[]", c) {
@@ -197,18 +174,16 @@ func setName(p unsafe.Pointer, n uintptr, name string) {
 	_ = vm.Name(p, n, name[:min(len(name), 79)])
 }
 
-// Base returns the address of the first byte, nil for a zero Region. It never changes, and stays
-// reserved after Close as the package comment says.
+// Base returns the address of the first byte. It never changes.
 func (r *Region) Base() unsafe.Pointer { return r.base }
 
-// Size returns the bytes of data, 0 for a zero Region.
+// Size returns the bytes of data.
 func (r *Region) Size() int { return r.size }
 
 // Name returns the name that faults show.
 func (r *Region) Name() string { return r.rec.name }
 
-// Bytes returns the whole region, committed or not: touching what is not
-// committed faults. The slice dies with Close.
+// Bytes returns all data of the region, committed or not.
 func (r *Region) Bytes() []byte { return unsafe.Slice((*byte)(r.base), r.size) }
 
 // Reserved returns the bytes of addresses claimed, guards included.
@@ -217,14 +192,12 @@ func (r *Region) Reserved() int64 { return r.reserved }
 // Committed returns the bytes charged to the budget.
 func (r *Region) Committed() int64 { return r.rec.charge.Load() }
 
-// Resident returns how many bytes are in RAM, by asking the kernel: a system
-// call for each 256 MiB committed. The error is errors.ErrUnsupported where the
-// system does not tell.
+// Resident is guard.Region.Resident.
 func (r *Region) Resident() (int64, error) {
 	rec := r.rec
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if rec.state != open {
+	if rec.state != stateOpen {
 		return 0, r.errorf("resident", ErrClosed)
 	}
 	n, err := rec.resident()
@@ -234,7 +207,7 @@ func (r *Region) Resident() (int64, error) {
 	return n, nil
 }
 
-// resident needs rec.mu.
+// resident returns how many committed bytes are in RAM. Caller holds rec.mu.
 func (rec *record) resident() (total int64, err error) {
 	for _, s := range rec.committed {
 		n, err := vm.Resident(unsafe.Add(rec.base, s.off), s.end-s.off)
@@ -246,9 +219,9 @@ func (rec *record) resident() (total int64, err error) {
 	return total, nil
 }
 
-// FirstResident returns the offset of the first OS page of [off, off+n) that is in RAM, and off+n if
-// none is, by asking the kernel: nothing is touched. What was swapped out is not in RAM. The error
-// is errors.ErrUnsupported where the system does not tell.
+// FirstResident returns the offset of the first OS page of [off, off+n) that is in RAM, and off+n if there is none. It asks
+// the kernel and touches nothing. Swapped-out pages are not in RAM. The error wraps errors.ErrUnsupported where the
+// system does not tell.
 func (r *Region) FirstResident(off, n int) (first int, err error) {
 	err = r.change("resident", off, n, func(rec *record, lo, hi uintptr) error {
 		at, err := vm.FirstResident(unsafe.Add(rec.base, lo), hi-lo)
@@ -258,11 +231,10 @@ func (r *Region) FirstResident(off, n int) (first int, err error) {
 	return off + first, err
 }
 
-// KeepZeroes keeps what is committed of the first n bytes, which must be whole OS pages, usable after
-// Close, if it is readable and writable then, and neither guarded, locked, secret nor a file: it reads
-// zero for as long as the addresses are in quarantine. Allocators keep there what
-// their users' handles point to and what their fast paths look at, so that a call that comes
-// late finds nothing, and can say why. What such a call writes is not charged.
+// KeepZeroes makes the first n bytes, whole OS pages, stay usable after Close, and read zero as long as the addresses are in
+// quarantine. That holds for parts that are committed, readable and writable when Close is called, and neither
+// guarded, locked, secret nor of a file. Allocators keep there the memory that handles point to and fast paths look
+// at, so that a late call finds nothing, and can say why. Memory that such a call writes to is not charged.
 func (r *Region) KeepZeroes(n int) error {
 	return r.change("keep zeroes", 0, n, func(rec *record, _, hi uintptr) error {
 		r.zeroes = hi
@@ -270,18 +242,16 @@ func (r *Region) KeepZeroes(n int) error {
 	})
 }
 
-// Close takes the memory back and puts the addresses into quarantine. A second
-// Close is an error that wraps ErrClosed. After any other error the region is open as it was, but
-// for secrets, which may be gone, and may be closed again. With KeepZeroes, some of what lies beside the
-// kept part may be gone then, too.
+// Close is guard.Region.Close. With KeepZeroes, after an error the contents of some memory beside the kept part may be lost,
+// too.
 func (r *Region) Close() error {
 	rec := r.rec
 	rec.mu.Lock()
-	if rec.state != open {
+	if rec.state != stateOpen {
 		rec.mu.Unlock()
 		return r.errorf("close", ErrClosed)
 	}
-	// What is to read zero is accessible all the time, for another goroutine may be reading it.
+	// KeepZeroes: these parts stay accessible all the time, because another goroutine may be reading them.
 	zeroes := rec.plain(r.zeroes)
 	err := rec.wipe(0, rec.data)
 	for _, s := range zeroes.outside(0, rec.data) {
@@ -290,7 +260,7 @@ func (r *Region) Close() error {
 		}
 	}
 	if err != nil {
-		_ = rec.restore(0, rec.data) // secrets were made writable
+		_ = rec.protectAsBooked(0, rec.data) // secrets were made writable
 		rec.mu.Unlock()
 		return r.errorf("close", noMemory(err))
 	}
@@ -300,10 +270,10 @@ func (r *Region) Close() error {
 			clear(unsafe.Slice((*byte)(p), n))
 		}
 	}
-	rec.state = closed
+	rec.state = stateClosed
 	used := rec.used
 	rec.committed, rec.guards = nil, guards{}
-	rec.locked, rec.unlocked, rec.unmarked, rec.files, rec.hints, rec.seams = nil, nil, nil, nil, nil, nil
+	rec.locked, rec.unlocked, rec.unmarked, rec.files, rec.hints, rec.fixed = nil, nil, nil, nil, nil, nil
 	n := rec.charge.Swap(0)
 	rec.told = use{}
 	had := rec.mappings
@@ -318,7 +288,8 @@ func (r *Region) Close() error {
 	return nil
 }
 
-// plain returns what of the first n bytes is committed, readable and writable, and nothing else.
+// plain returns the parts of the first n bytes that are committed, readable and writable, and neither guarded, locked nor
+// of a file; none of a Secret region.
 func (rec *record) plain(n uintptr) (parts spans) {
 	if rec.secret {
 		return nil
@@ -336,6 +307,7 @@ func (rec *record) plain(n uintptr) (parts spans) {
 	return parts
 }
 
+// errorf adds the operation and the region to an error.
 func (r *Region) errorf(op string, err error) error {
 	return fmt.Errorf("guard: %s region %q: %w", op, r.rec.name, err)
 }

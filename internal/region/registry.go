@@ -13,39 +13,38 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// record is what the process knows of a region, from Reserve until its addresses
-// are released. The user's Region points to it and not the other way round, so
-// that a Region nobody can reach any more is noticed.
+// record holds all that the process knows of a region, from Reserve until its addresses are released. The user's Region
+// points to it and not the other way round, so that an unreachable Region is noticed.
 type record struct {
 	name  string
-	stack []uintptr // of Reserve's caller
+	stack []uintptr // of the caller of Reserve
 	owner *owner
 
 	reservation unsafe.Pointer // its start
-	size        uintptr        // of it, or what is left of it in quarantine
+	size        uintptr        // bytes of the reservation; in quarantine the part that is left
 
 	base    unsafe.Pointer // of the data
 	data    uintptr        // bytes of data
 	light   bool           // guards inside are markers
-	secret  bool           // see secret.go
-	swap    bool           // what is secret may be swapped out
+	secret  bool           // Config.Secret
+	swap    bool           // Config.MaySwap
 	charge  atomic.Int64   // bytes committed
 	leaked  atomic.Bool
-	explain atomic.Pointer[func(*Fault)] // nil unless it is there as long as the program: see Explain
+	explain atomic.Pointer[func(*Fault)] // see Explain; nil for most regions
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards the state and the books below
 	state     state
-	committed spans     // by the protection asked for
+	committed spans     // with the protection asked for, and the number of the anon_vma
 	guards    guards    // over committed and uncommitted memory alike
-	used      uintptr   // where the highest ever committed ends
-	locked    spans     // what is locked into RAM
-	files     spans     // what of committed MapFile mapped
-	unmarked  spans     // where guards have no markers yet: they get them by Commit
-	unlocked  spans     // what is guarded, and was locked by the process: see mark
-	hints     spans     // that were given, see advise
-	kin       uint32    // numbered so far, see kinFor
-	seams     []uintptr // where mappings end whatever is beside them: moved ones, files; sorted
-	mappings  int       // what it takes of those of all regions
+	used      uintptr   // the end of the highest stretch ever committed
+	locked    spans     // by Lock or for secrets
+	files     spans     // committed stretches that show a file
+	unmarked  spans     // guards here get their markers by Commit
+	unlocked  spans     // guards here were locked by mlockall: see mark
+	hints     spans     // with the set of hints: see advise
+	anonVMA   uint32    // the last number given: see anonVMAFor
+	fixed     []uintptr // boundaries of mappings whatever the other books say, sorted
+	mappings  int       // the region's share of mappings
 	count     weak.Pointer[counter]
 	told      use // by count, last
 }
@@ -53,29 +52,28 @@ type record struct {
 type state uint8
 
 const (
-	open state = iota
-	closed
+	stateOpen state = iota
+	stateClosed
 )
 
 func (r *record) addr() uintptr { return uintptr(r.reservation) }
 
-// registry holds every record, open and quarantined, sorted by address.
+// registry holds every record, open and in quarantine, sorted by address.
 var registry struct {
 	mu      sync.RWMutex
 	records []*record
-	waiting []*record // quarantined, oldest first
+	waiting []*record // in quarantine, oldest first
 	held    uintptr   // bytes of addresses in waiting
-	limit   int64     // the most that held may be
+	limit   int64     // bound of held
 	onLeak  func(Info)
 }
 
-// maxWaiting bounds the quarantine in regions, for each may take a mapping of
-// those that the process may hold.
+// maxWaiting bounds the regions in quarantine, because each takes one of the mappings that the process may hold.
 const maxWaiting = 4096
 
 func init() { registry.limit = defaultQuarantine() }
 
-// defaultQuarantine is 1 TiB, or less where addresses are scarce.
+// defaultQuarantine returns 1 TiB, or less where addresses are scarce.
 func defaultQuarantine() int64 {
 	if unsafe.Sizeof(uintptr(0)) == 4 {
 		return 256 << 20
@@ -87,10 +85,7 @@ func defaultQuarantine() int64 {
 	return int64(limit)
 }
 
-// SetQuarantine bounds the addresses, in bytes, that closed regions keep reserved so that stale
-// pointers fault: of each, what was ever committed. The default is 1 TiB (256 MiB on 32-bit
-// systems, and at most an eighth of RLIMIT_AS); 0 keeps none. At most 4096 regions are kept
-// whatever their size. It returns the bound that it replaces. A negative bound is an error, and changes nothing.
+// SetQuarantine is guard.SetQuarantine.
 func SetQuarantine(bytes int64) (old int64, err error) {
 	if bytes < 0 {
 		return CurrentQuarantine(), fmt.Errorf("guard: quarantine: %d bytes must not be negative", bytes)
@@ -128,7 +123,7 @@ func compareAddr(r *record, addr uintptr) int {
 	return 0
 }
 
-// lookup finds the record whose reservation, guards included, holds addr.
+// lookup returns the record whose reservation, guards included, contains addr; nil if there is none.
 func lookup(addr uintptr) *record {
 	registry.mu.RLock()
 	defer registry.mu.RUnlock()
@@ -145,9 +140,9 @@ func lookup(addr uintptr) *record {
 	return nil
 }
 
-// quarantine takes a closed record in and lets the oldest go that are too many. Only the
-// first keep bytes stay reserved, because no pointer beyond was ever good: so the
-// quarantine has room for many large reservations of which little was used.
+// quarantine takes a closed record in and releases the oldest ones that are too many. Only the first keep bytes stay reserved,
+// because no pointer beyond was ever good: so the quarantine has room for many large reservations of which little
+// was used.
 func quarantine(r *record, keep uintptr) {
 	registry.mu.Lock()
 	if keep < r.size && vm.Release(unsafe.Add(r.reservation, keep), r.size-keep) == nil {
@@ -160,8 +155,7 @@ func quarantine(r *record, keep uintptr) {
 	release(out)
 }
 
-// expire takes the oldest records out of the quarantine until it is within its
-// bounds. registry.mu is held.
+// expire takes the oldest records out of the quarantine until it is within its bounds. Caller holds registry.mu.
 func expire() []*record {
 	n := 0
 	for n < len(registry.waiting) && (int64(registry.held) > registry.limit || len(registry.waiting)-n > maxWaiting) {
@@ -171,6 +165,7 @@ func expire() []*record {
 	return takeOldest(n)
 }
 
+// takeOldest takes the n oldest records out of the quarantine and the registry. Caller holds registry.mu.
 func takeOldest(n int) []*record {
 	out := slices.Clone(registry.waiting[:n])
 	registry.waiting = slices.Delete(registry.waiting, 0, n)
@@ -180,7 +175,7 @@ func takeOldest(n int) []*record {
 	return out
 }
 
-// removeRecord needs registry.mu.
+// removeRecord takes a record out of the registry. Caller holds registry.mu.
 func removeRecord(r *record) {
 	if i, found := slices.BinarySearchFunc(registry.records, r.addr(), compareAddr); found {
 		registry.records = slices.Delete(registry.records, i, i+1)
@@ -193,8 +188,8 @@ func unregister(r *record) {
 	removeRecord(r)
 }
 
-// releaseOldest gives the addresses of the oldest quarantined region back; false where there is
-// none, or the kernel refuses.
+// releaseOldest releases the addresses of the oldest region in quarantine. It returns false if there is none, or the kernel
+// refuses.
 func releaseOldest() bool {
 	registry.mu.Lock()
 	var out []*record
@@ -206,8 +201,8 @@ func releaseOldest() bool {
 	return release(out) > 0
 }
 
-// release unmaps, and returns how many. A record that the kernel would not unmap goes back to the
-// end of the queue: its addresses are still ours.
+// release unmaps records, and returns how many. A record that the kernel does not unmap goes back to the end of the
+// queue: its addresses still belong to us.
 func release(out []*record) (released int) {
 	for _, r := range out {
 		if vm.Release(r.reservation, r.size) != nil {
@@ -237,9 +232,7 @@ type Info struct {
 	Opened    string
 }
 
-// Regions iterates over what is mapped now, in order of address. Closed regions in
-// quarantine are not among them. Each step takes the time to count resident pages, and for its owner
-// to count what is live: some nanoseconds for each stack of a pool.
+// Regions is guard.Regions.
 func Regions() iter.Seq[Info] {
 	return func(yield func(Info) bool) {
 		registry.mu.RLock()
@@ -253,11 +246,12 @@ func Regions() iter.Seq[Info] {
 	}
 }
 
+// info returns the figures of an open region; ok is false for a closed one.
 func (r *record) info() (Info, bool) {
 	live := r.use().bytes
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state != open {
+	if r.state != stateOpen {
 		return Info{}, false
 	}
 	resident, err := r.resident()
@@ -282,9 +276,9 @@ type Totals struct {
 	Mappings    int
 }
 
-// Usage adds up the open regions. It takes the time to count resident pages.
+// Usage is guard.Usage.
 func Usage() Totals {
-	moveGoLimit() // the program may have set another
+	moveGoLimit() // the program may have set another limit
 	var t Totals
 	for in := range Regions() {
 		t.Regions++
@@ -304,9 +298,8 @@ func Usage() Totals {
 	return t
 }
 
-// SetOnLeak sets what is called for a region, or a slab.Local, that became unreachable without Close. A
-// region stays mapped. The calls come one after the other, on a goroutine of their own, which f may end.
-// By default a line is written to standard error; nil brings that back.
+// SetOnLeak sets the function that leaks are reported to, on a goroutine of its own; with nil, a line is written to
+// standard error.
 func SetOnLeak(f func(Info)) {
 	registry.mu.Lock()
 	registry.onLeak = f

@@ -7,22 +7,21 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// What a Secret region does, and where:
+// A Secret region, call by call:
 //
-//   - Reserve leaves all of it out of core dumps, and Commit what it commits; every change of protection
-//     keeps that.
-//   - Commit locks. From then on what is committed is locked, guarded or not, unless the limit
-//     refused it and the user takes that.
-//   - Decommit, Discard, Guard and Close overwrite what they take away.
-//   - Nothing leaves otherwise: it is not moved, not unlocked, and no file is mapped. Guards are
-//     PROT_NONE pages, because the kernel puts no markers into locked memory.
+//   - Reserve leaves all of it out of core dumps, and Commit does so again for fresh memory.
+//   - Commit locks. From then on committed memory is locked, guarded or not, unless RLIMIT_MEMLOCK refuses the
+//     lock and Config.MaySwap is set.
+//   - Decommit, Discard, Guard and Close overwrite the memory that they take away.
+//   - Move, Unlock and MapFile are refused. Guards are PROT_NONE pages, because the kernel puts no markers into
+//     locked memory.
 
 var (
 	errSecret       = errors.New("the region is secret")
 	errGuardsSecret = errors.New("part of it is guarded, and the region is secret")
 )
 
-// keepSecret readies a fresh reservation.
+// keepSecret prepares a fresh reservation for secrets, if the Config asks for that.
 func (rec *record) keepSecret(c Config) error {
 	if !c.Secret {
 		return nil
@@ -31,34 +30,33 @@ func (rec *record) keepSecret(c Config) error {
 	return noMemory(rec.advise(0, rec.data, vm.NoDump))
 }
 
-// lockSecret locks what Commit has just made usable.
+// lockSecret locks a stretch that Commit has just made usable.
 func (rec *record) lockSecret(lo, hi uintptr) error {
 	if !rec.secret {
 		return nil
 	}
 	if rec.guards.bytes(lo, hi) > 0 {
-		return errGuardsSecret // a guard cannot be brought into RAM, and would be without lock when it goes
+		return errGuardsSecret // a guard cannot be brought into RAM, and its memory would have no lock once it is removed
 	}
-	// Again, because Decommit puts a fresh reservation there, and does not fail if it cannot say so.
+	// Again, because Decommit put a fresh reservation there, and does not fail if the advice does.
 	err := vm.Advise(unsafe.Add(rec.base, lo), hi-lo, vm.NoDump)
 	if err == nil {
 		err = rec.lock(lo, hi)
 	}
 	if rec.swap && errors.Is(err, ErrNoMemory) && vm.Unlock(unsafe.Add(rec.base, lo), hi-lo) == nil {
-		rec.unbook(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) })
+		rec.correctBooks(lo, hi, func() { rec.locked = rec.locked.remove(lo, hi) })
 		return nil
 	}
 	return err
 }
 
-// hideSecret makes [lo, hi) inaccessible. Its memory stays, overwritten before, and locked.
+// hideSecret makes [lo, hi) inaccessible. Its memory stays, locked. Caller has wiped it.
 func (rec *record) hideSecret(lo, hi uintptr) error {
 	return vm.Protect(unsafe.Add(rec.base, lo), hi-lo, vm.None)
 }
 
-// wipe overwrites what is committed in [lo, hi) of a Secret region, and leaves it writable. There is
-// nothing under guards: they were wiped when they came. After an error nothing is overwritten, but
-// the protections are for the caller to restore.
+// wipe overwrites the committed memory in [lo, hi) of a Secret region, and leaves it writable. Memory under guards was
+// overwritten when the guards came. After an error nothing is overwritten, and the caller restores the protections.
 func (rec *record) wipe(lo, hi uintptr) error {
 	if !rec.secret {
 		return nil
@@ -67,7 +65,7 @@ func (rec *record) wipe(lo, hi uintptr) error {
 	for _, s := range rec.committed.inside(lo, hi) {
 		parts = append(parts, rec.guards.outside(s.off, s.end)...)
 	}
-	// Whatever the books say of them: a fault would leave the region's lock locked.
+	// Whatever protection the books have: a fault would leave the region's lock locked.
 	for _, s := range parts {
 		if err := vm.Protect(unsafe.Add(rec.base, s.off), s.end-s.off, vm.ReadWrite); err != nil {
 			return err

@@ -6,9 +6,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// span is a stretch [off, end) of a region, in bytes from its base, with the
-// protection that was asked for it, and what else tells it from others: of committed memory its kin
-// (see kinFor), of hints which (see advise).
+// span is a stretch [off, end) of a region, in bytes from its base. prot is the protection that was asked for it. tag
+// tells it from stretches that it must not be joined with: in record.committed the number of its anon_vma, in
+// record.hints the set of hints.
 type span struct {
 	off, end uintptr
 	prot     vm.Prot
@@ -24,7 +24,7 @@ func (s span) joins(t span) bool { return s.end == t.off && s.prot == t.prot && 
 // a bitmap (2 MiB for 64 GiB) and a tree.
 type spans []span
 
-// set makes a stretch part of the set.
+// set adds a stretch to the set, in the place of all that overlaps it.
 func (s spans) set(x span) spans {
 	i, out := s.cut(x.off, x.end)
 	out = slices.Insert(out, i, x)
@@ -39,7 +39,7 @@ func (s spans) set(x span) spans {
 	return out
 }
 
-// setAll makes stretches part of the set.
+// setAll adds stretches to the set.
 func (s spans) setAll(parts spans) spans {
 	for _, x := range parts {
 		s = s.set(x)
@@ -47,7 +47,7 @@ func (s spans) setAll(parts spans) spans {
 	return s
 }
 
-// removeAll takes stretches out of the set.
+// removeAll removes stretches from the set.
 func (s spans) removeAll(parts spans) spans {
 	for _, x := range parts {
 		s = s.remove(x.off, x.end)
@@ -55,13 +55,13 @@ func (s spans) removeAll(parts spans) spans {
 	return s
 }
 
-// remove takes [off, end) out of the set.
+// remove removes [off, end) from the set.
 func (s spans) remove(off, end uintptr) spans {
 	_, out := s.cut(off, end)
 	return out
 }
 
-// cut removes [off, end) and returns where a span that starts there belongs.
+// cut removes [off, end), and returns the index at which a span that starts at off belongs.
 func (s spans) cut(off, end uintptr) (int, spans) {
 	i := s.find(off)
 	j := i
@@ -100,7 +100,7 @@ func (s spans) at(off uintptr) (span, bool) {
 	return span{}, false
 }
 
-// inside returns the parts of the set that lie in [off, end), in order.
+// inside returns the parts of the set in [off, end), in order.
 func (s spans) inside(off, end uintptr) (parts spans) {
 	for i := s.find(off); i < len(s) && s[i].off < end; i++ {
 		parts = append(parts, span{max(s[i].off, off), min(s[i].end, end), s[i].prot, s[i].tag})
@@ -135,7 +135,7 @@ func (s spans) all(off, end uintptr, prot vm.Prot) bool {
 	return s.covers(off, end)
 }
 
-// bytes is how much of [off, end) is in the set.
+// bytes returns how many bytes of [off, end) are in the set.
 func (s spans) bytes(off, end uintptr) (n uintptr) {
 	for _, part := range s.inside(off, end) {
 		n += part.end - part.off

@@ -5,22 +5,22 @@ import (
 	"unsafe"
 )
 
-// Row is a stretch of cells of equal size that faults of Go code are noted for: each cell has a
-// Spot. The handler reads it, so it is never freed.
-type Row struct {
+// CellRow is a stretch of cells of equal size that faults of Go code are noted for: each cell has a
+// Cell. The handler reads it, so it is never freed.
+type CellRow struct {
 	lo, size, stride uintptr
-	spots            unsafe.Pointer // to the first
-	next             *Row           // never changes
+	cells            unsafe.Pointer // to the first
+	next             *CellRow       // never changes
 }
 
-// Spot is what is known of a cell's faults.
-type Spot struct {
+// Cell is what is known of a cell's faults.
+type Cell struct {
 	addr, pc uintptr // of the last
 	report   *Report // nil says nothing
 }
 
 // Report is what is written to standard error for a fault that ends the program, before Go's own
-// message. It never changes once it is in a Spot, and texts are ASCII.
+// message. It never changes once it is in a Cell, and texts are ASCII.
 type Report struct {
 	Base, Size uintptr // of the object
 
@@ -29,25 +29,25 @@ type Report struct {
 	Allocated, Freed       string // stacks; "" for none
 }
 
-var rows *Row
+var rows *CellRow
 
 // Note makes the handler note faults in n cells from lo on. Until Install it does nothing.
-func Note(lo, stride uintptr, n int) []Spot {
-	spots := make([]Spot, n)
+func WatchCells(lo, stride uintptr, n int) []Cell {
+	cells := make([]Cell, n)
 	mu.Lock()
 	defer mu.Unlock()
-	row := &Row{lo: lo, size: uintptr(n) * stride, stride: stride, spots: unsafe.Pointer(unsafe.SliceData(spots)), next: rows}
+	row := &CellRow{lo: lo, size: uintptr(n) * stride, stride: stride, cells: unsafe.Pointer(unsafe.SliceData(cells)), next: rows}
 	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&rows)), unsafe.Pointer(row))
-	return spots
+	return cells
 }
 
 // Say sets what is reported of the cell.
-func (s *Spot) Say(r *Report) {
+func (s *Cell) SetReport(r *Report) {
 	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&s.report)), unsafe.Pointer(r))
 }
 
 // Take returns the address and the instruction of the last fault in the cell, and forgets it. addr
 // is 0 if there was none.
-func (s *Spot) Take() (addr, pc uintptr) {
+func (s *Cell) TakeFault() (addr, pc uintptr) {
 	return atomic.SwapUintptr(&s.addr, 0), atomic.LoadUintptr(&s.pc)
 }

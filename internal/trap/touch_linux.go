@@ -31,7 +31,7 @@ type text struct{ vm.Text }
 func touched(addr, pc uintptr) *Report {
 	for row := rows; row != nil; row = row.next {
 		if off := addr - row.lo; off < row.size {
-			s := (*Spot)(unsafe.Add(row.spots, off/row.stride*unsafe.Sizeof(Spot{})))
+			s := (*Cell)(unsafe.Add(row.cells, off/row.stride*unsafe.Sizeof(Cell{})))
 			s.pc, s.addr = pc, addr
 			return s.report
 		}

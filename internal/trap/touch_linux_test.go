@@ -21,7 +21,7 @@ import (
 var sink byte
 
 // cells makes inaccessible memory of some cells known.
-func cells(t *testing.T, n int) (p unsafe.Pointer, size uintptr, spots []Spot) {
+func cells(t *testing.T, n int) (p unsafe.Pointer, size uintptr, cells []Cell) {
 	t.Helper()
 	size = uintptr(vm.Probe().PageSize)
 	p, err := vm.Reserve(uintptr(n) * size)
@@ -31,7 +31,7 @@ func cells(t *testing.T, n int) (p unsafe.Pointer, size uintptr, spots []Spot) {
 	if err := Install(); err != nil {
 		t.Fatal(err)
 	}
-	return p, size, Note(uintptr(p), size, n)
+	return p, size, WatchCells(uintptr(p), size, n)
 }
 
 // faults touches an address and returns what Go says of it.
@@ -43,14 +43,14 @@ func faults(p unsafe.Pointer) (addr uintptr) {
 }
 
 func TestFaultsAreNoted(t *testing.T) {
-	p, size, spots := cells(t, 4)
-	for i := range spots {
+	p, size, cells := cells(t, 4)
+	for i := range cells {
 		at := unsafe.Add(p, uintptr(i)*size+uintptr(i)*7)
 		if got := faults(at); got != uintptr(at) {
 			t.Fatalf("a touch of %p is one of %#x", at, got)
 		}
-		for j := range spots {
-			addr, pc := spots[j].Take()
+		for j := range cells {
+			addr, pc := cells[j].TakeFault()
 			if j != i {
 				if addr != 0 {
 					t.Errorf("cell %d noted %#x, which is in cell %d", j, addr, i)
@@ -61,7 +61,7 @@ func TestFaultsAreNoted(t *testing.T) {
 				t.Errorf("noted address %#x at %v, want %p", addr, f, at)
 			}
 		}
-		if addr, _ := spots[i].Take(); addr != 0 {
+		if addr, _ := cells[i].TakeFault(); addr != 0 {
 			t.Errorf("taken twice: %#x", addr)
 		}
 	}
@@ -106,10 +106,10 @@ func TestReports(t *testing.T) {
 	}
 	if name := os.Getenv("TRAP_TEST_REPORT"); name != "" {
 		c := cases[name]
-		p, _, spots := cells(t, 2)
+		p, _, cells := cells(t, 2)
 		at := unsafe.Add(p, len("in the middle of it")+100)
 		c.report.Base, c.report.Region = uintptr(at), region
-		spots[0].Say(&c.report)
+		cells[0].SetReport(&c.report)
 		faults(at) // is not reported
 		sink = *(*byte)(unsafe.Add(at, c.off))
 		return

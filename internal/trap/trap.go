@@ -22,8 +22,8 @@
 //     landing with Go's stack pointer: that returns from Call as well, and says why.
 //  4. A signal that is not for native code on a stack of ours goes to the handler that was there
 //     before, Go's, with its arguments and the stack as they were. If it is for a fault of Go code in
-//     a Row, the address is noted in its Spot first, and unless the goroutine panics on faults
-//     (debug.SetPanicOnFault), the Spot's Report is written to standard error.
+//     a CellRow, the address is noted in its Cell first, and unless the goroutine panics on faults
+//     (debug.SetPanicOnFault), the Cell's Report is written to standard error.
 //
 // # How the Block is found
 //
@@ -37,7 +37,7 @@
 // # Promises
 //
 //  1. Handlers use no lock, no stack but the signal stack, and no Go code but what is nosplit. They
-//     touch Areas and Rows, which are never freed, and Blocks, which are there for as long as their
+//     touch Areas and CellRows, which are never freed, and Blocks, which are there for as long as their
 //     Area is not hidden: Hide waits for handlers that are looking.
 //  2. Signals sent by processes (kill, tgkill) are never taken for faults.
 //  3. A goroutine in native code is not preempted: stopping the world waits for it.

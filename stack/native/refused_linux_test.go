@@ -20,7 +20,7 @@ const (
 // TestOutsideMDWE forbids the process to make memory executable. LoadCode says so, and LoadObject still works.
 func TestOutsideMDWE(t *testing.T) {
 	needNative(t)
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	path := build(t, kernels)

@@ -60,7 +60,7 @@ func TestOutsideNoExecutableMemory(t *testing.T) {
 // likely cause, and a later Call works.
 func TestOutsideNoSignalHandler(t *testing.T) {
 	needNative(t)
-	if !stacktest.Alone(t) {
+	if !stacktest.InOwnProcess(t) {
 		return
 	}
 	s := hold(t, mustOpen(t, stack.Config{}))

@@ -34,7 +34,7 @@ func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bo
 	defer s.mu.Unlock()
 	x.live, x.owner, x.name, x.p, x.size, x.allocated, x.freed = true, owner, name, p, size, stack, ""
 	x.generation++
-	x.spot.Say(x.report())
+	x.watch.SetReport(x.report())
 	return p, true
 }
 
@@ -122,7 +122,7 @@ func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string, checked bool)
 		}
 	}
 	x.live, x.freed = false, stack
-	x.spot.Say(x.report())
+	x.watch.SetReport(x.report())
 	return i, 0, false, true
 }
 

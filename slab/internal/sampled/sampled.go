@@ -65,7 +65,7 @@ type slots struct {
 
 // slot is one, and the object that is there, or was last.
 type slot struct {
-	spot        *trap.Spot
+	watch       *trap.Cell
 	from, to    int  // of the region: what is committed, but for edges behind guards
 	first, last bool // the edges are there, behind guards
 	generation  uint32
@@ -104,9 +104,9 @@ func open() (*slots, error) {
 	_ = trap.Install() // where it cannot be, nothing is reported
 	n := r.Size() / int(stride)
 	s := &slots{region: r, base: uintptr(r.Base()), all: make([]slot, n), queue: make([]uint32, n), n: n, sites: sites{}}
-	spots := trap.Note(s.base, stride, n)
+	watched := trap.WatchCells(s.base, stride, n)
 	for i := range s.all {
-		s.all[i].spot, s.queue[i] = &spots[i], uint32(i)
+		s.all[i].watch, s.queue[i] = &watched[i], uint32(i)
 	}
 	r.Explain(s.explain)
 	opened.Store(s)

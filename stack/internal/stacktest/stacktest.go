@@ -17,15 +17,15 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// inChild is set in the process that Alone starts.
+// inChild is set in the process that InOwnProcess starts.
 const inChild = "OFFHEAP_TEST_STACK_CHILD"
 
-// Alone runs the test again in a process of its own, and returns true in that process. The process
+// InOwnProcess runs the test again in a process of its own, and returns true in that process. The process
 // that the test began in gets false; it takes over the outcome.
-func Alone(t *testing.T) bool { return AloneAfter(t, "true") }
+func InOwnProcess(t *testing.T) bool { return InOwnProcessAfter(t, "true") }
 
-// AloneAfter is Alone that runs shell commands first.
-func AloneAfter(t *testing.T, commands string) bool {
+// InOwnProcessAfter is InOwnProcess that runs shell commands first.
+func InOwnProcessAfter(t *testing.T, commands string) bool {
 	t.Helper()
 	if os.Getenv(inChild) != "" {
 		return true

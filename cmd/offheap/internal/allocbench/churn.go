@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // Churn has the figures of the churn benchmark.
@@ -87,7 +88,7 @@ type churner struct {
 func (w *churner) fill() {
 	for i := range w.slots {
 		k := workload.SizeIndex(w.state.Next())
-		b := w.from.AllocDirty(workload.Size(k))
+		b := w.from.AllocDirty(workload.Size(k), allocators.Align)
 		b[0], b[len(b)-1] = 1, 1
 		w.slots[i], w.sizes[i] = unsafe.SliceData(b), k
 	}
@@ -100,7 +101,16 @@ func (w *churner) run(ops int) {
 	for end := w.state + workload.Random(ops)*workload.RandomStep; w.state != end; {
 		w.drawn = w.state.Next()
 		w.from.Free(allocators.Bytes(w.slots[workload.Below(w.drawn, len(w.slots))], 1))
-		b := w.from.AllocDirty(workload.Size(workload.SizeIndex(w.drawn)))
+		size := workload.Size(workload.SizeIndex(w.drawn))
+		var b []byte
+		switch from := w.from.(type) { // see package allocators
+		case *slab.Heap:
+			b = from.AllocDirty(size, allocators.Align)
+		case *slab.Local:
+			b = from.AllocDirty(size, allocators.Align)
+		default:
+			b = from.AllocDirty(size, allocators.Align)
+		}
 		r := w.drawn
 		b[0], b[len(b)-1] = byte(r), byte(r)
 		i := workload.Below(r, len(w.slots))

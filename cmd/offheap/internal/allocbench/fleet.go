@@ -93,7 +93,7 @@ func (r *fleetRun) do(events []fleetEvent) {
 			r.from.Free(allocators.Bytes(r.slots[e>>32], 1))
 			continue
 		}
-		b := r.from.AllocDirty(size)
+		b := r.from.AllocDirty(size, allocators.Align)
 		for i := 0; i < len(b); i += osPage {
 			b[i] = byte(e >> 32)
 		}

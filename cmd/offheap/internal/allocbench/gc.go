@@ -94,11 +94,11 @@ func goHerd(n int, step func(int)) (sum func() uint64) {
 // the first object: off-heap memory holds no Go pointers.
 func herd(from allocators.Source, n int, step func(int)) (sum func() uint64) {
 	size := int(unsafe.Sizeof(object64{}))
-	base := unsafe.Pointer(unsafe.SliceData(from.AllocDirty(size)))
-	places := unsafe.Slice((*int)(unsafe.Pointer(unsafe.SliceData(from.AllocDirty(8*n)))), n)
+	base := unsafe.Pointer(unsafe.SliceData(from.AllocDirty(size, allocators.Align)))
+	places := unsafe.Slice((*int)(unsafe.Pointer(unsafe.SliceData(from.AllocDirty(8*n, allocators.Align)))), n)
 	for i := range places {
 		step(i)
-		o := (*object64)(unsafe.Pointer(unsafe.SliceData(from.AllocDirty(size))))
+		o := (*object64)(unsafe.Pointer(unsafe.SliceData(from.AllocDirty(size, allocators.Align))))
 		o[0] = uint64(i)
 		places[i] = int(uintptr(unsafe.Pointer(o)) - uintptr(base))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // HandOver has the figures of the benchmark in which one goroutine frees the objects of another.
@@ -86,7 +87,15 @@ func wait(spins *int) {
 // produce allocates an object and writes its first and last byte.
 func produce(from allocators.Source, s *workload.Random) allocators.Object {
 	index := workload.SizeIndex(s.Next())
-	b := from.AllocDirty(workload.Size(index))
+	var b []byte
+	switch from := from.(type) { // see package allocators
+	case *slab.Heap:
+		b = from.AllocDirty(workload.Size(index), allocators.Align)
+	case *slab.Local:
+		b = from.AllocDirty(workload.Size(index), allocators.Align)
+	default:
+		b = from.AllocDirty(workload.Size(index), allocators.Align)
+	}
 	b[0], b[len(b)-1] = index, 1
 	return unsafe.SliceData(b)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
+	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // Pair has the figures of the benchmark with objects of 64 bytes, in nanoseconds for each object.
@@ -71,7 +72,15 @@ func MeasurePair(kind allocators.Kind) (f Pair, err error) {
 // allocateAndFreeAtOnce allocates an object, writes 8 bytes and frees it, n times.
 func allocateAndFreeAtOnce(from allocators.Source, n int) {
 	for i := range n {
-		b := from.AllocDirty(64)
+		var b []byte
+		switch from := from.(type) { // see package allocators
+		case *slab.Heap:
+			b = from.AllocDirty(64, allocators.Align)
+		case *slab.Local:
+			b = from.AllocDirty(64, allocators.Align)
+		default:
+			b = from.AllocDirty(64, allocators.Align)
+		}
 		binary.LittleEndian.PutUint64(b, uint64(i))
 		from.Free(b)
 	}
@@ -80,7 +89,15 @@ func allocateAndFreeAtOnce(from allocators.Source, n int) {
 // allocate64 fills objects, and writes 8 bytes to each.
 func allocate64(from allocators.Source, objects []allocators.Object) {
 	for i := range objects {
-		b := from.AllocDirty(64)
+		var b []byte
+		switch from := from.(type) { // see package allocators
+		case *slab.Heap:
+			b = from.AllocDirty(64, allocators.Align)
+		case *slab.Local:
+			b = from.AllocDirty(64, allocators.Align)
+		default:
+			b = from.AllocDirty(64, allocators.Align)
+		}
 		binary.LittleEndian.PutUint64(b, uint64(i))
 		objects[i] = unsafe.SliceData(b)
 	}

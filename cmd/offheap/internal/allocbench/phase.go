@@ -54,7 +54,7 @@ func MeasurePhase(kind allocators.Kind, clustered bool) (ph Phase, err error) {
 	}
 	alloc := func(into []allocators.Object, size int) {
 		for i := range into {
-			b := from.AllocDirty(size)
+			b := from.AllocDirty(size, allocators.Align)
 			copy(b, ones[:])
 			into[i] = unsafe.SliceData(b)
 		}
@@ -89,7 +89,7 @@ func MeasurePhase(kind allocators.Kind, clustered bool) (ph Phase, err error) {
 	})
 	timed(func() {
 		time.Sleep(time.Second)
-		from.Free(from.AllocDirty(100_000)) // memory goes back to the system on slow paths only: take one
+		from.Free(from.AllocDirty(100_000, allocators.Align)) // memory goes back to the system on slow paths only: take one
 	})
 	return ph, nil
 }

@@ -47,9 +47,9 @@ func (h slabHeap) alloc(size, align int, zeroed bool) ([]byte, error) {
 	case align > 0:
 		return h.TryAlloc(size, align)
 	case zeroed:
-		return h.TryAlloc(size, 8)
+		return h.TryAlloc(size, allocators.Align)
 	}
-	return h.TryAllocDirty(size, 8)
+	return h.TryAllocDirty(size, allocators.Align)
 }
 
 func (h slabHeap) realloc(b []byte, size int) ([]byte, error) { return h.TryRealloc(b, size) }

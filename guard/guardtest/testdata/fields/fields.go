@@ -3,7 +3,7 @@ package fields
 
 import "unsafe"
 
-// Count returns how many fields a line has: what is not spaces, with spaces between.
+// Count returns the number of fields of a line. Spaces separate them.
 func Count(line []byte) (n int) {
 	if len(line) == 0 {
 		return 0
@@ -12,7 +12,7 @@ func Count(line []byte) (n int) {
 	end := uintptr(p) + uintptr(len(line))
 	for uintptr(p) < end {
 		for *(*byte)(p) == ' ' {
-			p = unsafe.Add(p, 1) // the mistake: it may be behind the end now
+			p = unsafe.Add(p, 1) // the mistake: p may point behind the end now
 		}
 		if uintptr(p) >= end {
 			break

@@ -9,12 +9,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 )
 
-// Part notes one thing that was opened, must be closed, and has no region of its own, such as a
-// slab.Local. Its owner calls Close or Leak, once.
+// Part stands for a thing that was opened, must be closed, and has no region of its own, such as a slab.Local. Its owner
+// calls Close or Leak, once.
 type Part struct{ site *partSite }
 
-// partSite counts the parts of one name and one region that were opened by one stack of calls. So a
-// part takes no memory of its own.
+// partSite counts the parts of one name and one region that were opened by one stack of calls. So a single part takes
+// no memory.
 type partSite struct {
 	key          partKey
 	stack        []uintptr
@@ -27,17 +27,17 @@ type partKey struct {
 	stack string // the same stack, comparable
 }
 
-// parts holds the sites that have parts which are not closed.
+// parts holds the sites that have open parts.
 var parts struct {
 	mu    sync.Mutex
 	sites map[partKey]*partSite
-	sweep int // how many sites there may be before those of closed regions are dropped
+	sweep int // sweepParts drops sites when there are so many
 }
 
-// OpenPart notes that the caller's caller opened something that must be closed: part of the region,
-// so it counts as closed when the region is. CheckLeaks reports it as long as it is open.
+// OpenPart notes that the caller's caller opened something that must be closed, as a part of the region: it counts as
+// closed when the region is. WatchLeaks reports it as long as it is open.
 //
-// The cost is that of a stack trace.
+// Cost: that of a stack trace.
 func (r *Region) OpenPart(name string) Part {
 	rec, stack := r.rec, stacktrace.Callers(2)
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(stack))), len(stack)*int(unsafe.Sizeof(uintptr(0))))
@@ -54,8 +54,8 @@ func (r *Region) OpenPart(name string) Part {
 	return Part{s}
 }
 
-// sweepParts drops the sites of closed regions, if there are twice as many sites as after the last
-// time. Caller holds parts.mu.
+// sweepParts drops the sites of closed regions, if there are twice as many sites as after the last sweep. Caller holds
+// parts.mu.
 func sweepParts() {
 	if parts.sites == nil {
 		parts.sites = map[partKey]*partSite{}
@@ -81,8 +81,8 @@ func (p Part) Close() {
 	}
 }
 
-// Leak notes that the part became unreachable without Close, and calls OnLeak's function with an Info
-// that has Name, Leaked and Opened, and no Size. CheckLeaks counts it as open. Caller holds no lock.
+// Leak notes that the part became unreachable without Close, and reports it to the function of SetOnLeak with an Info that has
+// Name, Leaked and Opened, and no Size. WatchLeaks counts the part as open. Caller holds no lock.
 func (p Part) Leak() {
 	parts.mu.Lock()
 	p.site.open--
@@ -91,15 +91,15 @@ func (p Part) Leak() {
 	tellLeak(Info{Name: p.site.key.name, Leaked: true, Opened: stacktrace.Text(p.site.stack)})
 }
 
-// leaks are the reports that wait for OnLeak's function.
+// leaks holds the reports that wait for the function of SetOnLeak.
 var leaks struct {
 	mu    sync.Mutex
 	queue []Info
-	told  bool // by a goroutine, which runs
+	told  bool // a goroutine is making the reports
 }
 
-// tellLeak has OnLeak's function called, on a goroutine for all reports: finalizers and cleanups must not
-// wait for it.
+// tellLeak queues a report for the function of SetOnLeak. One goroutine makes all reports, because finalizers and cleanups
+// must not wait.
 func tellLeak(in Info) {
 	leaks.mu.Lock()
 	defer leaks.mu.Unlock()
@@ -110,8 +110,8 @@ func tellLeak(in Info) {
 	}
 }
 
-// tellLeaks calls OnLeak's function for what waits. If that ends the goroutine (runtime.Goexit, testing's
-// FailNow), another goes on.
+// tellLeaks calls the function of SetOnLeak for the reports in the queue. If the function ends the goroutine
+// (runtime.Goexit, FailNow of testing), another one goes on.
 func tellLeaks() {
 	defer func() {
 		leaks.mu.Lock()
@@ -131,6 +131,7 @@ func tellLeaks() {
 	}
 }
 
+// nextLeak takes the oldest report out of the queue.
 func nextLeak() (in Info, ok bool) {
 	leaks.mu.Lock()
 	defer leaks.mu.Unlock()
@@ -143,6 +144,7 @@ func nextLeak() (in Info, ok bool) {
 	return in, true
 }
 
+// writeLeak writes a report to standard error.
 func writeLeak(in Info) {
 	what := fmt.Sprintf("region %q (%d bytes committed)", in.Name, in.Committed)
 	if in.Size == 0 {
@@ -151,7 +153,7 @@ func writeLeak(in Info) {
 	fmt.Fprintf(os.Stderr, "offheap: %s was never closed; opened at\n%s", what, in.Opened)
 }
 
-// partsNow counts the parts that are not closed, by site.
+// partsNow returns the number of parts that are not closed, by site.
 func partsNow() map[*partSite]int {
 	parts.mu.Lock()
 	defer parts.mu.Unlock()
@@ -164,9 +166,8 @@ func partsNow() map[*partSite]int {
 	return now
 }
 
-// partReports tells which parts are open now and were not before, of regions that were open before: those
-// of owners up to the last. Of a region that was opened since, WatchLeaks reports the region alone: to close that
-// is enough.
+// partReports reports the parts that are open now and were not before, if their region was open before: if its owner is not
+// later than last. Of a region that was opened since, WatchLeaks reports the region alone: closing that is enough.
 func partReports(before map[*partSite]int, last uint64) (reports []string) {
 	for s, n := range partsNow() {
 		if s.key.rec.owner.number > last || n <= before[s] {

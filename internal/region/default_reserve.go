@@ -6,12 +6,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// LeastReserve is the smallest default reservation that is worth having.
+// LeastReserve is the smallest default reservation in bytes.
 const LeastReserve = 16 << 20
 
-// DefaultReserve returns how many bytes of addresses something that nobody gave a size should reserve:
-// want, but at most a quarter of what RLIMIT_AS leaves free now, so that Go's heap and others have
-// room to grow. Less than 16 MiB, where want is more, is an error that wraps ErrNoMemory.
+// DefaultReserve returns how many bytes of addresses to reserve for an owner that was given no size: want, but at most a
+// quarter of the addresses that RLIMIT_AS leaves free now, so that Go's heap and others have room to grow. Less
+// than LeastReserve, where want is more, is an error that wraps ErrNoMemory.
 func DefaultReserve(want int) (int, error) {
 	for {
 		free := vm.FreeAddresses()

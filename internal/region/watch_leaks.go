@@ -10,21 +10,21 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 )
 
-// WatchLeaks notes what is open, and how much of it is in use. The function that it returns tells what is more
-// when it is called: what guardtest.CheckLeaks reports.
+// WatchLeaks notes what is open and how much of it is in use. The function that it returns reports what is left over when it
+// is called: regions and parts opened since, and more objects or bytes in older ones. See guardtest.CheckLeaks.
 func WatchLeaks() (reports func() []string) {
 	parts, before, last := partsNow(), openNow(), owners.Load()
 	return func() []string { return append(compare(before, openNow(), last), partReports(parts, last)...) }
 }
 
-// holding is what an owner has open, and in use.
+// holding is the open regions of an owner, and the use of all of them.
 type holding struct {
 	owner   *owner
 	regions []string // their names
 	use     use
 }
 
-// openNow is what is open, by owner. What is kept as long as the program is not there.
+// openNow returns the open regions by owner, except those that stay as long as the program (Explain).
 func openNow() map[*owner]*holding {
 	registry.mu.RLock()
 	records := slices.Clone(registry.records)
@@ -45,13 +45,14 @@ func openNow() map[*owner]*holding {
 	return all
 }
 
+// isOpen tells whether the region is open.
 func (r *record) isOpen() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state == open
+	return r.state == stateOpen
 }
 
-// compare tells what is there now and was not before, in the order in which it was opened: last is the
+// compare reports regions and use in now that were not in before, in the order in which their owners came. last is the
 // number of the last owner before.
 func compare(before, now map[*owner]*holding, last uint64) (reports []string) {
 	opened := map[string][]string{} // names by stack
@@ -80,7 +81,7 @@ func compare(before, now map[*owner]*holding, last uint64) (reports []string) {
 	return reports
 }
 
-// list quotes each name once, and says how often it is there if it is more than that.
+// list quotes each name once, and says how often it occurs if that is more than once.
 func list(names []string) string {
 	times := map[string]int{}
 	for _, name := range names {

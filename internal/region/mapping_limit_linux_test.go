@@ -39,13 +39,13 @@ func kernelMappings(t *testing.T, r *Region) (ends []int) {
 func holdsCount(t *testing.T, r *Region, after string) {
 	t.Helper()
 	if kernel, books := kernelMappings(t, r), r.rec.mappings; len(kernel) > books+2 {
-		seams := r.rec.seamPoints(0, r.rec.data, nil)
-		for i := range seams {
-			seams[i] /= uintptr(PageSize())
+		fixed := r.rec.boundariesIn(0, r.rec.data, nil)
+		for i := range fixed {
+			fixed[i] /= uintptr(PageSize())
 		}
-		t.Fatalf("after\n%s\nthe kernel has %d mappings, the books %d; ends %v, seams %v", after, len(kernel), books, kernel, seams)
+		t.Fatalf("after\n%s\nthe kernel has %d mappings, the books %d; ends %v, fixed %v", after, len(kernel), books, kernel, fixed)
 	}
-	if n := 1 + r.rec.seamsIn(0, r.rec.data); n != r.rec.mappings {
+	if n := 1 + r.rec.countBoundaries(0, r.rec.data); n != r.rec.mappings {
 		t.Fatalf("after %s there are %d mappings, %d were counted", after, n, r.rec.mappings)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Fences lie in cells, cells in batches, and batches in regions that are never closed, with so much on
-// either side of a room that is never accessible:
+// The memory of fences: cells, each with room for one fence at a time, in batches, in regions that are never closed.
+// Bytes beside a room (aside) are never accessible:
 //
 //	┌─ ─ ─ ─┬──────┬─ ─ ─ ─┬─ ─ ─ ─┬──────┬─ ─ ─ ─┬─ ─
 //	  aside   room   aside   aside   room   aside
@@ -36,15 +36,15 @@ import (
 //	 1. take gives each cell of an open batch to one fence. When the last of these fences has ended, hide
 //	    makes the whole batch inaccessible. So no cell is used again before it was inaccessible.
 //	 2. open takes the batch that retired first, and only if withheld others stay retired. So a stale
-//	    pointer faults for as many fences at least.
-//	 3. The first hiddenAtOnce fences of the process are made inaccessible one by one, as soon as they end,
+//	    pointer faults until at least as many other fences were made.
+//	 3. The first hiddenAtOnce fences of the process become inaccessible one by one, as soon as they end,
 //	    so that tests with few fences find stale pointers, too.
 //
-// Up to pooledPages OS pages there is a class of cells for each number of pages, and what is
-// committed stays so. What lies aside is committed and guarded, so that one system call changes the
-// protection of the batch: one for each cell takes 1.6 µs. Cells of read-only fences show a file, which
-// is written to through a second mapping. Above pooledPages there is a class for each power of two, a
-// batch is one cell, and hide decommits it.
+// Up to pooledPages OS pages there is a class of cells for each number of pages, and committed cells stay
+// committed. The bytes aside are committed and guarded, so that one system call changes the protection of
+// the batch: one for each cell takes 1.6 µs. Cells of read-only fences show a file, which is written to
+// through a second mapping. Above pooledPages there is a class for each power of two, a batch is one cell,
+// and hide decommits it.
 const (
 	pooledPages     = 16
 	chunkCells      = 256       // in a region, at most
@@ -57,7 +57,7 @@ const (
 	hiddenAtOnce    = 1024 // the first fences of the process
 )
 
-// aside is whole OS pages, of 64 KiB too.
+// aside is the inaccessible bytes on either side of a room: whole OS pages, also where these have 64 KiB.
 var aside = max(region.GuardSize/2, guard.PageSize())
 
 // cell is the memory of one fence at a time.
@@ -66,33 +66,33 @@ type cell struct {
 	region *region.Region
 	off    int // of the room, in the region
 	room   int // bytes
-	spot   *trap.Spot
+	watch  *trap.Cell
 
-	lo, hi int // what can be used of the room
+	lo, hi int // the part of the room that is committed
 
-	file  *os.File // shown by the room, if it is always read-only
-	image []byte   // the room, where it can be written to: another mapping of the file, if there is one
+	file  *os.File // that the room shows, for read-only fences; else nil
+	image []byte   // the writable bytes of the room: another mapping of the file, if there is one
 
-	// The fence that is there, or was last. fences.mu guards it, for faults on other goroutines.
+	// The fence in the cell, or else the last one. fences.mu guards it, for faults on other goroutines.
 	live  bool
 	data  unsafe.Pointer
 	n     int
-	ended *trap.Report // what is said of faults when it is there no more
+	ended *trap.Report // report of faults after its end
 }
 
-// batch is cells that become accessible and inaccessible together.
+// batch is a group of cells that become accessible and inaccessible together.
 type batch struct {
 	cells     []*cell
 	class     int
-	committed bool // the cells are, if they are pooled
-	guarded   bool // what lies aside is
+	committed bool // the cells, if they are pooled
+	guarded   bool // the bytes aside
 
 	// fences.mu guards these.
 	taken int // cells that were taken since the batch was opened: the first
-	left  int // cells of them that no fence is in any more
+	left  int // taken cells whose fence has ended
 }
 
-// shelf is the batches of a class, all but those of which every cell was taken and not yet left.
+// shelf holds the batches of a class, except those whose cells are all taken and not yet left.
 type shelf struct {
 	open    []*batch // with cells that can be taken
 	retired []*batch // inaccessible, the oldest first
@@ -101,18 +101,17 @@ type shelf struct {
 
 var fences fencePool
 
-// mostCells bounds the cells that are committed at a time. Each is two mappings more of those that the
-// process may hold, and when there are none left the Go runtime dies: so cells have half. Tests have
-// less.
+// mostCells bounds the cells that are committed at a time. Each takes two of the mappings that the process may
+// hold, and the Go runtime dies without mappings: so cells take at most half. Tests set it lower.
 var mostCells = int64(vm.Probe().Mappings() / 4)
 
-// fencePool is all batches, by class.
+// fencePool holds all batches, by class.
 type fencePool struct {
 	committed atomic.Int64 // cells
 	ended     atomic.Int64 // fences, ever
 
 	mu      sync.Mutex
-	shelves [2][pooledPages + bits.UintSize]shelf // the second are those that show files
+	shelves [2][pooledPages + bits.UintSize]shelf // [1] for cells that show files
 }
 
 // cellClass returns the class for n bytes, and its room.
@@ -139,9 +138,9 @@ func (p *fencePool) of(class int, shows bool) *shelf {
 // errNoFile is wrapped by the errors of files: there is no folder, no descriptor or no room for them.
 var errNoFile = errors.New("no file for it")
 
-// newCell makes a fence. A read-only one for which there is no file is made without, which takes longer.
+// newCell makes a fence. Where there is no file for a read-only one, it is made without, which takes longer.
 //
-// Budget.OnSoft is called between two tries, when no cell is in hand that would be lost if it panics.
+// It calls Budget.OnSoft between two tries, when it holds no cell that would be lost if OnSoft panics.
 func newCell(data []byte, align int, how placement) (*cell, error) {
 	region.Reclaim()
 	c, err := anyCell(data, align, how)
@@ -171,7 +170,7 @@ func tryCell(data []byte, align int, how placement, shows bool) (*cell, error) {
 	return c, nil
 }
 
-// take returns a cell for n bytes, which shows a file or not.
+// take returns a cell for n bytes; with shows, one that shows a file.
 func (p *fencePool) take(n int, shows bool) (*cell, error) {
 	class, room := cellClass(n)
 	s := p.of(class, shows)
@@ -194,7 +193,7 @@ func (p *fencePool) take(n int, shows bool) (*cell, error) {
 	}
 }
 
-// takeFrom returns a cell of a batch that is open, or a batch that the caller has to open.
+// takeFrom returns a cell of an open batch, or a batch that the caller has to open.
 func (p *fencePool) takeFrom(s *shelf, class, room int, shows bool) (*cell, *batch, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -272,7 +271,7 @@ func (b *batch) open() error {
 	return nil
 }
 
-// commit makes the cells of a pooled batch usable that are not.
+// commit makes the cells of a pooled batch usable, as far as they are not.
 func (b *batch) commit() error {
 	off, n := b.stretch()
 	region, room := b.cells[0].region, b.cells[0].room
@@ -344,8 +343,7 @@ func (p *fencePool) reserve(n int) error {
 	return nil
 }
 
-// makeRoom decommits the batches that no fence is in, of whatever class. It tells whether there are as few
-// cells then as may be.
+// makeRoom decommits the batches of all classes that no fence is in. It tells whether at most mostCells are committed then.
 func (p *fencePool) makeRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -383,12 +381,12 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*batch, error) {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
-	_ = trap.Install() // where it cannot be, faults end the program as Go does it
+	_ = trap.Install() // without it faults end the program as any does in Go
 	cells := make([]*cell, r.Size()/stride)
-	spots := trap.Note(uintptr(r.Base()), uintptr(stride), len(cells))
+	watched := trap.WatchCells(uintptr(r.Base()), uintptr(stride), len(cells))
 	for i := range cells {
 		off := i*stride + aside
-		cells[i] = &cell{region: r, off: off, room: room, spot: &spots[i], file: file, image: image[off:][:room]}
+		cells[i] = &cell{region: r, off: off, room: room, watch: &watched[i], file: file, image: image[off:][:room]}
 	}
 	r.Explain(func(f *region.Fault) {
 		p.mu.Lock()
@@ -442,7 +440,7 @@ func nameless(size int64) (*os.File, error) {
 	return f, nil
 }
 
-// explain says what a fault in the cell is of. fences.mu is held.
+// explain completes a fault in the cell with the fence it is of. Caller holds fences.mu.
 func (c *cell) explain(f *region.Fault) {
 	f.Kind, f.Offset, f.Size = c.kindAt(f.Addr), int(f.Addr-uintptr(c.data)), c.n
 	if !c.live {
@@ -493,12 +491,12 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 	fences.mu.Lock()
 	c.live, c.data, c.n, c.ended = true, p, len(data), ended
 	fences.mu.Unlock()
-	c.spot.Take() // what the last one's users may have done since
-	c.spot.Say(there)
+	c.watch.TakeFault() // a late touch of the fence that was here
+	c.watch.SetReport(there)
 	return nil
 }
 
-// commit makes n bytes usable where they are to be, of a cell that is not pooled.
+// commit makes the part of a cell usable where n bytes of data go. The cell is not pooled.
 func (c *cell) commit(n int, how placement) error {
 	if err := fences.reserve(1); err != nil {
 		return err
@@ -517,7 +515,7 @@ func (c *cell) commit(n int, how placement) error {
 	return nil
 }
 
-// decommit gives the memory back of a cell that is not pooled.
+// decommit gives the memory of a cell back. The cell is not pooled.
 func (c *cell) decommit() error {
 	if c.hi == 0 {
 		return nil
@@ -532,7 +530,7 @@ func (c *cell) decommit() error {
 
 // leave ends the fence. A batch that cannot be made inaccessible is used no more.
 func (c *cell) leave() error {
-	c.spot.Say(c.ended)
+	c.watch.SetReport(c.ended)
 	if len(c.batch.cells) > 1 && fences.ended.Add(1) <= hiddenAtOnce {
 		_ = c.region.Protect(c.off, c.room, guard.None) // or it is done with the batch
 	}
@@ -556,8 +554,8 @@ func (c *cell) leave() error {
 	return nil
 }
 
-// canary is what lies in a room beside the data. It is always the same, so that what a fuzzer's
-// target reads there is, too.
+// canary is the pattern in a room beside the data. It is always the same, so that a fuzz target that reads it
+// behaves the same each time.
 var canary = func() (p filler.Pattern) {
 	for i := range p {
 		p[i] = byte(i*151) ^ byte(i>>8) ^ 0xA5
@@ -565,8 +563,8 @@ var canary = func() (p filler.Pattern) {
 	return p
 }()
 
-// overwritten returns the offsets from the data of the canary bytes nearest to it, on either side,
-// that somebody wrote to.
+// overwritten returns the canary bytes that were written to, the nearest one on either side of the data, as offsets
+// from the data.
 func (c *cell) overwritten() (offsets []int) {
 	at := int(uintptr(c.data)-uintptr(c.region.Base())) - c.off
 	if last := canary.Last(c.image[c.lo:min(at, c.hi)]); last >= 0 {

@@ -5,27 +5,12 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// MapFile makes [off, off+n), nothing of which may be committed or guarded, show what f holds from
-// byte at on, a multiple of the OS page. The mapping is private: writes, where prot allows them,
-// copy the OS page and never reach the file. So all of it is committed from now on, and charged to
-// the budget. f may be closed afterwards.
-//
-// What others write to the file may show or not; where they shorten it, or n reaches beyond its
-// end, a touch of what is missing faults (Truncated), and what was written to there is lost. The
-// rest of the last OS page reads zero.
-//
-// Protect, Lock, Decommit and Close work as on other memory: the file is let go by Decommit, and
-// Commit brings zeroes. Guard and Move refuse it, and Secret regions take no files. Resident counts what of the file is in RAM,
-// whoever brought it in. Hints for the region hold no longer for [off, off+n).
-//
-// The error wraps ErrNoMemory where the budget or the kernel refuses; after an error nothing has
-// changed.
+// MapFile is guard.Region.MapFile.
 func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 	switch {
 	case f == nil:
@@ -44,7 +29,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 	if err != nil {
 		return r.errorf("map file", err)
 	}
-	// Charged without the lock, because OnSoft may come back to this region.
+	// Charged without the lock, because OnSoft may call this region.
 	if err := charge(int64(n), r.deferOnSoft); err != nil {
 		return r.errorf("map file", err)
 	}
@@ -55,18 +40,14 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 		if rec.committed.bytes(lo, hi) > 0 || rec.guards.bytes(lo, hi) > 0 {
 			return errors.New("part of it is committed or guarded")
 		}
-		// No two mappings of files are one.
-		seams, hints := slices.Clone(rec.seams), rec.hints.inside(lo, hi)
-		back := func() {
-			rec.committed, rec.files, rec.seams = rec.committed.remove(lo, hi), rec.files.remove(lo, hi), seams
-			rec.hints = rec.hints.setAll(hints)
-		}
-		err := rec.rebook(lo, hi, func() {
-			rec.committed = rec.committed.set(span{lo, hi, prot, rec.newKin()})
+		// The kernel is not assumed to join mappings of files.
+		restore := rec.saveBooks(lo, hi)
+		err := rec.changeBooks(lo, hi, func() {
+			rec.committed = rec.committed.set(span{lo, hi, prot, rec.newAnonVMA()})
 			rec.files = rec.files.set(span{off: lo, end: hi})
 			rec.hints = rec.hints.remove(lo, hi)
-			rec.addSeams(lo, hi)
-		}, back)
+			rec.fixBoundaries(lo, hi)
+		}, restore)
 		if err != nil {
 			return err
 		}
@@ -78,7 +59,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 			err = mapped
 		}
 		if err != nil {
-			rec.unbook(lo, hi, back)
+			rec.correctBooks(lo, hi, restore)
 			return err
 		}
 		rec.used = max(rec.used, hi)
