@@ -1,36 +1,38 @@
-// Package filler fills memory that nobody may write to, and finds out where somebody did.
+// Package filler fills memory that must not be written to with a pattern, and finds writes to it: canaries beside
+// objects, poison in freed ones.
 //
-// A pattern is as long as it is so that nearly all memory is filled and compared with one call: those
-// move and compare with the widest instructions that there are.
+// A pattern has 4096 bytes, so that one call of copy or bytes.Equal, which use the widest instructions of the
+// processor, serves nearly all memory.
 package filler
 
 import "bytes"
 
-// Size is how long a pattern is. What is longer has it again and again.
+// Size is the length of a pattern in bytes. Longer memory has it repeatedly.
 const Size = 4096
 
-// Pattern is what memory is filled with, from its start.
+// Pattern is the bytes that memory is filled with, from its start.
 type Pattern [Size]byte
 
-// Fill fills b.
+// Fill fills b with the pattern.
 func (p *Pattern) Fill(b []byte) {
 	for len(b) > 0 {
 		b = b[copy(b, p[:]):]
 	}
 }
 
-// First returns the first byte of b that is not as Fill left it, -1 if all are.
+// First returns the index of the first byte of b that differs from what Fill wrote; -1 if none does.
 func (p *Pattern) First(b []byte) int {
 	first, _ := p.changed(b)
 	return first
 }
 
-// Last returns the last byte of b that is not as Fill left it, -1 if all are.
+// Last returns the index of the last byte of b that differs from what Fill wrote; -1 if none does.
 func (p *Pattern) Last(b []byte) int {
 	_, last := p.changed(b)
 	return last
 }
 
+// changed returns the indexes of the first and the last byte of b that were changed; -1 if none was.
 func (p *Pattern) changed(b []byte) (first, last int) {
 	first, last = -1, -1
 	for off := 0; off < len(b); off += Size {

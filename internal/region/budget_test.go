@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// budget sets a budget relative to what is committed now, until the end of the test.
+// budget sets a budget until the end of the test.
 func budget(t *testing.T, b Budget) {
 	t.Helper()
 	if _, err := SetBudget(b); err != nil {
@@ -155,8 +155,8 @@ func TestShareGoLimit(t *testing.T) {
 	}
 }
 
-// Many goroutines commit and decommit under a hard limit: the total never exceeds it, and
-// comes back to where it was.
+// TestHammerBudget makes many goroutines commit and decommit under a hard limit: the total never exceeds it, and comes back
+// to where it was.
 func TestHammerBudget(t *testing.T) {
 	page := PageSize()
 	base := ledger.committed.Load()
@@ -193,4 +193,114 @@ func TestHammerBudget(t *testing.T) {
 	if n := ledger.committed.Load(); n != base {
 		t.Fatalf("%d bytes stay committed", n-base)
 	}
+}
+
+// mustSetBudget replaces the budget.
+func mustSetBudget(t testing.TB, b Budget) {
+	t.Helper()
+	if _, err := SetBudget(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOutsideGoLimitChanges sets the Go memory limit while it is shared. It becomes the new total at the next change of the
+// budget, and stays when sharing ends.
+func TestOutsideGoLimitChanges(t *testing.T) {
+	const mib = 1 << 20
+	page := PageSize()
+	r := mustReserve(t, Config{Size: 512 * mib})
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 40))
+	inForce := func() int64 { return debug.SetMemoryLimit(-1) }
+	expectNear := func(after string, want int64) {
+		t.Helper()
+		if got := inForce(); max(got-want, want-got) > want/32 {
+			t.Errorf("after %s the limit is %d MiB, want %d", after, got/mib, want/mib)
+		}
+	}
+	budget(t, Budget{ShareGoLimit: true})
+	total := int64(4096 * mib)
+	for name, change := range map[string]func() error{
+		"Commit":    func() error { return r.Commit(256*mib, page) },
+		"Decommit":  func() error { return r.Decommit(256*mib, page) },
+		"SetBudget": func() error { _, err := SetBudget(Budget{ShareGoLimit: true}); return err },
+		"Usage":     func() error { Usage(); return nil },
+		"Close": func() error {
+			other := mustReserve(t, Config{Size: 1})
+			return other.Close()
+		},
+	} {
+		if err := errors.Join(r.Commit(0, 256*mib), r.Decommit(256*mib, page)); err != nil {
+			t.Fatal(err)
+		}
+		total += 1024 * mib
+		debug.SetMemoryLimit(total)
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		expectNear(name, total-Committed())
+	}
+	if err := r.Decommit(0, 256*mib); err != nil {
+		t.Fatal(err)
+	}
+	expectNear("Decommit", total-Committed())
+	if _, err := SetBudget(Budget{}); err != nil || inForce() != total {
+		t.Errorf("%v: the limit is %d, want the last that the program set, %d", err, inForce(), total)
+	}
+	// A limit that was set just before sharing ends is the program's, too.
+	if _, err := SetBudget(Budget{ShareGoLimit: true}); err != nil {
+		t.Fatal(err)
+	}
+	debug.SetMemoryLimit(3 * total)
+	if _, err := SetBudget(Budget{}); err != nil || inForce() != 3*total {
+		t.Errorf("%v: the limit is %d, want %d", err, inForce(), 3*total)
+	}
+	// No limit any more is one that never moves.
+	if _, err := SetBudget(Budget{ShareGoLimit: true}); err != nil {
+		t.Fatal(err)
+	}
+	debug.SetMemoryLimit(math.MaxInt64)
+	if err := r.Commit(0, 256*mib); err != nil || inForce() != math.MaxInt64 {
+		t.Errorf("%v: the limit is %d, want none", err, inForce())
+	}
+}
+
+// TestOutsideOnSoftIsDeferred commits as an allocator does that holds a lock: OnSoft waits for Reclaim.
+func TestOutsideOnSoftIsDeferred(t *testing.T) {
+	page := PageSize()
+	spare, r := mustReserve(t, Config{Size: 64 * page}), mustReserve(t, Config{Size: 64 * page, DeferOnSoft: true})
+	if err := spare.Commit(0, 64*page); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	base := Committed()
+	release := func(int64) {
+		calls++
+		if err := spare.Decommit(0, 32*page); err != nil {
+			t.Error(err)
+		}
+	}
+	budget(t, Budget{Soft: base + int64(4*page), OnSoft: release})
+	if Reclaim() {
+		t.Error("OnSoft is called though nothing is due")
+	}
+	if err := r.Commit(0, 6*page); err != nil || calls != 0 {
+		t.Fatalf("over the soft limit: %v, %d calls", err, calls)
+	}
+	if !Reclaim() || calls != 1 || Reclaim() {
+		t.Fatalf("%d calls of OnSoft, want one", calls)
+	}
+	mustSetBudget(t, Budget{})
+	mustDo(t, spare.Commit(0, 32*page))
+	mustSetBudget(t, Budget{Hard: Committed() + int64(2*page), OnSoft: release})
+	calls = 0
+	if err := r.Commit(6*page, 4*page); !errors.Is(err, ErrNoMemory) || calls != 0 {
+		t.Fatalf("over the hard limit: %v, %d calls", err, calls)
+	}
+	if !Reclaim() || calls != 1 {
+		t.Fatalf("%d calls of OnSoft, want one", calls)
+	}
+	if err := r.Commit(6*page, 4*page); err != nil {
+		t.Fatal(err)
+	}
+	r.Decommit(0, 10*page)
 }

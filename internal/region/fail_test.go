@@ -13,9 +13,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// scenario uses every call of a region once or more and returns the errors met. After an error it
-// calls lift and tries the call once more, which must succeed: an injected failure happens once, and
-// others are for lift to end.
+// scenario makes every call of a region at least once and returns the errors. After an error it calls lift and makes the
+// call once more, which must succeed: an injected failure happens once, and lift ends others.
 func scenario(t *testing.T, lift func()) (errs []error) {
 	page := PageSize()
 	try := func(what string, f func() error) {
@@ -55,7 +54,7 @@ func scenario(t *testing.T, lift func()) (errs []error) {
 	})
 	try("GuardRow", func() error { return r.GuardRow(8*page, page, 2*page, 2) })
 	try("GuardRow of many", func() error {
-		// Over what is committed, so that PROT_NONE guards need the kernel, too.
+		// Over committed memory, so that PROT_NONE guards need the kernel, too.
 		if err := r.GuardRow(page, page/2, page, 1); err == nil {
 			t.Error("half a page was guarded")
 		}
@@ -101,8 +100,8 @@ func scenario(t *testing.T, lift func()) (errs []error) {
 	return errs
 }
 
-// Every call of every kind fails once at every position: the error comes back, or a documented
-// fallback serves, and nothing leaks.
+// TestFailEveryCall makes every system call of every kind fail once at every position: the error comes back, or a
+// documented fallback serves, and nothing leaks.
 func TestFailEveryCall(t *testing.T) {
 	setQuarantine(t, 1<<30)
 	modes(t, func(t *testing.T) {
@@ -146,8 +145,8 @@ func TestFailEveryCall(t *testing.T) {
 	})
 }
 
-// The budget ends at every place of the scenario: the call says so, and works as soon as there is
-// enough.
+// TestBudgetEverywhere lets the budget end at every place of the scenario: the call returns the error, and works as soon
+// as there is enough.
 func TestBudgetEverywhere(t *testing.T) {
 	setQuarantine(t, 1<<30)
 	lift := func() { SetBudget(Budget{}) }
@@ -179,8 +178,8 @@ func TestBudgetEverywhere(t *testing.T) {
 
 var heapRoom []byte // on the heap, not on a stack
 
-// Guards as PROT_NONE pages end at the process's map limit: the error says so, and giving some back
-// helps.
+// TestGuardsUpToTheMapLimit makes PROT_NONE guards up to the limit of mappings: the error names it, and removing some
+// guards helps.
 func TestGuardsUpToTheMapLimit(t *testing.T) {
 	limit := vm.Probe().MaxMappings
 	if limit == 0 || limit > 100_000 {
@@ -230,7 +229,7 @@ func TestGuardsUpToTheMapLimit(t *testing.T) {
 	t.Logf("%d guards, then: %v", placed, err)
 }
 
-// With markers there is no such limit: one mapping, however many.
+// TestManyLightGuards makes more markers than the process may hold mappings: all are in one mapping.
 func TestManyLightGuards(t *testing.T) {
 	if !lightGuards {
 		t.Skip("no guard markers here")

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// The set of guards holds what as many spans would, whatever is done to it.
+// TestGuardsAgainstSpans compares the set of guards with a plain set of spans, after random changes.
 func TestGuardsAgainstSpans(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const end = 200

@@ -30,37 +30,6 @@ func letters(t testing.TB, pages int) *os.File {
 	return f
 }
 
-// mustSetBudget replaces the budget.
-func mustSetBudget(t testing.TB, b Budget) {
-	t.Helper()
-	if _, err := SetBudget(b); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// setQuarantine bounds the quarantine until the test ends.
-func setQuarantine(t testing.TB, bytes int64) {
-	t.Helper()
-	old, err := SetQuarantine(bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { SetQuarantine(old) })
-}
-
-// flushQuarantine releases all regions that are in quarantine.
-func flushQuarantine() {
-	old, _ := SetQuarantine(0)
-	SetQuarantine(old)
-}
-
-func mustDo(t testing.TB, errs ...error) {
-	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestMapFile(t *testing.T) {
 	modes(t, func(t *testing.T) {
 		page := PageSize()
@@ -196,7 +165,7 @@ func TestMapFileBadInput(t *testing.T) {
 	})
 }
 
-// Guards on both sides of a file go together or, after an error, not at all.
+// TestUnguardAroundFile removes guards on both sides of a file together or, after an error, not at all.
 func TestUnguardAroundFile(t *testing.T) {
 	modes(t, func(t *testing.T) {
 		page := PageSize()

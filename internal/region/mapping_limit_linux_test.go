@@ -12,8 +12,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// kernelMappings returns where the mappings end that the kernel has of a region's reservation, in OS
-// pages from its base.
+// kernelMappings returns the ends of the kernel's mappings of a region's reservation, in OS pages from its base.
 func kernelMappings(t *testing.T, r *Region) (ends []int) {
 	t.Helper()
 	f, err := os.Open("/proc/self/maps")
@@ -34,8 +33,8 @@ func kernelMappings(t *testing.T, r *Region) (ends []int) {
 	return ends
 }
 
-// holdsCount checks that the books have as many mappings as the kernel, or more, or hardly less: what was
-// protected from every access, or looked different for a while, may stay apart where the books do not see it.
+// holdsCount checks that the books have at least as many mappings as the kernel, or hardly fewer: memory of Protect(None), or
+// with other attributes for a while, may stay apart without the books knowing.
 func holdsCount(t *testing.T, r *Region, after string) {
 	t.Helper()
 	if kernel, books := kernelMappings(t, r), r.rec.mappings; len(kernel) > books+2 {
@@ -50,7 +49,7 @@ func holdsCount(t *testing.T, r *Region, after string) {
 	}
 }
 
-// TestOutsideMappingsAreCounted does anything with a region, and compares the count with the kernel's.
+// TestOutsideMappingsAreCounted makes random calls on a region, and compares the count with the kernel's mappings.
 func TestOutsideMappingsAreCounted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("reads /proc/self/maps ten thousand times")
@@ -119,8 +118,8 @@ func countMappings(t *testing.T, c Config, light bool) {
 	}
 }
 
-// TestOutsideMappingsOfParts splits what was committed before it is touched, and makes it whole again: the
-// kernel joins it, or else a process that does so often has more mappings than are counted.
+// TestOutsideMappingsOfParts splits committed memory before it is touched, and makes it whole again. The kernel must join it:
+// else a process that does so often has more mappings than are counted.
 func TestOutsideMappingsOfParts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes 20,000 system calls, and an emulator has other mappings")
@@ -157,7 +156,7 @@ func TestOutsideMappingsOfParts(t *testing.T) {
 	}
 }
 
-// TestOutsideProtectAndBack protects every second OS page from every access, and gives it back.
+// TestOutsideProtectAndBack protects every second OS page from every access, and makes it usable again.
 func TestOutsideProtectAndBack(t *testing.T) {
 	page := PageSize()
 	const n = 1000
@@ -176,8 +175,8 @@ func TestOutsideProtectAndBack(t *testing.T) {
 	}
 }
 
-// TestOutsideRefusedRelease has the kernel refuse to take a region out of quarantine: it does not count as
-// released, or Commit would try for ever.
+// TestOutsideRefusedRelease makes the kernel refuse the release of a region in quarantine. It must not count as released, or
+// Commit would try for ever.
 func TestOutsideRefusedRelease(t *testing.T) {
 	setQuarantine(t, 1<<30)
 	if err := mustReserve(t, Config{Size: 1}).Close(); err != nil {
@@ -204,7 +203,7 @@ func tempFile(t *testing.T, size int) *os.File {
 	return f
 }
 
-// bounded lets all regions together have some more mappings than they have now.
+// bounded allows all regions together some more mappings than they have now.
 func bounded(t *testing.T, more int) {
 	t.Helper()
 	flushQuarantine()
@@ -218,8 +217,8 @@ func isRefused(err error) bool {
 	return errors.Is(err, ErrNoMemory) && strings.Contains(err.Error(), "vm.max_map_count")
 }
 
-// TestOutsideMappingsAreBounded does all that takes mappings, where none are left: it is refused, nothing
-// has changed, and what takes none works.
+// TestOutsideMappingsAreBounded makes every call that takes mappings when none are left: it is refused, nothing has changed,
+// and calls that take none work.
 func TestOutsideMappingsAreBounded(t *testing.T) {
 	page := PageSize()
 	file := tempFile(t, 8*page)
@@ -279,7 +278,7 @@ func TestOutsideMappingsAreBounded(t *testing.T) {
 	}
 }
 
-// TestOutsideQuarantineGivesWay opens regions with no more mappings than what closed ones have.
+// TestOutsideQuarantineGivesWay opens regions when closed ones in quarantine have all mappings.
 func TestOutsideQuarantineGivesWay(t *testing.T) {
 	setQuarantine(t, 1<<30)
 	bounded(t, 10)
@@ -297,7 +296,7 @@ func TestOutsideQuarantineGivesWay(t *testing.T) {
 	}
 }
 
-// TestOutsideCommitRetries has the kernel refuse memory: the quarantine gives way, and Commit works.
+// TestOutsideCommitRetries makes the kernel refuse memory: the quarantine gives way, and Commit works.
 func TestOutsideCommitRetries(t *testing.T) {
 	setQuarantine(t, 1<<30)
 	old := mustReserve(t, Config{Size: 1})

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// stamp writes to each OS page of [from, to) which it is.
+// stamp writes the number of each OS page of [from, to) into it.
 func stamp(r *Region, from, to int) {
 	for off := from; off < to; off += PageSize() {
 		r.Bytes()[off], r.Bytes()[off+PageSize()-1] = byte(off/PageSize()), 0xaa
@@ -25,7 +25,7 @@ func stamped(t *testing.T, r *Region, from, to int) {
 	}
 }
 
-// TestMove lets memory grow by moving it, as often as it takes for what moves to be several mappings.
+// TestMove lets memory grow by moving it, so often that the moved memory is several mappings.
 func TestMove(t *testing.T) {
 	modes(t, func(t *testing.T) {
 		page := PageSize()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Who is counted may hold on to the region: it is noticed all the same when nobody else does, and
-// then it has what it told last.
+// TestCountDoesNotKeepAlive loses a region to which its own counter refers: it is reported all the same, with the last
+// figures.
 func TestCountDoesNotKeepAlive(t *testing.T) {
 	reports := make(chan Info, 10)
 	SetOnLeak(func(in Info) { reports <- in })

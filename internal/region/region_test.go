@@ -342,3 +342,30 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func mustDo(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOutsideDefaultReserve asks for less than is left, and gets that.
+func TestOutsideDefaultReserve(t *testing.T) {
+	for _, want := range []int{1, 1 << 20, 1 << 30} {
+		if got, err := DefaultReserve(want); err != nil || got != want {
+			t.Errorf("%d of %d bytes: %v", got, want, err)
+		}
+	}
+}
+
+// TestPartOfZero reserves a part of a zero Region: the panic loses nothing.
+func TestPartOfZero(t *testing.T) {
+	before := mappings.Load()
+	defer func() {
+		if recover() == nil || mappings.Load() != before {
+			t.Errorf("no panic, or %d mappings where %d were", mappings.Load(), before)
+		}
+	}()
+	Reserve(Config{Size: 1, PartOf: new(Region)})
+}

@@ -125,7 +125,7 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
-// Of a large region of which little was used, little is kept: what pointers can point to.
+// TestQuarantineKeepsWhatWasUsed closes a large region of which little was used: the quarantine keeps little.
 func TestQuarantineKeepsWhatWasUsed(t *testing.T) {
 	setQuarantine(t, 0)
 	SetQuarantine(64 << 20)
@@ -141,8 +141,7 @@ func TestQuarantineKeepsWhatWasUsed(t *testing.T) {
 	}
 }
 
-// A reservation that the system refuses takes addresses out of the quarantine, then settles for
-// less.
+// TestReserveFallsBack makes the kernel refuse a reservation: it takes addresses out of the quarantine, then settles for less.
 func TestReserveFallsBack(t *testing.T) {
 	setQuarantine(t, 0)
 	SetQuarantine(1 << 30)
@@ -289,7 +288,7 @@ func TestKeepZeroes(t *testing.T) {
 	}
 }
 
-// Whoever opened a region is told with all that called it, not just what is nearest.
+// TestOpenedIsTheWholeStack opens a region deep in a stack: Info.Opened has all callers, not only the nearest.
 func TestOpenedIsTheWholeStack(t *testing.T) {
 	var r *Region
 	var down func(n int)
@@ -310,4 +309,20 @@ func TestOpenedIsTheWholeStack(t *testing.T) {
 		}
 	}
 	t.Error("the region is not among all")
+}
+
+// setQuarantine bounds the quarantine until the test ends.
+func setQuarantine(t testing.TB, bytes int64) {
+	t.Helper()
+	old, err := SetQuarantine(bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { SetQuarantine(old) })
+}
+
+// flushQuarantine releases all regions that are in quarantine.
+func flushQuarantine() {
+	old, _ := SetQuarantine(0)
+	SetQuarantine(old)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// child runs a test again, in a process of its own where the environment says so.
+// child runs a test again in a process of its own, where the environment marks it as the child.
 func child(t *testing.T, test, dir, limits string, env ...string) (out []byte, err error) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", limits+`; exec "$0" -test.run="^$1$" -test.v`, os.Args[0], test)
@@ -30,7 +30,8 @@ func child(t *testing.T, test, dir, limits string, env ...string) (out []byte, e
 	return out, err
 }
 
-// Where the limit refuses the lock, Commit says so and changes nothing, or goes on if it may.
+// TestSecretBeyondTheLimit lets RLIMIT_MEMLOCK refuse the lock: Commit returns the error and changes nothing, or goes on
+// with MaySwap.
 func TestSecretBeyondTheLimit(t *testing.T) {
 	const mark = "GUARD_TEST_LOCKED"
 	page := PageSize()
@@ -93,8 +94,8 @@ func TestSecretBeyondTheLimit(t *testing.T) {
 	}
 }
 
-// A process that dies leaves a core in which nothing of a secret is. What lies in an ordinary region
-// is there, or the test would say nothing.
+// TestSecretIsNotInCores dumps a core of a process that dies: it contains nothing of a secret, and the bytes of an ordinary
+// region.
 func TestSecretIsNotInCores(t *testing.T) {
 	const mark = "GUARD_TEST_CORE"
 	if halves := os.Getenv(mark); halves != "" {

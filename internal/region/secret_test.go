@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// secret maps a Secret region that goes on where the limit refuses the lock.
+// secret reserves a Secret region that goes on where the limit refuses the lock.
 func secret(t *testing.T, pages int) *Region {
 	t.Helper()
 	return secretOf(t, Config{Name: "secret", Size: pages * PageSize(), Secret: true, MaySwap: true})
@@ -55,7 +55,7 @@ func status(t *testing.T, figure string) (bytes int) {
 	return bytes << 10
 }
 
-// What is committed is locked, guarded or not, whatever happens to it.
+// TestSecretIsLocked checks that committed memory is locked, guarded or not, after every call.
 func TestSecretIsLocked(t *testing.T) {
 	page := PageSize()
 	before := locked(t)
@@ -97,7 +97,7 @@ func TestSecretIsLocked(t *testing.T) {
 	do("Close", 0, r.Close())
 }
 
-// Where a call fails that comes after the wiping, the memory is still there to look at.
+// TestSecretIsWiped lets a call fail after the memory was overwritten: it is still there to look at.
 func TestSecretIsWiped(t *testing.T) {
 	page := PageSize()
 	for _, way := range []struct {
@@ -149,7 +149,7 @@ func TestSecretIsWiped(t *testing.T) {
 	}
 }
 
-// What would take a secret elsewhere, or its lock away, is refused, and changes nothing.
+// TestSecretStays makes the calls that would take a secret elsewhere, or its lock away: they are refused, and change nothing.
 func TestSecretStays(t *testing.T) {
 	page := PageSize()
 	r, empty := secret(t, 4), secret(t, 4)
@@ -186,7 +186,8 @@ func TestSecretStays(t *testing.T) {
 	}
 }
 
-// Where the system cannot keep a region out of cores there is none, and its addresses are free.
+// TestSecretThatWouldBeDumped makes the kernel refuse to leave a region out of cores: it is not reserved, and its addresses are
+// free.
 func TestSecretThatWouldBeDumped(t *testing.T) {
 	const size = 1 << 30
 	secret(t, 1)
@@ -204,8 +205,8 @@ func TestSecretThatWouldBeDumped(t *testing.T) {
 	}
 }
 
-// Every call that a Secret region makes fails once: the error comes back, the secret stays locked
-// or is gone, and the next call works.
+// TestFailSecret makes every call of a Secret region fail once: the error comes back, the secret stays locked or is gone, and
+// the next call works.
 func TestFailSecret(t *testing.T) {
 	setQuarantine(t, 0)
 	page := PageSize()

@@ -1,4 +1,4 @@
-// Package stacktrace records who called, and prints it as the runtime does.
+// Package stacktrace records stacks of calls, and prints them as the runtime does.
 package stacktrace
 
 import (
@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// most callers are recorded: that is a whole stack, but for a deep recursion.
+// most is the number of callers recorded: a whole stack, except in a deep recursion.
 const most = 64
 
-// Callers returns the stack of who called the caller, without skip frames of that.
+// Callers returns the stack of the caller of the function that calls it, without its first skip functions.
 func Callers(skip int) []uintptr {
 	var pcs [most]uintptr
 	return slices.Clone(pcs[:runtime.Callers(skip+2, pcs[:])])
 }
 
-// Text prints a stack as the runtime does: a line for the function, one for the place.
+// Text returns a stack as the runtime prints it: for each function a line with its name, and one with its place.
 func Text(pcs []uintptr) string {
 	if len(pcs) == 0 {
 		return ""
@@ -35,10 +35,10 @@ func Text(pcs []uintptr) string {
 
 type here struct{}
 
-// module is what the names of the module's functions begin with.
+// module is the prefix of the names of this module's functions.
 var module = strings.TrimSuffix(reflect.TypeFor[here]().PkgPath(), "internal/stacktrace")
 
-// OfUser leaves out what a stack begins with of this module, its tests excepted.
+// OfUser returns a stack without the functions of this module that it begins with. Functions of tests are kept.
 func OfUser(pcs []uintptr) []uintptr {
 	for i := range pcs {
 		f, _ := runtime.CallersFrames(pcs[i : i+1]).Next()

@@ -5,33 +5,33 @@ import (
 	"unsafe"
 )
 
-// CellRow is a stretch of cells of equal size that faults of Go code are noted for: each cell has a
-// Cell. The handler reads it, so it is never freed.
+// CellRow is a row of cells of equal size in which faults of Go code are noted. The handler reads it, so it is never
+// freed.
 type CellRow struct {
 	lo, size, stride uintptr
-	cells            unsafe.Pointer // to the first
+	cells            unsafe.Pointer // to the first Cell
 	next             *CellRow       // never changes
 }
 
-// Cell is what is known of a cell's faults.
+// Cell holds the last fault in a cell, and the report for one that ends the program.
 type Cell struct {
-	addr, pc uintptr // of the last
-	report   *Report // nil says nothing
+	addr, pc uintptr // of the last fault
+	report   *Report // nil reports nothing
 }
 
-// Report is what is written to standard error for a fault that ends the program, before Go's own
-// message. It never changes once it is in a Cell, and texts are ASCII.
+// Report is the text that is written to standard error for a fault that ends the program, before Go's own message. It never
+// changes once a Cell has it. The texts are ASCII.
 type Report struct {
 	Base, Size uintptr // of the object
 
-	Before, Inside, Beyond string // what a touch is called, by where it is
+	Before, Inside, Beyond string // kind of a touch, by its place
 	Region                 string // quoted
 	Allocated, Freed       string // stacks; "" for none
 }
 
 var rows *CellRow
 
-// Note makes the handler note faults in n cells from lo on. Until Install it does nothing.
+// WatchCells makes the handler note faults in n cells of stride bytes, the first at lo. It does nothing until Install.
 func WatchCells(lo, stride uintptr, n int) []Cell {
 	cells := make([]Cell, n)
 	mu.Lock()
@@ -41,13 +41,13 @@ func WatchCells(lo, stride uintptr, n int) []Cell {
 	return cells
 }
 
-// Say sets what is reported of the cell.
+// SetReport sets the report of the cell; nil reports nothing.
 func (s *Cell) SetReport(r *Report) {
 	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&s.report)), unsafe.Pointer(r))
 }
 
-// Take returns the address and the instruction of the last fault in the cell, and forgets it. addr
-// is 0 if there was none.
+// TakeFault returns the address and the instruction of the last fault in the cell, and forgets it. addr is 0 if there was
+// none.
 func (s *Cell) TakeFault() (addr, pc uintptr) {
 	return atomic.SwapUintptr(&s.addr, 0), atomic.LoadUintptr(&s.pc)
 }

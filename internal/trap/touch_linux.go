@@ -11,12 +11,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// text is where handler has a report composed: on the signal stack, so that it does not move.
+// text is the memory in which handler composes a report: on the signal stack, so that it does not move.
 type text struct{ vm.Text }
 
-// touched notes a fault of Go code, and returns what is to be reported of it, or nil. What others
-// change meanwhile are single words, read and written once; package atomic is out of reach, because
-// the race detector has its own.
+// touched notes a fault of Go code in its cell, and returns the cell's report, or nil. Goroutines change single
+// words of cells meanwhile, which touched reads and writes once; it cannot use package atomic, because the race
+// detector has its own.
 //
 // handler calls touched, panics, addTouch, addPlace, addStacks and write on the signal stack.
 // Nothing in them may need a larger stack, so they and all that they call are nosplit, and nothing may
@@ -39,8 +39,8 @@ func touched(addr, pc uintptr) *Report {
 	return nil
 }
 
-// panics tells whether a goroutine panics on faults (debug.SetPanicOnFault): then it goes on, and
-// nothing is reported. Where that cannot be told, all is reported.
+// panics tells whether a goroutine panics on faults (debug.SetPanicOnFault): then it goes on, and nothing is
+// reported. Where that is unknown it returns false.
 //
 //go:nosplit
 //go:norace
@@ -50,13 +50,13 @@ func panics(g unsafe.Pointer) bool {
 	return panicOnFault != 0 && vm.Readable(uintptr(at)) && *(*bool)(at)
 }
 
-// panicOnFault is where in the runtime's g it says whether the goroutine panics on faults.
+// panicOnFault is the offset in the runtime's g of the byte that says whether the goroutine panics on faults; 0 if unknown.
 var panicOnFault uintptr
 
 // getg returns the address of the runtime's g.
 func getg() unsafe.Pointer
 
-// findPanicOnFault looks which byte of g follows the setting.
+// findPanicOnFault looks for the byte of g that follows debug.SetPanicOnFault.
 //
 //go:norace
 //go:nocheckptr
@@ -83,8 +83,8 @@ func findPanicOnFault() {
 	panicOnFault = found
 }
 
-// words of reports. They are variables, because without optimisation each string constant that is
-// passed takes 16 bytes of a frame.
+// words are the words of reports. They are variables, because without optimisation each string constant that is passed
+// takes 16 bytes of a frame.
 var words = struct{ guard, region, address, first, last, comma, offset, of, line, allocated, freed string }{
 	guard: "guard: ", region: " in region ", address: ": address 0x",
 	first: " bytes before the first of ", last: " bytes beyond the last of ",
@@ -92,14 +92,14 @@ var words = struct{ guard, region, address, first, last, comma, offset, of, line
 	line: "\n", allocated: "allocated at\n", freed: "\nfreed at\n",
 }
 
-// before tells whether an address is reported as one before the object.
+// before tells whether an address lies before the object.
 //
 //go:nosplit
 //go:noinline
 //go:norace
 func (r *Report) before(addr uintptr) bool { return addr < r.Base }
 
-// beyond tells whether an address is reported as one beyond the object.
+// beyond tells whether an address lies beyond the object, and that has a kind of its own.
 //
 //go:nosplit
 //go:noinline
@@ -144,7 +144,7 @@ func addPlace(r *Report, addr uintptr, t *text) {
 	t.Add(&words.line)
 }
 
-// addStacks adds who allocated the object and who freed it, as far as that is known.
+// addStacks adds the stacks of the allocation and the free of the object, if they are known.
 //
 //go:nosplit
 //go:norace

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Call runs fn on the stack that ends at sp, a multiple of 16, with six integer arguments. Whoever
-// calls it is alone on the stack, and Install was called.
+// Call runs fn on the stack that ends at sp, a multiple of 16, with six integer arguments. No other goroutine may use
+// the stack meanwhile. Install was called.
 //
 //go:noescape
 func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (out uintptr, stop Stop)
@@ -26,14 +26,14 @@ func publish(a *Area) {
 	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&areas)), unsafe.Pointer(a))
 }
 
-// old are the handlers that were there before, by signal.
+// old holds the handlers that were installed before, by signal.
 var old [65]uintptr
 
 // handlerAddr returns the address of the handler, which is no Go function.
 func handlerAddr() uintptr
 
-// install puts handler before the handlers of the signals. What was done before an error stays:
-// handler then passes everything on.
+// install puts handler before the handlers of the signals. After an error some signals may have it: then it passes
+// everything on.
 func install() error {
 	findPanicOnFault()
 	for _, sig := range signals() {

@@ -27,7 +27,7 @@ func uninstall(t *testing.T) {
 	}
 }
 
-// A handler that the kernel refuses is an error, and what was there before stays in charge.
+// A handler that the kernel refuses is an error, and the old handler stays in charge.
 func TestInstallFails(t *testing.T) {
 	uninstall(t)
 	stop := vm.Inject(vm.Sigaction, 0, nil)

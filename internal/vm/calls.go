@@ -27,8 +27,8 @@ func Reserve(n uintptr) (unsafe.Pointer, error) {
 	return unix.MmapPtr(-1, 0, nil, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|mapNoReserve)
 }
 
-// MapShared maps the first n bytes of a file where the kernel chooses, readable and writable: what is
-// written there is in the file at once.
+// MapShared maps the first n bytes of a file where the kernel chooses, readable and writable: a write is in the file at
+// once.
 func MapShared(n uintptr, fd int) (unsafe.Pointer, error) {
 	if err := failing(Mmap); err != nil {
 		return nil, err
@@ -41,8 +41,8 @@ func MapFile(p unsafe.Pointer, n uintptr, fd int, at int64, prot Prot) error {
 	return mapOver(p, n, fd, at, protBits[prot], 0)
 }
 
-// Decommit puts a fresh reservation in the place of whatever is there: memory goes back, and what the
-// kernel has promised for it (overcommit "never"); files, locks, markers, names and hints are gone.
+// Decommit puts a fresh reservation in the place of the range: memory goes back, and so does the kernel's promise for it
+// (overcommit "never"); files, locks, markers, names and hints are gone.
 //
 // Measured against mprotect and MADV_DONTNEED, which promise and hints survive: as long for one OS
 // page (6 µs), a third less for 1 MiB.
@@ -58,7 +58,7 @@ func mapOver(p unsafe.Pointer, n uintptr, fd int, at int64, prot, flags int) err
 	return err
 }
 
-// Release gives addresses back: the next mapping of anybody may get them.
+// Release gives addresses back: the next mapping, of anyone in the process, may get them.
 func Release(p unsafe.Pointer, n uintptr) error {
 	if err := failing(Munmap); err != nil {
 		return err
@@ -66,7 +66,7 @@ func Release(p unsafe.Pointer, n uintptr) error {
 	return unix.MunmapPtr(p, n)
 }
 
-// Protect sets what may be done with the range.
+// Protect sets which accesses the range allows.
 func Protect(p unsafe.Pointer, n uintptr, prot Prot) error {
 	if err := failing(Mprotect); err != nil {
 		return err
@@ -82,8 +82,8 @@ func Lock(p unsafe.Pointer, n uintptr) error {
 	return unix.Mlock(bytes(p, n))
 }
 
-// IsLockRefused tells whether err is Lock's word for a limit: what the process may lock, or has
-// left, or, with a limit of nothing, that it is not allowed to.
+// IsLockRefused tells whether err is the error of Lock for RLIMIT_MEMLOCK: the range exceeds it, or it is 0 and the
+// process may lock nothing.
 func IsLockRefused(err error) bool { return IsOutOfMemory(err) || err == unix.EPERM }
 
 // Unlock undoes Lock.
@@ -108,9 +108,8 @@ func madvise(p unsafe.Pointer, n uintptr, advice int) error {
 	}
 }
 
-// IsOutOfMemory tells whether err is the kernel's word for "no memory, no
-// addresses or no mapping left".
+// IsOutOfMemory tells whether err is the kernel's error for "no memory, no addresses or no mapping left".
 func IsOutOfMemory(err error) bool { return err == unix.ENOMEM || err == unix.EAGAIN }
 
-// OutOfMemory is that word, for tests that inject it.
+// OutOfMemory is that error, for tests that inject it.
 const OutOfMemory = unix.ENOMEM

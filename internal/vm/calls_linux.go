@@ -33,8 +33,8 @@ func Empty(p unsafe.Pointer, n uintptr) error {
 	return madvise(p, n, unix.MADV_DONTNEED)
 }
 
-// IsLocked tells whether err is the word of Guard and Empty for memory that the process has locked into
-// RAM (mlock, mlockall).
+// IsLocked tells whether err is the error of Guard and Empty for memory that the process has locked into RAM (mlock,
+// mlockall).
 func IsLocked(err error) bool { return err == unix.EINVAL }
 
 // Move gives the pages of a usable range to another as long, which loses its own: both stay usable,
@@ -55,8 +55,8 @@ func Move(from, to unsafe.Pointer, n uintptr) error {
 // faults. About 300 ns for the first OS page and 14 ns for each that follows.
 func Guard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvGuardInstall) }
 
-// GuardRow puts markers over n bytes at p and again every stride bytes, count times in all. done is
-// how many it finished, also where there is an error.
+// GuardRow puts markers over n bytes at p and again every stride bytes, count times in all. done is the number of
+// finished guards, also after an error.
 func GuardRow(p unsafe.Pointer, n, stride, count uintptr) (done uintptr, err error) {
 	if count >= 4 {
 		done = guardMany(p, n, stride, count)
@@ -69,9 +69,9 @@ func GuardRow(p unsafe.Pointer, n, stride, count uintptr) (done uintptr, err err
 	return done, nil
 }
 
-// guardMany does what it can of GuardRow with one system call for 512 guards: 190 ns a guard where
-// a call for each takes 1600 (in a virtual machine). The kernel lets a process do this to itself
-// since it has guards, but sandboxes may not.
+// guardMany does the work of GuardRow with one system call for 512 guards, as far as it can: 190 ns a guard, where a call
+// for each takes 1600 (in a virtual machine). Kernels that have guards let a process do this to itself; sandboxes may
+// not.
 func guardMany(p unsafe.Pointer, n, stride, count uintptr) (done uintptr) {
 	self, err := unix.PidfdOpen(unix.Getpid(), 0)
 	if err != nil {
@@ -97,7 +97,7 @@ func guardMany(p unsafe.Pointer, n, stride, count uintptr) (done uintptr) {
 	return done
 }
 
-// Unguard takes the markers away; what was under them reads zero.
+// Unguard removes the markers; the memory under them reads zero.
 func Unguard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvGuardRemove) }
 
 // Populate brings the range's pages in, writable. The range must be usable and
@@ -149,8 +149,7 @@ func Resident(p unsafe.Pointer, n uintptr) (total int64, err error) {
 	return total, err
 }
 
-// FirstResident returns where the first OS page of the range lies that is in RAM, as an offset; n
-// if there is none.
+// FirstResident returns the offset of the first OS page of the range that is in RAM; n if there is none.
 func FirstResident(p unsafe.Pointer, n uintptr) (first uintptr, err error) {
 	page := uintptr(Probe().PageSize)
 	first = n
@@ -166,8 +165,8 @@ func FirstResident(p unsafe.Pointer, n uintptr) (first uintptr, err error) {
 	return first, err
 }
 
-// residency tells yield, for one stretch of the range after the other, which pages are in RAM:
-// those whose bytes are odd.
+// residency calls yield for one stretch of the range after the other, with a byte for each OS page, which is odd if the
+// page is in RAM.
 func residency(p unsafe.Pointer, n, page uintptr, yield func(off uintptr, in []byte) bool) error {
 	vec := make([]byte, min(n/page, 64<<10))
 	for off := uintptr(0); off < n; {

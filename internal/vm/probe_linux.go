@@ -69,8 +69,8 @@ func rlimit(which int) uint64 {
 	return uint64(l.Cur) // RLIM_INFINITY is Unlimited
 }
 
-// FreeAddresses returns how many bytes of addresses the process may still reserve: what RLIMIT_AS, as
-// it is now, leaves beside what is mapped; Unlimited where there is no limit.
+// FreeAddresses returns how many bytes of addresses the process may still reserve: the current RLIMIT_AS less the bytes
+// mapped; Unlimited where there is no limit.
 func FreeAddresses() uint64 {
 	limit := rlimit(unix.RLIMIT_AS)
 	if limit == Unlimited {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Action is what the kernel does for a signal: its struct sigaction.
+// Action tells the kernel how to handle a signal: its struct sigaction.
 type Action struct {
 	Handler  uintptr // 0 is the default, 1 ignores
 	Flags    uint64
@@ -16,10 +16,10 @@ type Action struct {
 	Mask     uint64
 }
 
-// SignalAction returns what is done for a signal.
+// SignalAction returns how a signal is handled.
 func SignalAction(sig int) (a Action, err error) { return a, sigaction(sig, nil, &a) }
 
-// SetSignalAction changes it, for the whole process.
+// SetSignalAction sets how a signal is handled, for the whole process.
 func SetSignalAction(sig int, a Action) error { return sigaction(sig, &a, nil) }
 
 func sigaction(sig int, to, from *Action) error {

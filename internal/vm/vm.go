@@ -1,10 +1,10 @@
-// Package vm is the lowest layer: every call that offheap makes to the kernel's memory manager is
-// here, and nothing else is.
+// Package vm makes the system calls of offheap: every call to the kernel's memory manager, and those for signals, is
+// here, and decisions are not. It is the only package that imports golang.org/x/sys/unix.
 //
 // # The contract
 //
 // A stretch of addresses is in one of four states. Each word on an arrow is one system
-// call, made in place: nothing is ever mapped over but a reservation of ours.
+// call, made in place: only our own reservations are ever mapped over.
 //
 //		          Reserve               Protect(ReadWrite)
 //		   free ──────────▶  reserved  ───────────────────▶  usable
@@ -32,7 +32,7 @@
 // # Preconditions
 //
 // Addresses and lengths are multiples of the OS page and lie inside one
-// reservation: the callers in package guard have checked. The functions
+// reservation: the callers in package region have checked that. The functions
 // are safe for concurrent use on disjoint ranges.
 //
 // # Failing on purpose
@@ -46,10 +46,10 @@ import (
 	"math"
 )
 
-// ErrUnsupported is what a call returns that this kernel does not have.
+// ErrUnsupported is the error of a call that this kernel does not have.
 var ErrUnsupported = errors.ErrUnsupported
 
-// Prot is what may be done with memory. There is no write+execute.
+// Prot says which accesses memory allows. There is no write+execute.
 type Prot uint8
 
 const (
@@ -90,7 +90,7 @@ const (
 // Unlimited is the value of a limit that is not set.
 const Unlimited = ^uint64(0)
 
-// Features is what this kernel and this process's limits allow.
+// Features describes what this kernel, and the limits of this process, allow.
 type Features struct {
 	PageSize     int    // bytes in an OS page
 	HugePageSize int    // bytes in a huge page; 0 where there are none
@@ -106,7 +106,7 @@ type Features struct {
 	PhysicalSize uint64 // bytes of RAM; 0 where unknown
 }
 
-// Mappings is MaxMappings for who bounds what it takes of them: where it is unknown nothing does.
+// Mappings returns MaxMappings, for callers that take at most a part of it; where it is unknown, no bound.
 func (f Features) Mappings() int {
 	if f.MaxMappings == 0 {
 		return math.MaxInt

@@ -7,8 +7,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/filler"
 )
 
-// Alloc makes an object of zeroes for an owner, by its name: size bytes, at most MostSize, aligned to
-// align, a power of two up to that. ok is false where no slot is free, or there is no memory.
+// Alloc allocates an object for an owner, by its name: size bytes, at most MostSize, which read zero, aligned to align, a
+// power of two up to MostSize. ok is false where no slot is free, or there is no memory.
 func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bool) {
 	s, err := open()
 	if err != nil {
@@ -38,7 +38,7 @@ func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bo
 	return p, true
 }
 
-// place is where in the slot at an address an object goes. ok is false if it does not fit.
+// place returns where an object goes in the slot at an address. ok is false if it does not fit.
 func place(slot uintptr, size, align int) (at uintptr, ok bool) {
 	lo := slot + aside
 	hi := lo + MostSize
@@ -50,8 +50,7 @@ func place(slot uintptr, size, align int) (at uintptr, ok bool) {
 	return right, true
 }
 
-// take returns the slot that has not been live for the longest; ok is false if there is none, or too
-// many are live.
+// take returns the slot that has not been live for the longest time. ok is false if there is none, or too many are live.
 func (s *slots) take() (i uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,7 +63,7 @@ func (s *slots) take() (i uint32, ok bool) {
 	return i, true
 }
 
-// give puts a slot to the end of the queue.
+// give puts a slot at the end of the queue.
 func (s *slots) give(i uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,8 +71,8 @@ func (s *slots) give(i uint32) {
 	s.n++
 }
 
-// Free takes back the object of an owner that starts at p. ok is false if there is none. at is where
-// somebody wrote beside it, from its start, if overrun: then it stays.
+// Free frees the owner's object that starts at p. ok is false if there is none. If the canary was written to, overrun is true,
+// at is the offset from the start of the object, and the object stays.
 func Free(owner uintptr, p unsafe.Pointer) (at int, overrun, ok bool) {
 	s := opened.Load()
 	if s == nil || !Holds(p) {
@@ -104,7 +103,7 @@ func (s *slots) free(owner uintptr, p unsafe.Pointer, stack string, checked bool
 	return 0, false, true
 }
 
-// end makes the object at p one that was freed.
+// end marks the object at p as freed. It compares the canary if checked.
 func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string, checked bool) (i uint32, at int, overrun, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,5 +125,5 @@ func (s *slots) end(owner uintptr, p unsafe.Pointer, stack string, checked bool)
 	return i, 0, false, true
 }
 
-// canary is what is beside an object on its OS pages.
+// canary is the pattern beside an object on its OS pages.
 var canary = filler.Pattern(bytes.Repeat([]byte{0xB9}, filler.Size))

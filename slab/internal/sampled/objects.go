@@ -5,8 +5,7 @@ import (
 	"unsafe"
 )
 
-// Owner returns whose the object is, or was, that the slot has or had last which an address lies in; 0
-// if there is none.
+// Owner returns the owner of the live, or else the last, object in the slot that contains p; 0 if there was none.
 func Owner(p unsafe.Pointer) uintptr {
 	s := opened.Load()
 	if s == nil {
@@ -21,7 +20,7 @@ func Owner(p unsafe.Pointer) uintptr {
 	return s.all[i].owner
 }
 
-// Size returns the size of an owner's object that starts at p; ok is false if there is none.
+// Size returns the size of the owner's object that starts at p; ok is false if there is none.
 func Size(owner uintptr, p unsafe.Pointer) (size int, ok bool) {
 	s := opened.Load()
 	if s == nil || !Holds(p) {
@@ -36,7 +35,7 @@ func Size(owner uintptr, p unsafe.Pointer) (size int, ok bool) {
 	return s.all[i].size, true
 }
 
-// Live counts the objects of an owner, their bytes and what is committed for them.
+// Live returns the number of objects of an owner, their bytes, and the bytes committed for them.
 func Live(owner uintptr) (objects, bytes, committed int) {
 	s := opened.Load()
 	if s == nil {
@@ -73,8 +72,8 @@ func Objects(owner uintptr) iter.Seq[unsafe.Pointer] {
 	}
 }
 
-// Name returns the slot and the generation of an owner's object that starts at p: together no other
-// object has them, before 2^32 were in that slot. ok is false if there is none.
+// Name returns the slot and the generation of the owner's object that starts at p. No other object gets the same two until the slot
+// has had 2^32 objects. ok is false if there is no object.
 func Name(owner uintptr, p unsafe.Pointer) (slot, generation uint32, ok bool) {
 	s := opened.Load()
 	if s == nil || !Holds(p) {
@@ -88,7 +87,7 @@ func Name(owner uintptr, p unsafe.Pointer) (slot, generation uint32, ok bool) {
 	return slot, s.all[slot].generation, true
 }
 
-// Named returns the object of an owner that Name named; ok is false if it is freed.
+// Named returns the object of an owner to which Name gave these two; ok is false if it is freed.
 func Named(owner uintptr, slot, generation uint32) (p unsafe.Pointer, ok bool) {
 	s := opened.Load()
 	if s == nil || slot >= uint32(len(s.all)) {

@@ -6,12 +6,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Nearly all objects lie on one OS page: the first of the room, or the last. These two edges of a slot
-// stay committed when the object is freed, behind a guard. That is two system calls less than to
-// decommit them, and a third of the time that a sampled object takes. What takes more pages is
-// decommitted, and what is in the slots behind the first mostKept, for the sake of mappings.
+// Nearly all objects lie on one OS page: the first of the room, or the last. These two edges of a slot stay committed
+// when the object is freed, behind a guard. That saves two system calls, a third of the time of a sampled object.
+// Larger objects are decommitted, and so are those in the slots beyond the first mostKept, because mappings are
+// bounded.
 
-// edge returns which edge [from, to) is, as whether it is there behind a guard; nil if it is none.
+// edge returns the flag of the edge that [from, to) is: whether it is committed behind a guard; nil if it is no edge.
 func (x *slot) edge(from, to int) *bool {
 	switch {
 	case to-from != region.PageSize():
@@ -23,7 +23,7 @@ func (x *slot) edge(from, to int) *bool {
 	return nil
 }
 
-// commit makes the OS pages usable that an object lies on, and no others. They read zero.
+// commit makes the OS pages of an object usable, and no others. They read zero.
 func (s *slots) commit(x *slot, at uintptr, size int) error {
 	if err := s.empty(x); err != nil || size == 0 {
 		return err
@@ -39,7 +39,7 @@ func (s *slots) commit(x *slot, at uintptr, size int) error {
 		*edge = false
 		return nil
 	}
-	// There may be an edge among more pages.
+	// The pages may include an edge.
 	x.first = x.first && uintptr(from)%stride != aside
 	x.last = x.last && uintptr(to)%stride != aside+MostSize
 	err := s.region.Commit(from, to-from)
@@ -49,7 +49,7 @@ func (s *slots) commit(x *slot, at uintptr, size int) error {
 	return err
 }
 
-// hide makes what a slot has inaccessible, and takes it out of RAM.
+// hide makes the pages of a slot inaccessible, and takes them out of RAM.
 func (s *slots) hide(i uint32) {
 	x := &s.all[i]
 	if edge := x.edge(x.from, x.to); edge != nil && int(i) < mostKept && s.region.Guard(x.from, x.to-x.from) == nil {
@@ -57,11 +57,11 @@ func (s *slots) hide(i uint32) {
 		x.from, x.to = 0, 0
 		return
 	}
-	_ = s.empty(x) // or commit does it
+	_ = s.empty(x) // if it fails, commit does it
 }
 
-// empty decommits what a slot has but for its edges. There is something only if its object has just
-// been freed, or the kernel refused then.
+// empty decommits the pages of a slot, except for its edges. There are such pages only if the object has just been freed, or
+// the kernel refused to decommit them then.
 func (s *slots) empty(x *slot) error {
 	err := s.region.Decommit(x.from, x.to-x.from)
 	if err == nil {
@@ -70,7 +70,7 @@ func (s *slots) empty(x *slot) error {
 	return err
 }
 
-// around returns what is committed before and behind an object.
+// around returns the committed bytes before and behind an object.
 func (s *slots) around(x *slot, p unsafe.Pointer, size int) (before, behind []byte) {
 	if x.from == x.to {
 		return nil, nil

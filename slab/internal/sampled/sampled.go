@@ -1,4 +1,5 @@
-// Package sampled is the guarded slots that sampled allocations are served from: see slab.Sampling.
+// Package sampled decides which allocations of slab are sampled, and serves these from guarded slots: see
+// slab.Sampling.
 //
 //	┌─ ─ ─ ─┬────────────────────────────┬─ ─ ─ ─┬─ ─ ─ ─┬────────────────────────────┬─ ─
 //	  aside │ room ┌──────┬──────┐        aside │  aside │ room         ┌──────┬──────┐
@@ -6,18 +7,39 @@
 //	└─ ─ ─ ─┴──────┴──────┴──────┴───────┴─ ─ ─ ─┴─ ─ ─ ─┴──────────────┴──────┴──────┴─ ─
 //	                slot                                   slot
 //
-// A slot's object lies at the start or at the end of its room, by a coin, and only the OS pages that it
-// touches are accessible, and only as long as it is allocated: see pages.go.
+// An object lies at the start or at the end of the room of its slot; a coin decides. Only the OS pages that it
+// touches are accessible, and only while it is allocated. The rest of these pages is canary: a fixed pattern, which
+// Free compares.
 //
 // # Life of a slot
 //
-//	       Alloc            Free
-//	free ────────▶  live  ────────▶  freed  ─ ─ the oldest first ─ ─▶  live  …
+//		       Alloc            Free
+//		free ────────▶  live  ────────▶  freed  ─ ─ the oldest first ─ ─▶  live  …
 //
-// Slots are free for the first time, or freed, in one queue. The region is mapped for the first
-// sampled allocation, and stays as long as the program.
+//	 1. The region of all slots is reserved for the first sampled allocation, and stays as long as the program.
+//	 2. Slots that are not live wait in one queue. Alloc takes the oldest, makes the pages of its object
+//	    accessible, and paints the canary.
+//	 3. Free compares the canary and makes the pages inaccessible. The slot keeps the stacks of Alloc and Free, for
+//	    the fault of a late touch, and goes to the end of the queue.
 //
-// All functions may be called by any number of goroutines.
+// # Concurrency
+//
+//  1. Any number of goroutines may call all functions.
+//  2. slots.mu guards the queue and the state of the slots. It is not held while pages are committed, guarded or
+//     painted: a slot that is in neither the queue nor live belongs to one goroutine.
+//
+// # Cost
+//
+// A draw (Draw) takes some nanoseconds, once in 4096 allocations or fewer. A sampled object takes some 10 µs.
+//
+// # Files
+//
+//	sampling.go   the settings; which allocations are sampled
+//	sampled.go    slots, faults in them, reports
+//	alloc.go      Alloc, Free, Close
+//	pages.go      which OS pages of a slot are accessible
+//	objects.go    sizes, owners, iteration, names for handles
+//	sites.go      stacks as texts
 package sampled
 
 import (
@@ -34,40 +56,41 @@ import (
 // MostSize is the largest object in bytes.
 const MostSize = 1 << 20
 
-// What a slot has on either side of its room is whole OS pages, of 64 KiB too.
+// aside is the inaccessible bytes on either side of a room: whole OS pages, also where these have 64 KiB. stride is the
+// bytes of a slot.
 var (
 	aside  = max(32<<10, uintptr(region.PageSize()))
 	stride = MostSize + 2*aside
 )
 
-// What is committed by itself is two mappings more of those that the process may hold, and when there
-// are none left the Go runtime dies. So slots have three eighths. Tests have less.
+// A stretch that is committed by itself takes two of the mappings that the process may hold, and the Go runtime dies
+// without mappings. So slots take at most three eighths of them. Tests set less.
 var (
-	mostLive = vm.Probe().Mappings() / 8  // slots that are live at a time, each two
-	mostKept = vm.Probe().Mappings() / 32 // slots whose edges stay committed, each four
+	mostLive = vm.Probe().Mappings() / 8  // slots that are live at a time, two mappings each
+	mostKept = vm.Probe().Mappings() / 32 // slots whose edges stay committed, four mappings each
 )
 
-// defaultReserve leaves addresses to Go and the heaps. Tests have fewer.
+// defaultReserve leaves addresses to Go and the heaps. Tests leave fewer.
 var defaultReserve = region.DefaultReserve
 
-// slots are all slots, and the region they lie in.
+// slots holds all slots, and the region that they lie in.
 type slots struct {
 	region *region.Region
 	base   uintptr
 	all    []slot
 
-	mu    sync.Mutex // of what follows, and of what the slots hold
+	mu    sync.Mutex // guards the fields below, and the objects of the slots
 	queue []uint32   // slots that are not live, a ring
-	next  int        // the oldest in it
-	n     int        // slots in it
+	next  int        // index of the oldest
+	n     int        // slots in the queue
 	sites sites
 }
 
-// slot is one, and the object that is there, or was last.
+// slot is a slot, and the object in it, or else the last one.
 type slot struct {
 	watch       *trap.Cell
-	from, to    int  // of the region: what is committed, but for edges behind guards
-	first, last bool // the edges are there, behind guards
+	from, to    int  // committed stretch, as offsets in the region; without edges behind guards
+	first, last bool // the edge is committed, behind a guard
 	generation  uint32
 
 	live             bool
@@ -83,7 +106,7 @@ var (
 	opening sync.Mutex
 )
 
-// open maps the slots, unless they are.
+// open returns the slots, and reserves them before.
 func open() (*slots, error) {
 	if s := opened.Load(); s != nil {
 		return s, nil
@@ -101,7 +124,7 @@ func open() (*slots, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = trap.Install() // where it cannot be, nothing is reported
+	_ = trap.Install() // without it a fault that ends the program is not reported
 	n := r.Size() / int(stride)
 	s := &slots{region: r, base: uintptr(r.Base()), all: make([]slot, n), queue: make([]uint32, n), n: n, sites: sites{}}
 	watched := trap.WatchCells(s.base, stride, n)
@@ -113,13 +136,13 @@ func open() (*slots, error) {
 	return s, nil
 }
 
-// at returns the slot that an address lies in.
+// at returns the slot that contains an address.
 func (s *slots) at(addr uintptr) (i uint32, ok bool) {
 	off := addr - s.base // wraps below the base
 	return uint32(off / stride), off/stride < uintptr(len(s.all))
 }
 
-// find returns the slot whose live object starts at p, and is an owner's. mu is held.
+// find returns the slot whose live object starts at p, if it belongs to the owner. Caller holds s.mu.
 func (s *slots) find(owner uintptr, p unsafe.Pointer) (i uint32, ok bool) {
 	if i, ok = s.at(uintptr(p)); !ok {
 		return 0, false
@@ -138,7 +161,7 @@ func Holds(p unsafe.Pointer) bool {
 	return ok
 }
 
-// explain says what a fault in the region is of.
+// explain completes a fault in the region with the object that was touched.
 func (s *slots) explain(f *region.Fault) {
 	i, ok := s.at(f.Addr)
 	if !ok {
@@ -162,7 +185,7 @@ func (s *slots) explain(f *region.Fault) {
 	f.Region, f.Offset, f.Size, f.Allocated, f.Freed = x.name, int(f.Addr-start), x.size, x.allocated, x.freed
 }
 
-// report is what is said of a fault that ends the program: what explain says.
+// report returns the report of a fault that ends the program, with the figures that explain gives.
 func (x *slot) report() *trap.Report {
 	r := &trap.Report{Base: uintptr(x.p), Size: uintptr(x.size), Region: fmt.Sprintf("%q", x.name), Allocated: x.allocated, Freed: x.freed}
 	if r.Before, r.Inside, r.Beyond = string(region.Underflow), string(region.Protected), string(region.Overflow); !x.live {

@@ -28,7 +28,7 @@ type Sampling struct {
 
 var (
 	every atomic.Int64  // one allocation in so many is sampled; 0: none
-	state atomic.Uint64 // of the random numbers
+	state atomic.Uint64 // of the generator of random numbers
 
 	setting struct {
 		mu    sync.Mutex
@@ -79,7 +79,7 @@ func current() Sampling {
 	return Sampling{Every: int(every.Load()), Slots: setting.slots, Seed: setting.seed}
 }
 
-// Slots returns the number of slots, which stays from now on.
+// Slots returns the number of slots. It stays the same from now on.
 func Slots() int {
 	setting.mu.Lock()
 	defer setting.mu.Unlock()
@@ -87,11 +87,11 @@ func Slots() int {
 	return setting.slots
 }
 
-// Draw returns how many allocations are to pass, and whether the one that follows is to be sampled:
-// if not, Draw is to be called again instead. It takes no lock and does not block.
+// Draw returns how many allocations pass unsampled, and whether the next one is sampled; if not, the allocator
+// calls Draw again. It takes no lock and does not block.
 //
-// Each allocation is sampled with the same probability whatever was before, so the number that pass
-// has a geometric distribution; where it is above MaxPass it may be cut off and drawn anew.
+// Each allocation is sampled with the same probability, whatever was before. So the number that pass has a
+// geometric distribution; above MaxPass it may be cut off and drawn anew.
 func Draw() (pass uint32, sample bool) {
 	n := every.Load()
 	if n == 0 {
@@ -108,7 +108,7 @@ func Draw() (pass uint32, sample bool) {
 	return uint32(k), true
 }
 
-// coin is true or false with the same probability.
+// coin returns true or false with the same probability.
 func coin() bool { return random()>>63 != 0 }
 
 // random is SplitMix64 (Steele, Lea, Flood 2014), whose state is a counter: so many can draw at once.

@@ -6,16 +6,16 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 )
 
-// sites are stacks as texts, by what they were made of: to print one takes longer than all the rest
-// of an allocation, and a program has few.
+// sites caches stacks as texts, by their program counters. Printing a stack takes longer than all the rest of an
+// allocation, and a program has few.
 type sites map[[deepest]uintptr]string
 
 const (
-	deepest   = 32   // callers of a stack
-	mostSites = 4096 // that are kept
+	deepest   = 32   // program counters of a stack
+	mostSites = 4096 // stacks in the cache
 )
 
-// here returns the stack of who called an allocator. mu is not held.
+// here returns the stack of the call of the allocator. Caller does not hold s.mu.
 func (s *slots) here() (text string) {
 	var pcs [deepest]uintptr
 	n := runtime.Callers(3, pcs[:])
@@ -35,7 +35,7 @@ func (s *slots) here() (text string) {
 	return text
 }
 
-// ofAllocator leaves out of a stack what the allocator calls inside.
+// ofAllocator cuts the functions inside the allocator off a stack, except for the one that the user called.
 func ofAllocator(pcs []uintptr) []uintptr {
 	return pcs[max(len(pcs)-len(stacktrace.OfUser(pcs))-1, 0):]
 }
