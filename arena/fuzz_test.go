@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// FuzzArena reads its input as operations, three bytes each after one for the Config, and does them
-// to an arena and to a model: a copy of every object, the marks, and the callbacks that are due.
+// FuzzArena reads its input as operations: one byte for the Config, then three bytes for each. It does them to an
+// arena and to a model, which has a copy of every object, the marks, and the callbacks that are to be called.
 func FuzzArena(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		if len(input) == 0 || len(input) > 3000 {
@@ -46,22 +46,23 @@ type model struct {
 	marks   []marked
 	rewinds int // since the last reset; the arena remembers as many as matter, up to 16
 
-	// What was registered and not called, oldest first, and what was called since it was last
-	// looked at.
+	// Callbacks that are registered, the oldest first; and those that were called since the last check.
 	due, ran []int
 	next     int
 }
 
-// shadow is an object and what should be in it.
+// shadow is an object and the bytes that it must contain.
 type shadow struct {
 	live []byte
 	want []byte
 }
 
 type marked struct {
-	mark  Mark
-	due   int // callbacks registered before
-	stale bool
+	mark Mark
+	due  int // callbacks that were waiting
+	// registered is how many callbacks there ever were, cancelled ones included.
+	registered int
+	stale      bool
 }
 
 func newModel(t *testing.T, config byte) *model {
@@ -104,7 +105,7 @@ func (m *model) do(op, lo, hi byte) {
 	case 7, 8:
 		m.append(int(lo), int(hi), op%17 == 8)
 	case 9:
-		m.marks = append(m.marks, marked{mark: m.a.Mark(), due: len(m.due)})
+		m.marks = append(m.marks, marked{mark: m.a.Mark(), due: len(m.due), registered: m.next})
 	case 10:
 		if len(m.marks) > 0 {
 			m.rewind(&m.marks[n%len(m.marks)])
@@ -142,8 +143,8 @@ func (m *model) do(op, lo, hi byte) {
 	}
 }
 
-// attempt runs an allocation. It may fail only for want of memory, and then must have changed
-// nothing, and only where what is asked for does not fit.
+// attempt calls f, which allocates. f may fail only if there is no memory of that size, and must change nothing
+// then.
 func (m *model) attempt(op string, size int, f func() []byte) (b []byte) {
 	top, callbacks := m.a.top, len(m.a.onReset)
 	if err := panicOf(func() { b = f() }); err != nil {
@@ -164,7 +165,7 @@ func (m *model) attempt(op string, size int, f func() []byte) (b []byte) {
 	return b
 }
 
-// add takes over fresh memory, which must read zero.
+// add allocates memory that must read as zero.
 func (m *model) add(op string, size int, f func() []byte) []byte {
 	b := m.attempt(op, size, f)
 	if b == nil {
@@ -179,7 +180,7 @@ func (m *model) add(op string, size int, f func() []byte) []byte {
 	return b
 }
 
-// copied takes over memory that must read as want.
+// copied allocates memory that must read as want.
 func (m *model) copied(op string, want []byte, f func() []byte) {
 	if b := m.attempt(op, len(want), f); b != nil {
 		if !bytes.Equal(b, want) {
@@ -237,7 +238,7 @@ func (m *model) verify() {
 	}
 }
 
-// end is the offset behind an object.
+// end returns the offset of the end of an object.
 func (m *model) end(o shadow) uintptr {
 	if len(o.live) == 0 {
 		return 0
@@ -273,11 +274,11 @@ func (m *model) rewind(to *marked) {
 	m.verify()
 	for i := range m.marks {
 		o := &m.marks[i]
-		o.stale = o.stale || o.mark.off > to.mark.off || o.due > to.due
+		o.stale = o.stale || o.mark.off > to.mark.off || o.registered > to.registered
 	}
 }
 
-// called checks that the callbacks above keep have run, last first, each once.
+// called checks that all callbacks but the first keep were called, the last registered first, each once.
 func (m *model) called(keep int) {
 	for i := len(m.due) - 1; i >= keep; i-- {
 		if len(m.ran) == 0 || m.ran[0] != m.due[i] {
@@ -291,7 +292,7 @@ func (m *model) called(keep int) {
 	m.due = m.due[:min(keep, len(m.due))]
 }
 
-// bad asks for what cannot be.
+// bad allocates with an invalid size or alignment.
 func (m *model) bad(n int) {
 	top := m.a.top
 	_, e1 := m.a.TryAlloc(-n-1, 8)

@@ -46,7 +46,7 @@ func refill(a *Arena, end uintptr, p any) {
 	}
 }
 
-// TryNew is New that returns its error. It panics if T contains Go pointers.
+// TryNew is New that returns its error, which wraps guard.ErrNoMemory. It panics if T contains Go pointers.
 func TryNew[T any](a *Arena) (*T, error) {
 	a.usable("TryNew")
 	mustBePointerFree((*T)(nil))
