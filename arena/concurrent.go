@@ -112,6 +112,7 @@ func TryMakeSliceIn[T any](k *Concurrent, length, capacity int) ([]T, error) {
 	mustBePointerFree((*T)(nil))
 	size, err := sliceSize[T](length, capacity)
 	if err != nil {
+		k.usable("MakeSliceIn")
 		return nil, err
 	}
 	p, err := k.take(size, granule)
@@ -124,6 +125,7 @@ func (k *Concurrent) Alloc(size, align int) []byte { return must(k.TryAlloc(size
 // TryAlloc is Alloc that returns its error.
 func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
 	if err := checkAlloc(size, align); err != nil {
+		k.usable("Alloc")
 		return nil, err
 	}
 	p, err := k.take(uintptr(size), max(uintptr(align), granule))

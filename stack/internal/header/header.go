@@ -56,11 +56,14 @@ var Overflowed func(h *Header, addr uintptr) bool
 // Addr returns the address of a place in the stack's memory.
 func (h *Header) Addr(place uintptr) uintptr { return uintptr(unsafe.Pointer(h)) + place }
 
-// CheckUsable panics with a *guard.Violation unless the stack is in use. op is the call, with its package.
+// CheckUsable panics with a *guard.Violation unless the stack is in use. h may be nil. op is the call, with its
+// package.
 func (h *Header) CheckUsable(op string) {
-	switch h.State {
-	case StateUsed:
-	case StateIdle:
+	switch {
+	case h == nil:
+		panic(zeroValue(op))
+	case h.State == StateUsed:
+	case h.State == StateIdle:
 		panic(h.Violation(op, guard.UseAfterPut, ""))
 	default:
 		panic(h.unusable(op))
@@ -71,9 +74,14 @@ func (h *Header) CheckUsable(op string) {
 // or its pool was closed so long ago that the addresses have left quarantine.
 func (h *Header) unusable(op string) *guard.Violation {
 	if guard.Locate(h.Addr(0)) == nil {
-		return h.Violation(op, guard.ZeroValue, "Pool.Get makes a Stack")
+		return zeroValue(op)
 	}
 	return h.Violation(op, guard.UseAfterClose, "the pool is closed")
+}
+
+// zeroValue returns the violation for use of a nil or a zero Stack.
+func zeroValue(op string) *guard.Violation {
+	return &guard.Violation{Op: op, Kind: guard.ZeroValue, Detail: "Pool.Get makes a Stack"}
 }
 
 // Violation returns a violation that names the stack.
