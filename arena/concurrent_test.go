@@ -188,7 +188,7 @@ func TestConcurrentRefs(t *testing.T) {
 	top := uint64(k.next.Load())
 	for name, f := range map[string]func(){
 		"RefIn heap":      func() { RefIn(k, new(uint64)) },
-		"RefIn beyond":    func() { RefIn(k, (*uint64)(unsafe.Add(k.base, top-4))) },
+		"RefIn above top": func() { RefIn(k, (*uint64)(unsafe.Add(k.base, top-4))) },
 		"DerefIn 1":       func() { Ref[uint64]{1}.DerefIn(k) },
 		"DerefIn top":     func() { Ref[uint64]{top}.DerefIn(k) },
 		"DerefIn top-7":   func() { Ref[uint64]{top - 7}.DerefIn(k) },

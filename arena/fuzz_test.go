@@ -47,8 +47,8 @@ type model struct {
 	rewinds int // since the last reset; the arena remembers as many as matter, up to 16
 
 	// Callbacks that are registered, the oldest first; and those that were called since the last check.
-	due, ran []int
-	next     int
+	waiting, ran []int
+	next         int
 }
 
 // shadow is an object and the bytes that it must contain.
@@ -58,8 +58,8 @@ type shadow struct {
 }
 
 type marked struct {
-	mark Mark
-	due  int // callbacks that were waiting
+	mark    Mark
+	waiting int // callbacks that were to be called
 	// registered is how many callbacks there ever were, cancelled ones included.
 	registered int
 	stale      bool
@@ -105,7 +105,7 @@ func (m *model) do(op, lo, hi byte) {
 	case 7, 8:
 		m.append(int(lo), int(hi), op%17 == 8)
 	case 9:
-		m.marks = append(m.marks, marked{mark: m.a.Mark(), due: len(m.due), registered: m.next})
+		m.marks = append(m.marks, marked{mark: m.a.Mark(), waiting: len(m.waiting), registered: m.next})
 	case 10:
 		if len(m.marks) > 0 {
 			m.rewind(&m.marks[n%len(m.marks)])
@@ -126,7 +126,7 @@ func (m *model) do(op, lo, hi byte) {
 			cancel()
 			break
 		}
-		m.due = append(m.due, id)
+		m.waiting = append(m.waiting, id)
 	case 13:
 		m.add("Alloc", n*16, func() []byte { return m.a.Alloc(n*16, 8) })
 	case 14:
@@ -263,7 +263,7 @@ func (m *model) rewind(to *marked) {
 		m.t.Fatalf("Rewind to %d led to %d: %v", to.mark.off, m.a.top, err)
 	}
 	m.rewinds++
-	m.called(to.due)
+	m.called(to.waiting)
 	kept := m.objects[:0]
 	for _, o := range m.objects {
 		if m.end(o) <= to.mark.off {
@@ -280,16 +280,16 @@ func (m *model) rewind(to *marked) {
 
 // called checks that all callbacks but the first keep were called, the last registered first, each once.
 func (m *model) called(keep int) {
-	for i := len(m.due) - 1; i >= keep; i-- {
-		if len(m.ran) == 0 || m.ran[0] != m.due[i] {
-			m.t.Fatalf("callback %d is due, those that ran are %v", m.due[i], m.ran)
+	for i := len(m.waiting) - 1; i >= keep; i-- {
+		if len(m.ran) == 0 || m.ran[0] != m.waiting[i] {
+			m.t.Fatalf("callback %d is to be called, those that were are %v", m.waiting[i], m.ran)
 		}
 		m.ran = m.ran[1:]
 	}
 	if len(m.ran) > 0 {
-		m.t.Fatalf("callbacks %v ran and were not due", m.ran)
+		m.t.Fatalf("callbacks %v were called, and were not to be", m.ran)
 	}
-	m.due = m.due[:min(keep, len(m.due))]
+	m.waiting = m.waiting[:min(keep, len(m.waiting))]
 }
 
 // bad allocates with an invalid size or alignment.

@@ -192,7 +192,7 @@ func TestRefs(t *testing.T) {
 		"Slice of nothings":     func() { RefOf(a, New[struct{}](a)).Slice(a, -1) },
 		"Slice too long":        func() { rp.Slice(a, int(top-first)/8+1) },
 		"Slice wrapping length": func() { rp.Slice(a, 1<<(unsafe.Sizeof(0)*8-3)) },
-		"Slice beyond":          func() { refAt(top+1).Slice(a, 0) },
+		"Slice above top":       func() { refAt(top+1).Slice(a, 0) },
 		"Slice wrapping":        func() { refAt(^uint64(0)-7).Slice(a, 1) },
 	} {
 		var v *guard.Violation
