@@ -38,9 +38,11 @@ type Config struct {
 	MaySwap bool
 }
 
-// Region is a reservation of addresses between two guards. Reserve makes one; most methods of the zero
-// Region panic with a *Violation (ZeroValue). A Region must not be copied. Any number of goroutines may call
-// its methods. Offsets and lengths are in bytes, multiples of the OS page, and lie inside [0, Size).
+// Region is a reservation of addresses between two guards. Reserve makes one. Base, Size, Bytes and Reserved of the
+// zero Region return zero; its other methods panic with a *Violation (ZeroValue). A Region must not be copied.
+//
+// Any number of goroutines may call its methods. Offsets and lengths are in bytes, multiples of the OS page, and
+// lie inside [0, Size); others are an error. After Close, the error of every method that has one wraps ErrClosed.
 type Region struct {
 	_ nocopy.NoCopy
 	r *region.Region
