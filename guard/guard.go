@@ -72,7 +72,7 @@
 //  2. Locked memory (mlockall). Committed memory is locked like all other memory of the process, and
 //     Decommit unlocks it. Guards take two mappings each.
 //  3. Strict accounting (vm.overcommit_memory=2). The kernel charges committed memory, and neither addresses
-//     nor what was decommitted or closed. Where it refuses memory, the quarantine is released before Commit
+//     nor decommitted or closed memory. Where it refuses memory, the quarantine is released before Commit
 //     fails.
 //  4. Addresses (RLIMIT_AS). Where a program gives no size, the packages above reserve at most a quarter of
 //     the addresses that are left.

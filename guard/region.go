@@ -201,7 +201,7 @@ func (r *Region) Advise(off, n int, a Advice) error {
 // reaches the file. So all of it is committed from now on, and charged to the budget. f may be closed afterwards.
 //
 // Writes of others to the file may show or not. Where n reaches beyond the file's end, or others shorten the file,
-// a touch beyond the end faults (Truncated), and what was written there is lost. The rest of the file's last OS
+// a touch beyond the end faults (Truncated), and earlier writes there are lost. The rest of the file's last OS
 // page reads zero.
 //
 // Protect, Lock, Decommit and Close work as on other memory. Decommit ends the mapping of the file, and Commit
