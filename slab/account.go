@@ -7,7 +7,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// account counts what slabs and large objects take, and holds it to the limit.
+// account counts the bytes of slabs and large objects, and refuses more than the limit.
 type account struct {
 	mu         sync.Mutex
 	used, peak int // bytes
@@ -29,15 +29,16 @@ func (e *limitError) Error() string {
 
 func (e *limitError) Unwrap() error { return guard.ErrNoMemory }
 
-// prefixed returns an error as users see it.
+// prefixed puts the package's name in front of an error that a user will see.
 func prefixed(err error) error {
 	switch err.(type) {
-	case *limitError, *reserveError: // they say so when they are formatted
+	case *limitError, *reserveError: // their text has it already
 		return err
 	}
 	return fmt.Errorf("slab: %w", err)
 }
 
+// charge counts n bytes as used, or returns the error of a full account.
 func (a *account) charge(n int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -48,14 +49,14 @@ func (a *account) charge(n int) error {
 	return nil
 }
 
-// reach notes how much is used, when what was charged is there.
+// reach raises the high-water mark to the bytes in use. Call it when charged memory is committed.
 func (a *account) reach() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.peak = max(a.peak, a.used)
 }
 
-// fits returns the error that charge would return now.
+// fits returns the error that charge would return for n bytes now.
 func (a *account) fits(n int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -70,6 +71,7 @@ func (a *account) refusal(n int) error {
 	return nil
 }
 
+// refund takes n charged bytes back.
 func (a *account) refund(n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

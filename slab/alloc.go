@@ -9,12 +9,17 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// Alloc returns size zeroed bytes, aligned to align: a power of two up to 1 MiB. Every object is
-// aligned to 16 at least. The bytes live until Free.
+// Alloc returns size zeroed bytes, aligned to align: a power of two up to 1 MiB. Every object is aligned
+// to 16 at least, whatever smaller align is given. The object lives until Free. Any goroutine may call
+// it.
 //
-// The capacity is that of the slot, all of it zero, so append may use it; in a hardened heap it is
-// size. Alloc panics with an error that wraps guard.ErrNoMemory where there is no memory, and for
-// sizes and alignments that cannot be.
+// The capacity is the size of the slot, and reads zero too, so append may use it; in a hardened heap the
+// capacity is size. A size of 0 gives an object of its own, which wants its Free.
+//
+// Alloc panics with an error that wraps guard.ErrNoMemory where there is no memory, with an error for a
+// negative size or an impossible alignment, and with a *guard.Violation after Close.
+//
+// Cost: that of AllocDirty and of clearing the slot, unless it was never used.
 func (h *Heap) Alloc(size, align int) []byte { return h.alloc(fastSize(size, align), size, align) }
 
 func (h *Heap) alloc(fast, size, align int) []byte { return must(zeroed(h.get(fast, size, align))) }
@@ -28,9 +33,9 @@ func (h *Heap) tryAlloc(fast, size, align int) ([]byte, error) {
 	return zeroed(h.get(fast, size, align))
 }
 
-// fastSize returns size where every slot has the alignment, and -1 otherwise: no object has that
-// size, so the fast path, which compares sizes alone, leaves other alignments to the slow one. It is
-// inlined into the user's code, where a constant alignment makes it size, and costs nothing.
+// fastSize returns size if every slot has the alignment, and otherwise -1, which sends the request to the
+// slow path: the fast path compares sizes only. It is inlined into the user's code together with Alloc,
+// so for a constant alignment the compiler replaces it by size, or by -1.
 func fastSize(size, align int) int {
 	const upToGranule = 1<<1 | 1<<2 | 1<<4 | 1<<8 | 1<<granule
 	if uint64(upToGranule)>>uint(align)&1 == 0 {
@@ -39,7 +44,8 @@ func fastSize(size, align int) int {
 	return size
 }
 
-// checkAlloc refuses sizes and alignments that cannot be. It panics where the heap must not be used.
+// checkAlloc returns an error for a negative size or an impossible alignment. It panics if the heap is not
+// open.
 func (h *Heap) checkAlloc(size, align int) error {
 	h.usable("Alloc")
 	if size < 0 || align <= 0 || align&(align-1) != 0 || align > maxAlign {
@@ -48,7 +54,7 @@ func (h *Heap) checkAlloc(size, align int) error {
 	return nil
 }
 
-// zeroed clears what get returned, unless it is clean.
+// zeroed clears the object that get returned, with its capacity, unless it reads zero already.
 func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 	if !clean {
 		clear(b[:cap(b)])
@@ -56,17 +62,19 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 	return b, err
 }
 
-// AllocDirty is Alloc without the zeroes: the bytes may be anything.
+// AllocDirty is Alloc without clearing: the bytes, up to the capacity, may hold anything.
 //
-// Cost: the class, the pin, a pop, a byte to compare and to write. What counts is the number of
-// stores: they queue behind those that the user makes to objects that are not in the cache. So
-// little is kept across the calls that pin, and the capacity is found anew.
+// Cost: the class, the pin of the processor, a pop, a byte to compare and to write. A constant
+// alignment of up to 16 costs no more than a move of registers.
 func (h *Heap) AllocDirty(size, align int) []byte {
 	return h.allocDirty(fastSize(size, align), size, align)
 }
 
+// allocDirty is AllocDirty behind the inlined part. Its stores cost the most: they queue behind the user's
+// stores to objects that are not in the CPU cache. So little is kept on the stack across the pin, and
+// the capacity is looked up again behind it.
 func (h *Heap) allocDirty(fast, size, align int) []byte {
-	if uint(fast) > tabled || h == nil || h.hard != nil {
+	if uint(fast) > largestTabled || h == nil || h.hard != nil {
 		return must(h.tryAllocDirty(fast, size, align))
 	}
 	pc := percpu.Pin(&h.caches)
@@ -95,7 +103,7 @@ func (h *Heap) tryAllocDirty(fast, size, align int) ([]byte, error) {
 	return b, err
 }
 
-// claim makes a cached slot an object's. It is false for one that is not cached.
+// claim makes a cached slot live; false if it is not cached.
 func (h *Heap) claim(it item) bool {
 	s := h.state(it.state())
 	if *s != stateCached {
@@ -111,12 +119,13 @@ func (h *Heap) bytes(it item, size int, capacity uint32) []byte {
 	return (*[2 * largestSlot]byte)(h.at(it))[: size : capacity%(2*largestSlot)]
 }
 
-// capacity is the size of a slot.
+// capacity returns the size of an item's slot.
 func (h *Heap) capacity(it item) uint32 {
 	return classes[h.entry(uintptr(it.at()>>(unitBits-4))).class].size
 }
 
-// get makes an object of any size and alignment. fast is their fastSize.
+// get allocates an object of any size and alignment; clean tells whether it reads zero. fast is
+// fastSize(size, align).
 func (h *Heap) get(fast, size, align int) (b []byte, clean bool, err error) {
 	if h == nil || h.hard != nil {
 		return h.getHardened(fast, size, align)
@@ -133,9 +142,9 @@ func (h *Heap) get(fast, size, align int) (b []byte, clean bool, err error) {
 	return h.getLarge(nil, size, align)
 }
 
-// alignedClass returns the class for an object that must be aligned; ok is false if it must be
-// large. Slots are multiples of their size from a unit's start, so it is the smallest class whose
-// size is a multiple of align.
+// alignedClass returns the class for an object with an alignment; ok is false if the object must be
+// large. Slots lie at multiples of their size from the start of a unit, so the class is the smallest one
+// whose size is a multiple of align.
 func alignedClass(size, align int) (c uint8, ok bool) {
 	if uint(size) > largestSlot || align > unit {
 		return 0, false
@@ -148,7 +157,7 @@ func alignedClass(size, align int) (c uint8, ok bool) {
 	return 0, false
 }
 
-// getSlot is get of a class that has the alignment.
+// getSlot allocates an object of a class whose slots have the alignment.
 func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err error) {
 	it, ok := pop(&h.caches, c)
 	if !ok {
@@ -164,9 +173,9 @@ func (h *Heap) getSlot(c uint8, size, align int) (b []byte, clean bool, err erro
 	return h.object(c, it, size), it.clean(), nil
 }
 
-// object makes an object of a cached slot.
+// object makes a cached slot live and returns it as an object.
 func (h *Heap) object(c uint8, it item, size int) []byte {
-	if !h.sound(c, it) || !h.claim(it) {
+	if !h.isSlot(c, it) || !h.claim(it) {
 		panic(h.freedTwice("Alloc", it))
 	}
 	return h.bytes(it, size, classes[c].size)
@@ -179,7 +188,7 @@ func (h *Heap) fetch(t *percpu.Table[cache], c uint8, size int) (item, error) {
 		return it, nil
 	}
 	var items batch
-	n, err := h.refill(nil, c, size, items[:max(classes[c].most/2, 1)])
+	n, err := h.refill(nil, c, size, items[:max(classes[c].maxCached/2, 1)])
 	if err != nil {
 		return 0, err
 	}
@@ -199,9 +208,11 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// Free takes an object back: b as Alloc returned it, or a slice of it that starts at the same byte.
-// In Go b[cap(b):] does so too. Freeing nil does nothing. What is no object of the heap, or not any
-// more, is a *guard.Violation.
+// Free takes an object back: b as Alloc returned it, or any slice of it that starts at the same byte,
+// whatever its length and capacity. Any goroutine may free any object of the heap. Freeing nil does
+// nothing. Free panics with a *guard.Violation, and changes nothing, if b is not a live object of the heap.
+//
+// In Go b[cap(b):] starts at the same byte as b, too.
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {
@@ -226,15 +237,15 @@ func (h *Heap) Free(b []byte) {
 	h.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
-// find returns what is known of the unit at an offset, which must be below the edge, and where the
-// state of the slot is that starts there; exact is false if none does.
+// find returns the entry of the unit at an offset, and the index of the state of the slot that starts
+// there; exact is false if no slot does. The offset is below h.edge.
 func (h *Heap) find(off uintptr) (e *entry, state uint32, exact bool) {
 	e = h.entry(off >> unitBits)
 	slot, exact := slotAt(e.magic, uint64(off-uintptr(e.first)<<unitBits))
 	return e, e.states + uint32(slot), exact
 }
 
-// lookup finds the object that starts at p, as Free does; ok is false if there is none.
+// lookup finds the live object that starts at p; ok is false if there is none.
 func (h *Heap) lookup(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	off := uintptr(p) - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
@@ -256,7 +267,7 @@ func (h *Heap) isLive(off uintptr) bool {
 	return exact && *h.state(state) == stateLive
 }
 
-// takeBack makes a cached slot of the object at p, as Free does; ok is false if there is none.
+// takeBack makes the slot of the object at p a cached one; ok is false if no object starts there.
 func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	if h.hard != nil {
 		return h.retire(p)
@@ -268,7 +279,7 @@ func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it item, ok bool) {
 	return c, it, true
 }
 
-// freeSlowly is Free where the magazine is full, or there is no object in a slab.
+// freeSlowly frees the object at p if the magazine is full, or the object lies in no slab.
 func (h *Heap) freeSlowly(p unsafe.Pointer) {
 	if h.made("Free"); p == nil {
 		return
@@ -294,7 +305,7 @@ func (h *Heap) put(c uint8, it item) (bad *guard.Violation) {
 	items := batch{it}
 	n := 1
 	pc = percpu.Pin(t)
-	if pc != nil && classes[c].most > 0 {
+	if pc != nil && classes[c].maxCached > 0 {
 		n = pc.magazine(c).exchange(it, items[:])
 	}
 	percpu.Unpin(pc)
@@ -302,7 +313,7 @@ func (h *Heap) put(c uint8, it item) (bad *guard.Violation) {
 	return cmp.Or(bad, h.mayDecay(nil))
 }
 
-// freeOther frees what lies in no slab, or says why it cannot be freed.
+// freeOther frees a large or sampled object, and panics if p is neither.
 func (h *Heap) freeOther(p unsafe.Pointer) {
 	h.usable("Free")
 	if h.freeLarge(p) || h.freeSampled(p) {

@@ -8,15 +8,17 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// AllocN fills into with zeroed objects of one size and alignment: as Alloc does for each, but several
-// slots for one pin. It panics as Alloc does; what it made by then is in into.
+// AllocN fills into with zeroed objects of one size and alignment. It does as Alloc for each, but pins the
+// processor once for up to 64 of them. It panics as Alloc does; into then begins with the objects that
+// were made before.
 func (h *Heap) AllocN(into [][]byte, size, align int) {
 	if _, err := h.TryAllocN(into, size, align); err != nil {
 		panic(err)
 	}
 }
 
-// TryAllocN is AllocN that returns how many objects it made, and its error if these are not all.
+// TryAllocN is AllocN that returns the number of objects that it made, and its error if that is less than
+// len(into).
 func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 	h.made("Alloc")
 	if err := h.checkAlloc(size, align); err != nil {
@@ -43,7 +45,7 @@ func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 				break
 			}
 			it := *m.at(uint32(rest))
-			if !h.sound(c, it) || !h.claim(it) {
+			if !h.isSlot(c, it) || !h.claim(it) {
 				break
 			}
 			m.n = rest
@@ -65,8 +67,9 @@ func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 	return n, nil
 }
 
-// FreeN frees many objects, as Free does each, but several for one pin. If one of them is no object
-// it panics as Free does: those before it are freed, those behind are not.
+// FreeN frees many objects. It does as Free for each, but pins the processor once for up to 64 of them. If
+// a slice is not a live object it panics as Free does: the objects before it are freed, those behind it
+// are not.
 func (h *Heap) FreeN(objects [][]byte) {
 	h.made("Free")
 	if h.hard != nil {

@@ -10,11 +10,11 @@ import (
 )
 
 // fullMagazine is the most slots that any magazine holds. Those of large slots hold fewer: see
-// class.most.
+// class.maxCached.
 const fullMagazine = 128
 
-// mostClasses is a power of two, so that c%mostClasses needs no check.
-const mostClasses = 128
+// maxClasses is a power of two, so that c%maxClasses needs no check.
+const maxClasses = 128
 
 // cache holds free slots, so that its owner allocates and frees without a lock. The owner is a processor
 // (see percpu), or a Local.
@@ -35,9 +35,9 @@ const mostClasses = 128
 type cache struct {
 	percpu.Mutex
 	_         [percpu.Alone]byte // other goroutines write to the neighbours on the Go heap
-	magazines [mostClasses]magazine
-	sample    [mostClasses / 64]uint64 // a bit for each class: the allocation that is due next is sampled
-	grown     [mostClasses / 64]uint64 // a bit for each class: a Local's magazine has room
+	magazines [maxClasses]magazine
+	sample    [maxClasses / 64]uint64 // a bit for each class: the allocation that is due next is sampled
+	grown     [maxClasses / 64]uint64 // a bit for each class: a Local's magazine has room
 	_         [percpu.Alone]byte
 }
 
@@ -74,21 +74,21 @@ func (pc *cache) open() *cache {
 // newCache makes a cache with room for full magazines, for a processor.
 func newCache() *cache {
 	n := gap
-	for c := range mostClasses {
-		n += int(classes[c].most) + gap
+	for c := range maxClasses {
+		n += int(classes[c].maxCached) + gap
 	}
 	items := make([]item, n)
 	pc := new(cache).open()
 	n = gap
 	for c := range pc.magazines {
-		m, most := &pc.magazines[c], int(classes[c].most)
+		m, most := &pc.magazines[c], int(classes[c].maxCached)
 		m.items, m.room = unsafe.Pointer(&items[n]), uint32(most)
 		n += most + gap
 	}
 	return pc
 }
 
-func (pc *cache) magazine(c uint8) *magazine { return &pc.magazines[c%mostClasses] }
+func (pc *cache) magazine(c uint8) *magazine { return &pc.magazines[c%maxClasses] }
 
 // len returns the number of slots.
 func (m *magazine) len() uint32 { return uint32(m.n) }
@@ -138,7 +138,7 @@ func (pc *cache) due(c uint8) bool {
 		m.n -= onePass
 		return false
 	}
-	sample := pc.sample[c%mostClasses/64]>>(c%64)&1 != 0
+	sample := pc.sample[c%maxClasses/64]>>(c%64)&1 != 0
 	pc.draw(c)
 	return sample
 }
@@ -146,7 +146,7 @@ func (pc *cache) due(c uint8) bool {
 // draw starts a sampling countdown for a class, of a random length.
 func (pc *cache) draw(c uint8) {
 	pass, sample := sampled.Draw()
-	m, word := pc.magazine(c), &pc.sample[c%mostClasses/64]
+	m, word := pc.magazine(c), &pc.sample[c%maxClasses/64]
 	m.n = uint64(m.len()) + uint64(pass)*onePass
 	*word &^= 1 << (c % 64)
 	if sample {
@@ -171,7 +171,7 @@ func (m *magazine) add(n uint64, it item) {
 }
 
 // exchange pushes a slot. If the magazine is full, it moves the older half to out first, and returns the
-// number of slots there. The magazine has room for class.most slots.
+// number of slots there. The magazine has room for class.maxCached slots.
 func (m *magazine) exchange(it item, out []item) (n int) {
 	if m.push(it) {
 		return 0
@@ -191,15 +191,15 @@ func (m *magazine) fill(items []item) (n int) {
 	return n
 }
 
-// grow makes room for four times as many slots of a class, up to class.most; false if there is room for
+// grow makes room for four times as many slots of a class, up to class.maxCached; false if there is room for
 // these already. So a Local that uses many classes a little takes little memory.
 func (pc *cache) grow(c uint8) bool {
 	m := pc.magazine(c)
-	room := min(max(4*m.room, firstRoom), classes[c].most)
+	room := min(max(4*m.room, firstRoom), classes[c].maxCached)
 	if room <= m.room {
 		return false
 	}
-	pc.grown[c%mostClasses/64] |= 1 << (c % 64)
+	pc.grown[c%maxClasses/64] |= 1 << (c % 64)
 	items := make([]item, room)
 	copy(items, m.slots())
 	// In this order: two goroutines that use one Local, which is misuse, do not write beyond the items.

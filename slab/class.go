@@ -12,32 +12,32 @@ const (
 	fineClasses = 8 // of 16 to 128 bytes
 	stepBits    = 3 // 8 classes from a power of two to the next
 
-	tabled = 8 << 10 // sizes up to this one are looked up
+	largestTabled = 8 << 10 // classNumbers has the sizes up to this one
 )
 
-// class is what is known of a size class.
+// class describes a size class.
 type class struct {
-	size  uint32 // of a slot, in bytes
-	pitch uint32 // from a slot to the next, in bytes
-	slots uint32 // of a slab
-	units uint32 // of a slab
-	most  uint32 // slots that a magazine may hold
-	magic uint64 // 2^64/pitch, rounded up: see slotAt
+	size      uint32 // of a slot, in bytes
+	pitch     uint32 // from a slot to the next, in bytes
+	slots     uint32 // of a slab
+	units     uint32 // of a slab
+	maxCached uint32 // slots that a magazine may hold
+	magic     uint64 // 2^64/pitch, rounded up: see slotAt
 }
 
-// nothing is the class of objects of no bytes in hardened heaps: its slots are places in a slab that
-// is inaccessible as a whole. Other heaps hand out 16 bytes.
+// zeroClass is the class of objects of no bytes in hardened heaps: its slots are places in a slab that is
+// inaccessible as a whole. Other heaps hand out 16 bytes.
 const (
-	nothing      = 0
-	nothingPitch = 64 // bytes: some want even these aligned to cache lines
+	zeroClass = 0
+	zeroPitch = 64 // bytes, so that even these objects can be aligned to cache lines
 )
 
-// classes that have bytes are numbered from 1. The array is as long as a uint8 reaches, so that
-// looking one up needs no check.
+// classes has the size classes, by number. Classes of objects that have bytes are numbered from 1. The array
+// has an element for each uint8, so that looking one up needs no bounds check.
 var classes = func() (table [256]class) {
-	table[nothing] = class{pitch: nothingPitch, slots: unit / nothingPitch, units: 1, most: fullMagazine}
+	table[zeroClass] = class{pitch: zeroPitch, slots: unit / zeroPitch, units: 1, maxCached: fullMagazine}
 	for i, row := range classTable {
-		table[i+1] = class{size: row.size, pitch: row.size, slots: row.slots, units: row.units, most: row.most}
+		table[i+1] = class{size: row.size, pitch: row.size, slots: row.slots, units: row.units, maxCached: row.maxCached}
 	}
 	for i := range table {
 		if k := &table[i]; k.pitch > 0 {
@@ -47,8 +47,8 @@ var classes = func() (table [256]class) {
 	return table
 }()
 
-// classNumbers is the class of each size up to tabled, by the number of granules.
-var classNumbers = func() (table [tabled/granule + 1]uint8) {
+// classNumbers has the class of each size up to largestTabled, by the number of granules.
+var classNumbers = func() (table [largestTabled/granule + 1]uint8) {
 	for i := range table {
 		table[i] = computeClass(uint(max(i, 1)) * granule)
 	}
@@ -57,13 +57,13 @@ var classNumbers = func() (table [tabled/granule + 1]uint8) {
 
 // classOf returns the number of the smallest class for a size, which is at most largestSlot.
 func classOf(size uint) uint8 {
-	if size <= tabled {
+	if size <= largestTabled {
 		return tabledClass(int(size))
 	}
 	return computeClass(size)
 }
 
-// tabledClass is classOf for a size that is at most tabled.
+// tabledClass is classOf for a size that is at most largestTabled.
 func tabledClass(size int) uint8 { return classNumbers[(uint(size)+granule-1)/granule] }
 
 func computeClass(size uint) uint8 {
@@ -76,8 +76,8 @@ func computeClass(size uint) uint8 {
 	return uint8(fineClasses + (power-7)<<stepBits + int(eighths) + 1)
 }
 
-// slotAt returns which slot of a slab starts at an offset in it; exact is false if none does, and
-// for a magic of 0.
+// slotAt returns the number of the slot that starts at an offset in a slab; exact is false if none starts
+// there, and for a magic of 0.
 //
 // magic times off is off/pitch with a fraction of 64 bits, a little too large: less than one step
 // of the fraction, as long as off has fewer than 32 bits. So the whole part is the slot, and the

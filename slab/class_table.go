@@ -4,7 +4,7 @@ package slab
 
 // classTable has the size classes. A slab has as few units as waste an eighth of it at most. waste is the
 // largest part of a slot that the smallest object in it does not use, tail the part of a slab that no slot uses.
-var classTable = [...]struct{ size, slots, units, most uint32 }{
+var classTable = [...]struct{ size, slots, units, maxCached uint32 }{
 	{16, 4096, 1, 128},  // waste 93.8 %, tail 0.0 %
 	{32, 2048, 1, 128},  // waste 46.9 %, tail 0.0 %
 	{48, 1365, 1, 128},  // waste 31.2 %, tail 0.0 %

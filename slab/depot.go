@@ -12,17 +12,17 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// item is a slot on its way: where it is, in granules from the base, and below that where its state
-// is, and whether it is clean. It is one word so that a push is one store.
+// item names a cached slot: its place in granules from the base in the upper half, the index of its state in
+// the lower one, with cleanBit. It is one word, so that a push is one store.
 type item uint64
 
-// cleanBit says that the slot reads zero. No state is so far up.
-const cleanBit = mostStates
+// cleanBit says that the slot reads zero. No state has so large an index.
+const cleanBit = maxStates
 
 func newItem(at, state uint32) item { return item(at)<<32 | item(state) }
 
-// itemAt is newItem for a slot at an offset in bytes, which is a multiple of granule. It takes two
-// instructions instead of four.
+// itemAt is newItem for a slot at an offset in bytes, a multiple of granule. It takes two instructions, where
+// newItem takes four.
 func itemAt(off uintptr, state uint32) item { return item(off)*(1<<32/granule) | item(state) }
 
 func (it item) at() uint32    { return uint32(it >> 32) }
@@ -32,41 +32,40 @@ func (it item) clean() bool   { return it&cleanBit != 0 }
 // batch is the unit of exchange between magazines and the depot: half a magazine.
 type batch [fullMagazine / 2]item
 
-// owners is how many groups caches fall into: one for all processors, because goroutines move from
-// one to the other and would leave slabs behind, and some for the Locals. A slab's slots go to one
-// group as long as there are others for the rest. So what two Locals write is not in one cache
-// line, neither small objects nor their states: replacing objects on two goroutines takes 68 ns a
-// pair instead of 105.
+// owners is the number of groups of caches: one for all processors, because goroutines move between them and
+// would leave slabs behind, and seven for the Locals. A slab serves one group as long as there are slabs for
+// the others. So two Locals do not write to the same CPU cache line, neither to small objects nor to their
+// states: replacing objects on two goroutines takes 68 ns a pair instead of 105.
 const (
 	owners     = 8
 	processors = 0
 )
 
-// depot has the slabs of a class, and batches that one magazine gave up and another may take.
+// depot has the slabs of a class, and batches of slots that one magazine gave and another may take.
 type depot struct {
 	mu        sync.Mutex
 	batches   []batch
-	gave      []uint8        // the owner who gave each batch
-	unasked   int            // batches that nobody took since the last tick
+	givers    []uint8        // the owner that gave each batch
+	untaken   int            // batches that nobody took since settle looked last
 	partial   [owners]uint32 // the first of the slabs with free slots: its unit and 1, or 0
-	empty     uint32         // a slab with nothing else, kept for a while
+	empty     uint32         // an empty slab that is kept for a while: its unit and 1, or 0
 	slabs     int
-	free      int    // slots in slabs
+	free      int    // free slots in slabs
 	abandoned int    // slots: see abandon
-	asks      int    // see note
-	asked     int    // bytes
-	changes   uint32 // counted with -tags invariants only
+	asks      int    // requests: see note
+	asked     int    // bytes of these requests
+	changes   uint32 // only with -tags invariants
 	_         [64]byte
 }
 
-// mostBatches bounds what a depot withholds from its slabs.
+// maxBatches and maxBatchBytes bound the batches of a depot.
 const (
-	mostBatches    = 16
-	mostBatchBytes = 512 << 10
+	maxBatches    = 16
+	maxBatchBytes = 512 << 10
 )
 
-// note counts what was asked for. Those who come to the depot are a sample of all, which Stats takes
-// the waste inside of slots from; what was long ago counts less and less.
+// note counts a request and its size, for Stats.Waste: the requests that reach the depot are a sample of all
+// requests. Old ones count less and less.
 func (d *depot) note(size int) {
 	d.asked += size
 	if d.asks++; d.asks == 1024 {
@@ -74,8 +73,8 @@ func (d *depot) note(size int) {
 	}
 }
 
-// refill fills out, or some of it, with cached slots, for an object of a size that a Local or, nil,
-// a processor asks for. The first is to be handed out last.
+// refill fills out, or a part of it, with cached slots, for a request of size bytes by a Local, or by a
+// processor if l is nil. The first slot is to be handed out last.
 func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error) {
 	h.usable("Alloc")
 	now := ticks()
@@ -100,7 +99,7 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 	return n, nil
 }
 
-// giveBack returns slots to their slabs that nobody will get.
+// giveBack returns cached slots to their slabs.
 func (h *Heap) giveBack(c uint8, items []item) {
 	d := &h.depots[c]
 	d.mu.Lock()
@@ -134,7 +133,7 @@ func (h *Heap) tryRefill(c, owner uint8, size int, out []item) (n int, err error
 					return n, nil
 				}
 			}
-			if err := h.another(c, owner, d); err != nil {
+			if err := h.findSlab(c, owner, d); err != nil {
 				return 0, err
 			}
 		}
@@ -148,9 +147,9 @@ func (h *Heap) tryRefill(c, owner uint8, size int, out []item) (n int, err error
 	return n, nil
 }
 
-// another finds a slab for an owner who has none with free slots: the empty one, or a new one; or
-// another's, if these have much to spare, or if there is no memory.
-func (h *Heap) another(c, owner uint8, d *depot) error {
+// findSlab links a slab to an owner that has none with free slots: the empty slab, or a new one, or that of
+// another owner if others have many free slots, or if there is no memory. Caller holds d.mu.
+func (h *Heap) findSlab(c, owner uint8, d *depot) error {
 	if first := d.empty; first != 0 {
 		d.empty = 0
 		h.link(d, first-1, owner)
@@ -171,24 +170,25 @@ func (h *Heap) another(c, owner uint8, d *depot) error {
 	return nil
 }
 
-// spareShare is the part of a class's slots that may be free in slabs of others before they are
-// taken rather than a new slab: an eighth.
+// spareShare bounds the free slots in slabs of other owners: if more than a spareShare-th of a class's slots
+// are free, findSlab takes one of these slabs and makes no new one.
 const spareShare = 8
 
-// take takes a batch that the owner gave, or that anybody gave. n is 0 if there is none.
+// take moves a batch to out: one that the owner gave, or with own false any one. n is 0 if there is none.
 func (d *depot) take(c, owner uint8, own bool, out []item) (n int) {
-	for i := len(d.batches) - 1; i >= 0 && len(out) > 1 && len(out) >= int(classes[c].most/2); i-- {
-		if own && d.gave[i] != owner {
+	for i := len(d.batches) - 1; i >= 0 && len(out) > 1 && len(out) >= int(classes[c].maxCached/2); i-- {
+		if own && d.givers[i] != owner {
 			continue
 		}
-		n = copy(out, d.batches[i][:classes[c].most/2])
-		d.batches, d.gave = slices.Delete(d.batches, i, i+1), slices.Delete(d.gave, i, i+1)
-		d.unasked = min(d.unasked, len(d.batches))
+		n = copy(out, d.batches[i][:classes[c].maxCached/2])
+		d.batches, d.givers = slices.Delete(d.batches, i, i+1), slices.Delete(d.givers, i, i+1)
+		d.untaken = min(d.untaken, len(d.batches))
 		return n
 	}
 	return 0
 }
 
+// anyPartial returns a slab with free slots of any owner: its unit and 1, or 0.
 func (d *depot) anyPartial() uint32 {
 	for _, from := range d.partial {
 		if from != 0 {
@@ -198,8 +198,8 @@ func (d *depot) anyPartial() uint32 {
 	return 0
 }
 
-// carve takes free slots of a slab, in the order of their addresses, and puts them at the end of
-// out, the last first.
+// carve takes free slots of a slab in the order of their addresses, and fills out with them from its end
+// downwards. Caller holds d.mu.
 func (h *Heap) carve(c uint8, d *depot, first uint32, out []item) (n int) {
 	r := h.meta.record(first)
 	size := classes[c].size
@@ -243,14 +243,14 @@ func zeroBytes(w uint64) uint64 {
 	return ^((w&rest + rest) | w | rest)
 }
 
-// abandon counts a slot that is cached, in no list, and never will be.
+// abandon counts a slot that stays cached for ever, in no list.
 func (d *depot) abandon() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.abandoned++
 }
 
-// flush takes slots that leave a magazine, or have no room in one.
+// flush takes slots that have no room in a magazine: it keeps them as a batch, or returns them to their slabs.
 func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 	d := &h.depots[c]
 	d.mu.Lock()
@@ -259,14 +259,14 @@ func (h *Heap) flush(c, owner uint8, items []item) (bad *guard.Violation) {
 		return h.closedViolation("Free")
 	}
 	defer h.note()
-	half, most := int(classes[c].most/2), mostBatches
+	half, most := int(classes[c].maxCached/2), maxBatches
 	if h.hard != nil {
 		items, most = h.hard.withhold(c, items), mixedBatches(c)
 	}
-	if len(items) == half && half > 0 && len(d.batches) < min(most, mostBatchBytes/(half*int(classes[c].pitch))) {
+	if len(items) == half && half > 0 && len(d.batches) < min(most, maxBatchBytes/(half*int(classes[c].pitch))) {
 		d.batches = append(d.batches, batch{})
 		copy(d.batches[len(d.batches)-1][:], items)
-		d.gave = append(d.gave, owner)
+		d.givers = append(d.givers, owner)
 		return nil
 	}
 	return h.returnToSlabs(c, d, items)
@@ -278,7 +278,7 @@ func (h *Heap) returnToSlabs(c uint8, d *depot, items []item) (bad *guard.Violat
 	defer h.checked(c, d)
 	for _, it := range items {
 		s := h.state(it.state())
-		if !h.sound(c, it) || *s != stateCached {
+		if !h.isSlot(c, it) || *s != stateCached {
 			bad = cmp.Or(bad, h.freedTwice("Free", it))
 			continue
 		}
@@ -302,7 +302,7 @@ func (h *Heap) returnToSlabs(c uint8, d *depot, items []item) (bad *guard.Violat
 	return bad
 }
 
-// link puts a slab that is in no list into that of an owner.
+// link puts a slab that is in no list into the list of an owner.
 func (h *Heap) link(d *depot, first uint32, owner uint8) {
 	r, list := h.meta.record(first), &d.partial[owner]
 	r.owner, r.prev, r.next = owner, 0, *list
@@ -312,6 +312,7 @@ func (h *Heap) link(d *depot, first uint32, owner uint8) {
 	*list = first + 1
 }
 
+// unlink takes a slab out of its owner's list.
 func (h *Heap) unlink(d *depot, first uint32) {
 	r := h.meta.record(first)
 	if r.prev != 0 {
@@ -324,7 +325,7 @@ func (h *Heap) unlink(d *depot, first uint32) {
 	}
 }
 
-// grow makes a slab.
+// grow makes a slab and links it to an owner. Caller holds d.mu.
 func (h *Heap) grow(c, owner uint8, d *depot) error {
 	k := &classes[c]
 	if err := h.account.charge(int(k.units) * unit); err != nil {
@@ -335,7 +336,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		h.account.refund(int(k.units) * unit)
 		return err
 	}
-	if c == nothing {
+	if c == zeroClass {
 		err = h.region.Guard(first*unit, int(k.units)*unit)
 	}
 	var states uint32
@@ -352,7 +353,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		h.meta.record(uint32(first)).fresh = k.slots // they are handed out in no order
 	}
 	for u := first; u < first+int(k.units); u++ {
-		*h.entry(uintptr(u)) = entry{magic: k.magic, states: states, first: uint32(first), most: k.most, class: c}
+		*h.entry(uintptr(u)) = entry{magic: k.magic, states: states, first: uint32(first), class: c}
 	}
 	for edge := h.edge.Load(); uint32(first)+k.units > edge && !h.edge.CompareAndSwap(edge, uint32(first)+k.units); {
 		edge = h.edge.Load()
@@ -366,7 +367,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 	return nil
 }
 
-// drop gives an empty slab's units back. It is in no list.
+// drop makes an empty slab's units free. The slab is in no list. Caller holds d.mu.
 func (h *Heap) drop(c uint8, d *depot, first uint32) {
 	k := &classes[c]
 	if d.slabs--; d.slabs == 0 {

@@ -238,7 +238,7 @@ func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error
 	if err := h.account.fits(want - had); err != nil { // before system calls
 		return r, err
 	}
-	to, err := region.Reserve(region.Config{Name: r.Name(), Size: want + min(want, most), MinSize: want, PartOf: r, DeferOnSoft: true})
+	to, err := region.Reserve(region.Config{Name: r.Name(), Size: want + min(want, maxReserve), MinSize: want, PartOf: r, DeferOnSoft: true})
 	if err != nil {
 		return r, err
 	}

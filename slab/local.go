@@ -14,20 +14,21 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Local allocates from a Heap for one goroutine at a time, and frees, without the processor's pin.
-// Heap.Local makes one; use of the zero Local is a *guard.Violation. Objects are the heap's: they may
-// be freed through the Heap and through every other Local, and outlive the Local that allocated them.
+// Local allocates from a Heap, and frees to it, for one goroutine at a time: it does not pin the processor.
+// Heap.Local makes one; the methods of a zero or nil Local panic with a *guard.Violation. Objects belong to
+// the heap: the Heap and every Local of it may free them, and they outlive the Local that allocated them.
+// A Local must not be copied.
 //
-// It takes less than 4 KB of the Go heap at first, and up to 1 KB more for each size that it caches. It keeps
-// up to 64 KiB of free slots of each size until it is closed, empties itself for want of memory, or
-// comes to its slow path after a pause. In a hardened heap it keeps none.
+// A Local takes less than 4 KB of the Go heap at first, and up to 1 KB more for each size class that it
+// caches. It caches up to 64 KiB of free slots of each class, until it is closed, memory runs out, or its
+// slow path runs after a pause of half a second. In a hardened heap it caches none.
 //
-// A Local that becomes unreachable without Close is reported: guard.SetOnLeak gets an Info with the name
-// of the heap and ": Local", and where the Local was opened, and guardtest.CheckLeaks counts the Local as
-// open. Its free slots go back to the heap; the objects that it allocated stay. A slot that is found
-// freed twice at the same moment then is the violation of the next Purge, or of the next Alloc or Free
-// that takes the slow path: nobody could recover it where the runtime runs finalizers. The Local has a
-// finalizer of its own for that, so runtime.SetFinalizer on it ends the program.
+// A Local that becomes unreachable without Close is reported as a leak, to the function of
+// guard.SetOnLeak: the Info has the name of the heap with ": Local", and where the Local was opened.
+// guardtest.CheckLeaks counts it as open. Its free slots go back to the heap; the objects that it
+// allocated stay. If one of the slots was freed twice at the same moment, the next Purge, or the next Alloc
+// or Free on the slow path, panics with the violation. A finalizer does this, so runtime.SetFinalizer on a
+// Local ends the program.
 type Local struct {
 	_      nocopy.NoCopy
 	heap   *Heap
@@ -38,7 +39,8 @@ type Local struct {
 	cache  cache // by value: apart, its address is a load more, and objects in order took a tenth longer
 }
 
-// Local makes a Local of the heap. Close hands back what it holds.
+// Local makes a Local of the heap. Its Close returns the slots that it caches. It panics with a
+// *guard.Violation after Close of the heap.
 func (h *Heap) Local() *Local {
 	h.usable("Local")
 	l := &Local{heap: h, part: h.region.OpenPart(h.config.Name + ": Local")}
@@ -57,9 +59,9 @@ func (h *Heap) Local() *Local {
 	return l
 }
 
-// Close hands the free slots that the Local holds back to the heap. Its use afterwards is a
-// *guard.Violation. A second Close, and one after that of the heap, is an error that wraps
-// guard.ErrClosed.
+// Close returns the free slots of the Local to the heap. The objects that it allocated stay. Other use of
+// the Local panics with a *guard.Violation from then on. A second Close, and a Close after Close of the
+// heap, returns an error that wraps guard.ErrClosed.
 func (l *Local) Close() error {
 	l.opened("Close")
 	bad, err := l.close()
@@ -78,7 +80,7 @@ func (l *Local) close() (bad *guard.Violation, err error) {
 	return bad, nil
 }
 
-// end marks the Local as closed; false if it, or the heap, was.
+// end marks the Local as closed; false if it or the heap is closed already.
 func (l *Local) end() bool {
 	l.heap.mu.Lock()
 	defer l.heap.mu.Unlock()
@@ -87,7 +89,8 @@ func (l *Local) end() bool {
 	return !was
 }
 
-// release brings home what the Local holds, and has the heap forget it. Caller has called end.
+// release returns the slots of the Local to their slabs, and removes the Local from the heap's list. Caller
+// has called end.
 func (l *Local) release() (bad *guard.Violation) {
 	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
@@ -126,7 +129,7 @@ func (l *Local) drop() {
 	}
 }
 
-// recoverSlots brings home what the Local holds; false if it, or the heap, was closed.
+// recoverSlots returns the slots of the Local to their slabs; false if it or the heap was closed already.
 func (l *Local) recoverSlots() bool {
 	d := &l.heap.dropped
 	d.mu.Lock()
@@ -148,7 +151,7 @@ func (d *dropped) violation() *guard.Violation {
 	return d.bad.Swap(nil)
 }
 
-// opened panics for a nil or a zero Local.
+// opened panics if the Local is nil or zero.
 func (l *Local) opened(op string) {
 	if l == nil || l.heap == nil {
 		panic(zeroUse(op, "Heap.Local makes a Local"))
@@ -162,9 +165,8 @@ func zeroUse(op, detail string) *guard.Violation {
 	return &guard.Violation{Op: "slab." + op, Kind: guard.ZeroValue, Detail: detail}
 }
 
-// forget drops all slots. The heap's Close calls it, and then a goroutine may use the Local: of that
-// the race detector is not told. What such a use brings back is no slot of an open heap, and found to
-// be none.
+// forget empties all magazines. The heap's Close calls it while another goroutine may use the Local, so
+// the race detector does not look. A slot that such a use puts back is found to be none: the heap is closed.
 //
 //go:norace
 func (l *Local) forget() {
@@ -203,7 +205,7 @@ func (l *Local) AllocDirty(size, align int) []byte {
 }
 
 func (l *Local) allocDirty(fast, size, align int) []byte {
-	if uint(fast) <= tabled && l != nil {
+	if uint(fast) <= largestTabled && l != nil {
 		h, m := l.heap, l.cache.magazine(tabledClass(fast))
 		if rest, ok := m.next(); ok {
 			it := *m.at(uint32(rest))
@@ -228,7 +230,8 @@ func (l *Local) tryAllocDirty(fast, size, align int) ([]byte, error) {
 	return b, err
 }
 
-// get makes an object of any size and alignment. fast is their fastSize.
+// get allocates an object of any size and alignment; clean tells whether it reads zero. fast is
+// fastSize(size, align).
 func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
 	l.opened("Alloc")
 	h, c := l.heap, uint8(0)
@@ -262,7 +265,7 @@ func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
 	return b, it.clean(), nil
 }
 
-// getUncached makes an object that no Local caches: a large one, or any of a hardened heap.
+// getUncached allocates an object that no Local caches: a large one, or any object of a hardened heap.
 func (l *Local) getUncached(fast, size, align int) (b []byte, clean bool, err error) {
 	if l.heap.hard != nil {
 		b, clean, err = l.heap.getHardened(fast, size, align)
@@ -338,7 +341,7 @@ func (l *Local) freeSlowly(p unsafe.Pointer) {
 	}
 	items := batch{it}
 	n := 1
-	if classes[c].most > 0 {
+	if classes[c].maxCached > 0 {
 		n = m.exchange(it, items[:])
 	}
 	bad := h.flush(c, l.owner, items[:n])

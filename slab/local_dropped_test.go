@@ -89,7 +89,7 @@ func TestOutsideLocalGrows(t *testing.T) {
 		k := &classes[classOf(uint(size))]
 		seen := map[uintptr]bool{}
 		var all [][]byte
-		for range 3 * int(k.most) {
+		for range 3 * int(k.maxCached) {
 			b := l.Alloc(size, 8)
 			if seen[addr(b)] || zero(b) != nil {
 				t.Fatalf("%d bytes: handed out twice, or %v", size, zero(b))
@@ -102,8 +102,8 @@ func TestOutsideLocalGrows(t *testing.T) {
 			l.Free(b)
 		}
 		m := l.cache.magazine(classOf(uint(size)))
-		if got := uint32(m.room); got != k.most || m.len() > got {
-			t.Errorf("%d bytes: the magazine holds %d slots, has room for %d, want %d", size, m.len(), got, k.most)
+		if got := uint32(m.room); got != k.maxCached || m.len() > got {
+			t.Errorf("%d bytes: the magazine holds %d slots, has room for %d, want %d", size, m.len(), got, k.maxCached)
 		}
 	}
 	if s := h.Stats(); s.Live != 0 {
@@ -260,7 +260,7 @@ func TestOutsideDroppedLocalFreedTwice(t *testing.T) {
 // TestOutsideDroppedLocalOfAClosedHeap drops Locals of heaps that are closed, before and at the same moment.
 func TestOutsideDroppedLocalOfAClosedHeap(t *testing.T) {
 	reports := leaks(t)
-	h := open(t, Config{Reserve: leastReserve})
+	h := open(t, Config{Reserve: minReserve})
 	l := h.Local()
 	l.Free(l.Alloc(100, 8))
 	h.dropped.mu.Lock() // as a cleanup does
@@ -279,7 +279,7 @@ func TestOutsideDroppedLocalOfAClosedHeap(t *testing.T) {
 		t.Errorf("a Local of a closed heap is a leak: %+v", <-reports)
 	}
 	for range rounds(100) {
-		h := open(t, Config{Reserve: leastReserve})
+		h := open(t, Config{Reserve: minReserve})
 		for range 20 {
 			dropLocal(h, func(l *Local) { l.Free(l.Alloc(100, 8)) })
 		}
@@ -394,7 +394,7 @@ func TestOutsideRefillWhileObjectsAreFreed(t *testing.T) {
 	l := h.Local()
 	defer l.Close()
 	const size = 1000
-	most := int(classes[classOf(size)].most)
+	most := int(classes[classOf(size)].maxCached)
 	var all [][]byte
 	for range most {
 		all = append(all, l.Alloc(size, 8))

@@ -34,9 +34,8 @@ type entry struct {
 	magic  uint64 // of the class
 	states uint32 // where the states of the slab's slots are
 	first  uint32 // the slab's first unit
-	most   uint32 // of the class
 	class  uint8
-	_      [11]byte
+	_      [15]byte
 }
 
 // taken tells whether the unit is in a slab.
@@ -60,14 +59,14 @@ const (
 	stateLive   = 2 // an object
 )
 
-const mostStates = 1 << 31 // so that an item has a bit to spare
+const maxStates = 1 << 31 // so that an item has a bit to spare
 
 // metaSizes returns how many bytes of addresses each table takes for a number of units.
 func metaSizes(units int, hardened bool) (entries, records, states, sizes int) {
 	page := guard.PageSize()
 	entries = alignUp(units*int(unsafe.Sizeof(entry{})), page)
 	records = alignUp(units*int(unsafe.Sizeof(record{})), page)
-	states = alignUp(int(min(uint64(units)*(unit/granule+64), mostStates)), page)
+	states = alignUp(int(min(uint64(units)*(unit/granule+64), maxStates)), page)
 	if hardened {
 		sizes = states * 4
 	}
@@ -121,8 +120,8 @@ func (m *meta) reserve(slots uint32, edge int) (states uint32, err error) {
 		*spare = (*spare)[:len(*spare)-1]
 		return states, nil
 	}
-	if uint64(m.next+size) > mostStates {
-		return 0, fmt.Errorf("%q: more than %d objects: %w", m.region.Name(), uint32(mostStates), guard.ErrNoMemory)
+	if uint64(m.next+size) > maxStates {
+		return 0, fmt.Errorf("%q: more than %d objects: %w", m.region.Name(), uint32(maxStates), guard.ErrNoMemory)
 	}
 	if err := m.states.reach(m.next + size); err != nil {
 		return 0, err

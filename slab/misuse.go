@@ -12,21 +12,21 @@ const (
 	notTheStart = "not the start of an object"
 )
 
-// usable panics unless the heap is open. Slow paths call it: fast ones miss if it is not.
+// usable panics unless the heap is open. Slow paths call it; fast paths miss in a closed heap.
 func (h *Heap) usable(op string) {
 	if h == nil || h.base == nil || h.closed.Load() {
 		h.unusable(op)
 	}
 }
 
-// made panics if Open did not make the heap.
+// made panics if the heap is nil or zero.
 func (h *Heap) made(op string) {
 	if h == nil || h.base == nil {
 		h.unusable(op)
 	}
 }
 
-// unusable panics for a heap that is zero or closed. It is not inlined where that is looked for.
+// unusable panics for a heap that is nil, zero or closed. It is not inlined, to keep its callers short.
 //
 //go:noinline
 func (h *Heap) unusable(op string) {
@@ -40,11 +40,11 @@ func (h *Heap) closedViolation(op string) *guard.Violation {
 	return &guard.Violation{Op: "slab." + op, Kind: guard.UseAfterClose, Region: h.config.Name}
 }
 
-// violation is misuse of what lies at p. The region that it lies in is named, if it is one, and the
-// offset is that in it.
+// violation returns the violation of misusing the memory at p, with the region that p lies in and the offset
+// there, if it lies in one.
 func (h *Heap) violation(op string, kind guard.Kind, detail string, p unsafe.Pointer) *guard.Violation {
 	if h.closed.Load() {
-		return h.closedViolation(op) // whatever else it looks like: the books are gone
+		return h.closedViolation(op) // whatever it looks like: the metadata is gone
 	}
 	v := &guard.Violation{Op: "slab." + op, Kind: kind, Detail: detail, Region: h.config.Name, Addr: uintptr(p)}
 	if f := guard.Locate(v.Addr); f != nil {
@@ -53,29 +53,29 @@ func (h *Heap) violation(op string, kind guard.Kind, detail string, p unsafe.Poi
 	return v
 }
 
-// raise panics with what was found to be bad, if anything was. Nothing is in the middle of a change
-// then: no lock is held, and every slot is in a list, or live.
+// raise panics with bad, unless it is nil. Callers have finished their change: no lock is held, and every
+// slot is in a list or live.
 func raise(bad *guard.Violation) {
 	if bad != nil {
 		panic(bad)
 	}
 }
 
-// sound tells whether an item still names a slot of a class. One that was freed twice at the same
-// moment may outlive its slab: then another slab, even of other slots, may have its memory or its
+// isSlot tells whether an item still names a slot of a class. An item that was freed twice at the same
+// moment may outlive its slab: then another slab, maybe of another class, may have its memory or its
 // states.
-func (h *Heap) sound(c uint8, it item) bool {
+func (h *Heap) isSlot(c uint8, it item) bool {
 	e := h.entry(uintptr(it.at() >> (unitBits - 4)))
 	at := uint64(e.first)<<(unitBits-4) + uint64(it.state()-e.states)*uint64(classes[c].pitch/granule)
 	return e.taken() && e.class == c && at == uint64(it.at())
 }
 
-// freedTwice is the violation of two that freed one object at the same moment.
+// freedTwice returns the violation of two goroutines that freed one object at the same moment.
 func (h *Heap) freedTwice(op string, it item) *guard.Violation {
 	return h.violation(op, guard.DoubleFree, "by two goroutines at the same time", h.at(it))
 }
 
-// noObject says why there is no object at p.
+// noObject returns the violation that says why no live object starts at p.
 func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	off := uintptr(p) - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) {
@@ -93,7 +93,7 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	return v
 }
 
-// notLive is the violation of freeing, or of another use of, an object that is not live.
+// notLive returns the violation of freeing, or of another use of, an object that is not live.
 func (h *Heap) notLive(op string, p unsafe.Pointer) *guard.Violation {
 	kind := guard.UseAfterFree
 	if op == "Free" || op == "Put" {
@@ -102,7 +102,7 @@ func (h *Heap) notLive(op string, p unsafe.Pointer) *guard.Violation {
 	return h.violation(op, kind, "freed already, or never allocated", p)
 }
 
-// noOtherObject is noObject for what lies in no slab.
+// noOtherObject is noObject for a p that lies in no slab.
 func (h *Heap) noOtherObject(op string, p unsafe.Pointer) *guard.Violation {
 	f := guard.Locate(uintptr(p))
 	sampled := sampled.Owner(p) == h.id()

@@ -17,28 +17,30 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
-// Pool hands out objects of one type. It is a Heap of its own, so what is said there of memory,
-// misuse and concurrency holds, and it can name its objects: a Handle has no pointer, may be stored
-// off-heap, and is refused when its object was put back, even if another has its place by now.
+// Pool hands out objects of one type from a Heap of its own: the promises of a Heap about memory, misuse
+// and concurrency hold. It also names its objects. A Handle contains no pointer, so it may be stored
+// off-heap, and it goes stale when its object is put back, even if another object has the place by then.
 //
-// OpenPool makes one; use of the zero Pool is a *guard.Violation.
+// OpenPool makes one; the methods of a zero or nil Pool panic with a *guard.Violation. A Pool must not be
+// copied.
 type Pool[T any] struct {
 	_    nocopy.NoCopy
 	heap *Heap
 	size int
 
-	salt        uint32 // of the generations in handles: even, so that what is odd stays odd
+	salt        uint32 // mixed into the generations in handles. It is even, so it keeps them even or odd
 	class       uint8  // of the slots
-	magic       uint64
-	generations table // of each place where a slot can start: odd while it is an object
+	magic       uint64 // of the class
+	generations table  // a generation for each place where a slot can start: odd while an object is there
 	ready       atomic.Uint64
-	mu          sync.Mutex // of generations
+	mu          sync.Mutex // guards the growth of generations
 	region      *region.Region
-	gone        bool // closed, and nothing of it is left
+	gone        bool // closed, and all memory is released
 }
 
-// Handle names an object of a Pool. The zero Handle names none. After 2^31 objects in one place a
-// stale Handle may name the last of them. A Handle of another pool is refused: Deref says how surely.
+// Handle names an object of a Pool: HandleOf makes it, Deref follows it. It takes 8 bytes without a
+// pointer. The zero Handle names no object. After 2^31 objects in one place a stale Handle may name the
+// last of them.
 type Handle[T any] struct {
 	at         uint32 // in granules
 	generation uint32 // of the object, XOR the pool's salt
@@ -47,8 +49,9 @@ type Handle[T any] struct {
 // IsNil tells whether the handle is the zero Handle.
 func (x Handle[T]) IsNil() bool { return x == Handle[T]{} }
 
-// OpenPool opens a pool for a T of up to 1 MiB, less 8 bytes in a hardened one. The error names the
-// field if T contains pointers, and wraps guard.ErrNoMemory where addresses are refused.
+// OpenPool opens a pool of objects of type T, which may have up to 1 MiB, less 8 bytes in a hardened pool.
+// The error names the field if T contains pointers, and wraps guard.ErrNoMemory where the system refuses
+// the addresses. Config.Name is "pool" by default.
 func OpenPool[T any](c Config) (*Pool[T], error) {
 	if c.Name == "" {
 		c.Name = "pool"
@@ -68,7 +71,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 }
 
 func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
-	c.Reserve = min(c.Reserve, most-reserveUnit) // the last granules are for sampledHandles
+	c.Reserve = min(c.Reserve, maxReserve-reserveUnit) // the last granules are for sampledHandles
 	h, err := openHeap(c)
 	if err != nil {
 		return nil, err
@@ -89,8 +92,9 @@ func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
 // generationsSize returns how many bytes the generations take of all places where slots can start.
 func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 
-// Get returns a zeroed object: the one that was put back last on this processor, if there is one.
-// It panics with an error that wraps guard.ErrNoMemory where there is no memory.
+// Get returns a zeroed object: in the place of the one that was put last on this processor, if there was
+// one. The object is valid until Put. Get panics with an error that wraps guard.ErrNoMemory where there is
+// no memory, and with a *guard.Violation after Close. Any goroutine may call it.
 //
 // Cost: the pin, a pop, a byte to compare and to write, a multiplication, a generation.
 func (p *Pool[T]) Get() *T {
@@ -137,7 +141,7 @@ func (p *Pool[T]) TryGet() (*T, error) {
 	return (*T)(x), nil
 }
 
-// opened returns the pool's heap, and panics for a nil or a zero Pool.
+// opened returns the pool's heap. It panics if the Pool is nil or zero.
 func (p *Pool[T]) opened(op string) *Heap {
 	if p == nil || p.heap == nil {
 		panic(zeroUse(op, "slab.OpenPool makes a Pool"))
@@ -145,7 +149,8 @@ func (p *Pool[T]) opened(op string) *Heap {
 	return p.heap
 }
 
-// place numbers the places where slots can start: slots are apart by their size at least.
+// place returns the number of the place at an offset. Slots start at least their size apart, so two have
+// different numbers.
 func (p *Pool[T]) place(off uintptr) uint64 {
 	place, _ := bits.Mul64(p.magic, uint64(off))
 	return place
@@ -155,14 +160,14 @@ func (p *Pool[T]) generation(place uint64) *uint32 {
 	return (*uint32)(unsafe.Add(p.generations.base, place*4))
 }
 
-// end makes the handles of what was an object stale. It is even afterwards, however often it was put
-// back at the same moment.
+// end makes the handles of the object at an offset stale. The generation is even afterwards, even if several
+// goroutines put the object at the same moment.
 func (p *Pool[T]) end(off uintptr) {
 	generation := p.generation(p.place(off))
 	*generation = (*generation + 1) &^ 1
 }
 
-// reach commits the generations up to the place of b, which is freed if that fails.
+// reach commits the generations up to the place of the object b, and frees b if that fails.
 func (p *Pool[T]) reach(place uint64, b []byte) error {
 	err := p.tryReach(place)
 	done := false
@@ -191,8 +196,9 @@ func (p *Pool[T]) tryReach(place uint64) error {
 	return nil
 }
 
-// Put takes an object back. Its handles are stale from here on. Putting nil does nothing; what is
-// no object of the pool, or not any more, is a *guard.Violation.
+// Put takes an object back; its handles are stale from here on. Any goroutine may put any object. Putting
+// nil does nothing. Put panics with a *guard.Violation, and changes nothing, if x is not a live object of
+// the pool.
 func (p *Pool[T]) Put(x *T) {
 	if x == nil {
 		return
@@ -216,7 +222,7 @@ func (p *Pool[T]) Put(x *T) {
 	p.putSlowly(x)
 }
 
-// putSlowly is Put where the magazine is full, or there is no object.
+// putSlowly puts x if the magazine is full, or x lies in no slab. It panics if x is not a live object.
 func (p *Pool[T]) putSlowly(x *T) {
 	c, it, ok := p.heap.takeBack(unsafe.Pointer(x))
 	if !ok {
@@ -230,8 +236,8 @@ func (p *Pool[T]) putSlowly(x *T) {
 	raise(p.heap.put(c, it))
 }
 
-// HandleOf returns the handle of the object x of a pool; the zero Handle for nil. An x that is no
-// object of the pool is a *guard.Violation.
+// HandleOf returns the handle of x, an object of the pool; the zero Handle for nil. It panics with a
+// *guard.Violation if x is not a live object of the pool.
 func HandleOf[T any](p *Pool[T], x *T) Handle[T] {
 	if x == nil {
 		return Handle[T]{}
@@ -257,14 +263,13 @@ func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
 	return Handle[T]{sampledHandles + slot, generation ^ p.salt}
 }
 
-// Deref returns the object of the pool that x names. ok is false if the object was put back, and for
-// the zero Handle.
+// Deref returns the object of p that x names. ok is false if the object was put back, and for the zero
+// Handle. The object is valid until Put: see to it that no goroutine puts it while another uses it. Deref
+// panics with a *guard.Violation if p is nil, zero, or closed.
 //
-// A Handle of another pool is taken for one of p with a probability of 2^-31, because each pool mixes a
-// random number of that many bits into its handles. Of two pools that were filled alike, each takes
-// all handles of the other, with that probability, or none.
-//
-// The object is valid until Put. The user synchronises: nobody may put it back while another uses it.
+// A Handle of another pool is refused, but for a probability of 2^-31: each pool mixes a random number of
+// 31 bits into its handles. So of two pools that were filled alike, each accepts either all handles of the
+// other, with that probability, or none.
 func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	if p == nil {
 		return x.derefOther(p)
@@ -282,12 +287,12 @@ func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	return object, true
 }
 
-// sampledHandles is what Handle.at begins with for sampled objects: there are no granules beyond, see
-// openPool.
+// sampledHandles is the first value of Handle.at that names a sampled object. openPool leaves these
+// granules out of the pool's region.
 const sampledHandles uint32 = 1<<32 - sampled.MaxSlots
 
-// derefOther returns the sampled object that x names, if it names one. It panics where the pool must
-// not be used.
+// derefOther returns the sampled object that x names; ok is false if x names none. It panics if the pool is
+// not open.
 func (x Handle[T]) derefOther(p *Pool[T]) (object *T, ok bool) {
 	h := p.opened("Deref")
 	if h.usable("Deref"); x.at < sampledHandles {
@@ -301,10 +306,9 @@ func (x Handle[T]) derefOther(p *Pool[T]) (object *T, ok bool) {
 	return (*T)(at), true
 }
 
-// All iterates over the objects, in the order of their addresses, those that are sampled last. The
-// loop may put objects back, get others, and purge: what it meets is an object when it is met.
-// Whether it meets what comes meanwhile is open; that nobody else puts back what it is at is the
-// user's to see to.
+// All iterates over the live objects in the order of their addresses, and over sampled objects last. The loop
+// may put objects, get others, and purge: All yields only objects that are live at that moment, and may or
+// may not yield those that came meanwhile. No other goroutine may put the object that the loop is at.
 func (p *Pool[T]) All() iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		h := p.opened("All")
@@ -319,7 +323,7 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 	}
 }
 
-// Len returns the number of objects.
+// Len returns the number of live objects.
 func (p *Pool[T]) Len() int {
 	h := p.opened("Len")
 	n, _, _ := sampled.Live(h.id())
@@ -330,7 +334,7 @@ func (p *Pool[T]) Len() int {
 	return n
 }
 
-// Stats returns the figures of the pool's heap, the generations with them.
+// Stats returns the figures of the pool's heap, with the generations: see Heap.Stats.
 func (p *Pool[T]) Stats() Stats {
 	s := p.opened("Stats").Stats()
 	if s.Reserved == 0 {
@@ -344,7 +348,7 @@ func (p *Pool[T]) Stats() Stats {
 	return s
 }
 
-// Purge is Heap.Purge. Handles that are stale stay so.
+// Purge is Heap.Purge. Stale handles stay stale.
 func (p *Pool[T]) Purge() error { return p.opened("Purge").Purge() }
 
 // Close is Heap.Close.

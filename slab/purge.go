@@ -74,15 +74,15 @@ func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 	if h.closed.Load() {
 		return nil
 	}
-	n := d.unasked
+	n := d.untaken
 	if all {
 		n = len(d.batches)
 	}
 	for i := range d.batches[:n] {
-		bad = cmp.Or(bad, h.returnToSlabs(c, d, d.batches[i][:classes[c].most/2]))
+		bad = cmp.Or(bad, h.returnToSlabs(c, d, d.batches[i][:classes[c].maxCached/2]))
 	}
-	d.batches, d.gave = slices.Delete(d.batches, 0, n), slices.Delete(d.gave, 0, n)
-	d.unasked = len(d.batches)
+	d.batches, d.givers = slices.Delete(d.batches, 0, n), slices.Delete(d.givers, 0, n)
+	d.untaken = len(d.batches)
 	if first := d.empty; first != 0 {
 		d.empty = 0
 		h.drop(c, d, first-1)
@@ -191,7 +191,7 @@ func (h *Heap) Purge() error {
 // drainGain returns the most bytes that draining the processors could give back: each cached slot may be
 // the last one that keeps a slab.
 func (h *Heap) drainGain() (bytes int) {
-	var n [mostClasses]int
+	var n [maxClasses]int
 	countCached(h.stock(), &n)
 	for c := range h.classesInUse() {
 		d := &h.depots[c]

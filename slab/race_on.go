@@ -13,11 +13,11 @@ import (
 // That the one comes before the other when a slot is used again, it learns from the locks of
 // magazines and depots: so what is freed is marked before it goes there, what is allocated when it
 // came from there.
-type marks [mostStates / fewMarks / manyMarks]atomic.Pointer[[fewMarks]atomic.Pointer[[manyMarks]uint64]]
+type marks [maxStates / markTables / marksPerTable]atomic.Pointer[[markTables]atomic.Pointer[[marksPerTable]uint64]]
 
 const (
-	fewMarks  = 1 << 10
-	manyMarks = 1 << 11
+	markTables    = 1 << 10
+	marksPerTable = 1 << 11
 )
 
 // at finds the mark of a state. That must not order what goroutines do, so the detector is not told
@@ -25,9 +25,9 @@ const (
 func (m *marks) at(state uint32) unsafe.Pointer {
 	runtime.RaceDisable()
 	defer runtime.RaceEnable()
-	few := made(&m[state/manyMarks/fewMarks])
-	many := made(&few[state/manyMarks%fewMarks])
-	return unsafe.Pointer(&many[state%manyMarks])
+	few := made(&m[state/marksPerTable/markTables])
+	many := made(&few[state/marksPerTable%markTables])
+	return unsafe.Pointer(&many[state%marksPerTable])
 }
 
 func made[T any](at *atomic.Pointer[T]) *T {

@@ -148,7 +148,7 @@ func plant(t *testing.T, name string) {
 // TestHandOverIsNoRace has goroutines that hand objects on, free those of others, and write to what
 // they get: the race detector must be silent.
 func TestHandOverIsNoRace(t *testing.T) {
-	for _, c := range []Config{{Name: "heap", Reserve: leastReserve}, {Name: "hardened", Reserve: leastReserve, Hardened: true}} {
+	for _, c := range []Config{{Name: "heap", Reserve: minReserve}, {Name: "hardened", Reserve: minReserve, Hardened: true}} {
 		t.Run(c.Name, func(t *testing.T) {
 			h, p := openBoth(t, c)
 			const workers = 4

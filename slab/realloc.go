@@ -8,8 +8,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
-// Size returns how many bytes the object has room for: its slot, or the OS pages of a large one; in
-// a hardened heap, or if it is sampled, what was asked for. What is no object of the heap is a *guard.Violation.
+// Size returns the number of bytes that the object b has room for: the size of its slot, or of its OS
+// pages if it is large. In a hardened heap, and for a sampled object, it returns the size that was asked
+// for. Size panics with a *guard.Violation if b is not a live object of the heap.
 func (h *Heap) Size(b []byte) int {
 	h.markRead(unsafe.Pointer(unsafe.SliceData(b)))
 	return h.size("Size", unsafe.Pointer(unsafe.SliceData(b)))
@@ -22,7 +23,7 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 	if ok && h.hard != nil {
 		n = int(*h.hard.size(it.state())) - 1
 	}
-	h.usable(op) // after what was read
+	h.usable(op) // checked last: the heap may have been closed while it was read
 	if ok {
 		return n
 	}
@@ -38,18 +39,24 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 	panic(h.noObject(op, p))
 }
 
-// Realloc returns an object of the new size that begins with what b holds; b is freed unless it is
-// the same object. What is new reads zero, up to the capacity. Realloc of nil allocates. It panics as
-// Alloc and Free do, and for a b that is longer than Size; if there is no memory, b is as it was.
+// Realloc resizes the object b: it returns an object of size bytes that begins with the bytes of b, up to
+// the shorter length, and reads zero behind them, up to its capacity. It may be in another place; then b
+// is freed. Realloc of nil allocates.
 //
-// The capacity is that of the slot, as Alloc's is, if the object is longer than b or in another place.
-// An object that stays where it is and does not become longer has its size as capacity: behind its end
-// there may be what b held, or what append wrote into b's capacity. So append copies it to the Go heap
-// when it must grow; Realloc gives the room back, and zeroes it.
+// The result is aligned to 16. A larger alignment that b was allocated with is lost when the object
+// moves: allocate, copy and free such an object instead.
 //
-// An object of more than 1 MiB that becomes another such grows where it is, if it has grown before,
-// or moves without being copied (region.Region.Move). In a hardened heap every object is copied to
-// another place, whatever the size, and b is freed.
+// Realloc panics as Alloc and Free do, and with a *guard.Violation if b is longer than its Size. If there
+// is no memory, b is as it was.
+//
+// The capacity is the size of the slot, as for Alloc, if the object became longer or moved. If it stayed in
+// its place and did not become longer, the capacity is size: old bytes may lie behind its end. So append
+// copies such an object to the Go heap when it must grow, while Realloc uses the room behind it, and
+// clears it.
+//
+// An object of more than 1 MiB that stays above 1 MiB grows in its place if it has grown before, or the
+// kernel moves its OS pages to another place, without a copy. In a hardened heap every object moves, and
+// is copied.
 func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, size)) }
 
 // TryRealloc is Realloc that returns its error.
@@ -94,15 +101,15 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	return out, nil
 }
 
-// noteAsked notes the new size of an object that stays where it is, if it is a large one.
+// noteAsked notes the new size of a large object that stays where it is; others are not counted.
 func (h *Heap) noteAsked(p unsafe.Pointer, size int) {
 	if (uintptr(p)-uintptr(h.base))>>unitBits >= uintptr(h.edge.Load()) {
 		h.large.ask(p, size)
 	}
 }
 
-// upToZeroes ends the capacity of an object that was reallocated where it is: behind its end are zeroes
-// only if it has become longer.
+// upToZeroes cuts the capacity of an object that was resized in its place, unless it became longer than
+// was: otherwise old bytes may lie behind its end.
 func upToZeroes(b []byte, was int) []byte {
 	if len(b) > was {
 		return b
@@ -110,8 +117,8 @@ func upToZeroes(b []byte, was int) []byte {
 	return b[:len(b):len(b)]
 }
 
-// stays tells whether an object with some room is right for a size: if the size fits, and does not
-// waste more than half of it.
+// stays tells whether an object with room bytes is kept for a new size: the size fits, and does not leave
+// more than half of the room unused.
 func stays(room, size int) bool {
 	if size < 0 || size > room {
 		return false

@@ -240,7 +240,7 @@ func TestSampledPool(t *testing.T) {
 
 // TestSampledHandlesAreTheirOwn holds what is named in the largest pool to what names sampled objects.
 func TestSampledHandlesAreTheirOwn(t *testing.T) {
-	p := openPlainPool(t, Config{Reserve: most})
+	p := openPlainPool(t, Config{Reserve: maxReserve})
 	if last := uint32((p.heap.config.Reserve - 1) / granule); last >= sampledHandles {
 		t.Errorf("an object at granule %#x has a handle of sampled objects, which begin with %#x", last, sampledHandles)
 	}

@@ -1,5 +1,8 @@
-// Package slab is a general allocator outside the Go heap: objects of any size, freed one by one,
-// by any goroutine.
+// Package slab is a general allocator outside the Go heap: objects of any size, allocated and freed one
+// by one, by any goroutine.
+//
+// A Heap hands out []byte and values of types without pointers. A Local is the same heap for one
+// goroutine, and faster. A Pool hands out objects of one type, and handles to them.
 //
 // # Memory
 //
@@ -13,98 +16,108 @@
 //	│slot│slot│slot│slot│     │slot│  states: │ 2 │ 0 │ 1 │ 2 │     a byte a slot, in another region
 //	└────┴────┴────┴────┴ ─ ─ ┴────┘          └───┴───┴───┴───┴ ─
 //
-// A slab is a run of equal slots of one size class: there is a class for each 16 bytes up to 128,
-// and eight between a power of two and the next up to 1 MiB. Larger objects are regions of their
-// own. What the heap knows of its slots lies apart from them, so an overrun cannot reach it.
+// A slab is a run of equal slots of one size class. There is a class for each multiple of 16 up to 128
+// bytes, and eight between a power of two and the next up to 1 MiB. A larger object is large: it has a
+// region of its own. Metadata, the states among them, lie apart from the slots, so an overrun cannot
+// reach them.
 //
 // # Life of a slot
 //
-//		       carve              pop              Free
+//		       refill              pop              Free
 //		free ────────▶  cached  ────────▶  live  ────────▶  cached
 //		  ▲                │
-//		  └────────────────┘ bring home
+//		  └────────────────┘ return to the slab
 //
-//	 1. Free slots of a slab are taken in the order of their addresses, a batch at a time, into a
-//	    magazine: a stack of free slots of one class that one processor, or one Local, has.
-//	 2. Alloc pops from the magazine, Free pushes onto it. That takes no lock.
-//	 3. Half of a full magazine goes to the depot of the class, which hands it as it is to the next
-//	    magazine that is empty, or brings the slots home to their slabs.
-//	 4. A slab without live or cached slots is empty. One for each class is kept for a moment, the
-//	    units of others become free, for slabs of any class.
-//	 5. Units that stay free for half a second go back to the system, on the slow path of whoever
-//	    comes next, and that call takes so much longer: there is no goroutine for it. After a pause so
-//	    long, the slots that processors cache are brought home first, if they may keep slabs of a MiB
-//	    or more from going back: that stops the world for some microseconds. Purge does it at once.
+//	 1. Each processor, and each Local, has a cache: for each class a magazine, which is a stack of free
+//	    slots.
+//	 2. Alloc pops a slot from the magazine and Free pushes it. That takes no lock: on a Heap the
+//	    goroutine is pinned to its processor meanwhile.
+//	 3. An empty magazine is refilled from the depot of its class, which all caches share: with a batch of
+//	    slots that another magazine gave, or with free slots of a slab in the order of their addresses.
+//	 4. A full magazine gives the older half of its slots to the depot, which keeps them as a batch or
+//	    returns them to their slabs.
+//	 5. A slab without live or cached slots is empty. The depot keeps one for a moment. The units of other
+//	    empty slabs become free, for slabs of any class.
+//	 6. Free units are decommitted after half a second. No goroutine waits for that: the slow path of a
+//	    later call does it, and takes that much longer. If no slow path ran for half a second, the next one
+//	    first drains the processors' caches, where that may free a MiB or more: it stops the world for
+//	    some microseconds. Purge does all this at once.
 //
 // # Concurrency
 //
-//  1. A Heap is for any number of goroutines. An object may be freed by any.
-//  2. A Local is for one goroutine at a time, and saves it the processor's pin.
+//  1. Any number of goroutines may use a Heap, and any of them may free an object.
+//  2. A Local is for one goroutine at a time.
 //  3. No lock is held while user memory is touched.
-//  4. The objects are the user's to synchronise.
-//  5. Close may come while others use the heap: their calls panic with a *guard.Violation then.
-//  6. guard.Budget.OnSoft may use the heap, Pool or Local whose allocation it is called for.
+//  4. Users synchronise what they do to an object.
+//  5. Close may be called while others use the heap: their calls then panic with a *guard.Violation.
+//  6. guard.Budget.OnSoft may use the Heap, Pool or Local whose allocation it is called for.
 //
 // # Misuse
 //
-// Free looks up the state of the slot, so it panics with a *guard.Violation at once for what was
-// freed already, for a pointer into an object or between objects, and for memory of others, and
-// nothing is changed. An object that was freed, and whose slot was handed out again, cannot be told
-// from the new one: a late Free frees that one. A write behind the end of an object, or after it was
-// freed, goes unnoticed.
+// Free looks up the state of the slot. It panics with a *guard.Violation, and changes nothing, for an
+// object that was freed already, a pointer into or between objects, and memory of others. Three misuses
+// go unnoticed in a heap that is not hardened:
 //
-// Two goroutines that free one object at the same moment may both get through. Then the second of
-// them that leaves a magazine is the violation, raised by the call that takes it out, which may be
-// anybody's Alloc, Free, Purge or Local.Close; the heap is whole afterwards. It goes unnoticed in two
-// cases: if both leave their magazines at the same moment, too; and if AllocDirty or Pool.Get takes the
-// second one out after the slab was given back and its memory is a slab of another size. To notice the
-// last case takes a tenth more time for each allocation.
+//   - A late Free, after the slot was handed out again: it frees the new object.
+//   - A write behind the end of an object, or after it was freed.
+//   - Some races of two goroutines that free one object at the same moment. The slot is then cached
+//     twice, and the second one that leaves a magazine is the violation. The call that takes it out raises
+//     it, which may be any Alloc, Free, Purge or Local.Close; the heap is whole afterwards. It goes
+//     unnoticed if both leave their magazines at the same moment, or if AllocDirty or Pool.Get takes the
+//     second one after the slab was given back and its memory became a slab of another size. To notice
+//     the last case would take a tenth more time for each allocation.
 //
-// With Config.Hardened, one of two that free an object at the same moment is the violation, at
-// once. A write to any byte between the end of an object and that of its slot is found when the
-// object is freed, and one to the bytes before it when the object is that these are behind. What
-// was freed is filled with a random pattern, and no slot is handed out again before others of its
-// size were freed since (16 KiB of them, 512 at most, one at least): a write to it meanwhile is
-// found when the slot is handed out again, and then nobody gets it any more; and a second Free is
-// found until then. Purge, and running out of memory, end that. Slots are handed out in a random
-// order, the memory behind each slab is inaccessible, and so is that of slabs that are empty. Large
-// objects end where inaccessible memory begins, as far as their alignment allows, and objects of no
-// bytes lie in such memory. The capacity of an object is its length, and Free[T] and FreeSlice
-// compare the size of what they free with what was asked for. What it does not find: a write that
-// is the same as what was there, one that leaps over what is behind the object into another, and a
-// read that is not of inaccessible memory.
+// # Hardened heaps
 //
-// The 64 KiB behind each slab of a hardened heap are charged to the budget, as what they guard is,
-// and are never in RAM. Where guards are not kernel markers (guard.LightGuards) each takes two
-// mappings instead: a slab is refused when regions have half of those that the process may hold
-// (vm.max_map_count), after 1 GiB of slabs or more.
+// With Config.Hardened a heap notices more, as violations:
+//
+//   - Of two goroutines that free one object at the same moment, one panics, at once.
+//   - A canary fills the slot behind each object. Free of the object finds any change of it; a change of
+//     the bytes before an object is found when the object in front is freed.
+//   - Free fills the slot with a random pattern. Before the slot is handed out again, a change of it is
+//     found, and then nobody gets the slot.
+//   - Freed slots are in quarantine until others of their size were freed: 16 KiB of them, at most 512
+//     slots, at least one. A second Free until then is found. Purge, and want of memory, end quarantine.
+//   - Slots are handed out in random order.
+//   - The memory behind each slab, and that of empty slabs, is inaccessible. Large objects end at
+//     inaccessible memory, as nearly as their alignment allows, and objects of no bytes lie in such
+//     memory.
+//   - The capacity of an object is its length, and Free[T] and FreeSlice compare the size of what they
+//     free with the size that was asked for.
+//
+// It does not find a write of the same bytes, a write that leaps over a canary into another object, or a
+// read of accessible memory.
+//
+// The 64 KiB behind each slab are charged to the budget, as the slab is, and are never in RAM. Where
+// guards are not kernel markers (guard.LightGuards), each takes two mappings instead: a slab is refused
+// when regions have half of the mappings that the process may hold (vm.max_map_count), after 1 GiB of
+// slabs or more.
 //
 // # Race detector
 //
-// In builds with -race, a program that hands slots over by Free and reuse is clean: what a goroutine
-// did before Free comes before what another does after Alloc. Alloc, Free, Put and Realloc count as
-// writes to the object, Size, Handle, and At where it finds the object, as reads. So these are
-// reported: two that free one object; who looks at, frees or reallocates an object by a stale
-// pointer while another has the slot; who asks for the size of an object, or finds it by its handle,
-// while another frees it.
+// In builds with -race, a program that hands slots over by Free and Alloc is clean: what a goroutine did
+// before Free comes before what another does after Alloc. Alloc, Free, Put and Realloc count as writes to
+// the object; Size, HandleOf, and a Deref that finds the object count as reads. So the detector reports
 //
-// Plain loads and stores are not: the detector knows of the Go heap only. A program that is to have
-// one of them looked at says RaceWrite beside it, or calls Size or Handle beside a load; the object
-// counts as a whole. Large objects are not looked at: a touch after Free faults. Since the magazine
-// of a processor has a lock in such builds, two goroutines that allocate may be taken to be
-// synchronised when they are not.
+//   - two goroutines that free one object,
+//   - a goroutine that looks at, frees or reallocates an object by a stale pointer while another has the
+//     slot, and
+//   - a goroutine that asks for the size of an object, or finds it by its handle, while another frees it.
+//
+// Loads and stores do not count: the detector knows the Go heap only. To have a store looked at, call
+// RaceWrite beside it; for a load, call Size or HandleOf. The object counts as a whole. Large objects are
+// not looked at: a touch after Free faults. In such builds a processor's cache has a lock, so two
+// goroutines that allocate may seem to be synchronised when they are not.
 //
 // # Cost
 //
-// Alloc and Free look at the class, a magazine and the slot's state: three cache lines that are not
-// the object's. See the README for figures beside C. A hardened heap reads all of a slot when it is
-// handed out and writes all of it when it is freed, so the kernel counts it as resident from the
-// start.
+// Alloc and Free read the class, a magazine and the slot's state: three cache lines besides the object's.
+// bench/RESULTS.md has figures beside C allocators. A hardened heap reads a whole slot when it hands it
+// out and writes it when it is freed, so all of a slab is in RAM from its first use.
 //
 // # What it does not do
 //
-// It does not move objects, so slabs of which few slots are live stay: Stats.Free says how much
-// that is.
+// It does not move objects: a slab with few live slots stays, and Stats.Free says how much that costs.
 package slab
 
 import (
@@ -128,42 +141,43 @@ type Config struct {
 	// Name is shown in errors, faults and /proc/PID/maps. Default "heap".
 	Name string
 
-	// Reserve is the bytes of addresses for objects of up to 1 MiB; larger ones have regions of
-	// their own. It is rounded up to 2 MiB. Metadata take a sixteenth on top, a third in a hardened
-	// heap, and up to a quarter more in a Pool.
+	// Reserve is the number of bytes of address space for objects of up to 1 MiB; larger ones have
+	// regions of their own. It is rounded up to a multiple of 2 MiB. Metadata take a sixteenth more,
+	// a third in a hardened heap, and up to a quarter on top of that in a Pool.
 	//
-	// Default 64 GiB, which is the most (256 MiB on 32-bit systems). Where RLIMIT_AS leaves fewer
-	// addresses, the default is as much as takes, with all metadata, a quarter of what is free when
-	// the heap is opened, so that Go's heap and others have room to grow; if that quarter is less
-	// than 16 MiB, opening fails. Where the system refuses the default for another reason, it is
-	// halved, down to 16 MiB.
+	// The default is 64 GiB, which is the maximum (256 MiB on 32-bit systems). Where RLIMIT_AS leaves
+	// fewer addresses, the default heap takes a quarter of them with all metadata, so that Go's heap
+	// and others have room to grow; if that quarter is less than 16 MiB, opening fails. Where the
+	// system refuses the default for another reason, it is halved, down to 16 MiB.
 	Reserve int
 
-	// Limit is the most bytes that slabs and large objects may take at a time. Default none.
+	// Limit is the maximum of bytes that slabs and large objects may take at a time. The default, 0, is
+	// no limit.
 	//
-	// It counts slabs, not objects: a slab serves one size class, counts as a whole, and makes room
-	// for other sizes only when all of its slots are free. So 2,000 objects of 128 bytes that are
-	// freed make no room for one of 640 as long as an object lives in each of their four slabs, or more.
-	// Slots that other Locals keep for themselves make no room either. Where sizes shift at the Limit, have objects
-	// that are freed together allocated together, or in a heap of their own; round sizes up to a few;
-	// and leave an eighth and a MiB free for slabs that are not full.
+	// It counts slabs, not objects: a slab serves one size class, counts as a whole, and makes room for
+	// other sizes only when all of its slots are free. So 2,000 freed objects of 128 bytes make no room
+	// for one of 640 as long as an object lives in each of their four slabs. Free slots that other Locals
+	// cache make no room either. Where sizes shift at the Limit: allocate together what is freed together,
+	// or in a heap of its own; round sizes up to a few; and leave an eighth and a MiB for slabs that are
+	// not full.
 	Limit int
 
-	// Hardened catches more misuse, and is slower: see the package comment.
+	// Hardened makes the heap notice more misuse. It takes about five times as long. See Hardened heaps
+	// in the package comment.
 	Hardened bool
 }
 
 const (
-	leastReserve = 16 << 20 // of what the default is halved to
-	maxAlign     = 1 << 20
-	reserveUnit  = 2 << 20
+	minReserve  = 16 << 20 // the default Reserve is not halved below
+	maxAlign    = 1 << 20  // of objects
+	reserveUnit = 2 << 20
 
 	// shrink32 is 1 where addresses have 32 bits.
 	shrink32 = 1 - ^uintptr(0)>>63
 )
 
-// Heap is an allocator for any size and any number of goroutines. Open makes one: the methods of a
-// zero Heap, and of a nil one, panic with a *guard.Violation.
+// Heap is an allocator for objects of any size and for any number of goroutines. Open makes one: the
+// methods of a zero or nil Heap panic with a *guard.Violation. It must not be copied.
 type Heap struct {
 	_       nocopy.NoCopy
 	base    unsafe.Pointer // of the units
@@ -177,7 +191,7 @@ type Heap struct {
 	hard    *hardened  // nil unless Config.Hardened
 
 	caches percpu.Table[cache]
-	depots [mostClasses]depot
+	depots [maxClasses]depot
 	//lint:ignore U1000 builds for the race detector use it
 	marks   marks
 	space   space
@@ -186,21 +200,22 @@ type Heap struct {
 	region  *region.Region
 	config  Config
 
-	inUse      [mostClasses / 64]atomic.Uint64 // a bit for each class that has slabs
-	returned   atomic.Uint32                   // see note
+	inUse      [maxClasses / 64]atomic.Uint64 // a bit for each class that has slabs
+	returned   atomic.Uint32                  // see note
 	collecting sync.Mutex
 
 	closing sync.Mutex
 	gone    bool // nothing is left of the closed heap. Written under closing
 
-	mu     sync.Mutex                       // of what follows
+	mu     sync.Mutex                       // guards locals and opened
 	locals map[weak.Pointer[Local]]struct{} // those that are not closed
-	opened uint                             // locals, ever
+	opened uint                             // the number of Locals that were ever made
 
-	dropped dropped // Locals, without Close
+	dropped dropped // Locals that became unreachable without Close
 }
 
-// Open reserves a heap. The error wraps guard.ErrNoMemory where addresses are refused.
+// Open reserves the addresses of a heap; memory is committed when it is allocated. The error wraps
+// guard.ErrNoMemory where the system refuses the addresses.
 func Open(c Config) (*Heap, error) {
 	if c.Name == "" {
 		c.Name = "heap"
@@ -208,21 +223,21 @@ func Open(c Config) (*Heap, error) {
 	return reserve(c, 0, openHeap)
 }
 
-// reserve opens a heap, or a pool of slots that are pitch bytes apart, with the Reserve that was asked
-// for, or as much of the default as the process can spare.
+// reserve opens a heap with the Reserve that the Config asks for, or with as much of the default as the
+// process can spare. pitch is the distance of the slots of a Pool in bytes, 0 for a Heap.
 func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H, err error) {
 	switch {
 	case c.Reserve < 0 || c.Limit < 0:
 		return opened, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
-	case c.Reserve > most:
-		return opened, fmt.Errorf("slab: open %q: Reserve %d is above %d: %w", c.Name, c.Reserve, most, guard.ErrNoMemory)
+	case c.Reserve > maxReserve:
+		return opened, fmt.Errorf("slab: open %q: Reserve %d is above %d: %w", c.Name, c.Reserve, maxReserve, guard.ErrNoMemory)
 	}
 	least := c.Reserve
 	if c.Reserve == 0 {
 		if c.Reserve, err = defaultReserve(pitch, c.Hardened); err != nil {
 			return opened, fmt.Errorf("slab: open %q: %w", c.Name, err)
 		}
-		least = min(c.Reserve, leastReserve)
+		least = min(c.Reserve, minReserve)
 	}
 	for {
 		if opened, err = open(c); err == nil {
@@ -235,25 +250,25 @@ func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H
 	}
 }
 
-// defaultReserve returns the largest Reserve that takes, with all metadata, no more addresses than
-// region.DefaultReserve grants.
+// defaultReserve returns the largest Reserve for which the heap and its metadata fit into the addresses
+// that region.DefaultReserve grants.
 func defaultReserve(pitch int, hardened bool) (int, error) {
-	want := addressesFor(most, pitch, hardened)
+	want := addressesFor(maxReserve, pitch, hardened)
 	granted, err := region.DefaultReserve(want)
 	if err != nil {
 		return 0, err
 	}
 	// Nearly all of it is in proportion to the units.
-	size := int(float64(most) * (float64(granted) / float64(want)))
-	size = min(alignUp(size+1, reserveUnit), most)
+	size := int(float64(maxReserve) * (float64(granted) / float64(want)))
+	size = min(alignUp(size+1, reserveUnit), maxReserve)
 	for size > reserveUnit && addressesFor(size, pitch, hardened) > granted {
 		size -= reserveUnit
 	}
 	return size, nil
 }
 
-// addressesFor returns how many bytes of addresses a heap takes with its metadata and, if slots are
-// pitch bytes apart, the generations of its Pool.
+// addressesFor returns the bytes of addresses that a heap takes with its metadata and, if pitch is not
+// 0, with the generations of its Pool.
 func addressesFor(reserve, pitch int, hardened bool) (bytes int) {
 	entries, records, states, sizes := metaSizes(reserve/unit, hardened)
 	bytes = reserve + entries + records + states + sizes + 2*mappingOverhead
@@ -263,8 +278,7 @@ func addressesFor(reserve, pitch int, hardened bool) (bytes int) {
 	return bytes
 }
 
-// mappingOverhead is the addresses that a region takes beyond its size, at the most: guards, and what
-// its alignment costs.
+// mappingOverhead bounds the addresses that a region takes besides its size: guards, and alignment.
 const mappingOverhead = 2*unit + reserveUnit
 
 func openHeap(c Config) (*Heap, error) {
@@ -288,14 +302,15 @@ func openHeap(c Config) (*Heap, error) {
 	return h, nil
 }
 
-// Close gives everything back. Objects must not be used any more: a touch faults. Other goroutines may
-// be using the heap, or a Local of it: their calls panic with a *guard.Violation, "use after close", from
-// then on, or fault where they touch an object that the call is for, as Alloc does to clear it. That
-// holds as long as the heap's addresses are in quarantine (guard.SetQuarantine).
+// Close releases all memory of the heap. A touch of an object faults from then on, as long as the heap's
+// addresses are in quarantine (guard.SetQuarantine). Close stops the world for some microseconds.
 //
-// A second Close is an error that wraps guard.ErrClosed. After any other error the heap is closed, but
-// the kernel did not take all of it back, and another Close tries that again. Close stops the world for
-// some microseconds.
+// Other goroutines may use the heap, or a Local of it, meanwhile. Their calls panic with a
+// *guard.Violation of the Kind guard.UseAfterClose, or fault if they touch an object themselves, as Alloc
+// does to clear it.
+//
+// A second Close returns an error that wraps guard.ErrClosed. After any other error the heap is closed,
+// but the kernel refused to take some memory: call Close again to try that once more.
 func (h *Heap) Close() error {
 	h.made("Close")
 	h.closing.Lock()
@@ -318,8 +333,8 @@ func closeOnce(r *region.Region) error {
 	return nil
 }
 
-// shut makes every fast path miss, and the slow ones say why. When it returns no goroutine is on a
-// fast path of a processor, or in a depot, any more. Those that are elsewhere find the metadata zero.
+// shut makes every fast path miss; slow paths then panic. When it returns, no goroutine uses a
+// processor's cache or a depot. Goroutines that are elsewhere in the heap find its metadata zero.
 func (h *Heap) shut() {
 	waitFor(&h.dropped.mu) // a recovery that comes later finds the heap closed
 	percpu.Close(func(*cache) {}, h.allCaches()...)
@@ -343,8 +358,7 @@ func waitFor(l sync.Locker) {
 	defer l.Unlock()
 }
 
-// stock is the caches that slots are taken from, and returns those that they are freed to: in a
-// hardened heap these are not the same, and what is in them counts as withheld.
+// stock returns the caches that slots are taken from.
 func (h *Heap) stock() *percpu.Table[cache] {
 	if h.hard != nil {
 		return &h.hard.stock
@@ -352,6 +366,8 @@ func (h *Heap) stock() *percpu.Table[cache] {
 	return &h.caches
 }
 
+// returns returns the caches that slots are freed to. In a hardened heap these are others than stock,
+// and their slots are in quarantine.
 func (h *Heap) returns() *percpu.Table[cache] {
 	if h.hard != nil {
 		return &h.hard.freed
@@ -359,7 +375,7 @@ func (h *Heap) returns() *percpu.Table[cache] {
 	return &h.caches
 }
 
-// allCaches are both.
+// allCaches returns the caches of stock and of returns.
 func (h *Heap) allCaches() []*percpu.Table[cache] {
 	if h.hard != nil {
 		return []*percpu.Table[cache]{h.stock(), h.returns()}
@@ -373,5 +389,5 @@ func (h *Heap) entry(unit uintptr) *entry {
 
 func (h *Heap) state(i uint32) *uint8 { return (*uint8)(unsafe.Add(h.states, uintptr(i))) }
 
-// at is where an item's slot is.
+// at returns the address of an item's slot.
 func (h *Heap) at(it item) unsafe.Pointer { return unsafe.Add(h.base, uintptr(it.at())*granule) }

@@ -16,7 +16,8 @@ const (
 	unitBits = 16
 	unit     = 1 << unitBits // bytes
 
-	most = 64 << 30 >> (shrink32 * 8) // bytes of a heap's region: so that the number of a granule has 32 bits
+	// maxReserve is the maximum size of a heap's region in bytes: the number of a granule has 32 bits.
+	maxReserve = 64 << 30 >> (shrink32 * 8)
 )
 
 // space hands out units. Each is in a slab, free, or cold.

@@ -8,50 +8,51 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
-// Stats are figures in bytes.
+// Stats are the figures of a Heap or Pool, in bytes.
 type Stats struct {
 	Reserved  int64 // addresses, guards included
 	Committed int64 // charged to the budget
-	Resident  int64 // in RAM; -1 where the system does not tell
-	Live      int64 // slots, large objects and sampled ones in use; the last count as resident as they are committed
-	HighWater int64 // the most that slabs and large objects took at a time
+	Resident  int64 // in RAM; -1 where the system does not tell. Sampled objects count as they are committed
+	Live      int64 // slots, large objects and sampled objects in use
+	HighWater int64 // the maximum of the bytes in slabs and large objects
 
-	// Waste is what is live and was not asked for: the ends of slots, and of the last OS pages of
-	// large objects. Of slots it is an estimate, from those allocations that found the magazine empty.
+	// Waste is the part of Live that nobody asked for: the ends of slots, and of the last OS pages of
+	// large objects. For slots it is an estimate, made from the allocations that found the magazine empty.
 	Waste int64
 
-	// What is committed and not live is one of these, metadata, or free units.
-	Cached int64 // free slots that processors, Locals and depots hold
-	Free   int64 // free slots in slabs: what fragmentation costs
-	Tails  int64 // of slabs, where no slot fits
+	// Committed memory that is not live is in one of these, in metadata, or in free units.
+	Cached int64 // free slots in caches and depots
+	Free   int64 // free slots in slabs: the cost of fragmentation
+	Tails  int64 // the ends of slabs, where no slot fits
 
-	// Discarded are free units that stay charged to the budget and are not in RAM: they lie between
-	// others, and to decommit them would take more mappings than the process may hold
-	// (vm.max_map_count). They are used again before others, and decommitted when there are mappings.
+	// Discarded is the size of the free units that are out of RAM but stay charged to the budget:
+	// decommitting them would take more mappings than the process may hold (vm.max_map_count). They are
+	// used again before other units, and decommitted when there are mappings.
 	Discarded int64
 
-	// Abandoned are slots that were written to while they were free: nobody gets them any more.
-	// Only a hardened heap notices.
+	// Abandoned is the size of the slots that were written to while they were free: they are not handed
+	// out any more. Only a hardened heap notices.
 	Abandoned int64
 
-	Classes []ClassStats // that have slabs, the smallest first
+	Classes []ClassStats // the size classes that have slabs, the smallest first
 }
 
 // ClassStats are the figures of one size class.
 type ClassStats struct {
 	Size      int // of a slot, in bytes; 0 for the objects of no bytes in a hardened heap
-	Slabs     int
-	Live      int // slots in use
-	Cached    int // free ones that processors, Locals and depots hold
-	Free      int // free ones in slabs
-	Abandoned int // see Stats.Abandoned
-	Asked     int // bytes that were asked for, in the mean: an estimate, see Stats.Waste
+	Slabs     int // number of slabs
+	Live      int // number of slots in use
+	Cached    int // number of free slots in caches and depots
+	Free      int // number of free slots in slabs
+	Abandoned int // number of slots: see Stats.Abandoned
+	Asked     int // the mean size that was asked for, in bytes: an estimate, as Stats.Waste
 }
 
-// Stats returns the heap's figures. Any goroutine may call it, while others allocate and free: a
-// slot that changes hands meanwhile may then be counted as live and as cached. It asks the kernel
-// what is resident: a system call for each 256 MiB committed. After Close all are zero but
-// HighWater. guard.Budget.OnSoft may call it, for the heap that commits, too.
+// Stats returns the heap's figures. Any goroutine may call it while others allocate and free: a slot that
+// changes hands meanwhile may be counted both as live and as cached. guard.Budget.OnSoft may call it, for
+// the heap that commits, too. After Close all figures are zero but HighWater.
+//
+// Cost: for Resident, a system call for each 256 MiB committed.
 func (h *Heap) Stats() (s Stats) {
 	h.made("Stats")
 	s.HighWater = h.account.highWater()
@@ -63,7 +64,7 @@ func (h *Heap) Stats() (s Stats) {
 		c := &classes[i]
 		d := &h.depots[i]
 		d.mu.Lock()
-		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.most/2)
+		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.maxCached/2)
 		if h.hard != nil {
 			batched += h.hard.withheld[i].len()
 		}
@@ -134,7 +135,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 //go:norace
 func (h *Heap) handedOut(c uint8) int {
 	d := &h.depots[c]
-	n := d.slabs*int(classes[c].slots) - d.free - d.abandoned - len(d.batches)*int(classes[c].most/2)
+	n := d.slabs*int(classes[c].slots) - d.free - d.abandoned - len(d.batches)*int(classes[c].maxCached/2)
 	if h.hard != nil {
 		q := &h.hard.withheld[c]
 		n -= len(q.items) + len(q.queue)
@@ -143,7 +144,7 @@ func (h *Heap) handedOut(c uint8) int {
 }
 
 // held counts the slots in the caches of processors and Locals, by class.
-func (h *Heap) held() (n [mostClasses]int) {
+func (h *Heap) held() (n [maxClasses]int) {
 	for _, t := range h.allCaches() {
 		countCached(t, &n)
 	}
@@ -156,7 +157,7 @@ func (h *Heap) held() (n [mostClasses]int) {
 }
 
 // countCached adds the slots in the caches of a table to n, by class.
-func countCached(t *percpu.Table[cache], n *[mostClasses]int) {
+func countCached(t *percpu.Table[cache], n *[maxClasses]int) {
 	for pc := range t.All() {
 		pc.count(n)
 	}
@@ -167,7 +168,7 @@ func countCached(t *percpu.Table[cache], n *[mostClasses]int) {
 // goroutines that use one Local.
 //
 //go:norace
-func (pc *cache) count(n *[mostClasses]int) {
+func (pc *cache) count(n *[maxClasses]int) {
 	for c := range pc.magazines {
 		n[c] += int(pc.magazines[c].len())
 	}

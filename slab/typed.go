@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 )
 
-// New returns a zeroed T. It panics as Alloc does, and with an error that names the field if T
-// contains pointers.
+// New returns a zeroed T that lives until Free. It panics as Heap.Alloc does, and with an error that names
+// the field if T contains pointers. Any goroutine may call it.
 func New[T any](h *Heap) *T { return must(TryNew[T](h)) }
 
 // TryNew is New that returns its error. It panics if T contains pointers.
@@ -22,8 +22,8 @@ func TryNew[T any](h *Heap) (*T, error) {
 	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), err
 }
 
-// Free frees what New made, as Heap.Free does. Freeing nil does nothing. In a hardened heap it is a
-// *guard.Violation if another size was asked for than that of T.
+// Free frees an object that New made, as Heap.Free does. Freeing nil does nothing. In a hardened heap it
+// panics with a *guard.Violation if the object was allocated with another size than that of T.
 func Free[T any](h *Heap, p *T) {
 	if h != nil && h.hard != nil {
 		h.checkSize(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), 1, false)
@@ -55,9 +55,9 @@ func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), capacity)[:length], nil
 }
 
-// FreeSlice frees what MakeSlice made, given that slice or one that starts at the same element. In a
-// hardened heap it is a *guard.Violation if the size that was asked for is not that of some Ts, or
-// less than the capacity.
+// FreeSlice frees a slice that MakeSlice made, given that slice or one that starts at the same element. In
+// a hardened heap it panics with a *guard.Violation if the size that was asked for is not a multiple of
+// the size of T, or is less than the capacity of s.
 func FreeSlice[T any](h *Heap, s []T) {
 	p := unsafe.Pointer(unsafe.SliceData(s))
 	if h != nil && h.hard != nil {
@@ -66,8 +66,8 @@ func FreeSlice[T any](h *Heap, s []T) {
 	h.Free(unsafe.Slice((*byte)(p), 0))
 }
 
-// checkSize panics where the object at p, if p is not nil, was not asked for as n elements of a size,
-// or more of them, if more is fine.
+// checkSize panics if the object at p was not asked for as n elements of a size; with more, a larger number
+// of elements is fine, too. It does nothing if p is nil.
 func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
 	if p == nil {
 		return

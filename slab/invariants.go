@@ -38,7 +38,7 @@ func (h *Heap) checkDepot(c uint8, d *depot) {
 			before, at = at, r.next
 		}
 	}
-	holds(len(d.gave) == len(d.batches), "%d batches have %d givers", len(d.batches), len(d.gave))
+	holds(len(d.givers) == len(d.batches), "%d batches have %d givers", len(d.batches), len(d.givers))
 	if d.empty != 0 {
 		holds(!listed[d.empty-1], "the empty slab is not listed")
 		holds(h.meta.record(d.empty-1).free == k.slots, "the empty slab is empty")

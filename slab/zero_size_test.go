@@ -58,7 +58,7 @@ func TestNothingIsAnObject(t *testing.T) {
 		var all [][]byte
 		for i := range 5000 {
 			b := h.Alloc(0, 8)
-			if seen[addr(b)] || addr(b)%nothingPitch != 0 {
+			if seen[addr(b)] || addr(b)%zeroPitch != 0 {
 				t.Fatalf("object %d is at %#x, as another: %v", i, addr(b), seen[addr(b)])
 			}
 			seen[addr(b)] = true
@@ -101,7 +101,7 @@ func TestNothingAligned(t *testing.T) {
 			if addr(b)%uintptr(align) != 0 || h.Size(b) != 0 {
 				t.Fatalf("%#x is not aligned to %d, or its Size is %d", addr(b), align, h.Size(b))
 			}
-			if guard.Catch(func() { poke(b, 0, 1) }) == nil || guard.Catch(func() { poke(b, -1, 1) }) == nil && align <= nothingPitch {
+			if guard.Catch(func() { poke(b, 0, 1) }) == nil || guard.Catch(func() { poke(b, -1, 1) }) == nil && align <= zeroPitch {
 				t.Errorf("aligned to %d: a touch does not fault", align)
 			}
 			h.Free(b)

@@ -7,12 +7,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// table is an array outside the Go heap whose memory is committed as it is reached.
+// table is an array outside the Go heap. Its memory is committed as far as it is used.
 type table struct {
 	base   unsafe.Pointer
 	region *region.Region
-	off    int // in the region
-	ready  int // bytes committed, from off on
+	off    int // of the array in the region
+	ready  int // bytes that are committed, from off on
 }
 
 // reach makes the first n bytes usable.
