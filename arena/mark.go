@@ -3,7 +3,8 @@ package arena
 import "github.com/seed-9a6c551e/offheap/guard"
 
 // Mark is a place in an arena, for Rewind. It is valid until the arena is reset or closed, or rewound to an
-// earlier Mark. The zero Mark belongs to no arena.
+// earlier Mark. (Marks between which nothing was allocated and no callback registered are the same place: none
+// of them is earlier.) The zero Mark belongs to no arena.
 type Mark struct {
 	arena      *Arena
 	epoch      uint64

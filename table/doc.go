@@ -49,7 +49,8 @@
 // # Concurrency
 //
 //  1. A table is for one goroutine at a time, and so is its arena.
-//  2. Several goroutines may search and iterate at once while none changes the table or its arena.
+//  2. Several goroutines may search and iterate at once while none changes the table, nor resets, rewinds
+//     or closes its arena.
 //  3. Pointers that Lookup and Entry return are valid until the next insertion or deletion.
 //
 // # Errors and panics
