@@ -124,7 +124,7 @@ func (k *Concurrent) Alloc(size, align int) []byte { return must(k.TryAlloc(size
 
 // TryAlloc is Alloc that returns its error.
 func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
-	if checkAlloc(size, align) != nil {
+	if !validAlloc(size, align) {
 		return nil, k.invalidAlloc(size, align)
 	}
 	p, err := k.take(uintptr(size), max(uintptr(align), granule))
@@ -132,6 +132,8 @@ func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
 }
 
 // invalidAlloc returns the error for an invalid size or alignment. It panics if the arena must not be used.
+//
+//go:noinline
 func (k *Concurrent) invalidAlloc(size, align int) error {
 	k.usable("Alloc")
 	return invalidAlloc(size, align)
