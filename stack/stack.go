@@ -15,8 +15,8 @@ import (
 // opposite order. One goroutine at a time may use it, from Pool.Get to Pool.Put. A Stack must not be
 // copied.
 //
-// Any use of the zero Stack is a *guard.Violation, and so is any use of a nil *Stack; only in New, Push and
-// Pop is nil Go's own nil pointer panic.
+// Any use of the zero Stack is a *guard.Violation, and so is any use of a nil *Stack; only in New, Push, Pop
+// and the calls of package native is nil Go's own nil pointer panic.
 //
 // A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it
 // hands out. It names places in this memory by their distance from the Stack itself.

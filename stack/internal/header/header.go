@@ -61,7 +61,7 @@ func (h *Header) Addr(place uintptr) uintptr { return uintptr(unsafe.Pointer(h))
 func (h *Header) CheckUsable(op string) {
 	switch {
 	case h == nil:
-		panic(zeroValue(op))
+		panic(h.unusable(op))
 	case h.State == StateUsed:
 	case h.State == StateIdle:
 		panic(h.Violation(op, guard.UseAfterPut, ""))
@@ -70,18 +70,13 @@ func (h *Header) CheckUsable(op string) {
 	}
 }
 
-// unusable returns the violation for use of a Stack that reads zero. If it lies in no region, no pool made it,
+// unusable returns the violation for use of a Stack that is nil or reads zero. If it lies in no region, no pool made it,
 // or its pool was closed so long ago that the addresses have left quarantine.
 func (h *Header) unusable(op string) *guard.Violation {
 	if guard.Locate(h.Addr(0)) == nil {
-		return zeroValue(op)
+		return h.Violation(op, guard.ZeroValue, "Pool.Get makes a Stack")
 	}
 	return h.Violation(op, guard.UseAfterClose, "the pool is closed")
-}
-
-// zeroValue returns the violation for use of a nil or a zero Stack.
-func zeroValue(op string) *guard.Violation {
-	return &guard.Violation{Op: op, Kind: guard.ZeroValue, Detail: "Pool.Get makes a Stack"}
 }
 
 // Violation returns a violation that names the stack.
