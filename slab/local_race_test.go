@@ -27,7 +27,7 @@ func TestTwoOnOneLocalIsARace(t *testing.T) {
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
-			defer func() { _ = recover() }() // what they do to each other is open
+			defer func() { _ = recover() }() // either may panic
 			l.Free(l.Alloc(64))
 		})
 	}
