@@ -28,7 +28,7 @@ func TestTwoOnOneLocalIsARace(t *testing.T) {
 	for range 2 {
 		both.Go(func() {
 			defer func() { _ = recover() }() // either may panic
-			l.Free(l.Alloc(64))
+			l.Free(l.Alloc(64, 8))
 		})
 	}
 	both.Wait()
