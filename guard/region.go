@@ -38,9 +38,10 @@ type Config struct {
 	MaySwap bool
 }
 
-// Region is a reservation of addresses between two guards. Reserve makes one; most methods of the zero
-// Region panic with a *Violation (ZeroValue). A Region must not be copied. Any number of goroutines may call
-// its methods. Offsets and lengths are in bytes, multiples of the OS page, and lie inside [0, Size).
+// Region is a reservation of addresses between two guards. Reserve makes one. Methods of the zero Region panic
+// with a *Violation (ZeroValue); only Base, Size, Bytes and Reserved return nil or 0. A Region must not be
+// copied. Any number of goroutines may call its methods. Offsets and lengths are in bytes, multiples of the OS
+// page, and lie inside [0, Size).
 type Region struct {
 	_ nocopy.NoCopy
 	r *region.Region
