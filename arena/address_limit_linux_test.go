@@ -12,11 +12,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// underLimit are the shell's commands before a test that needs little room for addresses.
+// underLimit is a shell command that limits the address space of the process that a test runs in.
 const underLimit = "ulimit -v 4194304 || { echo '--- SKIP: the system does not limit addresses'; exit 0; };"
 
-// TestOutsideAddressLimit opens arenas without a size under RLIMIT_AS: each takes a quarter of what is
-// free at most, and Go's heap has room to grow at the end.
+// TestOutsideAddressLimit opens arenas of default size under RLIMIT_AS. Each takes at most a quarter of the
+// addresses that are free, and Go's heap has room to grow at the end.
 func TestOutsideAddressLimit(t *testing.T) {
 	if !child(t, underLimit) {
 		return
@@ -81,7 +81,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	}
 }
 
-// TestOutsideAddressLimitAndLimit: a Limit that does not fit into a default reservation says so.
+// TestOutsideAddressLimitAndLimit: the error of a Limit that does not fit into a default reservation says so.
 func TestOutsideAddressLimitAndLimit(t *testing.T) {
 	if !child(t, underLimit) {
 		return

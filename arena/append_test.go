@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// dirtied opens an arena whose memory was used and freed, so that what is not cleared shows.
+// dirtied opens an arena whose memory was used and freed, so that bytes that are not cleared show.
 func dirtied(t testing.TB, c Config) *Arena {
 	t.Helper()
 	a := opened(t, c)
@@ -18,7 +18,7 @@ func dirtied(t testing.TB, c Config) *Arena {
 	return a
 }
 
-// spare is the part of a slice between its length and its capacity.
+// spare returns the part of a slice between its length and its capacity.
 func spare[T any](s []T) []T { return s[len(s):cap(s)] }
 
 func TestAppendBytes(t *testing.T) {
@@ -81,7 +81,7 @@ func TestAppendOddSizes(t *testing.T) {
 	grow3()
 }
 
-// TestAppendMoves covers the slices that cannot grow where they are.
+// TestAppendMoves appends to slices that cannot grow in place.
 func TestAppendMoves(t *testing.T) {
 	a := dirtied(t, Config{})
 	other := opened(t, Config{})
@@ -118,9 +118,8 @@ func TestAppendMoves(t *testing.T) {
 	}
 }
 
-// TestAppendKeepsWhatACapacityHides appends to a[:n:n], which must not touch a[n], as with the
-// built-in.
-func TestAppendKeepsWhatACapacityHides(t *testing.T) {
+// TestAppendKeepsHiddenElements appends to a[:n:n], which must not change a[n], as with the built-in.
+func TestAppendKeepsHiddenElements(t *testing.T) {
 	a := dirtied(t, Config{})
 	for n := range 17 {
 		for cut := range n + 1 {
@@ -158,7 +157,7 @@ func TestAppendKeepsWhatACapacityHides(t *testing.T) {
 	}
 }
 
-// TestAppendAgainAfterRewind: the slice before a mark is last again.
+// TestAppendAgainAfterRewind: after Rewind a slice that was last at the mark grows in place again.
 func TestAppendAgainAfterRewind(t *testing.T) {
 	a := dirtied(t, Config{})
 	s := Append(a, nil, uint64(1))
@@ -184,8 +183,7 @@ func TestAppendAliases(t *testing.T) {
 	}
 }
 
-// TestAppendGrows moves a slice at every step, which should cost a few copies of each element, not
-// n.
+// TestAppendGrows moves a slice at every growth. That may copy each element a few times, not n times.
 func TestAppendGrows(t *testing.T) {
 	a := opened(t, Config{})
 	var s []uint64
@@ -260,8 +258,8 @@ func TestClone(t *testing.T) {
 	}
 }
 
-// TestPaddingIsCleared: what String, Clone and Append leave uncleared beside them must not be seen
-// by others.
+// TestPaddingIsCleared: bytes that String, Clone and Append leave uncleared behind their results must not be handed
+// out to others.
 func TestPaddingIsCleared(t *testing.T) {
 	a := dirtied(t, Config{})
 	fill := func() {

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 )
 
-// opened opens an arena for a test, which fails if it leaves anything behind.
+// opened opens an arena for a test, and fails the test if memory is left behind.
 func opened(t testing.TB, c Config) *Arena {
 	t.Helper()
 	nothingLeft(t)
@@ -28,8 +28,8 @@ func opened(t testing.TB, c Config) *Arena {
 	return a
 }
 
-// nothingLeft fails the test if, at its end, regions or charges are there that were not at the
-// first call.
+// nothingLeft fails the test if it ends with more regions or more committed memory than there were at the first
+// call.
 func nothingLeft(t testing.TB) {
 	t.Helper()
 	if watched[t.Name()] {
@@ -45,10 +45,10 @@ func nothingLeft(t testing.TB) {
 	})
 }
 
-// watched has the tests that called nothingLeft. Tests here do not run in parallel.
+// watched has the tests that have called nothingLeft. Tests of this package do not run in parallel.
 var watched = map[string]bool{}
 
-// panicOf returns what f panics with, as an error; nil if it returns.
+// panicOf returns the value that f panics with, as an error; nil if f returns.
 func panicOf(f func()) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -79,7 +79,7 @@ func mustAllBe(t testing.TB, what string, b []byte, want byte) {
 	}
 }
 
-// smear fills memory with what nobody hands out.
+// smear fills memory with a byte that no allocation contains.
 func smear(b []byte) {
 	if len(b) > 0 {
 		b[0] = smeared
@@ -182,7 +182,8 @@ type holder struct {
 	A [2]struct{ Next *holder }
 }
 
-// TestPointersAreRefused checks every way that a type comes in, with the fast path and without.
+// TestPointersAreRefused gives a type with pointers to every function that takes a type, with the fast path and
+// without.
 func TestPointersAreRefused(t *testing.T) {
 	const text = "arena: arena.holder cannot live outside the Go heap: holder.A[0].Next is a pointer (*arena.holder), and the garbage collector does not see pointers there"
 	bothWays(t, func(t *testing.T) {
@@ -239,7 +240,7 @@ func TestPointersAreRefused(t *testing.T) {
 	})
 }
 
-// bothWays runs f with the runtime's type words trusted, and as where they are not what we know.
+// bothWays runs f with the runtime's type words trusted, and as if they were not.
 func bothWays(t *testing.T, f func(t *testing.T)) {
 	trusted := pointerfree.Trusted
 	defer func() { pointerfree.Trusted = trusted }()
@@ -330,7 +331,7 @@ func TestSizesThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestHugeObject is New of a type that no arena holds.
+// TestHugeObject allocates a type that is larger than the arena.
 func TestHugeObject(t *testing.T) {
 	a := opened(t, Config{Reserve: 2 << 20})
 	type huge [1 << 29]byte

@@ -35,8 +35,8 @@ func benchNew[T any](b *testing.B) {
 	}
 }
 
-// One function for each size: in a generic one New would be called through a
-// dictionary instead of inlined for its type.
+// fillers has one function for each size: in a generic function New would be called through a dictionary, and not
+// be inlined for its type.
 var fillers = map[uintptr]func(a *Arena, n int){
 	16: func(a *Arena, n int) {
 		for i := range n {
@@ -89,8 +89,8 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// BenchmarkConcurrent shares rounds of 64-byte objects among goroutines; the time is of one object,
-// whoever allocates it, in memory that was touched before.
+// BenchmarkConcurrent shares rounds of 64-byte objects among goroutines, in memory that was touched before. The
+// time is that of one object, on all goroutines together.
 func BenchmarkConcurrent(b *testing.B) {
 	for _, goroutines := range []int{1, 2} {
 		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {

@@ -75,7 +75,7 @@ func TestOutsideOnResetAgain(t *testing.T) {
 	}
 }
 
-// TestOutsideOnResetAgainThenPanics: those that are registered before a panic are kept as well.
+// TestOutsideOnResetAgainThenPanics: callbacks that register themselves again stay registered if another one panics.
 func TestOutsideOnResetAgainThenPanics(t *testing.T) {
 	a := opened(t, Config{})
 	n := 0
@@ -97,8 +97,8 @@ func TestOutsideOnResetAgainThenPanics(t *testing.T) {
 	}
 }
 
-// TestOutsideMarksOfCallbacks: a mark that a callback took during Rewind is stale after it, though its
-// place in memory is the same.
+// TestOutsideMarksOfCallbacks: a mark that a callback takes during Rewind is stale afterwards, although the next
+// allocation is at the same place.
 func TestOutsideMarksOfCallbacks(t *testing.T) {
 	a := opened(t, Config{})
 	m := a.Mark()
@@ -127,7 +127,7 @@ func TestOutsideMarksOfCallbacks(t *testing.T) {
 	}
 }
 
-// TestCancelOnReset cancels callbacks before, while and after others run.
+// TestCancelOnReset cancels callbacks before, while and after others are called.
 func TestCancelOnReset(t *testing.T) {
 	a := opened(t, Config{})
 	var ran []int
@@ -209,7 +209,7 @@ func TestCancelOnReset(t *testing.T) {
 	ranAre("Close", 1)
 }
 
-// TestEpoch: the epoch ends with what frees memory, and callbacks see that it does.
+// TestEpoch: an epoch ends when memory is freed, and callbacks see that it does.
 func TestEpoch(t *testing.T) {
 	p := pooled(t, Config{Name: "pool"})
 	a := get(t, p)

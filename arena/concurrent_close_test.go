@@ -16,11 +16,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 )
 
-// inChild is set in a process of its own that a test was started in again.
+// inChild is set in the process that child starts.
 const inChild = "OFFHEAP_TEST_ARENA_CHILD"
 
-// child runs the test again in a process of its own, after some shell commands, and tells how that
-// ended. In that process it returns true.
+// child runs the test again in a process of its own, after some shell commands, and reports how that ended. In
+// that process it returns true.
 func child(t *testing.T, first string) (isChild bool) {
 	t.Helper()
 	if os.Getenv(inChild) != "" {
@@ -42,9 +42,8 @@ func child(t *testing.T, first string) (isChild bool) {
 	return false
 }
 
-// TestOutsideConcurrentClosedUnderLoad closes an arena while others use it, in every form: they get
-// memory before and a violation after, never an error that says something else, and no fault, for they
-// do not touch what they get.
+// TestOutsideConcurrentClosedUnderLoad closes an arena while other goroutines call every function of it. They get
+// memory before, and a violation after. They get no other error and no fault: they do not touch the memory.
 func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 	if !child(t, "") {
 		return
@@ -127,8 +126,8 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 	}
 }
 
-// TestOutsideConcurrentStringOfClosed: a string that faults is told as what it is, and Close does not
-// wait for it.
+// TestOutsideConcurrentStringOfClosed copies strings that fault. The fault names the region of the string, and Close
+// does not wait for the copy.
 func TestOutsideConcurrentStringOfClosed(t *testing.T) {
 	nothingLeft(t)
 	k, err := OpenConcurrent(Config{Name: "k"}) // without a Cleanup: it would wait as well

@@ -31,8 +31,7 @@ func concurrent(t testing.TB, c Config) *Concurrent {
 	return k
 }
 
-// TestConcurrentForms checks each form on one goroutine, over several resets: alignment, zeroes, no
-// overlap.
+// TestConcurrentForms checks each function on one goroutine, over several resets: alignment, zeroes, no overlap.
 func TestConcurrentForms(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		k := concurrent(t, Config{})
@@ -110,8 +109,7 @@ func TestConcurrentForms(t *testing.T) {
 	})
 }
 
-// TestConcurrentStrings: a string must not follow what it was made of, nor the next object show
-// through.
+// TestConcurrentStrings: a copy does not change with its source, and the next object is zero.
 func TestConcurrentStrings(t *testing.T) {
 	k := concurrent(t, Config{})
 	for n := range 50 {
@@ -190,7 +188,7 @@ func TestConcurrentRefs(t *testing.T) {
 	top := uint64(k.next.Load())
 	for name, f := range map[string]func(){
 		"RefIn heap":      func() { RefIn(k, new(uint64)) },
-		"RefIn beyond":    func() { RefIn(k, (*uint64)(unsafe.Add(k.base, top-4))) },
+		"RefIn above top": func() { RefIn(k, (*uint64)(unsafe.Add(k.base, top-4))) },
 		"DerefIn 1":       func() { Ref[uint64]{1}.DerefIn(k) },
 		"DerefIn top":     func() { Ref[uint64]{top}.DerefIn(k) },
 		"DerefIn top-7":   func() { Ref[uint64]{top - 7}.DerefIn(k) },
@@ -242,7 +240,7 @@ func TestConcurrentWithoutChunks(t *testing.T) {
 	}
 }
 
-// TestConcurrentFails: what could not be committed is not lost.
+// TestConcurrentFails: addresses that could not be committed are not lost.
 func TestConcurrentFails(t *testing.T) {
 	alloctest.SetQuarantine(t, 0) // or it gives way
 	k := concurrent(t, Config{})
@@ -256,7 +254,7 @@ func TestConcurrentFails(t *testing.T) {
 	}
 }
 
-// TestConcurrentHugePages commits whole ones, and only inside the region.
+// TestConcurrentHugePages: commits are multiples of 2 MiB, inside of the region.
 func TestConcurrentHugePages(t *testing.T) {
 	k := concurrent(t, Config{HugePages: true, Limit: 3 << 20})
 	*NewIn[uint64](k) = 1
@@ -269,7 +267,7 @@ func TestConcurrentHugePages(t *testing.T) {
 	}
 }
 
-// TestConcurrentAppend compares with the built-in, from several goroutines.
+// TestConcurrentAppend compares AppendIn with the built-in, on several goroutines.
 func TestConcurrentAppend(t *testing.T) {
 	k := concurrent(t, Config{})
 	type odd [3]uint32
@@ -316,7 +314,8 @@ func TestConcurrentAppend(t *testing.T) {
 	}
 }
 
-// TestConcurrentTryForms: what does not fit is an error, and what fits when less is asked for is there.
+// TestConcurrentTryForms: a call that finds no memory returns an error, and takes nothing. AppendIn takes less
+// capacity if there is no room for more.
 func TestConcurrentTryForms(t *testing.T) {
 	k := concurrent(t, Config{Limit: 100_000})
 	large := make([]byte, 200_000)

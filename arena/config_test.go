@@ -59,8 +59,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestSmallerReservation is a system that refuses the default: it is halved, not below what Limit
-// needs.
+// TestSmallerReservation: if the system refuses the default reservation it is halved, but not below Limit.
 func TestSmallerReservation(t *testing.T) {
 	// Without addresses in quarantine, for guard would give those back first.
 	alloctest.SetQuarantine(t, 0)

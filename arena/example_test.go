@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// What a request needs lives as long as the request, and is freed in one step.
+// The objects of a request live as long as the request, and are freed in one step.
 func Example() {
 	type point struct{ X, Y float64 }
 	a, err := arena.Open(arena.Config{Name: "request", Limit: 64 << 20})
@@ -59,7 +59,7 @@ func ExampleRef() {
 	// 0
 }
 
-// The last slice of an arena grows where it is.
+// The last slice of an arena grows in place.
 func ExampleAppend() {
 	a, err := arena.Open(arena.Config{})
 	if err != nil {
@@ -98,7 +98,7 @@ func ExampleArena_Rewind() {
 	// Output: 3 8 8008
 }
 
-// A callback runs when what is allocated after it is freed.
+// A callback is called before the memory is freed that was allocated after it.
 func ExampleArena_OnReset() {
 	a, err := arena.Open(arena.Config{})
 	if err != nil {
@@ -170,7 +170,7 @@ func ExampleConcurrent() {
 	// Output: 1998000
 }
 
-// A touch of a closed arena becomes an error that says what was touched.
+// A touch of a closed arena becomes an error that names the arena.
 func ExampleArena_Close() {
 	a, err := arena.Open(arena.Config{Name: "session"})
 	if err != nil {

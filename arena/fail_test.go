@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// scenario does everything with arenas that leads to system calls. It notes the errors that it
-// meets, tries again what failed, and checks contents as it goes.
+// scenario makes all calls of the package that lead to system calls. It notes errors, tries the call again that
+// failed, and checks contents.
 type scenario struct {
 	t    *testing.T
 	what string
@@ -98,7 +98,7 @@ func (s *scenario) single() {
 	}
 }
 
-// close closes. After a failure a second call may also find that the memory was gone already.
+// close calls f, which closes. After a failure a second call may return that the memory was gone already.
 func (s *scenario) close(f func() error) {
 	s.t.Helper()
 	failed := false
@@ -173,8 +173,8 @@ func (s *scenario) concurrent() {
 	}
 }
 
-// TestFailEveryCall lets every system call of the scenario fail once. What is behind a call is
-// either reported or made up for; nothing is lost, nothing leaks, and the next call works.
+// TestFailEveryCall lets every system call of the scenario fail once. The failure is either reported or made up
+// for. Nothing is lost or leaked, and the next call works.
 func TestFailEveryCall(t *testing.T) {
 	alloctest.SetQuarantine(t, 0) // so that addresses are given back too, and it does not give way to a Commit that fails
 	reported := map[vm.Kind]int{}
@@ -204,7 +204,7 @@ func TestFailEveryCall(t *testing.T) {
 	}
 }
 
-// finish checks that one failure made one error at most, and that nothing is left behind.
+// finish checks that one failure made at most one error, and that nothing is left behind.
 func (s *scenario) finish(before guard.Totals) {
 	s.t.Helper()
 	after := guard.Usage()
@@ -216,7 +216,7 @@ func (s *scenario) finish(before guard.Totals) {
 	}
 }
 
-// TestBudgetEverywhere lets the budget end at every place of the scenario.
+// TestBudgetEverywhere runs the scenario with every budget, up to one that suffices.
 func TestBudgetEverywhere(t *testing.T) {
 	alloctest.SetQuarantine(t, 1<<30)
 	lift := func() { guard.SetBudget(guard.Budget{}) }
@@ -245,7 +245,7 @@ func TestBudgetEverywhere(t *testing.T) {
 	}
 }
 
-// TestCloseFailsAndIsTriedAgain: while the kernel refuses to close it, an arena stays as it was.
+// TestCloseFailsAndIsTriedAgain: an arena that the kernel refuses to close stays as it was.
 func TestCloseFailsAndIsTriedAgain(t *testing.T) {
 	nothingLeft(t)
 	a, err := Open(Config{})
@@ -268,7 +268,7 @@ func TestCloseFailsAndIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestPoolCloseIsTriedAgain: arenas that the kernel refuses to close stay with the pool.
+// TestPoolCloseIsTriedAgain: arenas that the kernel refuses to close stay in the pool.
 func TestPoolCloseIsTriedAgain(t *testing.T) {
 	p := pooled(t, Config{})
 	stop := vm.Inject(vm.Mmap, 1, vm.OutOfMemory)
@@ -287,7 +287,7 @@ func TestPoolCloseIsTriedAgain(t *testing.T) {
 	counts(t, "closed", p, 0, 0)
 }
 
-// TestCommitsLessWhenItMust: an arena commits ahead only where nothing forbids it.
+// TestCommitsLessWhenItMust: an arena commits memory ahead only if the budget allows it.
 func TestCommitsLessWhenItMust(t *testing.T) {
 	a := opened(t, Config{})
 	page := guard.PageSize()

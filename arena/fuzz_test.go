@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// FuzzArena reads its input as operations, three bytes each after one for the Config, and does them
-// to an arena and to a model: a copy of every object, the marks, and the callbacks that are due.
+// FuzzArena reads its input as operations: one byte for the Config, then three bytes for each. It does them to an
+// arena and to a model, which has a copy of every object, the marks, and the callbacks that are to be called.
 func FuzzArena(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		if len(input) == 0 || len(input) > 3000 {
@@ -46,22 +46,23 @@ type model struct {
 	marks   []marked
 	rewinds int // since the last reset; the arena remembers as many as matter, up to 16
 
-	// What was registered and not called, oldest first, and what was called since it was last
-	// looked at.
-	due, ran []int
-	next     int
+	// Callbacks that are registered, the oldest first; and those that were called since the last check.
+	waiting, ran []int
+	next         int
 }
 
-// shadow is an object and what should be in it.
+// shadow is an object and the bytes that it must contain.
 type shadow struct {
 	live []byte
 	want []byte
 }
 
 type marked struct {
-	mark  Mark
-	due   int // callbacks registered before
-	stale bool
+	mark    Mark
+	waiting int // callbacks that were to be called
+	// registered is how many callbacks there ever were, cancelled ones included.
+	registered int
+	stale      bool
 }
 
 func newModel(t *testing.T, config byte) *model {
@@ -104,7 +105,7 @@ func (m *model) do(op, lo, hi byte) {
 	case 7, 8:
 		m.append(int(lo), int(hi), op%17 == 8)
 	case 9:
-		m.marks = append(m.marks, marked{mark: m.a.Mark(), due: len(m.due)})
+		m.marks = append(m.marks, marked{mark: m.a.Mark(), waiting: len(m.waiting), registered: m.next})
 	case 10:
 		if len(m.marks) > 0 {
 			m.rewind(&m.marks[n%len(m.marks)])
@@ -125,7 +126,7 @@ func (m *model) do(op, lo, hi byte) {
 			cancel()
 			break
 		}
-		m.due = append(m.due, id)
+		m.waiting = append(m.waiting, id)
 	case 13:
 		m.add("Alloc", n*16, func() []byte { return m.a.Alloc(n*16, 8) })
 	case 14:
@@ -142,8 +143,8 @@ func (m *model) do(op, lo, hi byte) {
 	}
 }
 
-// attempt runs an allocation. It may fail only for want of memory, and then must have changed
-// nothing, and only where what is asked for does not fit.
+// attempt calls f, which allocates. f may fail only if there is no memory of that size, and must change nothing
+// then.
 func (m *model) attempt(op string, size int, f func() []byte) (b []byte) {
 	top, callbacks := m.a.top, len(m.a.onReset)
 	if err := panicOf(func() { b = f() }); err != nil {
@@ -164,7 +165,7 @@ func (m *model) attempt(op string, size int, f func() []byte) (b []byte) {
 	return b
 }
 
-// add takes over fresh memory, which must read zero.
+// add allocates memory that must read as zero.
 func (m *model) add(op string, size int, f func() []byte) []byte {
 	b := m.attempt(op, size, f)
 	if b == nil {
@@ -179,7 +180,7 @@ func (m *model) add(op string, size int, f func() []byte) []byte {
 	return b
 }
 
-// copied takes over memory that must read as want.
+// copied allocates memory that must read as want.
 func (m *model) copied(op string, want []byte, f func() []byte) {
 	if b := m.attempt(op, len(want), f); b != nil {
 		if !bytes.Equal(b, want) {
@@ -237,7 +238,7 @@ func (m *model) verify() {
 	}
 }
 
-// end is the offset behind an object.
+// end returns the offset of the end of an object.
 func (m *model) end(o shadow) uintptr {
 	if len(o.live) == 0 {
 		return 0
@@ -262,7 +263,7 @@ func (m *model) rewind(to *marked) {
 		m.t.Fatalf("Rewind to %d led to %d: %v", to.mark.off, m.a.top, err)
 	}
 	m.rewinds++
-	m.called(to.due)
+	m.called(to.waiting)
 	kept := m.objects[:0]
 	for _, o := range m.objects {
 		if m.end(o) <= to.mark.off {
@@ -273,25 +274,25 @@ func (m *model) rewind(to *marked) {
 	m.verify()
 	for i := range m.marks {
 		o := &m.marks[i]
-		o.stale = o.stale || o.mark.off > to.mark.off || o.due > to.due
+		o.stale = o.stale || o.mark.off > to.mark.off || o.registered > to.registered
 	}
 }
 
-// called checks that the callbacks above keep have run, last first, each once.
+// called checks that all callbacks but the first keep were called, the last registered first, each once.
 func (m *model) called(keep int) {
-	for i := len(m.due) - 1; i >= keep; i-- {
-		if len(m.ran) == 0 || m.ran[0] != m.due[i] {
-			m.t.Fatalf("callback %d is due, those that ran are %v", m.due[i], m.ran)
+	for i := len(m.waiting) - 1; i >= keep; i-- {
+		if len(m.ran) == 0 || m.ran[0] != m.waiting[i] {
+			m.t.Fatalf("callback %d is to be called, those that were are %v", m.waiting[i], m.ran)
 		}
 		m.ran = m.ran[1:]
 	}
 	if len(m.ran) > 0 {
-		m.t.Fatalf("callbacks %v ran and were not due", m.ran)
+		m.t.Fatalf("callbacks %v were called, and were not to be", m.ran)
 	}
-	m.due = m.due[:min(keep, len(m.due))]
+	m.waiting = m.waiting[:min(keep, len(m.waiting))]
 }
 
-// bad asks for what cannot be.
+// bad allocates with an invalid size or alignment.
 func (m *model) bad(n int) {
 	top := m.a.top
 	_, e1 := m.a.TryAlloc(-n-1, 8)

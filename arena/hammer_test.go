@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// rounds is how long a hammer test goes on.
+// rounds returns how many rounds a hammer test makes: a tenth with -short.
 func rounds(n int) int {
 	if testing.Short() {
 		return n / 10
@@ -20,7 +20,7 @@ func rounds(n int) int {
 	return n
 }
 
-// collecting runs the garbage collector again and again until the test ends.
+// collecting runs the garbage collector over and over until the test ends.
 func collecting(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
@@ -35,8 +35,8 @@ func collecting(t *testing.T) {
 	})
 }
 
-// pieces fills an arena with objects of odd sizes and checks that all are zero first, and what was
-// written last.
+// pieces fills an arena with objects of odd sizes. It checks that they are zero at first and later contain the bytes
+// that were written last.
 type pieces struct {
 	t    *testing.T
 	seed byte
@@ -139,8 +139,7 @@ func TestHammerConcurrent(t *testing.T) {
 	}
 }
 
-// TestHammerConcurrentFull fills an arena from many goroutines: together they get no more than the
-// limit.
+// TestHammerConcurrentFull fills an arena from many goroutines. Together they get no more than its limit.
 func TestHammerConcurrentFull(t *testing.T) {
 	const limit = 8 << 20
 	k := concurrent(t, Config{Limit: limit})

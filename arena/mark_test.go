@@ -67,10 +67,9 @@ func TestRewind(t *testing.T) {
 	}
 }
 
-// TestStaleMarks rewinds at random and compares with the definition: a mark is stale if the arena
-// was rewound below it, or to an earlier one with fewer callbacks, since it was taken. Up to 16
-// rewinds that matter are remembered; a stale mark may pass beyond that, a valid one is never
-// refused.
+// TestStaleMarks rewinds at random and compares with the definition: a mark is stale if the arena was rewound below
+// it after it was taken, or to an earlier mark with fewer callbacks. Up to 16 rewinds are remembered: beyond that a
+// stale mark may pass, but a valid one is never refused.
 func TestStaleMarks(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 300 {
@@ -126,7 +125,7 @@ func TestStaleMarks(t *testing.T) {
 	}
 }
 
-// TestManyRewinds nests far deeper than what is remembered: valid marks always pass.
+// TestManyRewinds nests more marks than rewinds are remembered: valid marks always pass.
 func TestManyRewinds(t *testing.T) {
 	a := opened(t, Config{})
 	var marks []Mark
@@ -193,7 +192,7 @@ func TestRefs(t *testing.T) {
 		"Slice of nothings":     func() { RefOf(a, New[struct{}](a)).Slice(a, -1) },
 		"Slice too long":        func() { rp.Slice(a, int(top-first)/8+1) },
 		"Slice wrapping length": func() { rp.Slice(a, 1<<(unsafe.Sizeof(0)*8-3)) },
-		"Slice beyond":          func() { refAt(top+1).Slice(a, 0) },
+		"Slice above top":       func() { refAt(top+1).Slice(a, 0) },
 		"Slice wrapping":        func() { refAt(^uint64(0)-7).Slice(a, 1) },
 	} {
 		var v *guard.Violation

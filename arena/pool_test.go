@@ -156,7 +156,7 @@ func TestPoolCallbacks(t *testing.T) {
 	p.Put(a)
 }
 
-// TestPoolTrims: an arena that was used for much once does not keep it.
+// TestPoolTrims: an arena does not keep the memory of one large round.
 func TestPoolTrims(t *testing.T) {
 	p := pooled(t, Config{Retain: 64 << 10})
 	for i := range 80 {
@@ -172,7 +172,7 @@ func TestPoolTrims(t *testing.T) {
 	}
 }
 
-// moreProcessors raises GOMAXPROCS beyond what there was when allocators were opened.
+// moreProcessors raises GOMAXPROCS above the number of processors when allocators were opened.
 func moreProcessors(t *testing.T) {
 	old := runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()) + 3)
 	t.Cleanup(func() { runtime.GOMAXPROCS(old) })
@@ -220,7 +220,7 @@ func TestPoolOnMoreProcessors(t *testing.T) {
 	}
 }
 
-// TestPoolClosedMeanwhile closes a pool while others get and put: whatever comes late is closed.
+// TestPoolClosedMeanwhile closes a pool while others get and put. Arenas that are put later are closed.
 func TestPoolClosedMeanwhile(t *testing.T) {
 	for range 20 {
 		p := pooled(t, Config{Reserve: 2 << 20})

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestRacesAreReported lets a goroutine allocate while another takes the memory away, in a process
-// of its own, which reports that.
+// TestRacesAreReported lets a goroutine allocate while another frees the memory, in a process of its own. The race
+// detector must report that.
 func TestRacesAreReported(t *testing.T) {
 	const mark = "OFFHEAP_TEST_ARENA_RACE"
 	races := map[string]func() (allocate, takeAway func()){

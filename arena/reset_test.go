@@ -42,7 +42,7 @@ func decommits(f func()) int {
 	return stop()
 }
 
-// TestSpikeGoesBack: what one large round used is given back after some small ones, down to Retain.
+// TestSpikeGoesBack: the memory of one large round is given back after some small ones, down to Retain.
 func TestSpikeGoesBack(t *testing.T) {
 	a := opened(t, Config{Retain: 256 << 10})
 	round := func(size int) {
@@ -71,8 +71,7 @@ func TestSpikeGoesBack(t *testing.T) {
 	}
 }
 
-// TestSteadyRoundsKeepTheirMemory: rounds of about the same size give nothing back and take nothing
-// new.
+// TestSteadyRoundsKeepTheirMemory: rounds of about the same size neither give back nor commit memory.
 func TestSteadyRoundsKeepTheirMemory(t *testing.T) {
 	for name, round := range map[string]func(a *Arena, i int){
 		"alloc": func(a *Arena, i int) { a.Alloc(8<<20+i%5<<20, 8) },
@@ -122,7 +121,7 @@ func TestRetain(t *testing.T) {
 	}
 }
 
-// TestLimit holds the limit on every path, to the granule.
+// TestLimit: no function hands out more than Limit, rounded up to the granule.
 func TestLimit(t *testing.T) {
 	for _, limit := range []int{1, 8, 1000, 4096, 64 << 10, 100_001, 1 << 20} {
 		a := opened(t, Config{Name: "small", Limit: limit})
@@ -319,7 +318,7 @@ func TestOnResetPanics(t *testing.T) {
 	}
 }
 
-// TestReadyAfterUse is what the picture in the package comment says, byte by byte.
+// TestReadyAfterUse compares memory with the picture in the package comment, byte by byte.
 func TestReadyAfterUse(t *testing.T) {
 	a := opened(t, Config{})
 	smear(a.Alloc(40<<10, 8))

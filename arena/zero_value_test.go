@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// TestOutsideCopies: go vet reports copies of what would hand the same memory out twice. (What has a
-// mutex or an atomic is reported by that alone.)
+// TestOutsideCopies: go vet reports copies of types that would hand out the same memory twice. (A type with a mutex
+// or an atomic is reported for that.)
 func TestOutsideCopies(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("there is no go command to ask")
@@ -29,7 +29,7 @@ func TestOutsideCopies(t *testing.T) {
 	}
 }
 
-// TestOutsideZeroValues: what nobody opened says how it is opened, nil too.
+// TestOutsideZeroValues: the violation of using a zero or nil value names the function that makes one.
 func TestOutsideZeroValues(t *testing.T) {
 	nothingLeft(t)
 	real, err := Open(Config{})

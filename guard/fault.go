@@ -6,19 +6,20 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Kind says why a touch faulted (Fault), or which rule a call broke (Violation). Its text is a part of the error.
+// Kind says why a touch faulted (Fault), or which rule a call broke (Violation). Compare it with the
+// constants; its text is a part of the error.
 type Kind = region.Kind
 
 // The kinds of faults of a touch of a region. Package stack/native has the kinds of faults of native code.
 const (
-	Underflow     = region.Underflow     // below the first byte of the region, the fence or the sampled object
-	Overflow      = region.Overflow      // beyond its last byte
-	UseAfterClose = region.UseAfterClose // the region is closed
-	UseAfterFree  = region.UseAfterFree  // the object there is freed (slab.SetSampling), or the test of the fence has ended (guardtest)
-	Decommitted   = region.Decommitted   // never committed, or decommitted since
-	Guarded       = region.Guarded       // a guard inside the region (Region.Guard)
-	Protected     = region.Protected     // committed, but Protect refuses this access
-	Truncated     = region.Truncated     // beyond the end of the file that is mapped there
+	Underflow     Kind = region.Underflow     // below the first byte of the region, the fence or the sampled object
+	Overflow      Kind = region.Overflow      // beyond its last byte
+	UseAfterClose Kind = region.UseAfterClose // the region is closed
+	UseAfterFree  Kind = region.UseAfterFree  // the object there is freed (slab.SetSampling), or the test of the fence has ended (guardtest)
+	Decommitted   Kind = region.Decommitted   // never committed, or decommitted since
+	Guarded       Kind = region.Guarded       // a guard inside the region (Region.Guard)
+	Protected     Kind = region.Protected     // committed, but Protect refuses this access
+	Truncated     Kind = region.Truncated     // beyond the end of the file that is mapped there
 )
 
 // Fault is a touch of inaccessible memory of a region, as Catch returns it, or the reason for which the processor
@@ -61,6 +62,8 @@ func (f *Fault) Error() string {
 // Catch calls f. If f touches inaccessible memory of a region, Catch returns a *Fault: f ends at that
 // instruction, its deferred calls run, and the rest of it does not. Otherwise Catch returns nil. Panics, and
 // faults elsewhere (a nil pointer), go on unchanged.
+//
+// The compiler removes a read whose result is not used, so use it: with `_ = b[i]` nothing is touched.
 //
 // Catch holds for f and the functions that f calls on this goroutine. Goroutines that f starts need a Catch
 // of their own: without one, a fault there ends the program. Calls may be nested; the innermost catches.

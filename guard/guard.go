@@ -72,7 +72,7 @@
 //  2. Locked memory (mlockall). Committed memory is locked like all other memory of the process, and
 //     Decommit unlocks it. Guards take two mappings each.
 //  3. Strict accounting (vm.overcommit_memory=2). The kernel charges committed memory, and neither addresses
-//     nor what was decommitted or closed. Where it refuses memory, the quarantine is released before Commit
+//     nor decommitted or closed memory. Where it refuses memory, the quarantine is released before Commit
 //     fails.
 //  4. Addresses (RLIMIT_AS). Where a program gives no size, the packages above reserve at most a quarter of
 //     the addresses that are left.
@@ -143,10 +143,10 @@ type Prot = vm.Prot
 
 // The protections that Region.Protect and Region.MapFile take.
 const (
-	None        = vm.None        // every touch faults; contents and charge stay
-	Read        = vm.Read        // writes fault
-	ReadWrite   = vm.ReadWrite   // the protection that Commit gives
-	ReadExecute = vm.ReadExecute // writes fault, machine code runs (the caller synchronises instruction caches)
+	None        Prot = vm.None        // every touch faults; contents and charge stay
+	Read        Prot = vm.Read        // writes fault
+	ReadWrite   Prot = vm.ReadWrite   // the protection that Commit gives
+	ReadExecute Prot = vm.ReadExecute // writes fault, machine code runs (the caller synchronises instruction caches)
 )
 
 // Advice is a hint for Region.Advise.
@@ -154,13 +154,13 @@ type Advice = vm.Advice
 
 // The hints that Region.Advise takes.
 const (
-	Normal      = vm.Normal      // take Sequential and Random back
-	Sequential  = vm.Sequential  // will be read in order
-	Random      = vm.Random      // will be read in no order
-	WillNeed    = vm.WillNeed    // will be read soon
-	HugePages   = vm.HugePages   // back it with huge pages where they fit
-	NoHugePages = vm.NoHugePages // never back it with huge pages
-	NoDump      = vm.NoDump      // leave it out of core dumps
+	Normal      Advice = vm.Normal      // take Sequential and Random back
+	Sequential  Advice = vm.Sequential  // will be read in order
+	Random      Advice = vm.Random      // will be read in no order
+	WillNeed    Advice = vm.WillNeed    // will be read soon
+	HugePages   Advice = vm.HugePages   // back it with huge pages where they fit
+	NoHugePages Advice = vm.NoHugePages // never back it with huge pages
+	NoDump      Advice = vm.NoDump      // leave it out of core dumps
 )
 
 // PageSize returns the bytes of an OS page, the unit of Commit and the other methods of Region: 4096 on

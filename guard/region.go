@@ -38,9 +38,11 @@ type Config struct {
 	MaySwap bool
 }
 
-// Region is a reservation of addresses between two guards. Reserve makes one; most methods of the zero
-// Region panic with a *Violation (ZeroValue). A Region must not be copied. Any number of goroutines may call
-// its methods. Offsets and lengths are in bytes, multiples of the OS page, and lie inside [0, Size).
+// Region is a reservation of addresses between two guards. Reserve makes one. Base, Size, Bytes and Reserved of the
+// zero Region return zero; its other methods panic with a *Violation (ZeroValue). A Region must not be copied.
+//
+// Any number of goroutines may call its methods. Offsets and lengths are in bytes, multiples of the OS page, and
+// lie inside [0, Size); others are an error. After Close, the error of every method that has one wraps ErrClosed.
 type Region struct {
 	_ nocopy.NoCopy
 	r *region.Region
@@ -199,7 +201,7 @@ func (r *Region) Advise(off, n int, a Advice) error {
 // reaches the file. So all of it is committed from now on, and charged to the budget. f may be closed afterwards.
 //
 // Writes of others to the file may show or not. Where n reaches beyond the file's end, or others shorten the file,
-// a touch beyond the end faults (Truncated), and what was written there is lost. The rest of the file's last OS
+// a touch beyond the end faults (Truncated), and earlier writes there are lost. The rest of the file's last OS
 // page reads zero.
 //
 // Protect, Lock, Decommit and Close work as on other memory. Decommit ends the mapping of the file, and Commit

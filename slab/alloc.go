@@ -14,7 +14,7 @@ import (
 // it.
 //
 // The capacity is the size of the slot, and reads zero too, so append may use it; in a hardened heap the
-// capacity is size. A size of 0 gives an object of its own, which wants its Free.
+// capacity is size. A size of 0 gives an object of its own, which must be freed, too.
 //
 // Alloc panics with an error that wraps guard.ErrNoMemory where there is no memory, with an error for a
 // negative size or an impossible alignment, and with a *guard.Violation after Close.
@@ -188,7 +188,7 @@ func must[T any](v T, err error) T {
 // whatever its length and capacity. Any goroutine may free any object of the heap. Freeing nil does
 // nothing. Free panics with a *guard.Violation, and changes nothing, if b is not a live object of the heap.
 //
-// In Go b[cap(b):] starts at the same byte as b, too.
+// If len(b) is cap(b), b[len(b):] starts at the same byte as b in Go, so Free takes it for b.
 //
 // Cost: the entry of the unit, a multiplication, a byte to compare and to write, the pin, a push.
 func (h *Heap) Free(b []byte) {

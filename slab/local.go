@@ -15,9 +15,10 @@ import (
 )
 
 // Local allocates from a Heap, and frees to it, for one goroutine at a time: it does not pin the processor.
-// Heap.Local makes one; the methods of a zero or nil Local panic with a *guard.Violation. Objects belong to
-// the heap: the Heap and every Local of it may free them, and they outlive the Local that allocated them.
-// A Local must not be copied.
+// Heap.Local makes one; the methods of a zero or nil Local panic with a *guard.Violation. Objects belong to the
+// heap: the Heap and every Local of it may free them, and they outlive the Local that allocated them. Realloc,
+// Size, batches and typed objects (New, MakeSlice) are calls of the Heap, and take objects of a Local, too. A
+// Local must not be copied.
 //
 // A Local takes less than 4 KB of the Go heap at first, and up to 1 KB more for each size class that it
 // caches. It caches up to 64 KiB of free slots of each class, until it is closed, memory runs out, or its

@@ -38,9 +38,9 @@ type Pool[T any] struct {
 	gone        bool // closed, and all memory is released
 }
 
-// Handle names an object of a Pool: HandleOf makes it, Deref follows it. It takes 8 bytes without a
-// pointer. The zero Handle names no object. After 2^31 objects in one place a stale Handle may name the
-// last of them.
+// Handle names an object of a Pool: HandleOf makes it, Deref follows it. It takes 8 bytes without a pointer.
+// The zero Handle names no object. Handles of the same object are equal (==). After 2^31 objects in one place a
+// stale Handle may name the last of them.
 type Handle[T any] struct {
 	at         uint32 // in granules
 	generation uint32 // of the object, XOR the pool's salt

@@ -15,8 +15,7 @@ import (
 // opposite order. One goroutine at a time may use it, from Pool.Get to Pool.Put. Any use of the zero
 // Stack is a *guard.Violation. A Stack must not be copied.
 //
-// A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it
-// hands out. It names places in this memory by their distance from the Stack itself.
+// A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it hands out.
 type Stack struct {
 	_    nocopy.NoCopy
 	head header.Header // first: package native finds it at the address of the Stack

@@ -49,7 +49,8 @@
 // # Concurrency
 //
 //  1. A table is for one goroutine at a time, and so is its arena.
-//  2. Several goroutines may search and iterate at once while none changes the table or its arena.
+//  2. Several goroutines may search and iterate at once while none changes the table, nor resets, rewinds
+//     or closes its arena.
 //  3. Pointers that Lookup and Entry return are valid until the next insertion or deletion.
 //
 // # Errors and panics
@@ -68,6 +69,7 @@
 //
 // # What it does not do
 //
-// A table does not shrink, and its memory is free only when the arena is reset: a table that doubled,
-// and the bytes of keys that Strings deleted, stay in the arena until then.
+// A table does not shrink. Its memory becomes free when the arena is reset, and not before: the old slots of a
+// table that doubled, and the keys that Strings deleted, stay in the arena until then. No call empties a table:
+// make a new one.
 package table

@@ -257,7 +257,7 @@ func (b *batch) open() error {
 	}
 	err := b.commit()
 	if errors.Is(err, guard.ErrNoMemory) && !errors.Is(err, errNoFile) {
-		fences.makeRoom() // the budget may be what is short
+		fences.makeRoom() // the budget may be short
 		err = b.commit()
 	}
 	if err != nil {
@@ -271,7 +271,7 @@ func (b *batch) open() error {
 	return nil
 }
 
-// commit makes the cells of a pooled batch usable, as far as they are not.
+// commit makes all cells of a pooled batch usable.
 func (b *batch) commit() error {
 	off, n := b.stretch()
 	region, room := b.cells[0].region, b.cells[0].room

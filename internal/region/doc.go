@@ -1,5 +1,5 @@
-// Package region implements regions of memory outside the Go heap: addresses between two guards, the books of what is
-// committed, guarded and locked there, the process's budget, the list of all regions, the quarantine of closed ones,
+// Package region implements regions of memory outside the Go heap: addresses between two guards, the books of
+// committed, guarded and locked memory, the process's budget, the list of all regions, the quarantine of closed ones,
 // and the reports of regions that were never closed.
 //
 // Package guard shows it to users, and documents the methods that both have. arena, slab, stack and guardtest use it
@@ -39,7 +39,7 @@
 //
 // # The books
 //
-// A record keeps sets of stretches (spans), in offsets from base. They say what was asked for, so that every call
+// A record keeps sets of stretches (spans), in offsets from base. They record the calls, so that every call
 // can be checked, undone and repeated without asking the kernel:
 //
 //  1. committed: by protection and anon_vma number. charge is its bytes, which the budget has.

@@ -254,7 +254,7 @@ func rowOf(parts spans) (r row, ok bool) {
 	return r, true
 }
 
-// unguard makes [lo, hi) accessible again as far as it is committed. The contents are lost.
+// unguard makes the committed parts of [lo, hi) accessible again. The contents are lost.
 func (rec *record) unguard(lo, hi uintptr) {
 	for _, s := range rec.committed.inside(lo, hi) {
 		if rec.light {

@@ -37,7 +37,7 @@ var parts struct {
 // OpenPart notes that the caller's caller opened something that must be closed, as a part of the region: it counts as
 // closed when the region is. WatchLeaks reports it as long as it is open.
 //
-// Cost: that of a stack trace.
+// Cost: a stack trace.
 func (r *Region) OpenPart(name string) Part {
 	rec, stack := r.rec, stacktrace.Callers(2)
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(stack))), len(stack)*int(unsafe.Sizeof(uintptr(0))))

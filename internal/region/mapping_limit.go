@@ -107,7 +107,7 @@ func (rec *record) boundariesIn(lo, hi uintptr, points []uintptr) []uintptr {
 	}
 	slices.Sort(points)
 	return slices.DeleteFunc(slices.Compact(points), func(x uintptr) bool {
-		return !rec.isFixed(x) && rec.attributesAt(x-1) == rec.attributesAt(x) // below offset 0 attributes are those of uncommitted memory
+		return !rec.isFixed(x) && rec.attributesAt(x-1) == rec.attributesAt(x) // below offset 0 the attributes are zero
 	})
 }
 

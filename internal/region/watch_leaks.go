@@ -10,8 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
 )
 
-// WatchLeaks notes what is open and how much of it is in use. The function that it returns reports what is left over when it
-// is called: regions and parts opened since, and more objects or bytes in older ones. See guardtest.CheckLeaks.
+// WatchLeaks notes the open regions and parts, and their use. The function that it returns reports leaks since then: regions and parts opened since, and more objects or bytes in older ones. See guardtest.CheckLeaks.
 func WatchLeaks() (reports func() []string) {
 	parts, before, last := partsNow(), openNow(), owners.Load()
 	return func() []string { return append(compare(before, openNow(), last), partReports(parts, last)...) }

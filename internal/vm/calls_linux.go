@@ -69,7 +69,7 @@ func GuardRow(p unsafe.Pointer, n, stride, count uintptr) (done uintptr, err err
 	return done, nil
 }
 
-// guardMany does the work of GuardRow with one system call for 512 guards, as far as it can: 190 ns a guard, where a call
+// guardMany does the work of GuardRow with one system call for 512 guards, and may stop early: 190 ns a guard, where a call
 // for each takes 1600 (in a virtual machine). Kernels that have guards let a process do this to itself; sandboxes may
 // not.
 func guardMany(p unsafe.Pointer, n, stride, count uintptr) (done uintptr) {

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// TestMostLive takes more objects than may be live, and one again when one was freed.
+// TestMostLive allocates more objects than may be live, and one more after one was freed.
 func TestMostLive(t *testing.T) {
 	defer func(old int) { mostLive = old }(mostLive)
 	mostLive = 10
@@ -36,7 +36,7 @@ func TestMostLive(t *testing.T) {
 	}
 }
 
-// TestMostKept has objects in every slot, on both sides: of few slots does anything stay committed.
+// TestMostKept puts objects into every slot, on both sides: only a few slots keep memory committed.
 func TestMostKept(t *testing.T) {
 	defer func(old int) { mostKept = old }(mostKept)
 	defer opened.Store(opened.Load())
@@ -50,11 +50,11 @@ func TestMostKept(t *testing.T) {
 	}
 }
 
-// TestFewerSlots has the kernel refuse addresses for all slots: then there are half as many.
+// TestFewerSlots makes the kernel refuse the addresses for all slots: then there are half as many.
 func TestFewerSlots(t *testing.T) {
 	defer opened.Store(opened.Load())
 	opened.Store(nil)
-	alloctest.FlushQuarantine() // or what is there is given back, and mapping tried again
+	alloctest.FlushQuarantine() // else the quarantine gives way, and the reservation is tried again
 	stop := vm.Inject(vm.Mmap, 1, vm.OutOfMemory)
 	_, ok := Alloc(1, "test", 100, 16)
 	stop()
@@ -64,8 +64,8 @@ func TestFewerSlots(t *testing.T) {
 	Close(1)
 }
 
-// TestOutsideFewAddresses has the process bounded in addresses: slots take what DefaultReserve says, and
-// without any nothing is sampled.
+// TestOutsideFewAddresses bounds the addresses of the process: slots take as many as DefaultReserve says, and none where it
+// fails.
 func TestOutsideFewAddresses(t *testing.T) {
 	defer func(old func(int) (int, error)) { defaultReserve = old }(defaultReserve)
 	for _, left := range []int{Slots() * int(stride), 100 * int(stride), 0} {

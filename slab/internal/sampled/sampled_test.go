@@ -58,7 +58,7 @@ func refused(t *testing.T, why string, owner uintptr, p unsafe.Pointer) {
 
 func bytesAt(p unsafe.Pointer, size int) []byte { return unsafe.Slice((*byte)(p), size) }
 
-// TestObjects goes through the life of an object, and has another owner and other places refused.
+// TestObjects follows an object through its life; calls of another owner, and with other addresses, are refused.
 func TestObjects(t *testing.T) {
 	local := new(byte)
 	refused(t, "an object of Go's", alice, unsafe.Pointer(local))
@@ -93,7 +93,7 @@ func TestObjects(t *testing.T) {
 	}
 }
 
-// TestNames names objects: each name is that of one object, also of all that had the same slot.
+// TestNames names objects: no two objects have the same name, also in the same slot.
 func TestNames(t *testing.T) {
 	type name struct{ slot, generation uint32 }
 	seen := map[name]bool{}
@@ -125,7 +125,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestOwners has two that fill the slots, and iterates over, and closes, what one has.
+// TestOwners fills the slots with objects of two owners, iterates over the objects of one, and closes it.
 func TestOwners(t *testing.T) {
 	objects := map[uintptr][]unsafe.Pointer{}
 	sizes := map[uintptr]int{}
@@ -222,7 +222,7 @@ func TestOverruns(t *testing.T) {
 	}
 }
 
-// TestPlace looks for objects that leave their slots, or lie askew.
+// TestPlace checks that no place lies outside its slot, or is misaligned.
 func TestPlace(t *testing.T) {
 	mustSet(t, Sampling{Seed: 1})
 	base := uintptr(region.PageSize()) * 1001
@@ -256,7 +256,7 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// TestAligned has objects of every alignment made.
+// TestAligned allocates objects of every alignment.
 func TestAligned(t *testing.T) {
 	for align := 16; align <= 64<<10; align *= 2 {
 		for range 8 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestRate counts what is sampled of many allocations, and how far apart that is.
+// TestRate counts the sampled ones of many allocations, and their distances.
 func TestRate(t *testing.T) {
 	defer Set(Current())
 	for _, n := range []int{1, 2, 10, 1000, 20000} {
@@ -75,7 +75,7 @@ func mustSet(t *testing.T, s Sampling) {
 	}
 }
 
-// TestSet sets the number of slots until somebody asks for it, and the others.
+// TestSet sets the sampling. The number of slots can be set until Slots is called.
 func TestSet(t *testing.T) {
 	defer func(slots int, fixed bool) { setting.slots, setting.fixed = slots, fixed }(setting.slots, setting.fixed)
 	defer Set(Sampling{Every: Current().Every})

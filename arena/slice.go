@@ -84,7 +84,7 @@ func invalidAlloc(size, align int) error {
 // do not keep it on the Go heap longer than that. It panics as New does if the arena is full.
 func String(a *Arena, s string) string { return must(TryString(a, s)) }
 
-// TryString is String that returns its error.
+// TryString is String that returns its error, which wraps guard.ErrNoMemory.
 func TryString(a *Arena, s string) (string, error) {
 	a.usable("String")
 	if s == "" {
@@ -101,7 +101,7 @@ func TryString(a *Arena, s string) (string, error) {
 // Clone returns a copy of s in the arena, with no capacity to spare; nil for nil. It panics as New does.
 func Clone[T any](a *Arena, s []T) []T { return must(TryClone(a, s)) }
 
-// TryClone is Clone that returns its error. It panics if T contains pointers.
+// TryClone is Clone that returns its error, which wraps guard.ErrNoMemory. It panics if T contains Go pointers.
 func TryClone[T any](a *Arena, s []T) ([]T, error) {
 	a.usable("Clone")
 	mustBePointerFree((*T)(nil))

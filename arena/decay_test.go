@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// clocked gives the test a clock of its own, which it moves on by hand.
+// clocked gives the test a clock of its own, which the test moves.
 func clocked(t *testing.T) (now *uint32) {
 	now = new(uint32)
 	*now = 1<<32 - 700 // it wraps soon
@@ -24,9 +24,8 @@ func clocked(t *testing.T) (now *uint32) {
 	return now
 }
 
-// TestOutsidePoolGivesIdleMemoryBack: of many arenas that were used at once, one goroutine then uses
-// one, by its processor's cache alone, or two, for which it needs the stack. The others give their
-// memory back, and then their addresses.
+// TestOutsidePoolGivesIdleMemoryBack uses many arenas at once, and then one or two: one from the processor's cache,
+// two also from the list. The others must give their memory back, and later their addresses.
 func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 	for _, busy := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d in use", busy), func(t *testing.T) {
@@ -78,8 +77,7 @@ func TestOutsidePoolGivesIdleMemoryBack(t *testing.T) {
 	}
 }
 
-// TestOutsidePoolLooksAtOtherProcessors: an idle arena is closed, although the processor
-// that caches it does nothing any more.
+// TestOutsidePoolLooksAtOtherProcessors: an idle arena is closed even if the processor that caches it does nothing.
 func TestOutsidePoolLooksAtOtherProcessors(t *testing.T) {
 	now := clocked(t)
 	p := pooled(t, Config{})
@@ -102,8 +100,7 @@ func TestOutsidePoolLooksAtOtherProcessors(t *testing.T) {
 	p.Put(here)
 }
 
-// TestOutsidePoolKeepsCallbacks: an idle arena with callbacks for whoever uses it next is not closed
-// by somebody else's Get.
+// TestOutsidePoolKeepsCallbacks: an idle arena with callbacks is not closed by another goroutine's Get.
 func TestOutsidePoolKeepsCallbacks(t *testing.T) {
 	now := clocked(t)
 	p := pooled(t, Config{})
@@ -133,8 +130,7 @@ func TestOutsidePoolKeepsCallbacks(t *testing.T) {
 	p.Put(b)
 }
 
-// TestOutsidePurge: an arena gives back what is not handed out, and costs nothing where there is
-// nothing.
+// TestOutsidePurge: Purge gives back all memory that is not handed out. It makes no system call if there is none.
 func TestOutsidePurge(t *testing.T) {
 	for name, c := range map[string]Config{"plain": {}, "much retained": {Retain: 64 << 20}, "huge pages": {HugePages: true}, "limited": {Limit: 20 << 20}} {
 		t.Run(name, func(t *testing.T) {
@@ -181,7 +177,7 @@ func TestOutsidePurge(t *testing.T) {
 	}
 }
 
-// TestOutsidePurgeMisuse: who does not have the arena must not purge it.
+// TestOutsidePurgeMisuse: Purge of an arena that is closed or in its pool is a violation.
 func TestOutsidePurgeMisuse(t *testing.T) {
 	p := pooled(t, Config{})
 	a := get(t, p)
@@ -203,7 +199,7 @@ func TestOutsidePurgeMisuse(t *testing.T) {
 	}
 }
 
-// TestOutsideConcurrentPurge: what is not carved off goes back, all of it after Reset.
+// TestOutsideConcurrentPurge: Purge gives back all memory that is not carved off; after Reset, all memory.
 func TestOutsideConcurrentPurge(t *testing.T) {
 	for name, c := range map[string]Config{"plain": {}, "huge pages": {HugePages: true}, "limited": {Limit: 20 << 20}} {
 		t.Run(name, func(t *testing.T) {
@@ -312,8 +308,8 @@ func TestOutsideConcurrentPurgeUnderLoad(t *testing.T) {
 	}
 }
 
-// TestOutsideConcurrentOnSoft: the callback of the budget may purge the arena that is allocating, and
-// an allocation that it makes room for succeeds.
+// TestOutsideConcurrentOnSoft: the budget's callback may purge the arena that is allocating, and the allocation
+// succeeds if that makes room.
 func TestOutsideConcurrentOnSoft(t *testing.T) {
 	k := concurrent(t, Config{Name: "k"})
 	other := concurrent(t, Config{Name: "other"})
