@@ -23,7 +23,8 @@ type Config struct {
 	// system refuses the default for another reason, halves of it are tried, down to 16 MiB.
 	Reserve int
 
-	// Limit is how many bytes may be in use at a time. Default Reserve.
+	// Limit is how many bytes may be handed out at a time. Each object counts with its size rounded up to 8
+	// bytes, and a Concurrent counts whole chunks. Default Reserve.
 	Limit int
 
 	// Retain is how many bytes Reset keeps at least, if they were used, and how many an idle arena of a
@@ -62,8 +63,8 @@ const (
 // Arena allocates memory that is freed at once. Open makes one; it must not be copied, because both copies
 // would hand out the same memory. It is for one goroutine at a time.
 //
-// Using the zero Arena is a *guard.Violation, and so is using a nil *Arena; only in New, RefOf and Ref.Deref
-// is nil Go's own nil pointer panic.
+// Using the zero Arena, or a nil *Arena, panics with a *guard.Violation. Exceptions: a nil *Arena given to New,
+// RefOf or Ref.Deref is Go's own nil pointer panic, and Name, Err, Epoch and Stats do not panic.
 type Arena struct {
 	_ nocopy.NoCopy
 
@@ -214,9 +215,9 @@ func (a *Arena) setReady(to uintptr) {
 }
 
 // Close calls the OnReset callbacks, the last registered first, and gives all memory and addresses back.
-// Pointers into the arena fault afterwards. A second Close returns an error that wraps guard.ErrClosed. After
-// another error, which is the kernel's, the arena is as it was, and Close may be called again. An arena of a
-// Pool is closed by the pool: closing it is an error.
+// Pointers into the arena fault afterwards. A second Close returns an error that wraps guard.ErrClosed. Any
+// other error comes from the kernel: then the arena is as it was, and Close may be called again. An arena of a
+// Pool is closed by the pool: for it Close returns an error and does nothing.
 func (a *Arena) Close() error {
 	if a == nil || a.region == nil {
 		panic(a.unusable("Close"))

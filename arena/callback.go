@@ -21,13 +21,13 @@ type callback struct {
 	id uint64
 }
 
-// OnReset registers f, to be called once before the memory is freed that is allocated after this call: by
-// Reset, Close, Pool.Put, or Rewind to a Mark that was taken before this call. Callbacks are called in reverse
-// order of registration, all of them even if one panics. f must not be nil.
+// OnReset registers f. It is called once, before memory that was allocated after this call is freed: by Reset,
+// Close, Pool.Put, or Rewind to a Mark that was taken before this call. Callbacks are called in reverse order
+// of registration, all of them even if one panics. A nil f is a *guard.Violation.
 //
-// f may use the arena and its objects, but not reset, rewind or close it. Callbacks that f registers, itself
-// for example, are called by the next Reset, Put or such Rewind. If they are registered during Close they are never
-// called, unless Close fails.
+// f may use the arena and its objects, but not reset, rewind or close it. f may register callbacks, itself for
+// example: the next Reset, Put or Rewind of that kind calls them. Callbacks that are registered during Close
+// are never called, unless Close fails.
 //
 // cancel removes f. It does nothing if f was called or cancelled before.
 //

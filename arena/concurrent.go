@@ -26,14 +26,18 @@ import (
 //	│ P0's │ P1's │ P0's │ large│     reserved
 //	└──────┴──────┴──────┴──────┴─────────────────────────────
 //
-// Each processor allocates from a chunk of its own, so the fast path takes no lock and shares no cache
-// line. A new chunk is carved off at next. Large objects are carved off alone. The rest of a chunk is lost
-// until Reset when it has no room for the next object.
+// Each processor allocates from a chunk of its own, so the fast path takes no lock and shares no cache line. A
+// chunk has 256 KiB, or a 64th of Config.Limit if that is less, but at least 4 KiB. A new chunk is carved off
+// at next. Objects of more than an eighth of a chunk are carved off alone. When a chunk has no room for the
+// next object, its rest is lost until Reset.
 //
-// No other goroutine may use the arena while one calls Reset. Purge, Close and Stats may be called at any
-// time. Calls that come after Close are a *guard.Violation, and a touch of the arena's memory faults then.
-// Within an OS page of the budget's hard limit an allocation may be refused for the moment in which another
-// goroutine commits the same page.
+// No other goroutine may use the arena while one calls Reset. Purge, Close and Stats may be called at any time.
+// Calls that come after Close are a *guard.Violation, and a touch of the arena's memory faults then.
+//
+// Two goroutines that commit the same OS page at the same moment are both charged for it until one is done. So
+// an allocation may be refused when less than an OS page is left of guard.Budget.Hard.
+//
+// A Concurrent has no marks, no OnReset callbacks and no Writer.
 type Concurrent struct {
 	_      nocopy.NoCopy
 	base   unsafe.Pointer
@@ -241,7 +245,7 @@ func copyString(to unsafe.Pointer, s string) string {
 	return unsafe.String(p, len(s))
 }
 
-// RefIn returns a Ref to p, which must be an object in k, as RefOf does.
+// RefIn returns a Ref to p, an object in k, as RefOf does.
 func RefIn[T any](k *Concurrent, p *T) Ref[T] {
 	return Ref[T]{offsetIn(k, unsafe.Pointer(p), unsafe.Sizeof(*p), noOffsetIn)}
 }
@@ -451,9 +455,10 @@ func (k *Concurrent) restart() (used uintptr) {
 	return used
 }
 
-// Purge gives all memory back to the system that was not carved off, except for the rest of the last OS page (with
-// HugePages, of the last 2 MiB): after Reset that is all memory. Any goroutine may call it at any time; goroutines
-// that need a new chunk wait meanwhile. An error is the kernel's; the arena then keeps its memory.
+// Purge gives back to the system all memory that was not carved off, except for the rest of the last OS page
+// (with HugePages, of the last 2 MiB). After Reset that is all memory. Any goroutine may call it at any time;
+// goroutines that need a new chunk wait meanwhile. An error comes from the kernel; the arena then keeps its
+// memory.
 func (k *Concurrent) Purge() error {
 	k.usable("Purge")
 	k.mu.Lock()
@@ -479,9 +484,10 @@ func (k *Concurrent) shrink(keep uintptr) error {
 	return nil
 }
 
-// Close gives all memory and addresses back. Other goroutines may call the arena meanwhile: they get memory before,
-// and a *guard.Violation after. But a touch of the arena's memory faults after Close. A second Close returns an error
-// that wraps guard.ErrClosed. After another error, which is the kernel's, Close may be called again.
+// Close gives all memory and addresses back. Other goroutines may allocate meanwhile: they get memory until the
+// arena is closed, and a *guard.Violation afterwards. A touch of the arena's memory faults after Close. A
+// second Close returns an error that wraps guard.ErrClosed. Any other error comes from the kernel: then Close
+// may be called again.
 //
 // Cost: it stops the world for some microseconds, to take the processors' chunks.
 func (k *Concurrent) Close() error {

@@ -24,30 +24,29 @@
 // # Life
 //
 //  1. Open reserves addresses: 64 GiB by default, less under RLIMIT_AS. They cost nothing.
-//  2. New, MakeSlice, Alloc and the others allocate memory that is aligned to 8 bytes. It reads as zero,
-//     but for the copies that String, Clone and Append make. It is valid until Reset, Rewind to an earlier
-//     Mark, or Close.
-//  3. Mark remembers a place. Rewind frees all that was allocated since.
+//  2. New, MakeSlice, Alloc and the others allocate memory that is aligned to 8 bytes. It reads as zero, but
+//     for the copies that String, Clone and Append make. It is valid until Reset, Rewind to an earlier Mark, or
+//     Close. An object of no bytes takes no memory, but its pointer or slice is not nil.
+//  3. Mark remembers a place. Rewind frees everything that was allocated since.
 //  4. Reset frees everything. It keeps memory for the next round: up to twice the bytes that recent rounds
-//     used, or Config.Retain if that is more. The memory of a spike goes back to the system over some
-//     rounds. OnReset registers functions to be called before memory is freed.
-//  5. Purge gives all memory back to the system that is not handed out.
+//     used, or Config.Retain if that is more. The memory of a spike goes back to the system over some rounds.
+//     OnReset registers functions that are called before memory is freed.
+//  5. Purge gives back to the system all memory that is not handed out.
 //  6. Close gives everything back. Pointers into a closed arena fault as long as its addresses are in
 //     quarantine (guard.SetQuarantine).
 //
 // # Types
 //
 // The garbage collector does not look into an arena, so no Go pointer may be stored there. Functions that
-// allocate a T panic if T contains a string, slice, map, interface, channel, function or pointer; the
+// allocate a T panic if T contains a string, slice, map, interface, channel, function or pointer. The panic's
 // error names the field. Link objects with Ref.
 //
 // # Concurrency
 //
 //  1. An Arena is for one goroutine at a time, and so is a Writer.
 //  2. The methods of a Pool may be called by any number of goroutines at once.
-//  3. The methods and functions of a Concurrent, too, but for Reset: no other goroutine may use the arena
-//     meanwhile.
-//  4. Access to the objects is the user's to synchronise.
+//  3. Any number of goroutines may use a Concurrent at once, except during its Reset.
+//  4. The program synchronises access to the objects itself.
 //  5. In builds with -race the detector reports two goroutines that use one Arena, and a Reset of a
 //     Concurrent beside allocations. It does not report races on the objects, because it knows only of the
 //     Go heap.
@@ -55,11 +54,14 @@
 // # Errors and panics
 //
 // Each function that allocates has two forms. New and the others panic with an error that wraps
-// guard.ErrNoMemory if there is no memory: Config.Limit or Config.Reserve is reached, or the process's
-// budget, or the kernel refuses. TryNew and the other Try forms return that error. Sizes and alignments
-// that no memory can have are errors in the same way; they wrap guard.ErrNoMemory only if they are too
-// large. Misuse panics with a *guard.Violation: use after Close, a zero Arena, a stale Mark, a Ref outside
-// the memory that is handed out.
+// guard.ErrNoMemory if there is no memory: Config.Limit or Config.Reserve is reached, or the process's budget,
+// or the kernel refuses. TryNew and the other Try forms return that error, and so does a Writer.
+//
+// The two forms treat impossible arguments in the same way: a negative size and an alignment that is not
+// allowed are other errors, a size that is too large wraps guard.ErrNoMemory.
+//
+// Misuse panics with a *guard.Violation: use after Close, a zero Arena, a stale Mark, a Ref outside the memory
+// that is handed out.
 //
 // # Cost
 //
@@ -69,6 +71,6 @@
 //
 // # What it does not do
 //
-// An arena does not free single objects. It cannot tell a pointer that outlived Reset: the memory stays
-// mapped and will be handed out again.
+// An arena does not free single objects. It does not notice the use of an object after Reset: the memory stays
+// mapped, and is handed out again. Epoch helps a program to notice.
 package arena

@@ -3,8 +3,8 @@ package arena
 import "github.com/seed-9a6c551e/offheap/guard"
 
 // Mark is a place in an arena, for Rewind. It is valid until the arena is reset or closed, or rewound to an
-// earlier Mark. (Marks between which nothing was allocated and no callback registered are the same place: none
-// of them is earlier.) The zero Mark belongs to no arena.
+// earlier Mark. If nothing was allocated and no callback registered between two Marks, they are the same place,
+// and neither is earlier. The zero Mark belongs to no arena.
 type Mark struct {
 	arena      *Arena
 	epoch      uint64
@@ -19,10 +19,10 @@ func (a *Arena) Mark() Mark {
 	return Mark{a, a.epoch, a.top, a.tail, a.registered}
 }
 
-// Rewind frees all that was allocated since m was taken. It calls the OnReset callbacks first that were
-// registered since. An arena may be rewound to a Mark several times.
+// Rewind frees everything that was allocated since m was taken. Before that it calls the OnReset callbacks that
+// were registered since. An arena may be rewound to a Mark several times.
 //
-// A Mark of another arena is a *guard.Violation, and so is one that is not valid any more. The arena remembers
+// A Mark of another arena is a *guard.Violation, and so is a Mark that is no longer valid. The arena remembers
 // 16 rewinds: an invalid Mark may go unnoticed if more than 16 later rewinds went to places above it.
 func (a *Arena) Rewind(m Mark) {
 	a.usable("Rewind")

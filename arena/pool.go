@@ -73,8 +73,8 @@ func (p *Pool) Get() *Arena {
 	return a
 }
 
-// TryGet is Get that returns its error, which wraps guard.ErrNoMemory or, after Close, guard.ErrClosed. So it is
-// the form for goroutines that may be late.
+// TryGet is Get that returns its error. It wraps guard.ErrNoMemory or, after Close, guard.ErrClosed. Use it in
+// goroutines that may still run when the pool is closed.
 func (p *Pool) TryGet() (*Arena, error) {
 	p.usable("Get")
 	c := percpu.Pin(&p.caches)
@@ -164,8 +164,8 @@ func (p *Pool) pop() *Arena {
 // Put resets the arena and keeps it for the next Get. nil is ignored. If an OnReset callback panics, the arena is
 // kept all the same. After Close of the pool Put closes the arena.
 //
-// It is a *guard.Violation to put an arena twice, or into another pool, and to use it afterwards, until Get
-// returns it again.
+// It is a *guard.Violation to put an arena twice, to put it into another pool, or to use it before Get returns
+// it again.
 func (p *Pool) Put(a *Arena) {
 	if a == nil {
 		return
@@ -234,8 +234,8 @@ func (p *Pool) usable(op string) {
 	}
 }
 
-// Purge closes all arenas that are idle now. An error is the kernel's: the arenas that it refused to close stay
-// idle.
+// Purge closes all arenas that are idle now. An error comes from the kernel: the arenas that it refused to
+// close stay idle.
 func (p *Pool) Purge() error {
 	p.usable("Purge")
 	p.mu.Lock()
@@ -292,7 +292,7 @@ func (p *Pool) discard(arenas []*Arena) error {
 	return errors.Join(errs...)
 }
 
-// PoolStats counts the arenas of a pool. Their bytes are in guard.Regions, under the name of the pool.
+// PoolStats counts the arenas of a pool. guard.Regions has their bytes, under Config.Name.
 type PoolStats struct {
 	Open int // open: idle and in use
 	Idle int // waiting for Get

@@ -7,15 +7,15 @@ import (
 )
 
 // Ref is a reference to a T in an arena. It has 8 bytes and no Go pointer, so it may be stored in an arena. It
-// is an offset, and does not depend on the address of the arena. The zero Ref is nil. A Ref is for one arena, and
-// valid as long as the object.
+// is an offset, and does not depend on the address of the arena. The zero Ref is nil. A Ref is for one arena,
+// and valid as long as the object. Two Refs are equal (==) if they refer to the same place.
 type Ref[T any] struct{ off uint64 }
 
 // IsNil tells whether r is nil.
 func (r Ref[T]) IsNil() bool { return r.off == 0 }
 
-// RefOf returns a Ref to p, which must be an object in a; the nil Ref if p is nil. A pointer to other memory
-// is a *guard.Violation.
+// RefOf returns a Ref to p: an object in a, or an element of a slice or a field of a struct in a. For nil it
+// returns the nil Ref. A pointer to other memory is a *guard.Violation.
 //
 // Cost: inlined: two comparisons.
 func RefOf[T any](a *Arena, p *T) Ref[T] {

@@ -7,9 +7,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
-// Reset frees everything that was handed out: pointers into the arena must not be used any more. It calls
-// the OnReset callbacks first, the last registered first. Memory that recent rounds did not need goes back to the
-// system.
+// Reset frees everything that was handed out: pointers into the arena must not be used any more. Before that it
+// calls the OnReset callbacks, the last registered first. A round is the time between two Resets: memory that
+// recent rounds did not need goes back to the system.
 func (a *Arena) Reset() {
 	a.usable("Reset")
 	if len(a.onReset) > 0 || a.inCallbacks {
@@ -59,9 +59,9 @@ func (a *Arena) trim(used uintptr) {
 	}
 }
 
-// Purge gives all memory back to the system that is not handed out, except for the rest of the last OS page
+// Purge gives back to the system all memory that is not handed out, except for the rest of the last OS page
 // (with HugePages, of the last 2 MiB). Objects stay valid. It makes a system call only if there is something to
-// give back. An error is the kernel's; the arena then keeps its memory.
+// give back. An error comes from the kernel; the arena then keeps its memory.
 //
 // An arena that is idle keeps the memory that recent rounds used: call Purge, or put the arena into a Pool,
 // which does.

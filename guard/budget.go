@@ -5,9 +5,9 @@ import "github.com/seed-9a6c551e/offheap/internal/region"
 // Budget bounds the bytes that all regions of the process together have committed. The zero Budget, which is the
 // default, bounds nothing.
 type Budget struct {
-	// Soft is the level in bytes at which OnSoft is called; 0 for none. OnSoft is called again after the
-	// total fell a sixteenth below Soft and rose again. If the total is above Soft when the budget is set, it
-	// must fall so far first.
+	// Soft is the level in bytes at which OnSoft is called; 0 for none. Soft without OnSoft is an error. OnSoft
+	// is called again after the total fell a sixteenth below Soft and rose again. If the total is above Soft
+	// when the budget is set, it must fall so far first.
 	Soft int64
 
 	// Hard is the most bytes that may be committed; 0 for no bound. A Commit beyond it fails with

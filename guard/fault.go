@@ -63,6 +63,8 @@ func (f *Fault) Error() string {
 // instruction, its deferred calls run, and the rest of it does not. Otherwise Catch returns nil. Panics, and
 // faults elsewhere (a nil pointer), go on unchanged.
 //
+// The compiler removes a read whose result is not used, so use it: with `_ = b[i]` nothing is touched.
+//
 // Catch holds for f and the functions that f calls on this goroutine. Goroutines that f starts need a Catch
 // of their own: without one, a fault there ends the program. Calls may be nested; the innermost catches.
 //

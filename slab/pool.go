@@ -38,9 +38,9 @@ type Pool[T any] struct {
 	gone        bool // closed, and all memory is released
 }
 
-// Handle names an object of a Pool: HandleOf makes it, Deref follows it. It takes 8 bytes without a
-// pointer. The zero Handle names no object. After 2^31 objects in one place a stale Handle may name the
-// last of them.
+// Handle names an object of a Pool: HandleOf makes it, Deref follows it. It takes 8 bytes without a pointer.
+// The zero Handle names no object. Handles of the same object are equal (==). After 2^31 objects in one place a
+// stale Handle may name the last of them.
 type Handle[T any] struct {
 	at         uint32 // in granules
 	generation uint32 // of the object, XOR the pool's salt
@@ -123,7 +123,7 @@ func (p *Pool[T]) Get() *T {
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
-	b, err := p.opened("Get").tryAlloc(p.size, p.size, granule)
+	b, err := p.opened("Get").TryAlloc(p.size, granule)
 	if err != nil {
 		return nil, err
 	}

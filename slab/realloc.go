@@ -39,9 +39,10 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 	panic(h.noObject(op, p))
 }
 
-// Realloc resizes the object b: it returns an object of size bytes that begins with the bytes of b, up to
-// the shorter length, and reads zero behind them, up to its capacity. It may be in another place; then b
-// is freed. Realloc of nil allocates.
+// Realloc resizes the object b: it returns an object of size bytes that begins with the bytes of b, up to the
+// shorter length, and reads zero behind them, up to its capacity. It may be in another place; then b is freed.
+// Realloc of nil allocates. Realloc to 0 bytes does not free: it returns an object of no bytes, which must be
+// freed.
 //
 // The result is aligned to 16. A larger alignment that b was allocated with is lost when the object
 // moves: allocate, copy and free such an object instead.
@@ -62,7 +63,7 @@ func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, 
 // TryRealloc is Realloc that returns its error.
 func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if b == nil {
-		return h.tryAlloc(size, size, granule)
+		return h.TryAlloc(size, granule)
 	}
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
@@ -82,7 +83,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 		out, err := h.resizeLarge(b, size)
 		return upToZeroes(out, len(b)), err
 	}
-	out, clean, err := h.get(size, size, granule)
+	out, clean, err := h.get(size, granule)
 	if err != nil {
 		return nil, err
 	}

@@ -51,8 +51,9 @@ type Sampling struct {
 	Seed int64
 }
 
-// SetSampling replaces the sampling, and returns the sampling that it replaces. A negative Every, and a number of Slots
-// that cannot be or comes too late, are errors; then nothing has changed. Any goroutine may call it.
+// SetSampling replaces the sampling, and returns the sampling that it replaces. It is an error if Every is
+// negative, if Slots is not between 0 and 65536, or if Slots changes after the first sampled allocation; then
+// nothing has changed. Any goroutine may call it.
 func SetSampling(s Sampling) (old Sampling, err error) {
 	was, err := sampled.Set(sampled.Sampling(s))
 	return Sampling(was), err

@@ -154,12 +154,16 @@ type Config struct {
 	// Limit is the maximum of bytes that slabs and large objects may take at a time. The default, 0, is
 	// no limit.
 	//
-	// It counts slabs, not objects: a slab serves one size class, counts as a whole, and makes room for
-	// other sizes only when all of its slots are free. So 2,000 freed objects of 128 bytes make no room
-	// for one of 640 as long as an object lives in each of their four slabs. Free slots that other Locals
-	// cache make no room either. Where sizes shift at the Limit: allocate together what is freed together,
-	// or in a heap of its own; round sizes up to a few; and leave an eighth and a MiB for slabs that are
-	// not full.
+	// It counts slabs, not objects. A slab serves one size class, counts as a whole, and makes room for other
+	// sizes only when all of its slots are free. One live object in each slab is enough to keep all of them:
+	// then 2,000 freed objects of 128 bytes make no room for one of 640.
+	//
+	// Cached slots keep their slab, too. At the Limit the caches of processors are emptied at most ten times a
+	// second, because that stops the world; the caches of other Locals are not emptied. So an allocation may
+	// fail although enough objects were freed. Call Purge and try again before you free more.
+	//
+	// If sizes shift at the Limit, allocate objects together that are freed together, or give them a heap of
+	// their own; round sizes up to a few; and leave room for slabs that are not full: an eighth and a MiB.
 	Limit int
 
 	// Hardened makes the heap notice more misuse. It takes about five times as long. See Hardened heaps
@@ -305,9 +309,9 @@ func openHeap(c Config) (*Heap, error) {
 // Close releases all memory of the heap. A touch of an object faults from then on, as long as the heap's
 // addresses are in quarantine (guard.SetQuarantine). Close stops the world for some microseconds.
 //
-// Other goroutines may use the heap, or a Local of it, meanwhile. Their calls panic with a
-// *guard.Violation of the Kind guard.UseAfterClose, or fault if they touch an object themselves, as Alloc
-// does to clear it.
+// Other goroutines may use the heap, or a Local of it, meanwhile. Their calls panic with a *guard.Violation of
+// the Kind guard.UseAfterClose. A call that touches an object itself, as Alloc does to clear it, may fault
+// instead.
 //
 // A second Close returns an error that wraps guard.ErrClosed. After any other error the heap is closed,
 // but the kernel refused to take some memory: call Close again to try that once more.

@@ -112,10 +112,10 @@ func (p *Pool) stack(i uintptr) *Stack {
 	return (*Stack)(unsafe.Add(unsafe.Pointer(p.first), i*stackSize))
 }
 
-// Get returns an empty stack, which is the caller's until Put: the last one that was put on this
-// processor, if there is one. Get panics with an error that wraps guard.ErrNoMemory if all Config.Max
-// stacks are in use, or if there is no memory for one more. After Close it is a *guard.Violation. At the
-// limits of the budget Get calls Budget.OnSoft, without a lock held: OnSoft may use the pool.
+// Get returns an empty stack for the caller to use until Put: the stack that was put last on this processor, if
+// there is one. Get panics with an error that wraps guard.ErrNoMemory if all Config.Max stacks are in use, or
+// if there is no memory for one more. After Close it is a *guard.Violation. At the limits of the budget Get
+// calls Budget.OnSoft, without a lock held: OnSoft may use the pool.
 //
 // Cost: a few nanoseconds while this processor has idle stacks. The pool grows by a sixteenth at a time,
 // with three system calls.

@@ -18,8 +18,7 @@ import (
 // Any use of the zero Stack is a *guard.Violation, and so is any use of a nil *Stack; only in New, Push, Pop
 // and the calls of package native is nil Go's own nil pointer panic.
 //
-// A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it
-// hands out. It names places in this memory by their distance from the Stack itself.
+// A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it hands out.
 type Stack struct {
 	_    nocopy.NoCopy
 	head header.Header // first: package native finds it at the address of the Stack

@@ -69,6 +69,7 @@
 //
 // # What it does not do
 //
-// A table does not shrink, and its memory is free only when the arena is reset: a table that doubled,
-// and the bytes of keys that Strings deleted, stay in the arena until then.
+// A table does not shrink. Its memory becomes free when the arena is reset, and not before: the old slots of a
+// table that doubled, and the keys that Strings deleted, stay in the arena until then. No call empties a table:
+// make a new one.
 package table

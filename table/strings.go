@@ -140,7 +140,8 @@ func (m *Strings[V]) Delete(key string) bool {
 // DeleteBytes is Delete for a key in a slice.
 func (m *Strings[V]) DeleteBytes(key []byte) bool { return m.Delete(view(key)) }
 
-// All iterates over the entries as Map.All does. The strings lie in the arena and die with it.
+// All iterates over the entries as Map.All does. The strings lie in the arena: they are valid as long as the
+// table, also after their keys were deleted.
 func (m *Strings[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()

@@ -17,8 +17,12 @@ import (
 //
 // The copy's capacity is its length. data may be of any length; with none, every touch faults. The copy lives
 // until t ends (t.Cleanup), and must not be used afterwards. So a benchmark makes its fences before its loop.
-// Fence must be called on the goroutine that t runs on. If there is no memory, or too many fences are there at a
-// time, it ends the test with t.Fatalf. The package comment says what else happens to faults.
+//
+// Use the results of the code under test. If the compiler inlines a function whose result is not used, it
+// removes the function's reads, and nothing is touched.
+//
+// Fence must be called on the goroutine that t runs on. If there is no memory, or too many fences are there at
+// a time, it ends the test with t.Fatalf. The package comment says what else happens to faults.
 func Fence(t testing.TB, data []byte) []byte {
 	if m, ok := t.(marked); ok {
 		m.Helper()

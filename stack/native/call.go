@@ -16,8 +16,11 @@ import (
 const redZone = 64
 
 // Call runs the native function fn on the stack s, below the frames there, with up to six integer or pointer
-// arguments, and returns its integer result. More arguments are an error. The function follows the C
-// calling convention of the platform. It must not call Go or a C library.
+// arguments, and returns its integer result. More arguments are an error. The function follows the C calling
+// convention of the platform. It must not call Go or a C library.
+//
+// Pass a pointer as uintptr(unsafe.Pointer(p)). If the C type of the result is narrower than uintptr, the upper
+// bits are undefined: for int convert the result to int32.
 //
 // s must be in use, and no native code may run on it; else Call panics with a *guard.Violation. The caller
 // keeps s while the call lasts. The call overwrites unused memory of the stack; the frames stay as they
@@ -80,7 +83,8 @@ func Call(s *stack.Stack, fn Func, args ...uintptr) (uintptr, error) {
 	return out, nil
 }
 
-// CallF is Call for a function with up to eight float64 arguments and a float64 result.
+// CallF is Call for a function with up to eight arguments of the C type double, and a result of that type. It
+// cannot call a function that takes or returns float, or integers too.
 func CallF(s *stack.Stack, fn Func, args ...float64) (float64, error) {
 	var in [8]float64
 	if len(args) > len(in) {

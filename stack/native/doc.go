@@ -50,8 +50,8 @@
 //
 // # Cost (Linux 6.18, x86-64)
 //
-// A call takes 5 ns (cgo: about 40). A call that faults takes what the kernel needs for a signal, 4 to 15
-// µs. LoadCode and LoadObject make some ten system calls each.
+// A call takes 5 ns (cgo: 27 to 40). A call that faults takes what the kernel needs for a signal, 4 to 15 µs.
+// LoadCode and LoadObject make some ten system calls each.
 //
 // # What it does not do
 //
