@@ -133,7 +133,7 @@ func (c misuse) kind(s suite) string {
 	case "":
 		return s.name
 	case fine:
-		return "what was freed is read"
+		return "read of freed memory"
 	case nothingTouched:
 		return "an object of no bytes is touched"
 	}
