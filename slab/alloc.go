@@ -20,29 +20,15 @@ import (
 // negative size or an impossible alignment, and with a *guard.Violation after Close.
 //
 // Cost: that of AllocDirty and of clearing the slot, unless it was never used.
-func (h *Heap) Alloc(size, align int) []byte { return h.alloc(fastSize(size, align), size, align) }
-
-func (h *Heap) alloc(fast, size, align int) []byte { return must(zeroed(h.get(fast, size, align))) }
+func (h *Heap) Alloc(size, align int) []byte { return must(zeroed(h.get(size, align))) }
 
 // TryAlloc is Alloc that returns its error.
 func (h *Heap) TryAlloc(size, align int) ([]byte, error) {
-	return h.tryAlloc(fastSize(size, align), size, align)
+	return zeroed(h.get(size, align))
 }
 
-func (h *Heap) tryAlloc(fast, size, align int) ([]byte, error) {
-	return zeroed(h.get(fast, size, align))
-}
-
-// fastSize returns size if every slot has the alignment, and otherwise -1, which sends the request to the
-// slow path: the fast path compares sizes only. It is inlined into the user's code together with Alloc,
-// so for a constant alignment the compiler replaces it by size, or by -1.
-func fastSize(size, align int) int {
-	const upToGranule = 1<<1 | 1<<2 | 1<<4 | 1<<8 | 1<<granule
-	if uint64(upToGranule)>>uint(align)&1 == 0 {
-		return -1
-	}
-	return size
-}
+// isNatural tells whether every slot has the alignment.
+func isNatural(align int) bool { return uint(align-1) < granule && align&(align-1) == 0 }
 
 // checkAlloc returns an error for a negative size or an impossible alignment. It panics if the heap is not
 // open.
@@ -64,42 +50,33 @@ func zeroed(b []byte, clean bool, err error) ([]byte, error) {
 
 // AllocDirty is Alloc without clearing: the bytes, up to the capacity, may hold anything.
 //
-// Cost: the class, the pin of the processor, a pop, a byte to compare and to write. A constant
-// alignment of up to 16 costs no more than a move of registers.
+// Cost: the class, the pin of the processor, a pop, a byte to compare and to write.
+//
+// Stores cost the most: they queue behind the user's stores to objects that are not in the CPU cache. So
+// little is kept on the stack across the pin, and the capacity is looked up again behind it.
 func (h *Heap) AllocDirty(size, align int) []byte {
-	return h.allocDirty(fastSize(size, align), size, align)
-}
-
-// allocDirty is AllocDirty behind the inlined part. Its stores cost the most: they queue behind the user's
-// stores to objects that are not in the CPU cache. So little is kept on the stack across the pin, and
-// the capacity is looked up again behind it.
-func (h *Heap) allocDirty(fast, size, align int) []byte {
-	if uint(fast) > largestTabled || h == nil || h.hard != nil {
-		return must(h.tryAllocDirty(fast, size, align))
+	if uint(size) > largestTabled || !isNatural(align) || h == nil || h.hard != nil {
+		return must(h.TryAllocDirty(size, align))
 	}
 	pc := percpu.Pin(&h.caches)
 	if pc != nil {
-		m := pc.magazine(tabledClass(fast))
+		m := pc.magazine(tabledClass(size))
 		if rest, ok := m.next(); ok {
 			it := *m.at(uint32(rest))
 			if h.claim(it) {
 				m.n = rest
 				percpu.Unpin(pc)
-				return h.bytes(it, fast, h.capacity(it))
+				return h.bytes(it, size, h.capacity(it))
 			}
 		}
 	}
 	percpu.Unpin(pc)
-	return must(h.tryAllocDirty(fast, fast, granule)) // size and align are not kept across the pin
+	return must(h.TryAllocDirty(size, granule)) // align is not kept across the pin
 }
 
 // TryAllocDirty is AllocDirty that returns its error.
 func (h *Heap) TryAllocDirty(size, align int) ([]byte, error) {
-	return h.tryAllocDirty(fastSize(size, align), size, align)
-}
-
-func (h *Heap) tryAllocDirty(fast, size, align int) ([]byte, error) {
-	b, _, err := h.get(fast, size, align)
+	b, _, err := h.get(size, align)
 	return b, err
 }
 
@@ -124,14 +101,13 @@ func (h *Heap) capacity(it item) uint32 {
 	return classes[h.entry(uintptr(it.at()>>(unitBits-4))).class].size
 }
 
-// get allocates an object of any size and alignment; clean tells whether it reads zero. fast is
-// fastSize(size, align).
-func (h *Heap) get(fast, size, align int) (b []byte, clean bool, err error) {
+// get allocates an object of any size and alignment; clean tells whether it reads zero.
+func (h *Heap) get(size, align int) (b []byte, clean bool, err error) {
 	if h == nil || h.hard != nil {
-		return h.getHardened(fast, size, align)
+		return h.getHardened(size, align)
 	}
-	if uint(fast) <= largestSlot {
-		return h.getSlot(classOf(uint(fast)), fast, granule)
+	if uint(size) <= largestSlot && isNatural(align) {
+		return h.getSlot(classOf(uint(size)), size, granule)
 	}
 	if err := h.checkAlloc(size, align); err != nil {
 		return nil, true, err

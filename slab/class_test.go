@@ -74,8 +74,8 @@ func TestClassTable(t *testing.T) {
 	}
 }
 
-// TestClassOf asks for every size: the class must hold it, the one below must not, and what is
-// wasted must be bounded.
+// TestClassOf asks for the class of every size: the class must hold the size, the class below must not, and
+// the waste must be bounded.
 func TestClassOf(t *testing.T) {
 	for size := uint(0); size <= largestSlot; size++ {
 		c := classOf(size)

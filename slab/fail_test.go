@@ -80,7 +80,7 @@ func (s *scenario) realloc(b []byte, size int) (out []byte) {
 	return out
 }
 
-// close closes. After an error a second call does what is left to do, and there is nothing after.
+// close closes the subject. If that fails, a second Close must finish the work.
 func (s *scenario) close(f func() error) {
 	s.t.Helper()
 	s.try("Close", f)
@@ -205,7 +205,7 @@ func (s *scenario) pool() {
 	s.close(p.Close)
 }
 
-// holdings is what a process has that may leak.
+// holdings counts the resources of the process that may leak.
 type holdings struct {
 	regions                    int
 	committed, reserved, books int64

@@ -134,10 +134,10 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 // Cost, of it and of Free: half of the time goes into reading a whole slot and writing one. In the other
 // half stores cost the most, as in AllocDirty: they queue behind the poison. So few functions are called on
 // the way, and the common case of each loop is written out without the loop.
-func (h *Heap) getHardened(fast, size, align int) (b []byte, clean bool, err error) {
+func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
 	h.made("Alloc")
 	c, ok := uint8(0), false
-	if uint(fast-1) < largestTabled-canarySize {
+	if uint(size-1) < largestTabled-canarySize && isNatural(align) {
 		c = tabledClass(size + canarySize)
 	} else if err := h.checkAlloc(size, align); err != nil {
 		return nil, true, err

@@ -24,7 +24,7 @@ func violationOf(t *testing.T, f func()) *guard.Violation {
 	return v
 }
 
-// said is what a violation says is wrong.
+// said returns the kind and detail of a violation.
 func said(v *guard.Violation) string {
 	if v.Detail == "" {
 		return string(v.Kind)
@@ -32,8 +32,8 @@ func said(v *guard.Violation) string {
 	return string(v.Kind) + ": " + v.Detail
 }
 
-// TestWritesAfterFreeAreFound changes a byte of what was freed: it is found when the slot is to be
-// handed out again, if not before.
+// TestWritesAfterFreeAreFound changes a byte of a freed object. The change is found at the latest when the
+// slot is to be handed out again.
 func TestWritesAfterFreeAreFound(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // another processor could keep the slot
 	h := open(t, Config{Hardened: true})
@@ -63,7 +63,8 @@ func TestWritesAfterFreeAreFound(t *testing.T) {
 	}
 }
 
-// TestFreedMemoryIsPoison reads what was freed: nothing of it is left, and it is not reused soon.
+// TestFreedMemoryIsPoison reads freed objects: none of their bytes is left, and their slots are not reused
+// soon.
 func TestFreedMemoryIsPoison(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	b := h.Alloc(1000, 8)
@@ -117,7 +118,7 @@ func TestOverflowOfASlabFaults(t *testing.T) {
 	}
 }
 
-// TestReallocOfAnOverrunObject checks that what was to be the new object does not stay.
+// TestReallocOfAnOverrunObject checks that a Realloc that panics keeps no new object.
 func TestReallocOfAnOverrunObject(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	b := h.Alloc(100, 8)

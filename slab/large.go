@@ -11,19 +11,20 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// largeObjects are those that fit into no slot: each is a region of its own, committed from its
-// start to the end of the object's last OS page. So a touch behind that faults, and one after it
-// was freed. In a hardened heap it lies at the end of the region, and canaries are around it.
+// largeObjects has the objects that fit into no slot. Each is a region of its own, committed from its start
+// to the end of the object's last OS page. So a touch behind that faults, and so does a touch after Free. In
+// a hardened heap the object lies at the end of the region, between canaries.
 type largeObjects struct {
 	mu      sync.Mutex
 	objects map[uintptr]largeObject // by their addresses
 	bytes   int                     // committed
 	asked   int                     // bytes that were asked for
-	left    []leftover              // what the kernel would not take back
-	shut    bool                    // the heap is closed: no more come
+	left    []leftover              // regions that the kernel would not take back
+	shut    bool                    // the heap is closed: add refuses
 }
 
-// leftover is a region that no object is in any more, and what of it is charged to the limit.
+// leftover is a region without an object that the kernel would not take back, and the bytes of it that are
+// charged to the limit.
 type leftover struct {
 	region *region.Region
 	bytes  int
@@ -34,7 +35,7 @@ type largeObject struct {
 	size   int // bytes asked for
 }
 
-// largeName is that of the regions of large objects.
+// largeName returns the name of the regions of large objects.
 func (h *Heap) largeName() string { return h.config.Name + ": large object" }
 
 func (l *largeObjects) close() error {
@@ -56,8 +57,7 @@ func (l *largeObjects) close() error {
 	return errors.Join(append(errs, err)...)
 }
 
-// sweep tries again to give leftovers back, and returns how many bytes of the limit that frees. The
-// lock is held.
+// sweep tries again to close leftovers, and returns how many bytes of the limit that frees. Caller holds l.mu.
 func (l *largeObjects) sweep() (bytes int, err error) {
 	l.left = slices.DeleteFunc(l.left, func(left leftover) bool {
 		bad := left.region.Close()
@@ -71,7 +71,7 @@ func (l *largeObjects) sweep() (bytes int, err error) {
 	return bytes, err
 }
 
-// sweepLarge gives leftovers back, as far as the kernel takes them now.
+// sweepLarge closes the leftovers that the kernel takes now.
 func (h *Heap) sweepLarge() error {
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
@@ -80,7 +80,7 @@ func (h *Heap) sweepLarge() error {
 	return err
 }
 
-// has tells whether an object's region starts at an address.
+// has tells whether the region of a large object starts at an address.
 func (l *largeObjects) has(base uintptr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -102,8 +102,8 @@ func (l *largeObjects) regions() (all []*region.Region) {
 	return all
 }
 
-// getLarge makes a large object for a Local or, nil, a processor. It is aligned to align; to 2 MiB if
-// it is so long, and to OS pages else. It reads zero.
+// getLarge allocates a large object, for a Local, or for a processor if l is nil. It reads zero. It is aligned
+// to align, to OS pages at least, and to 2 MiB if it has 2 MiB or more.
 func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
 	b, err = h.tryLarge(size, align)
@@ -130,7 +130,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	room := bytes
 	switch {
 	case h.hard != nil:
-		bytes = size // objects of no bytes lie behind what is committed
+		bytes = size // an object of no bytes lies behind the committed part
 		room = h.hard.roomFor(size, align)
 	case align > guard.PageSize():
 		room = max(bytes, 2*maxAlign) // regions of 2 MiB are aligned to that
@@ -161,7 +161,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	return unsafe.Slice((*byte)(p), room)[:size], nil // not of Bytes: what ends where it starts may lie at the end
 }
 
-// closeAfter closes a region that nothing came of because of an error, and returns that error.
+// closeAfter closes a region that is not used because of an error, and returns the error.
 func closeAfter(err error, r *region.Region) error {
 	if bad := r.Close(); bad != nil {
 		return errors.Join(err, bad)
@@ -182,7 +182,7 @@ func (h *Heap) commitLarge(r *region.Region, from, to int) error {
 	return nil
 }
 
-// resizeLarge makes a large object of another that holds b.
+// resizeLarge resizes the large object b.
 func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 	p := unsafe.Pointer(unsafe.SliceData(b))
 	o, ok := h.largeAt(p)

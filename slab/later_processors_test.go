@@ -8,7 +8,7 @@ import (
 )
 
 // TestOutsideLaterProcessors allocates and frees on processors that come after Open: they have caches as the
-// others do. When they have gone, Stats counts what is in their caches, and Purge takes it.
+// others do. When they have gone, Stats counts the slots in their caches, and Purge takes them.
 func TestOutsideLaterProcessors(t *testing.T) {
 	for _, c := range []Config{{Name: "heap"}, {Name: "hardened", Hardened: true}} {
 		t.Run(c.Name, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// TestUseAfterCloseAndPause uses a heap after Close when it is time to look for what is free.
+// TestUseAfterCloseAndPause uses a heap after Close, when it is time to give free memory back.
 func TestUseAfterCloseAndPause(t *testing.T) {
 	real, now := ticks, ticks()
 	ticks = func() uint32 { return now }
@@ -107,7 +107,7 @@ func TestLocalGivesWayToItself(t *testing.T) {
 	}
 }
 
-// TestPauseKeepsTheQuarantine frees, and waits: what was freed is withheld all the same.
+// TestPauseKeepsTheQuarantine frees, and waits: freed objects stay in quarantine.
 func TestPauseKeepsTheQuarantine(t *testing.T) {
 	real, now := ticks, ticks()
 	ticks = func() uint32 { return now }
@@ -133,8 +133,8 @@ func TestPauseKeepsTheQuarantine(t *testing.T) {
 	}
 }
 
-// TestUsageWhileALocalCloses asks in OnSoft what is live, while another goroutine closes a Local and
-// waits for the depot of who commits.
+// TestUsageWhileALocalCloses calls guard.Usage in OnSoft, while another goroutine closes a Local and waits for
+// the depot of the goroutine that commits.
 func TestUsageWhileALocalCloses(t *testing.T) {
 	h := open(t, Config{})
 	l := h.Local()

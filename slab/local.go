@@ -185,59 +185,44 @@ func (l *Local) usable(op string) {
 }
 
 // Alloc is Heap.Alloc.
-func (l *Local) Alloc(size, align int) []byte { return l.alloc(fastSize(size, align), size, align) }
-
-func (l *Local) alloc(fast, size, align int) []byte { return must(zeroed(l.get(fast, size, align))) }
+func (l *Local) Alloc(size, align int) []byte { return must(zeroed(l.get(size, align))) }
 
 // TryAlloc is Heap.TryAlloc.
 func (l *Local) TryAlloc(size, align int) ([]byte, error) {
-	return l.tryAlloc(fastSize(size, align), size, align)
-}
-
-func (l *Local) tryAlloc(fast, size, align int) ([]byte, error) {
-	return zeroed(l.get(fast, size, align))
+	return zeroed(l.get(size, align))
 }
 
 // AllocDirty is Heap.AllocDirty.
 //
 // Cost: the class, a pop, a byte to compare and to write.
 func (l *Local) AllocDirty(size, align int) []byte {
-	return l.allocDirty(fastSize(size, align), size, align)
-}
-
-func (l *Local) allocDirty(fast, size, align int) []byte {
-	if uint(fast) <= largestTabled && l != nil {
-		h, m := l.heap, l.cache.magazine(tabledClass(fast))
+	if uint(size) <= largestTabled && isNatural(align) && l != nil {
+		h, m := l.heap, l.cache.magazine(tabledClass(size))
 		if rest, ok := m.next(); ok {
 			it := *m.at(uint32(rest))
 			if h.claim(it) {
 				capacity := m.size
 				m.n = rest
 				l.used()
-				return h.bytes(it, fast, capacity)
+				return h.bytes(it, size, capacity)
 			}
 		}
 	}
-	return must(l.tryAllocDirty(fast, size, align))
+	return must(l.TryAllocDirty(size, align))
 }
 
 // TryAllocDirty is Heap.TryAllocDirty.
 func (l *Local) TryAllocDirty(size, align int) ([]byte, error) {
-	return l.tryAllocDirty(fastSize(size, align), size, align)
-}
-
-func (l *Local) tryAllocDirty(fast, size, align int) ([]byte, error) {
-	b, _, err := l.get(fast, size, align)
+	b, _, err := l.get(size, align)
 	return b, err
 }
 
-// get allocates an object of any size and alignment; clean tells whether it reads zero. fast is
-// fastSize(size, align).
-func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
+// get allocates an object of any size and alignment; clean tells whether it reads zero.
+func (l *Local) get(size, align int) (b []byte, clean bool, err error) {
 	l.opened("Alloc")
 	h, c := l.heap, uint8(0)
-	if uint(fast) <= largestSlot && h.hard == nil {
-		c = classOf(uint(fast))
+	if uint(size) <= largestSlot && isNatural(align) && h.hard == nil {
+		c = classOf(uint(size))
 	} else {
 		l.usable("Alloc")
 		if err := h.checkAlloc(size, align); err != nil {
@@ -245,7 +230,7 @@ func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
 		}
 		ok := false
 		if c, ok = alignedClass(size, align); !ok || h.hard != nil {
-			return l.getUncached(fast, size, align)
+			return l.getUncached(size, align)
 		}
 	}
 	it, ok := l.cache.magazine(c).pop()
@@ -267,9 +252,9 @@ func (l *Local) get(fast, size, align int) (b []byte, clean bool, err error) {
 }
 
 // getUncached allocates an object that no Local caches: a large one, or any object of a hardened heap.
-func (l *Local) getUncached(fast, size, align int) (b []byte, clean bool, err error) {
+func (l *Local) getUncached(size, align int) (b []byte, clean bool, err error) {
 	if l.heap.hard != nil {
-		b, clean, err = l.heap.getHardened(fast, size, align)
+		b, clean, err = l.heap.getHardened(size, align)
 	} else {
 		b, clean, err = l.heap.getLarge(l, size, align)
 	}

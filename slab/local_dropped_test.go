@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/race"
 )
 
-// leaks collects what is reported to OnLeak until the test ends.
+// leaks collects the leaks that are reported until the test ends.
 func leaks(t *testing.T) chan guard.Info {
 	reports := make(chan guard.Info, 20_000)
 	guard.SetOnLeak(func(in guard.Info) {
@@ -182,7 +182,7 @@ func TestOutsideDroppedLocalsAreForgotten(t *testing.T) {
 		t.Errorf("the heap knows %d Locals", n)
 	}
 	left := int(goHeap()) - int(before)
-	for range 100 { // what was finalized goes with a later collection
+	for range 100 { // a finalized object is collected by a later collection
 		if left <= n*100 {
 			break
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// What the heap knows of its memory lies in a region of its own, without pointers: an overrun of
-// an object cannot reach it, and the collector does not scan it.
+// meta has the metadata of a heap. They lie in a region of their own, without pointers: an overrun of an
+// object cannot reach them, and the collector does not scan them.
 //
 //	┌────────────────┬─────────────────┬──────────────────────────────┬─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┐
 //	│ entry per unit │ record per unit │ blocks of states, one a slab │ their sizes, if hardened
@@ -28,11 +28,11 @@ type meta struct {
 	spares [][]uint32 // blocks that are not in use, by their number of 64 bytes
 }
 
-// entry says of a unit which slab it is in. It is all that Free reads to find a slot, and written
-// when the slab is made and when it goes. It is zero for a unit that is in no slab.
+// entry tells which slab a unit is in. Free reads nothing else to find a slot. It is written when the slab is
+// made and when it is dropped, and is zero for a unit that is in no slab.
 type entry struct {
 	magic  uint64 // of the class
-	states uint32 // where the states of the slab's slots are
+	states uint32 // the index of the state of the slab's first slot
 	first  uint32 // the slab's first unit
 	class  uint8
 	_      [15]byte
@@ -41,14 +41,14 @@ type entry struct {
 // taken tells whether the unit is in a slab.
 func (e *entry) taken() bool { return e.magic != 0 }
 
-// record is a slab, at its first unit. The lock of the class's depot guards it.
+// record describes a slab, at its first unit. The lock of the class's depot guards it.
 type record struct {
 	next, prev uint32 // in the list of slabs with free slots: their units and 1, or 0
 	free       uint32 // free slots
 	hint       uint32 // no slot before has a free state, in words of 8
 	fresh      uint32 // slots from here on were never handed out
-	clean      bool   // and read zero
-	owner      uint8  // whose slots these are, if possible
+	clean      bool   // slots from fresh on read zero
+	owner      uint8  // the group of caches that takes its slots
 	_          [10]byte
 }
 
@@ -59,7 +59,7 @@ const (
 	stateLive   = 2 // an object
 )
 
-const maxStates = 1 << 31 // so that an item has a bit to spare
+const maxStates = 1 << 31 // so that an item has a bit to spare, for cleanBit
 
 // metaSizes returns how many bytes of addresses each table takes for a number of units.
 func metaSizes(units int, hardened bool) (entries, records, states, sizes int) {
@@ -77,7 +77,7 @@ func openMeta(of *region.Region, units int, hardened bool) (m *meta, err error) 
 	entries, records, states, sizes := metaSizes(units, hardened)
 	r, err := region.Reserve(region.Config{Name: of.Name() + ": metadata", Size: entries + records + states + sizes, PartOf: of, DeferOnSoft: true})
 	if err == nil {
-		err = r.KeepZeroes(r.Size()) // so that who comes after Close finds no object
+		err = r.KeepZeroes(r.Size()) // so that a call after Close finds no object
 	}
 	if err != nil {
 		return nil, err
@@ -97,11 +97,12 @@ func (m *meta) record(unit uint32) *record {
 	return (*record)(unsafe.Add(m.records.base, uintptr(unit)*unsafe.Sizeof(record{})))
 }
 
-// blockSize is what the states of a slab take: whole cache lines, for they are written by whoever
-// frees. There is one more than slots, for the offset where another slot would be.
+// blockSize returns the bytes for the states of a slab: whole CPU cache lines, because any goroutine may
+// write them when it frees. There is one state more than slots, for the offset behind the last slot.
 func blockSize(slots uint32) int { return alignUp(int(slots)+1, 64) }
 
-// reserve makes a block of states, all free, and the entries and records of units below edge.
+// reserve returns a block of states for a slab, all free, and commits the entries and records of the units
+// below edge.
 func (m *meta) reserve(slots uint32, edge int) (states uint32, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -136,7 +137,7 @@ func (m *meta) reserve(slots uint32, edge int) (states uint32, err error) {
 	return states, nil
 }
 
-// restore takes a block of states back. All are free.
+// restore takes back a block of states, all of which are free.
 func (m *meta) restore(slots, states uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

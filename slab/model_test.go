@@ -31,13 +31,13 @@ func open(t testing.TB, c Config) *Heap {
 	return h
 }
 
-// usage is what regions take.
+// usage counts regions and their bytes.
 type usage struct {
 	regions             int
 	committed, reserved int64
 }
 
-// ours is what the heaps take that are open: guarded slots are there for good.
+// ours returns the usage of the open heaps, without guarded slots, which stay for good.
 func ours() (u usage) {
 	for r := range guard.Regions() {
 		if r.Name != "sampled" {
@@ -49,7 +49,7 @@ func ours() (u usage) {
 	return u
 }
 
-// held is what a test holds of an allocator, each object filled with bytes of its own.
+// held is an object that a test holds, filled with bytes of its own.
 type held struct {
 	b    []byte
 	seed byte

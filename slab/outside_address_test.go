@@ -35,7 +35,7 @@ func limited(t *testing.T, test string, mib int) (out string, inside bool) {
 }
 
 // TestOutsideAddressesAreShared opens heaps and pools in a process that may have 4 GiB of addresses:
-// each leaves three quarters of what it finds.
+// each leaves three quarters of the addresses that it finds.
 func TestOutsideAddressesAreShared(t *testing.T) {
 	if _, inside := limited(t, "TestOutsideAddressesAreShared", 4096); !inside {
 		return

@@ -6,8 +6,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// TestOutsideAlignedTakesWhatIsAsked allocates small objects with large alignments: what is committed is
-// what was asked for, in whole OS pages.
+// TestOutsideAlignedTakesWhatIsAsked allocates small objects with large alignments: they commit the size that
+// was asked for, in whole OS pages.
 func TestOutsideAlignedTakesWhatIsAsked(t *testing.T) {
 	page := guard.PageSize()
 	for name, c := range map[string]Config{"heap": {}, "hardened": {Hardened: true}} {

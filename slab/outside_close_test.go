@@ -47,7 +47,7 @@ func closeUnderLoad(t *testing.T, mode string) {
 	kind := guard.UseAfterClose
 	if strings.Contains(mode, "sampled") {
 		SetSampling(Sampling{Every: 20})
-		kind = guard.UseAfterFree // or of what was not sampled
+		kind = guard.UseAfterFree // or the object was not sampled
 	}
 	var violations, faults atomic.Int64
 	for round := range rounds {

@@ -66,7 +66,7 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 		for _, local := range []bool{false, true} {
 			h, try := full(t, c, local, true)
 			for _, size := range []int{100, 3000, 900_000, 2 << 20} {
-				for refused := 0; refused < 3; { // what is there to collect is collected
+				for refused := 0; refused < 3; { // the first ones may find memory to collect
 					if _, err := try(size); err != nil {
 						refused++
 					}
@@ -134,7 +134,7 @@ func TestOutsideLimitCollects(t *testing.T) {
 			}
 		}
 		if h.returned.Load() != returnedNone {
-			t.Errorf("%s: what came home was not collected", name)
+			t.Errorf("%s: slots that returned to their slabs were not collected", name)
 		}
 		slices.SortFunc(all, func(a, b []byte) int { return cmp.Compare(addr(a), addr(b)) })
 		for _, b := range all {
@@ -244,7 +244,7 @@ func TestOutsideLimitSharedByGoroutines(t *testing.T) {
 	}
 }
 
-// TestOutsideHighWaterOfRefused asks for more than the budget has: what was refused is no high-water mark.
+// TestOutsideHighWaterOfRefused asks for more than the budget has: a refused request is no high-water mark.
 func TestOutsideHighWaterOfRefused(t *testing.T) {
 	h := open(t, Config{})
 	setBudget(t, guard.Budget{Hard: guard.Committed() + 1<<20})

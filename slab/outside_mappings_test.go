@@ -150,7 +150,7 @@ func TestOutsideDiscarded(t *testing.T) {
 				if err := h.Purge(); err != nil {
 					t.Fatal(err)
 				}
-				for _, b := range rest { // what is before and behind is discarded: it faults
+				for _, b := range rest { // the units before and behind are discarded: they fault
 					err := guard.Catch(func() { poke(b, unit-int(addr(b)%unit)+unit, 1) })
 					if err == nil {
 						t.Fatal("memory of an empty slab in a hardened heap may be written to")

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// withBudget sets a budget of what is committed now and some bytes more, for OnSoft to be called soon. It
-// returns how often that was.
+// withBudget sets a budget of some bytes more than are committed now, so that OnSoft is called soon. It returns
+// the number of calls.
 func withBudget(t *testing.T, soft, hard int64, onSoft func()) (calls *int) {
 	t.Helper()
 	calls = new(int)

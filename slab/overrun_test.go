@@ -27,7 +27,7 @@ func faultOf(f func()) (fault *guard.Fault) {
 	return fault
 }
 
-// mustBeFound changes a byte of what is around an object and frees one that must notice it there.
+// mustBeFound changes a byte beside an object, and frees the object that must notice it.
 func mustBeFound(t *testing.T, h *Heap, b []byte, at int, notices []byte) {
 	t.Helper()
 	what := "object was written to behind its end"
@@ -69,8 +69,8 @@ func TestOverrunsAreFound(t *testing.T) {
 	h.check()
 }
 
-// TestOverrunsOfLargeObjects writes one byte behind and before large objects: what is on their OS pages
-// is a canary, and what is beyond is inaccessible.
+// TestOverrunsOfLargeObjects writes one byte behind and before large objects: on their OS pages canaries lie
+// around them, and the memory beside these pages is inaccessible.
 func TestOverrunsOfLargeObjects(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	page := guard.PageSize()
@@ -210,7 +210,7 @@ func TestWildWrites(t *testing.T) {
 	}
 }
 
-// placeOf says what is at an address of a hardened heap.
+// placeOf describes the memory at an address of a hardened heap.
 func (h *Heap) placeOf(p uintptr) string {
 	off := p - uintptr(h.base)
 	if off>>unitBits >= uintptr(h.edge.Load()) || !h.entry(off>>unitBits).taken() {

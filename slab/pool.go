@@ -123,7 +123,7 @@ func (p *Pool[T]) Get() *T {
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
-	b, err := p.opened("Get").tryAlloc(p.size, p.size, granule)
+	b, err := p.opened("Get").TryAlloc(p.size, granule)
 	if err != nil {
 		return nil, err
 	}

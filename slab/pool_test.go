@@ -34,8 +34,8 @@ func poolFor[T any](t testing.TB, c Config) *Pool[T] {
 	return p
 }
 
-// TestPoolModel plays a random history: handles of what is there find it, all others are refused for
-// ever, whatever was given back to the system in between.
+// TestPoolModel plays a random history: handles of live objects find them, all others are refused for ever,
+// whatever memory went back to the system in between.
 func TestPoolModel(t *testing.T) {
 	p := poolFor[order](t, Config{Reserve: 64 << 20})
 	r := rand.New(rand.NewPCG(5, 6))
@@ -104,7 +104,7 @@ func TestPoolModel(t *testing.T) {
 	p.heap.check()
 }
 
-// TestPoolIsLIFO checks that what was put back last comes first.
+// TestPoolIsLIFO checks that Get reuses the place that was put last.
 func TestPoolIsLIFO(t *testing.T) {
 	p := poolFor[order](t, Config{})
 	l := p.Get()

@@ -42,7 +42,7 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 			bad = h.drain(&l.cache)
 		}
 		if h.drainGain() >= minDrainGain {
-			bad = cmp.Or(bad, h.drainProcessors(h.stock())) // not what is in quarantine
+			bad = cmp.Or(bad, h.drainProcessors(h.stock())) // not the caches that lead to quarantine
 		}
 	}
 	for c := range h.classesInUse() {
@@ -98,12 +98,12 @@ func (h *Heap) settleAll() (bad *guard.Violation) {
 	return bad
 }
 
-// reclaim is tried before a request for memory fails, because of cause. It tells whether there is more
-// to be had now. It takes the slots that depots hold, and those of the Local that asks, if it is one;
-// and once in a while those of the processors, because that stops the world.
+// reclaim frees memory for a request that would fail because of cause, and tells whether it freed any. It
+// returns the slots in depots to their slabs, and those in the cache of the Local that asks, if l is not
+// nil. Once in a while it drains the processors' caches, too: that stops the world.
 //
-// A heap at its Limit refuses all the time, so it looks at depots only if slots went there since it
-// looked last.
+// A heap at its Limit refuses all the time, so it looks at depots only if slots went there since it looked
+// last.
 func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	committed, used := guard.Committed(), 0
 	limited, atLimit := cause.(*limitError)

@@ -11,7 +11,7 @@ func (*Heap) markAlloc(uint32)         {}
 func (*Heap) markRead(unsafe.Pointer)  {}
 func (*Heap) markWrite(unsafe.Pointer) {}
 
-// used ends what uses the cache of a Local, in builds for the race detector: see race_on.go.
+// used ends each use of a Local, in builds for the race detector: see race_on.go.
 func (*Local) used() {}
 
 func (*cache) acquire() {}

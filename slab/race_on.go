@@ -8,11 +8,10 @@ import (
 	"unsafe"
 )
 
-// marks stand for the slots before the race detector, which knows of the Go heap only: a word for
-// each state, made when it is needed. To allocate an object and to free it is to write that word.
-// That the one comes before the other when a slot is used again, it learns from the locks of
-// magazines and depots: so what is freed is marked before it goes there, what is allocated when it
-// came from there.
+// marks stand for the slots in the eyes of the race detector, which knows the Go heap only. There is a word
+// for each state, made when it is needed, and Alloc and Free write it. The detector learns the order of a
+// Free and the next Alloc of the slot from the locks of caches and depots. So Free writes the mark before
+// the slot goes there, and Alloc writes it after the slot came from there.
 type marks [maxStates / markTables / marksPerTable]atomic.Pointer[[markTables]atomic.Pointer[[marksPerTable]uint64]]
 
 const (
@@ -20,8 +19,8 @@ const (
 	marksPerTable = 1 << 11
 )
 
-// at finds the mark of a state. That must not order what goroutines do, so the detector is not told
-// how they share the table.
+// at finds the mark of a state. This must not synchronise goroutines, so the detector does not see how they
+// share the table.
 func (m *marks) at(state uint32) unsafe.Pointer {
 	runtime.RaceDisable()
 	defer runtime.RaceEnable()
@@ -37,7 +36,7 @@ func made[T any](at *atomic.Pointer[T]) *T {
 	return at.Load()
 }
 
-// markAlloc is called for a slot that became an object's.
+// markAlloc marks the slot of a new object as written.
 func (h *Heap) markAlloc(state uint32) {
 	runtime.RaceWrite(h.marks.at(state))
 }
@@ -48,14 +47,14 @@ func (h *Heap) markRead(p unsafe.Pointer) {
 	}
 }
 
-// markWrite is for whoever writes to the object at p, and frees it.
+// markWrite marks the object at p as written, if p lies in a slab. Free calls it, too.
 func (h *Heap) markWrite(p unsafe.Pointer) {
 	if at := h.markOf(p); at != nil {
 		runtime.RaceWrite(at)
 	}
 }
 
-// markOf finds the mark of the slot that p lies in, an object's or not; nil if it lies in no slab.
+// markOf finds the mark of the slot that p lies in, live or not; nil if p lies in no slab.
 func (h *Heap) markOf(p unsafe.Pointer) unsafe.Pointer {
 	if h == nil {
 		return nil
@@ -71,9 +70,8 @@ func (h *Heap) markOf(p unsafe.Pointer) unsafe.Pointer {
 	return h.marks.at(state)
 }
 
-// used shows the detector that what was done comes before what the recovery does, if the Local is
-// dropped: see acquire. It does not order two goroutines that use
-// one Local, for these only release.
+// used ends each use of a Local. It tells the detector that the use comes before the recovery of a dropped
+// Local: see acquire. It does not order two goroutines that use one Local, because these only release.
 func (l *Local) used() {
 	runtime.RaceReleaseMerge(unsafe.Pointer(&l.cache.magazines))
 }

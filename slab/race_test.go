@@ -32,7 +32,7 @@ var planted = map[string]struct {
 	"writes what it put":       {raceGetPlace, raceWriteOrder, [2]string{"raceGetPlace", "raceWriteOrder"}, racePut},
 }
 
-// raced is what two goroutines have, and should not.
+// raced is the state that two goroutines share without synchronisation.
 type raced struct {
 	heap  *Heap
 	local *Local // the other's
@@ -54,7 +54,8 @@ func raceHandleOf(x *raced)    { HandleOf(x.pool, x.x) }
 func racePut(x *raced)         { x.pool.Put(x.x) }
 func raceWriteOrder(x *raced)  { x.pool.RaceWrite(x.x) }
 
-// raceGetSlot gets the slot of what the other freed, raceGetPlace that of what it put.
+// raceGetSlot gets the slot of the object that the other freed, raceGetPlace the place of the object that it
+// put.
 func raceGetSlot(x *raced) {
 	for range fullMagazine {
 		if b := x.heap.Alloc(100, 8); sliceData(b) == sliceData(x.b) {
@@ -135,7 +136,7 @@ func plant(t *testing.T, name string) {
 		race.Unseen(func() { close(done) })
 	})
 	both.Go(func() {
-		defer func() { _ = recover() }() // what is refused is reported all the same
+		defer func() { _ = recover() }() // a call that panics is reported all the same
 		if p.before != nil {
 			p.before(x)
 		}
@@ -145,8 +146,8 @@ func plant(t *testing.T, name string) {
 	both.Wait()
 }
 
-// TestHandOverIsNoRace has goroutines that hand objects on, free those of others, and write to what
-// they get: the race detector must be silent.
+// TestHandOverIsNoRace has goroutines that hand objects on, free objects of others, and write to the objects
+// that they get: the race detector must be silent.
 func TestHandOverIsNoRace(t *testing.T) {
 	for _, c := range []Config{{Name: "heap", Reserve: minReserve}, {Name: "hardened", Reserve: minReserve, Hardened: true}} {
 		t.Run(c.Name, func(t *testing.T) {

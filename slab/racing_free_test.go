@@ -25,8 +25,8 @@ func expectFreedTwice(t *testing.T, f func()) {
 	}
 }
 
-// TestFreedTwiceIsTheViolationOnce frees an object twice at the same moment, and brings it home in
-// every way that there is: the second time is a violation, and the heap is as good as before.
+// TestFreedTwiceIsTheViolationOnce frees an object twice at the same moment, and takes it out of the caches in
+// every possible way: the second time is a violation, and the heap is as good as before.
 func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that all lies in one cache
 	real, now := ticks, ticks()
@@ -171,8 +171,8 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	}
 }
 
-// TestPutTwiceKeepsHandlesGood puts an object back twice at the same moment: what has its place
-// later has handles as any other.
+// TestPutTwiceKeepsHandlesGood puts an object twice at the same moment: the handles of the object that has its
+// place later are as good as any.
 func TestPutTwiceKeepsHandlesGood(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that the place comes next
 	p := poolFor[order](t, Config{})

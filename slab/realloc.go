@@ -63,7 +63,7 @@ func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, 
 // TryRealloc is Realloc that returns its error.
 func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if b == nil {
-		return h.tryAlloc(size, size, granule)
+		return h.TryAlloc(size, granule)
 	}
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
@@ -83,7 +83,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 		out, err := h.resizeLarge(b, size)
 		return upToZeroes(out, len(b)), err
 	}
-	out, clean, err := h.get(size, size, granule)
+	out, clean, err := h.get(size, granule)
 	if err != nil {
 		return nil, err
 	}

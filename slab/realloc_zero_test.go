@@ -52,7 +52,7 @@ func TestOutsideReallocShowsNothingOld(t *testing.T) {
 					}
 					out := h.Realloc(b, c.to)
 					expectReallocated(t, h, what, out, min(c.from, c.to), c.to)
-					// Again in place, as far as it was.
+					// Again in its place, up to the old length.
 					for _, size := range []int{c.to + 1, c.to + c.to/8, c.to + 1} {
 						n := len(out)
 						out = h.Realloc(out, size)
@@ -79,8 +79,8 @@ func expectReallocated(t *testing.T, h *Heap, what string, b []byte, old, size i
 	}
 }
 
-// TestOutsideReallocUsesItsRoom grows what was shrunk: in the same place, although the capacity had ended
-// before, and with the room of a slot as capacity again.
+// TestOutsideReallocUsesItsRoom grows an object that was shrunk: it stays in its place, although its capacity
+// had been cut, and has the size of its slot as capacity again.
 func TestOutsideReallocUsesItsRoom(t *testing.T) {
 	h := open(t, Config{})
 	b := h.Alloc(100, 8)

@@ -8,10 +8,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
-// Sampled objects (Sampling) lie in guarded slots, not in the heap's regions: so Free and the
-// others find none in a slab, and look here last. Their room is what was asked for.
+// Sampled objects (see Sampling) lie in guarded slots, not in the heap's regions. So Free, Size and the
+// others find them last, after slabs and large objects. Their Size is the size that was asked for.
 
-// id is the heap as the owner of sampled objects.
+// id returns the number by which guarded slots know the heap.
 func (h *Heap) id() uintptr { return uintptr(h.base) }
 
 // due counts an allocation in the processor's cache, and tells whether it is to be sampled.
@@ -46,7 +46,7 @@ func pop(t *percpu.Table[cache], c uint8) (it item, ok bool) {
 	return it, ok
 }
 
-// sample makes an object in a guarded slot, which reads zero; ok is false if there is none.
+// sample allocates an object in a guarded slot. It reads zero. ok is false if there is no free guarded slot.
 func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 	h.usable("Alloc")
 	p, ok := sampled.Alloc(h.id(), h.config.Name, size, max(align, granule))

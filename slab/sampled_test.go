@@ -186,7 +186,7 @@ func TestSampledMisuse(t *testing.T) {
 
 func write(b []byte, off int) { *(*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), off)) ^= 1 }
 
-// TestSampledPool is what a Pool does with objects that are sampled.
+// TestSampledPool uses a Pool whose objects are sampled.
 func TestSampledPool(t *testing.T) {
 	sampleOneIn(t, 1)
 	p, other := openPlainPool(t, Config{Name: "pool"}), openPlainPool(t, Config{Name: "other"})
@@ -238,7 +238,7 @@ func TestSampledPool(t *testing.T) {
 	}
 }
 
-// TestSampledHandlesAreTheirOwn holds what is named in the largest pool to what names sampled objects.
+// TestSampledHandlesAreTheirOwn checks that the last object of the largest pool has no handle of a sampled one.
 func TestSampledHandlesAreTheirOwn(t *testing.T) {
 	p := openPlainPool(t, Config{Reserve: maxReserve})
 	if last := uint32((p.heap.config.Reserve - 1) / granule); last >= sampledHandles {
@@ -284,7 +284,7 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	}
 }
 
-// TestSampledRate counts what is sampled on each way to get an object.
+// TestSampledRate counts the sampled objects of each way to allocate.
 func TestSampledRate(t *testing.T) {
 	const every = 50
 	n := rounds(100_000)
@@ -430,7 +430,7 @@ func TestSampledFails(t *testing.T) {
 	sampleOneIn(t, 1)
 	h := open(t, Config{})
 	SetSampling(Sampling{Every: 0})
-	h.FreeN([][]byte{h.Alloc(3000, 8), h.Alloc(9000, 8)}) // what is committed for slabs stays, of metadata
+	h.FreeN([][]byte{h.Alloc(3000, 8), h.Alloc(9000, 8)}) // commits metadata for slabs, which stay committed
 	if err := h.Purge(); err != nil {
 		t.Fatal(err)
 	}

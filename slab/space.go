@@ -26,24 +26,24 @@ const (
 //	units  │ slab │ free │ slab . slab │ discarded │ slab │ cold…
 //	       └──────┴──────┴──────┴──────┴───────────┴──────┴─ ─ ─
 //
-// A free unit is committed, and may have old contents unless it is clean. A cold one is not
-// committed. Low addresses go first, so that what is not needed gathers at high ones and is given
-// back after a while.
+// A free unit is committed, and may have old contents unless it is clean. A cold unit is not committed. Low
+// addresses are taken first, so that free units gather at high addresses, where they become cold after a
+// while.
 //
-// Where free units lie between committed ones, to decommit them takes two mappings more, of those
-// that the process may hold (vm.max_map_count). When guard refuses these, the units are discarded:
-// their memory goes back in place, by a call that needs no mapping. They stay committed and charged,
-// are free and read zero, and become cold when mappings are to be had again.
+// Decommitting free units between committed ones takes two mappings more, of which the process may hold
+// vm.max_map_count. When package guard refuses these, the units are discarded: their memory goes back to
+// the system in place, by a call that needs no mapping. Discarded units stay committed and charged. They are
+// free and read zero, and become cold when there are mappings again.
 //
-// In a hardened heap a unit behind each slab is its guard, and faults. Where guards are markers it is
-// committed; it becomes free with the slab, and units that are discarded fault like guards. Else it
-// is not committed.
+// In a hardened heap the unit behind each slab is its guard, which faults. Where guards are kernel markers,
+// the guard is committed, becomes free with the slab, and discarded units fault as guards do. Elsewhere the
+// guard is not committed.
 type space struct {
 	mu        sync.Mutex
 	region    *region.Region
 	free      bitmap
-	clean     bitmap // of those that are free: they read zero, and nothing of them is in RAM
-	discarded bitmap // of those that are clean: guard refused to decommit them
+	clean     bitmap // free units that read zero and are not in RAM
+	discarded bitmap // clean units that guard refused to decommit
 	cold      bitmap
 	freed     []uint32 // when each free unit became free, in ticks
 	hint      int      // no unit below is free or cold
@@ -51,8 +51,8 @@ type space struct {
 	used      int      // units in slabs
 	frees     int      // units that are free
 	discards  int      // units that are discarded
-	guards    int      // units behind each slab that are kept from others
-	marked    bool     // these are committed, behind markers
+	guards    int      // units behind each slab that are its guard
+	marked    bool     // guards are committed, behind kernel markers
 }
 
 func (s *space) open(r *region.Region, hardened bool) {
@@ -91,7 +91,7 @@ func (s *space) take(n int) (first int, clean bool, err error) {
 	return first, clean, nil
 }
 
-// takeGuarded is take that leaves a guard behind the slab.
+// takeGuarded is take in a hardened heap: it leaves a guard behind the units.
 func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 	switch {
 	case !s.marked || s.discards == 0: // where guards are not committed, only cold units can become guards
@@ -123,7 +123,7 @@ func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 func (s *space) commitGuarded(first, n int) error {
 	err := s.region.Commit(first*unit, s.extent(n)*unit)
 	if err == nil {
-		err = s.region.Unguard(first*unit, n*unit) // what was a guard of other slabs, or discarded, or objects of no bytes
+		err = s.region.Unguard(first*unit, n*unit) // units that were guards, or discarded, or of zeroClass
 	}
 	if err == nil && s.marked {
 		err = s.region.Guard((first+n)*unit, s.guards*unit)
@@ -134,7 +134,7 @@ func (s *space) commitGuarded(first, n int) error {
 	return err
 }
 
-// uncommit makes units as they were before commitGuarded, each of which was cold or discarded.
+// uncommit restores units to what they were before commitGuarded: cold or discarded.
 func (s *space) uncommit(first, n int) {
 	for i, end := first, first+n; i < end; {
 		cold, run := s.cold.has(i), 1
@@ -150,7 +150,7 @@ func (s *space) uncommit(first, n int) {
 	}
 }
 
-// extent is how many units are committed for a slab of n units.
+// extent returns the number of units that are committed for a slab of n units.
 func (s *space) extent(n int) int {
 	if s.marked {
 		return n + s.guards
@@ -193,7 +193,7 @@ func (s *space) commit(first, n int) error {
 	return nil
 }
 
-// give takes units back.
+// give makes the n units of a slab free.
 func (s *space) give(first, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,8 +227,7 @@ func (s *space) unfree(first, n int) {
 // decommitUnits is Region.Decommit. Tests have their own.
 var decommitUnits = (*region.Region).Decommit
 
-// release makes free units cold, or discards them if there are no mappings for that: then refused is
-// true.
+// release makes free units cold, or discards them if there are no mappings for that; then refused is true.
 func (s *space) release(first, n int) (refused bool, err error) {
 	switch err = decommitUnits(s.region, first*unit, n*unit); {
 	case err == nil:
@@ -244,8 +243,8 @@ func (s *space) release(first, n int) (refused bool, err error) {
 	return true, s.discard(first, n)
 }
 
-// discard gives the memory of free units back in place. What was discarded before is not looked at
-// again.
+// discard gives the memory of free units back to the system in place. It skips units that are discarded
+// already.
 func (s *space) discard(first, n int) error {
 	for i, end := first, first+n; i < end; {
 		if s.discarded.has(i) {

@@ -2,7 +2,7 @@ package slab
 
 import "testing"
 
-// TestWaste compares the estimate of what is wasted inside of slots with what is.
+// TestWaste compares the estimate of the waste inside slots with the true waste.
 func TestWaste(t *testing.T) {
 	for _, c := range []Config{{}, {Hardened: true}} {
 		h := open(t, c)

@@ -17,8 +17,7 @@ func New[T any](h *Heap) *T { return must(TryNew[T](h)) }
 // TryNew is New that returns its error. It panics if T contains pointers.
 func TryNew[T any](h *Heap) (*T, error) {
 	mustBePointerFree((*T)(nil))
-	size := int(unsafe.Sizeof(*new(T)))
-	b, err := h.tryAlloc(size, size, granule)
+	b, err := h.TryAlloc(int(unsafe.Sizeof(*new(T))), granule)
 	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), err
 }
 
@@ -48,7 +47,7 @@ func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 	if hi != 0 || int(lo) < 0 {
 		return nil, fmt.Errorf("slab: %d elements of %d bytes are more than addresses can hold: %w", capacity, unsafe.Sizeof(*new(T)), guard.ErrNoMemory)
 	}
-	b, err := h.tryAlloc(int(lo), int(lo), granule)
+	b, err := h.TryAlloc(int(lo), granule)
 	if err != nil {
 		return nil, err
 	}

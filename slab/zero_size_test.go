@@ -95,7 +95,7 @@ func TestNothingIsAnObject(t *testing.T) {
 func TestNothingAligned(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	for i := range 20 {
-		keep := h.Alloc(1<<20+i%7*4096, 8) // shifts what is mapped next
+		keep := h.Alloc(1<<20+i%7*4096, 8) // shifts the next mapping
 		for align := 1; align <= maxAlign; align *= 2 {
 			b := h.Alloc(0, align)
 			if addr(b)%uintptr(align) != 0 || h.Size(b) != 0 {
@@ -139,10 +139,10 @@ func TestPoolOfNothing(t *testing.T) {
 	}
 }
 
-// TestFreeKnowsTheSize frees what was asked for with other sizes.
+// TestFreeKnowsTheSize frees objects that were allocated with other sizes.
 func TestFreeKnowsTheSize(t *testing.T) {
 	type four [4]byte
-	for _, large := range []int{0, 2 << 20} { // 0: what is asked for fits into a slot
+	for _, large := range []int{0, 2 << 20} { // 0: the object fits into a slot
 		h := open(t, Config{Hardened: true})
 		n := 12 + large
 		for _, c := range []struct {

@@ -109,7 +109,7 @@ func disassemble(t *testing.T, program string) map[string][]instruction {
 		t.Fatal(err)
 	}
 	functions := map[string][]instruction{}
-	shared := map[string]bool{} // the name is that of a generic function's shared code
+	shared := map[string]bool{} // names of functions that are the shared code of a generic function
 	symbol := ""
 	var body []instruction
 	end := func() {
