@@ -64,6 +64,9 @@
 //
 // The package comment of each package has a picture of its memory, its life cycle, its concurrency
 // promises and its costs. That of guard lists the limits of the system, and what Go does not know about
-// off-heap memory. The collector runs more often when little is left on its heap: GOGC=400 to 800 suits a
-// program whose data has moved, or guard.Budget.ShareGoLimit.
+// off-heap memory.
+//
+// The collector runs more often when little is left on its heap. GOGC=400 to 800 suits a program whose data
+// has moved. So does GOGC=off with GOMEMLIMIT and guard.Budget.ShareGoLimit: then off-heap memory counts
+// towards the limit.
 package offheap

@@ -116,6 +116,7 @@ func TryMakeSliceIn[T any](k *Concurrent, length, capacity int) ([]T, error) {
 	mustBePointerFree((*T)(nil))
 	size, err := sliceSize[T](length, capacity)
 	if err != nil {
+		k.usable("MakeSliceIn")
 		return nil, err
 	}
 	p, err := k.take(size, granule)
@@ -127,11 +128,19 @@ func (k *Concurrent) Alloc(size, align int) []byte { return must(k.TryAlloc(size
 
 // TryAlloc is Alloc that returns its error.
 func (k *Concurrent) TryAlloc(size, align int) ([]byte, error) {
-	if err := checkAlloc(size, align); err != nil {
-		return nil, err
+	if !validAlloc(size, align) {
+		return nil, k.invalidAlloc(size, align)
 	}
 	p, err := k.take(uintptr(size), max(uintptr(align), granule))
 	return sliceAt[byte](p, size, size), err
+}
+
+// invalidAlloc returns the error for an invalid size or alignment. It panics if the arena must not be used.
+//
+//go:noinline
+func (k *Concurrent) invalidAlloc(size, align int) error {
+	k.usable("Alloc")
+	return invalidAlloc(size, align)
 }
 
 // AppendIn appends values to s, as the built-in does, and returns the slice. s may lie anywhere. If it has no room it

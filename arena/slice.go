@@ -61,19 +61,16 @@ func (a *Arena) Alloc(size, align int) []byte { return must(a.TryAlloc(size, ali
 // TryAlloc is Alloc that returns its error.
 func (a *Arena) TryAlloc(size, align int) ([]byte, error) {
 	a.usable("Alloc")
-	if err := checkAlloc(size, align); err != nil {
-		return nil, err
+	if !validAlloc(size, align) {
+		return nil, invalidAlloc(size, align)
 	}
 	p, err := a.take(uintptr(size), max(uintptr(align), granule))
 	return sliceAt[byte](p, size, size), err
 }
 
-// checkAlloc returns an error for an invalid size or alignment.
-func checkAlloc(size, align int) error {
-	if size < 0 || align <= 0 || align&(align-1) != 0 || align > maxAlign {
-		return invalidAlloc(size, align)
-	}
-	return nil
+// validAlloc tells whether there can be an object of a size and alignment.
+func validAlloc(size, align int) bool {
+	return size >= 0 && align > 0 && align&(align-1) == 0 && align <= maxAlign
 }
 
 func invalidAlloc(size, align int) error {

@@ -45,6 +45,7 @@ func TestOutsideZeroValues(t *testing.T) {
 			"Mark": func() { a.Mark() }, "Rewind": func() { a.Rewind(Mark{}) }, "Reset": func() { a.Reset() }, "Purge": func() { a.Purge() },
 			"TryString": func() { TryString(a, "x") }, "TryClone": func() { TryClone(a, []int{1}) }, "TryAppend": func() { TryAppend(a, nil, 1) },
 			"TryMakeSlice": func() { TryMakeSlice[int](a, 1, 1) }, "TryAlloc": func() { a.TryAlloc(1, 1) }, "NewWriter": func() { NewWriter(a) },
+			"TryMakeSlice of no length": func() { TryMakeSlice[int](a, -1, 0) }, "TryAlloc of no alignment": func() { a.TryAlloc(1, 3) },
 			"OnReset": func() { a.OnReset(func() {}) }, "Close": func() { a.Close() }, "Slice": func() { Ref[int]{first}.Slice(a, 1) },
 		}
 	}
@@ -52,8 +53,9 @@ func TestOutsideZeroValues(t *testing.T) {
 		return map[string]func(){
 			"NewIn": func() { NewIn[int](k) }, "NewIn of nothing": func() { NewIn[struct{}](k) }, "TryNewIn": func() { TryNewIn[int](k) },
 			"MakeSliceIn": func() { MakeSliceIn[int](k, 1, 1) }, "Alloc": func() { k.Alloc(1, 1) }, "StringIn": func() { StringIn(k, "x") },
-			"TryMakeSliceIn": func() { TryMakeSliceIn[int](k, 1, 1) },
-			"TryStringIn":    func() { TryStringIn(k, "x") }, "CloneIn": func() { CloneIn(k, []int{1}) }, "CloneIn of nil": func() { CloneIn[int](k, nil) },
+			"TryMakeSliceIn": func() { TryMakeSliceIn[int](k, 1, 1) }, "TryMakeSliceIn of no length": func() { TryMakeSliceIn[int](k, -1, 0) },
+			"TryAlloc of no alignment": func() { k.TryAlloc(1, 3) }, "Alloc of no size": func() { k.Alloc(-1, 8) },
+			"TryStringIn": func() { TryStringIn(k, "x") }, "CloneIn": func() { CloneIn(k, []int{1}) }, "CloneIn of nil": func() { CloneIn[int](k, nil) },
 			"TryCloneIn": func() { TryCloneIn(k, []int{1}) }, "AppendIn": func() { AppendIn(k, nil, 1) }, "TryAppendIn": func() { TryAppendIn(k, nil, 1) },
 			"SliceIn":             func() { Ref[int]{first}.SliceIn(k, 1) },
 			"StringIn of nothing": func() { StringIn(k, "") }, "DerefIn": func() { Ref[int]{first}.DerefIn(k) },

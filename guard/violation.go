@@ -1,6 +1,9 @@
 package guard
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // The kinds of misuse that a Violation has, besides UseAfterClose and UseAfterFree.
 const (
@@ -24,7 +27,7 @@ type Violation struct {
 	Op     string  // the call that noticed: "arena.Rewind"
 	Kind   Kind    // the rule that was broken, to compare with: WrongOwner
 	Detail string  // more about it, for people: "mark of another arena"; "" where Kind says all
-	Region string  // the owner's name
+	Region string  // the owner's name; "" for a zero value
 	Addr   uintptr // the object; 0 where there is none
 	Offset int     // of the object from the region's base
 
@@ -39,14 +42,20 @@ func (v *Violation) Error() string {
 	if v.Detail != "" {
 		s += ": " + v.Detail
 	}
-	s += fmt.Sprintf(" (%q", v.Region)
+	var place []string
+	if v.Region != "" {
+		place = append(place, fmt.Sprintf("%q", v.Region))
+	}
 	if v.Addr != 0 {
-		s += fmt.Sprintf(", address %#x", v.Addr)
+		place = append(place, fmt.Sprintf("address %#x", v.Addr))
 	}
 	if v.Addr != 0 || v.Offset != 0 {
-		s += fmt.Sprintf(", offset %d", v.Offset)
+		place = append(place, fmt.Sprintf("offset %d", v.Offset))
 	}
-	return s + ")" + stacks(v.Allocated, v.Freed)
+	if len(place) > 0 {
+		s += " (" + strings.Join(place, ", ") + ")"
+	}
+	return s + stacks(v.Allocated, v.Freed)
 }
 
 // stacks returns the end of an error that has the stacks of an object.

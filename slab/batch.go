@@ -8,9 +8,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 )
 
-// AllocN fills into with zeroed objects of one size and alignment. It does as Alloc for each, but pins the
-// processor once for up to 64 of them. It panics as Alloc does; into then begins with the objects that
-// were made before.
+// AllocN fills into with zeroed objects of one size and alignment. It allocates each as Alloc does, but pins
+// the processor once for up to 64 of them. It panics as Alloc does; into then begins with the objects that were
+// made before.
 func (h *Heap) AllocN(into [][]byte, size, align int) {
 	if _, err := h.TryAllocN(into, size, align); err != nil {
 		panic(err)
@@ -67,9 +67,8 @@ func (h *Heap) TryAllocN(into [][]byte, size, align int) (n int, err error) {
 	return n, nil
 }
 
-// FreeN frees many objects. It does as Free for each, but pins the processor once for up to 64 of them. If
-// a slice is not a live object it panics as Free does: the objects before it are freed, those behind it
-// are not.
+// FreeN frees many objects. It frees each as Free does, but pins the processor once for up to 64 of them. If a
+// slice is not a live object it panics as Free does: the objects before it are freed, those behind it are not.
 func (h *Heap) FreeN(objects [][]byte) {
 	h.made("Free")
 	if h.hard != nil {

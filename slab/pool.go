@@ -267,9 +267,8 @@ func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
 // Handle. The object is valid until Put: see to it that no goroutine puts it while another uses it. Deref
 // panics with a *guard.Violation if p is nil, zero, or closed.
 //
-// A Handle of another pool is refused, but for a probability of 2^-31: each pool mixes a random number of
-// 31 bits into its handles. So of two pools that were filled alike, each accepts either all handles of the
-// other, with that probability, or none.
+// A Handle of another pool is refused: each pool mixes a random number of 31 bits into its handles. With a
+// probability of 2^-31 two pools have the same number; then each may accept handles of the other.
 func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	if p == nil {
 		return x.derefOther(p)
@@ -307,8 +306,8 @@ func (x Handle[T]) derefOther(p *Pool[T]) (object *T, ok bool) {
 }
 
 // All iterates over the live objects in the order of their addresses, and over sampled objects last. The loop
-// may put objects, get others, and purge: All yields only objects that are live at that moment, and may or
-// may not yield those that came meanwhile. No other goroutine may put the object that the loop is at.
+// may put objects, get others, and purge: All yields only objects that are live at that moment. It may or may
+// not yield objects that were allocated meanwhile. No other goroutine may put the object that the loop is at.
 func (p *Pool[T]) All() iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		h := p.opened("All")

@@ -172,11 +172,11 @@ func (h *Heap) collect() (bad *guard.Violation) {
 	return bad
 }
 
-// Purge gives everything back to the system that is free now, but for what Locals hold. It stops
-// the world for some microseconds, to take the slots that processors hold. What lies between others
-// and would take more mappings than the process may hold (vm.max_map_count) goes out of RAM, but
-// stays charged: see Stats.Discarded. The error is the kernel's; what it did not take stays free,
-// and is tried again.
+// Purge gives all free memory back to the system, except for slots that Locals cache. It stops the world for
+// some microseconds, to take the slots that processors cache. Some free memory lies between live objects, and
+// decommitting it would take more mappings than the process may hold (vm.max_map_count): it goes out of RAM,
+// but stays charged (Stats.Discarded). An error comes from the kernel. Memory that the kernel did not take
+// stays free, and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
 	bad := cmp.Or(h.dropped.violation(), h.drainProcessors(h.allCaches()...), h.settleAll())

@@ -35,8 +35,8 @@ import "github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 // OS pages of a used slot stay charged to the budget, in as many slots as a thirty-second of vm.max_map_count (2047
 // by default).
 type Sampling struct {
-	// Every samples one allocation in Every, in the mean: chosen at random, each with the same
-	// probability. 1 samples all, 0 none.
+	// Every says how many allocations there are for each that is sampled, in the mean. They are chosen at
+	// random, each with the same probability. 1 samples all, 0 none.
 	Every int
 
 	// Slots is the number of guarded slots, up to 65536: live sampled objects, and freed ones whose late

@@ -41,10 +41,12 @@ func MakeSlice[T any](h *Heap, length, capacity int) []T {
 func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 	mustBePointerFree((*T)(nil))
 	if length < 0 || length > capacity {
+		h.usable("Alloc")
 		return nil, fmt.Errorf("slab: a slice of length %d and capacity %d cannot be", length, capacity)
 	}
 	hi, lo := bits.Mul(uint(capacity), uint(unsafe.Sizeof(*new(T))))
 	if hi != 0 || int(lo) < 0 {
+		h.usable("Alloc")
 		return nil, fmt.Errorf("slab: %d elements of %d bytes are more than addresses can hold: %w", capacity, unsafe.Sizeof(*new(T)), guard.ErrNoMemory)
 	}
 	b, err := h.TryAlloc(int(lo), granule)

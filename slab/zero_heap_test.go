@@ -1,6 +1,7 @@
 package slab
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -35,6 +36,8 @@ func TestOutsideZeroHeap(t *testing.T) {
 		"New":               func(h *Heap) { New[int](h) },
 		"slab.Free":         func(h *Heap) { Free(h, number) },
 		"MakeSlice":         func(h *Heap) { MakeSlice[int](h, 1, 1) },
+		"TryMakeSlice, -1":  func(h *Heap) { TryMakeSlice[int](h, -1, 0) },
+		"TryMakeSlice, big": func(h *Heap) { TryMakeSlice[int](h, 0, math.MaxInt) },
 		"FreeSlice":         func(h *Heap) { FreeSlice(h, []int{1}) },
 	}
 	for name, use := range uses {

@@ -22,10 +22,10 @@
 //	└───────┴────────────────┴─────────────┴────────────┴───────┘
 //	                              allocation moves top ◀
 //
-// A guard lies between the memory of a stack and everything else, so a write beyond the end of an object
-// does not reach a Stack. All stacks together are one mapping of
-// the kernel, however many there are, where guards are markers (guard.LightGuards). Elsewhere each
-// guard splits the mapping, and a process can have some 16,000 stacks: half of vm.max_map_count.
+// A guard lies between the memory of a stack and everything else, so a write beyond the end of an object does
+// not reach a Stack. All stacks together are one mapping of the kernel, however many there are, where guards
+// are markers (guard.LightGuards). Elsewhere each guard splits the mapping, and a process can have some 16,000
+// stacks: two mappings each, out of half of vm.max_map_count.
 //
 // # Life
 //

@@ -12,8 +12,11 @@ import (
 )
 
 // Stack is a stack of a Pool: it hands out memory from its top downwards, and takes it back in the
-// opposite order. One goroutine at a time may use it, from Pool.Get to Pool.Put. Any use of the zero
-// Stack is a *guard.Violation. A Stack must not be copied.
+// opposite order. One goroutine at a time may use it, from Pool.Get to Pool.Put. A Stack must not be
+// copied.
+//
+// Any use of the zero Stack is a *guard.Violation, and so is any use of a nil *Stack; only in New, Push, Pop
+// and the calls of package native is nil Go's own nil pointer panic.
 //
 // A Stack is a record outside the Go heap, alone on its cache line and apart from the memory that it hands out.
 type Stack struct {
@@ -47,7 +50,7 @@ var (
 func (s *Stack) at(place uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(s), place) }
 
 // usable panics unless the stack is in use. op is the call, with its package.
-func (s *Stack) usable(op string) { s.head.CheckUsable(op) }
+func (s *Stack) usable(op string) { (*header.Header)(unsafe.Pointer(s)).CheckUsable(op) } // s may be nil
 
 // Size returns the size of the stack in bytes, free or in use: Config.Size, rounded up to OS pages.
 func (s *Stack) Size() int {

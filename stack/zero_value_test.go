@@ -28,11 +28,19 @@ func TestOutsideZeroValues(t *testing.T) {
 		}
 	}
 	zero := new(Stack)
+	for _, s := range []*Stack{nil, zero} {
+		for name, f := range map[string]func(){
+			"TryNew": func() { TryNew[int](s) }, "MakeSlice": func() { MakeSlice[int](s, 1, 1) }, "Alloc": func() { s.Alloc(1, 1) },
+			"TryMakeSlice of no length": func() { TryMakeSlice[int](s, -1, 0) }, "TryAlloc of no alignment": func() { s.TryAlloc(1, 3) },
+			"Size": func() { s.Size() }, "Used": func() { s.Used() }, "HighWater": func() { s.HighWater() },
+		} {
+			stacktest.Violates(t, fmt.Sprintf("%s, nil %v", name, s == nil), f, noStack)
+		}
+	}
+	// These are inlined, and nil is Go's own panic.
 	for name, f := range map[string]func(){
 		"Push": func() { zero.Push() }, "Pop": func() { zero.Pop(Frame{}) }, "New": func() { New[int](zero) },
-		"New of nothing": func() { New[struct{}](zero) }, "TryNew": func() { TryNew[int](zero) },
-		"MakeSlice": func() { MakeSlice[int](zero, 1, 1) }, "Alloc": func() { zero.Alloc(1, 1) },
-		"Size": func() { zero.Size() }, "Used": func() { zero.Used() }, "HighWater": func() { zero.HighWater() },
+		"New of nothing": func() { New[struct{}](zero) },
 	} {
 		stacktest.Violates(t, name, f, noStack)
 	}

@@ -84,7 +84,7 @@ func (w *world) closedConcurrent() *arena.Concurrent {
 
 // inArena expects a violation of an arena as a whole.
 func inArena(op, what, name string) outcomes {
-	return plainly("violation: arena." + op + ": " + what + ` ("` + name + `")`)
+	return plainly("violation: arena." + op + ": " + what + inParentheses(name))
 }
 
 const (
@@ -221,7 +221,7 @@ var arenaMisuse = []misuse{
 	{"Concurrent: Clone after Close", func(w *world) { arena.CloneIn(w.closedConcurrent(), []int{1}) }, inArena("Concurrent.New", afterClose, "shut")},
 	{"Concurrent: Append after Close", func(w *world) { arena.AppendIn(w.closedConcurrent(), nil, 1) }, inArena("Concurrent.AppendIn", afterClose, "shut")},
 	{"Concurrent: type with pointers", func(w *world) { arena.CloneIn(w.concurrent("k"), []*int{}) },
-		plainly(pointers("arena", "*int", "*int is a pointer (*int)"))},
+		plainly(pointers("arena", "*int", "it is a pointer"))},
 	{"Concurrent: Slice of a foreign Ref", func(w *world) {
 		a := w.arena("a")
 		arena.RefOf(a, arena.New[uint64](a)).SliceIn(w.concurrent("k"), 2)

@@ -117,7 +117,7 @@ func (m mode) misses() string {
 	case missed == 0:
 		return "all are caught."
 	case m.name == "invariants":
-		return fmt.Sprintf("%d are not caught: those of default, but for %s.", missed, strings.Join(besides, ", "))
+		return fmt.Sprintf("%d are not caught: the cases of default, except %s.", missed, strings.Join(besides, ", "))
 	}
 	text := fmt.Sprintf("%d are not caught:", missed)
 	for _, kind := range kinds {
@@ -133,9 +133,9 @@ func (c misuse) kind(s suite) string {
 	case "":
 		return s.name
 	case fine:
-		return "what was freed is read"
+		return "read of freed memory"
 	case nothingTouched:
-		return "an object of no bytes is touched"
+		return "touch of an object of no bytes"
 	}
 	_, what, _ := strings.Cut(strings.TrimPrefix(c.want.hardened, "violation: "), ": ")
 	what, _, _ = strings.Cut(what, " (")

@@ -77,7 +77,18 @@ func violates(op, what, region, offset string) string {
 	if what == freedAlready && !strings.HasSuffix(op, ".Free") && !strings.HasSuffix(op, ".Put") {
 		what = strings.Replace(what, "double free", "use after free", 1)
 	}
-	return fmt.Sprintf("violation: %s: %s (%q, address 0xADDR, offset %s)", op, what, region, offset)
+	if region != "" {
+		region = fmt.Sprintf("%q, ", region)
+	}
+	return fmt.Sprintf("violation: %s: %s (%saddress 0xADDR, offset %s)", op, what, region, offset)
+}
+
+// inParentheses returns the end of an error that names the owner; "" for a zero value, which has no name.
+func inParentheses(owner string) string {
+	if owner == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%q)", owner)
 }
 
 // suite is a list of cases with the same origin.

@@ -19,8 +19,8 @@ func endless() []byte {
 }
 
 var nativeMisuse = []misuse{
-	{"Func of a zero Code", func(w *world) { new(native.Code).Func(0) }, plainly(`violation: native.Func: use of a zero value: native.LoadCode makes a Code ("")`)},
-	{"Func of a zero Object", func(w *world) { new(native.Object).Func("f") }, plainly(`violation: native.Func: use of a zero value: native.LoadObject makes an Object ("")`)},
+	{"Func of a zero Code", func(w *world) { new(native.Code).Func(0) }, plainly(`violation: native.Func: use of a zero value: native.LoadCode makes a Code`)},
+	{"Func of a zero Object", func(w *world) { new(native.Object).Func("f") }, plainly(`violation: native.Func: use of a zero value: native.LoadObject makes an Object`)},
 	{"Call on a zero Stack", func(w *world) { native.Call(new(stack.Stack), 0) },
 		plainly(violates("native.Call", "use of a zero value: Pool.Get makes a Stack", "", "0"))},
 	{"Call with seven arguments", func(w *world) {

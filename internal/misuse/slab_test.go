@@ -12,7 +12,7 @@ import (
 
 const (
 	closedHeap  = `: use after close ("heap")`
-	zeroHeap    = `use of a zero value: slab.Open makes a Heap ("")`
+	zeroHeap    = `use of a zero value: slab.Open makes a Heap`
 	closedLocal = `: use after close: the Local is closed ("heap")`
 )
 
@@ -184,7 +184,7 @@ var slabMisuse = []misuse{
 	{"type with pointers", func(w *world) { slab.New[struct{ Name string }](w.heap()) },
 		everywhere(pointers("slab", "struct { Name string }", "struct { Name string }.Name is a string"))},
 	{"slice of pointers", func(w *world) { slab.MakeSlice[*int](w.heap(), 1, 1) },
-		everywhere(pointers("slab", "*int", "*int is a pointer (*int)"))},
+		everywhere(pointers("slab", "*int", "it is a pointer"))},
 	{"slice length", func(w *world) { slab.MakeSlice[int](w.heap(), 2, 1) }, everywhere("panic: slab: a slice of length 2 and capacity 1 cannot be")},
 	{"slice overflow", func(w *world) { slab.MakeSlice[int](w.heap(), 0, math.MaxInt) },
 		everywhere("panic: slab: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
@@ -299,9 +299,9 @@ var poolMisuse = []misuse{
 	}, everywhere(stale)},
 	{"Deref of no handle", func(w *world) { w.named(slab.Handle[order]{}.Deref(w.pool())) }, everywhere(stale)},
 	{"Deref in a zero Pool", func(w *world) { w.named(slab.HandleOf(w.pool(), nil).Deref(new(slab.Pool[order]))) },
-		everywhere("violation: slab.Deref: use of a zero value: slab.OpenPool makes a Pool (\"\")")},
+		everywhere("violation: slab.Deref: use of a zero value: slab.OpenPool makes a Pool")},
 	{"HandleOf in a nil Pool", func(w *world) { slab.HandleOf(nil, w.pool().Get()) },
-		everywhere("violation: slab.HandleOf: use of a zero value: slab.OpenPool makes a Pool (\"\")")},
+		everywhere("violation: slab.HandleOf: use of a zero value: slab.OpenPool makes a Pool")},
 	{"Deref after Close", func(w *world) { p := w.pool(); h := slab.HandleOf(p, p.Get()); w.must(p.Close()); w.named(h.Deref(p)) },
 		everywhere(`violation: slab.Deref: use after close ("pool")`)},
 	{"Len after Close", func(w *world) { p := w.pool(); p.Get(); w.must(p.Close()); p.Len() }, everywhere(`violation: slab.Len: use after close ("pool")`)},
@@ -328,7 +328,7 @@ var poolMisuse = []misuse{
 	{"pool of pointers", func(w *world) {
 		_, err := slab.OpenPool[*int](w.config)
 		w.must(err)
-	}, everywhere(`error: slab: open pool "heap": *int cannot live outside the Go heap: *int is a pointer (*int), and the garbage collector does not see pointers there`)},
+	}, everywhere(`error: slab: open pool "heap": *int cannot live outside the Go heap: it is a pointer, and the garbage collector does not see pointers there`)},
 	{"pool of objects that are too large", func(w *world) {
 		_, err := slab.OpenPool[[2 << 20]byte](w.config)
 		w.must(err)

@@ -9,7 +9,7 @@ import (
 
 // ofTable expects a violation that a table notices, in an arena of this name.
 func ofTable(op, what, name string) outcomes {
-	return plainly("violation: table." + op + ": " + what + ` ("` + name + `")`)
+	return plainly("violation: table." + op + ": " + what + inParentheses(name))
 }
 
 const goneTable = "use after Reset or Rewind: the arena freed memory of the table"
@@ -104,11 +104,11 @@ var tableMisuse = []misuse{
 	{"TryNewMap of too much", func(w *world) { _, err := table.TryNewMap[int, int](w.arena("a"), math.MaxInt); w.must(err) },
 		plainly(`error: table: arena: "a": # bytes more than the # in use exceed its Reserve of #: no memory`)},
 	{"strings as keys", func(w *world) { table.NewMap[string, int](w.arena("a"), 0) },
-		plainly(pointers("table", "string", "string is a string"))},
+		plainly(pointers("table", "string", "it is a string"))},
 	{"pointers as values", func(w *world) { table.NewMap[int, *int](w.arena("a"), 0) },
-		plainly(pointers("table", "*int", "*int is a pointer (*int)"))},
+		plainly(pointers("table", "*int", "it is a pointer"))},
 	{"strings: slices as values", func(w *world) { table.NewStrings[[]byte](w.arena("a"), 0) },
-		plainly(pointers("table", "[]uint8", "[]uint8 is a slice ([]uint8)"))},
+		plainly(pointers("table", "[]uint8", "it is a slice"))},
 	{"negative hint", func(w *world) { table.NewMap[int, int](w.arena("a"), -1) }, plainly("panic: table: NewMap: the hint -1 is negative")},
 	{"huge hint", func(w *world) { table.NewMap[int, int](w.arena("a"), math.MaxInt) }, plainly(`panic: table: arena: "a": # bytes more than the # in use exceed its Reserve of #: no memory`)},
 	{"Rewind above", func(w *world) {

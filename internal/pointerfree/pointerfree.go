@@ -81,18 +81,25 @@ type PointerError struct {
 }
 
 func (e *PointerError) Error() string {
-	return fmt.Sprintf("%s cannot live outside the Go heap: %s is a %s, and the garbage collector does not see pointers there", e.Type, e.Path, describe(e.Leaf))
+	where := "it is " + kind(e.Leaf)
+	if e.Leaf != e.Type {
+		where = e.Path + " is " + kind(e.Leaf)
+		if e.Leaf.Kind() != reflect.String {
+			where += fmt.Sprintf(" (%s)", e.Leaf)
+		}
+	}
+	return fmt.Sprintf("%s cannot live outside the Go heap: %s, and the garbage collector does not see pointers there", e.Type, where)
 }
 
-// describe returns the words for the type of a field with a pointer.
-func describe(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "string"
-	case reflect.Interface, reflect.Slice, reflect.Map, reflect.Chan, reflect.Func:
-		return fmt.Sprintf("%s (%s)", t.Kind(), t)
+// kind returns the words for a type that is or holds a pointer.
+func kind(t reflect.Type) string {
+	switch k := t.Kind(); k {
+	case reflect.Interface:
+		return "an interface"
+	case reflect.String, reflect.Slice, reflect.Map, reflect.Chan, reflect.Func:
+		return "a " + k.String()
 	}
-	return fmt.Sprintf("pointer (%s)", t)
+	return "a pointer"
 }
 
 var checked sync.Map // reflect.Type → *PointerError; nil for types without pointers

@@ -29,8 +29,9 @@ func TestCheckNamesTheField(t *testing.T) {
 		want string
 	}{
 		{reflect.TypeFor[order](), "pointerfree.order cannot live outside the Go heap: order.Customer.Name is a string, and the garbage collector does not see pointers there"},
-		{reflect.TypeFor[*int](), "*int cannot live outside the Go heap: *int is a pointer (*int), and the garbage collector does not see pointers there"},
+		{reflect.TypeFor[*int](), "*int cannot live outside the Go heap: it is a pointer, and the garbage collector does not see pointers there"},
 		{reflect.TypeFor[[2][]byte](), "[2][]uint8 cannot live outside the Go heap: [2][]uint8[0] is a slice ([]uint8), and the garbage collector does not see pointers there"},
+		{reflect.TypeFor[error](), "error cannot live outside the Go heap: it is an interface, and the garbage collector does not see pointers there"},
 		{reflect.TypeFor[time.Time](), "time.Time cannot live outside the Go heap: Time.loc is a pointer (*time.Location), and the garbage collector does not see pointers there"},
 		{reflect.TypeFor[struct{ F func() }](), "struct { F func() } cannot live outside the Go heap: struct { F func() }.F is a func (func()), and the garbage collector does not see pointers there"},
 	} {

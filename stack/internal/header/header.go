@@ -56,18 +56,21 @@ var Overflowed func(h *Header, addr uintptr) bool
 // Addr returns the address of a place in the stack's memory.
 func (h *Header) Addr(place uintptr) uintptr { return uintptr(unsafe.Pointer(h)) + place }
 
-// CheckUsable panics with a *guard.Violation unless the stack is in use. op is the call, with its package.
+// CheckUsable panics with a *guard.Violation unless the stack is in use. h may be nil. op is the call, with its
+// package.
 func (h *Header) CheckUsable(op string) {
-	switch h.State {
-	case StateUsed:
-	case StateIdle:
+	switch {
+	case h == nil:
+		panic(h.unusable(op))
+	case h.State == StateUsed:
+	case h.State == StateIdle:
 		panic(h.Violation(op, guard.UseAfterPut, ""))
 	default:
 		panic(h.unusable(op))
 	}
 }
 
-// unusable returns the violation for use of a Stack that reads zero. If it lies in no region, no pool made it,
+// unusable returns the violation for use of a Stack that is nil or reads zero. If it lies in no region, no pool made it,
 // or its pool was closed so long ago that the addresses have left quarantine.
 func (h *Header) unusable(op string) *guard.Violation {
 	if guard.Locate(h.Addr(0)) == nil {
