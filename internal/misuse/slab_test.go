@@ -267,9 +267,7 @@ var poolMisuse = []misuse{
 		x := p.Get()
 		p.Put(x)
 		x.id++
-		for range 20_000 {
-			p.Put(p.Get())
-		}
+		churnPool(p)
 	}, apart(notCaught, violates("slab.Alloc", afterFree, "pool", "#"), usedAfterFree("pool", "0", "32"))},
 	{"HandleOf what was put", func(w *world) { p := w.pool(); x := p.Get(); p.Put(x); slab.HandleOf(p, x) }, inPool("slab.HandleOf", freedAlready)},
 	{"HandleOf another pool's object", func(w *world) { p, q := w.pool(), w.pool(); slab.HandleOf(p, q.Get()) }, inPool("slab.HandleOf", otherMemory)},

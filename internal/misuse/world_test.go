@@ -195,6 +195,20 @@ func churn(h *slab.Heap, size int) {
 	}
 }
 
+// churnPool is churn for a pool.
+func churnPool(p *slab.Pool[order]) {
+	for range 20_000 {
+		p.Put(p.Get())
+	}
+	var held [4000]*order
+	for i := range held {
+		held[i] = p.Get()
+	}
+	for _, x := range held {
+		p.Put(x)
+	}
+}
+
 // zero ends the case if some bytes are not zero.
 func (w *world) zero(b []byte) {
 	for i, x := range b {

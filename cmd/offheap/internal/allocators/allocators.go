@@ -4,9 +4,8 @@
 //	            └──▶ done                         closes the allocator
 //
 // A benchmark calls every allocator through a Source. Where an allocation takes nanoseconds it asks for
-// the type of the Source first, and calls *slab.Heap and *slab.Local directly, as programs do: then the
-// compiler inlines the outer half of AllocDirty. Through the interface that half is a call of its own,
-// whose stores would be measured, too. A benchmark keeps an Object, a bare address, for each object, as a program in C does: with slices the
+// the type of the Source first, and calls *slab.Heap and *slab.Local directly, as programs do. A
+// benchmark keeps an Object, a bare address, for each object, as a program in C does: with slices the
 // harness would take three times the memory. The collector ignores an Object off the Go heap; one of the
 // kind Go keeps its object alive.
 //
