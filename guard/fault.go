@@ -83,6 +83,7 @@ func Catch(f func()) error {
 }
 
 // Locate returns the Fault that Catch would return for a touch of an address: the region that the address lies
-// in, where it lies, and why a touch would fault. It touches nothing. It returns nil for an address that lies in
-// no region, open or in quarantine; for accessible memory Kind says nothing.
+// in, where it lies, and why a touch would fault. It touches nothing. It returns nil for an address that lies
+// in no region, open or in quarantine. It does not tell whether a touch would fault at all: for accessible
+// memory Kind is of no use.
 func Locate(addr uintptr) *Fault { return (*Fault)(region.Locate(addr)) }

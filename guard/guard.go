@@ -82,9 +82,9 @@
 //
 // # Guards inside a region
 //
-// Linux 6.13 and later have guard markers (MADV_GUARD_INSTALL): any number in one mapping. Elsewhere a
-// guard is a PROT_NONE page, which splits the mapping, so some 32,000 fit into a process (LightGuards).
-// The environment variable OFFHEAP_GUARDS=mprotect forces PROT_NONE pages, for tests.
+// Linux 6.13 and later have guard markers (MADV_GUARD_INSTALL): any number in one mapping. Elsewhere a guard is
+// a PROT_NONE page, which splits the mapping, so some 16,000 fit into a process (LightGuards). The environment
+// variable OFFHEAP_GUARDS=mprotect forces PROT_NONE pages, for tests.
 //
 // # Secrets
 //
@@ -167,7 +167,7 @@ const (
 // most machines, up to 65536.
 func PageSize() int { return region.PageSize() }
 
-// LightGuards tells whether guards inside a region are kernel markers, any number in one mapping. If not,
-// each is a PROT_NONE page, of which some 32,000 fit into a process. In Secret regions they are such pages
+// LightGuards tells whether guards inside a region are kernel markers, any number in one mapping. If not, each
+// is a PROT_NONE page, of which some 16,000 fit into a process. In Secret regions they are such pages
 // everywhere.
 func LightGuards() bool { return region.LightGuards() }

@@ -141,9 +141,9 @@ type Config struct {
 	// Name is shown in errors, faults and /proc/PID/maps. Default "heap".
 	Name string
 
-	// Reserve is the number of bytes of address space for objects of up to 1 MiB; larger ones have
-	// regions of their own. It is rounded up to a multiple of 2 MiB. Metadata take a sixteenth more,
-	// a third in a hardened heap, and up to a quarter on top of that in a Pool.
+	// Reserve is the number of bytes of address space for objects of up to 1 MiB; larger ones have regions of
+	// their own. It is rounded up to a multiple of 2 MiB. Metadata take up to 7 % more, up to a third more in a
+	// hardened heap, and up to a quarter on top of that in a Pool.
 	//
 	// The default is 64 GiB, which is the maximum (256 MiB on 32-bit systems). Where RLIMIT_AS leaves
 	// fewer addresses, the default heap takes a quarter of them with all metadata, so that Go's heap
@@ -158,9 +158,10 @@ type Config struct {
 	// sizes only when all of its slots are free. One live object in each slab is enough to keep all of them:
 	// then 2,000 freed objects of 128 bytes make no room for one of 640.
 	//
-	// Cached slots keep their slab, too. At the Limit the caches of processors are emptied at most ten times a
-	// second, because that stops the world; the caches of other Locals are not emptied. So an allocation may
-	// fail although enough objects were freed. Call Purge and try again before you free more.
+	// Cached slots keep their slab, too. When memory runs out, here or at guard.Budget.Hard, the caches of
+	// processors are emptied at most ten times a second, because that stops the world; the caches of other
+	// Locals are not emptied. So an allocation may fail although enough objects were freed. Call Purge and try
+	// again before you free more.
 	//
 	// If sizes shift at the Limit, allocate objects together that are freed together, or give them a heap of
 	// their own; round sizes up to a few; and leave room for slabs that are not full: an eighth and a MiB.

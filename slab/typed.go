@@ -17,7 +17,7 @@ func New[T any](h *Heap) *T { return must(TryNew[T](h)) }
 // TryNew is New that returns its error. It panics if T contains pointers.
 func TryNew[T any](h *Heap) (*T, error) {
 	mustBePointerFree((*T)(nil))
-	b, err := h.TryAlloc(int(unsafe.Sizeof(*new(T))), granule)
+	b, err := zeroed(h.get(int(unsafe.Sizeof(*new(T))), granule))
 	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), err
 }
 
@@ -81,15 +81,13 @@ func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
 }
 
 // pointerFree returns an error if T contains pointers, where p is a nil *T. The error names the field.
-func pointerFree(p any) error {
-	if pointerfree.Trusted && pointerfree.Words(p) == 0 {
-		return nil
-	}
-	return pointerfree.Check(reflect.TypeOf(p).Elem())
-}
+func pointerFree(p any) error { return pointerfree.Check(reflect.TypeOf(p).Elem()) }
 
 // mustBePointerFree panics if T contains pointers, where p is a nil *T.
 func mustBePointerFree(p any) {
+	if pointerfree.Trusted && pointerfree.Words(p) == 0 {
+		return
+	}
 	if err := pointerFree(p); err != nil {
 		panic(fmt.Errorf("slab: %w", err))
 	}

@@ -22,20 +22,21 @@
 //	└───────┴────────────────┴─────────────┴────────────┴───────┘
 //	                              allocation moves top ◀
 //
-// A guard lies between the memory of a stack and everything else, so a write beyond the end of an object
-// does not reach a Stack. All stacks together are one mapping of
-// the kernel, however many there are, where guards are markers (guard.LightGuards). Elsewhere each
-// guard splits the mapping, and a process can have some 16,000 stacks: half of vm.max_map_count.
+// A guard lies between the memory of a stack and everything else, so a write beyond the end of an object does
+// not reach a Stack. All stacks together are one mapping of the kernel, however many there are, where guards
+// are markers (guard.LightGuards). Elsewhere each guard splits the mapping, and a process can have some 16,000
+// stacks: two mappings each, out of half of vm.max_map_count.
 //
 // # Life
 //
 //  1. OpenPool reserves addresses for Config.Max stacks. They cost nothing.
 //  2. Get hands out an idle stack, or else one that was never used. A stack gets its guard before its
 //     memory, and keeps it until the pool is closed. Its memory comes into RAM when it is touched.
-//  3. Push opens a frame. New, MakeSlice and Alloc hand out zeroed memory. Pop frees all that was
+//  3. Push opens a frame. New, MakeSlice and Alloc hand out zeroed memory. Pop frees everything that was
 //     allocated since its Push. native.Call runs native code below the frames.
-//  4. Put frees all that is on the stack, and gives the stack back. The last few stacks that were put
-//     on each processor keep their RAM; the others keep Config.Retain bytes. Purge gives all back.
+//  4. Put frees everything on the stack, and gives the stack back to the pool. The last few stacks that were
+//     put on each processor keep their RAM; the others keep Config.Retain bytes. Purge gives the RAM of all
+//     idle stacks back.
 //  5. Close ends the pool. Its region is closed when the last stack in use is put. Keep the Pool
 //     reachable while its stacks are used: a Pool that is lost without Close is reported
 //     (guard.SetOnLeak), and its memory stays.

@@ -29,7 +29,7 @@ import (
 //	from 20,000               1.5
 //	from 10,000               1.7
 //	from 2,000                3.5
-//	fewer                     6, or some 600 bytes if that is more
+//	fewer                     6.5, or some 600 bytes if that is more
 //
 // Maps of fewer than 64 groups (some 800 entries) double when they grow, and what they leave behind is free
 // only when the arena is reset. A hint for NewMap avoids that, and the time of growing, which is most of the

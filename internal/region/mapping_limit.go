@@ -34,8 +34,8 @@ func takeMappings(n int) error {
 			if releaseOldest() {
 				continue
 			}
-			return fmt.Errorf("%d mappings more than the %d of all regions exceed half of what the process may hold (vm.max_map_count is %d): %w",
-				n, was, vm.Probe().MaxMappings, ErrNoMemory)
+			return fmt.Errorf("all regions together take %d mappings, and %d more exceed half of what the process may hold (vm.max_map_count is %d): %w",
+				was, n, vm.Probe().MaxMappings, ErrNoMemory)
 		}
 		if mappings.CompareAndSwap(was, was+int64(n)) {
 			return nil

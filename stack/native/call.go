@@ -22,9 +22,9 @@ const redZone = 64
 // Pass a pointer as uintptr(unsafe.Pointer(p)). If the C type of the result is narrower than uintptr, the upper
 // bits are undefined: for int convert the result to int32.
 //
-// s must be in use, and no native code may run on it; else Call panics with a *guard.Violation. The caller
-// keeps s while the call lasts. The call overwrites unused memory of the stack; the frames stay as they
-// are, unless the function is given their addresses.
+// s must be in use, and no native code may run on it; else Call panics with a *guard.Violation. Do not put s
+// while the call lasts. The call overwrites unused memory of the stack; the frames stay as they are, unless the
+// function is given their addresses.
 //
 // Memory that the function is given should be off-heap. Memory of the Go heap or of a Go stack must be
 // pinned (runtime.Pinner): else the collector may free it, or the stack may move.

@@ -63,6 +63,9 @@ func slabLocalAlloc(l *slab.Local, size int) []byte { return l.Alloc(size, 8) }
 func slabLocalFree(l *slab.Local, b []byte) { l.Free(b) }
 
 //go:noinline
+func slabNew(h *slab.Heap) *pair { return slab.New[pair](h) }
+
+//go:noinline
 func slabPoolGet(p *slab.Pool[pair]) *pair { return p.Get() }
 
 //go:noinline
@@ -109,6 +112,7 @@ func main() {
 	h, _ := slab.Open(slab.Config{})
 	slabHeapFree(h, slabHeapAllocDirty(h, 1))
 	slabHeapFree(h, slabHeapAlloc(h, 1))
+	slab.Free(h, slabNew(h))
 	l := h.Local()
 	slabLocalFree(l, slabLocalAllocDirty(l, 1))
 	slabLocalFree(l, slabLocalAlloc(l, 1))
