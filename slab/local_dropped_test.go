@@ -31,7 +31,7 @@ func leaks(t *testing.T) chan guard.Info {
 // nextLeak collects garbage until something is reported.
 func nextLeak(t *testing.T, reports chan guard.Info) (in guard.Info) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); runtime.GC() {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); runtime.GC() {
 		select {
 		case in = <-reports:
 			return in
