@@ -152,7 +152,7 @@ func TestUsageWhileALocalCloses(t *testing.T) {
 		select {
 		case live := <-told:
 			told <- live
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("Usage waits for Close, and Close for what OnSoft is told of")
 		}
 	}}

@@ -28,7 +28,7 @@ func TestOutsideCloseUnderLoad(t *testing.T) {
 	}
 	for _, mode := range []string{"heap", "hardened", "pool", "hardened pool", "sampled heap", "sampled pool"} {
 		t.Run(mode, func(t *testing.T) {
-			c := exec.Command(os.Args[0], "-test.run=^TestOutsideCloseUnderLoad$", "-test.timeout=1m")
+			c := exec.Command(os.Args[0], "-test.run=^TestOutsideCloseUnderLoad$", "-test.timeout="+patience.String())
 			c.Env = append(os.Environ(), mark+"="+mode)
 			if out, err := c.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%.3000s", err, out)

@@ -284,6 +284,29 @@ func TestSampledSlotsRunOut(t *testing.T) {
 	}
 }
 
+// TestSetSampling replaces the sampling: SetSampling returns what was in force, CurrentSampling what is, and a setting
+// that cannot be changes nothing.
+func TestSetSampling(t *testing.T) {
+	sampleOneIn(t, 0) // the number of slots does not change any more
+	before := CurrentSampling()
+	if before.Every != 0 || before.Seed != 1 || before.Slots <= 0 {
+		t.Errorf("the sampling in force is %+v", before)
+	}
+	old, err := SetSampling(Sampling{Every: 20, Seed: 7})
+	want := Sampling{Every: 20, Slots: before.Slots, Seed: 7}
+	if err != nil || old != before || CurrentSampling() != want {
+		t.Errorf("%+v replaces %+v, %v; want %+v for %+v", CurrentSampling(), old, err, want, before)
+	}
+	for _, s := range []Sampling{{Every: -1}, {Slots: -1}, {Slots: 65537}, {Every: 3, Slots: before.Slots + 1}} {
+		if old, err := SetSampling(s); err == nil || old != want || CurrentSampling() != want {
+			t.Errorf("%+v: %v, %+v; now %+v", s, err, old, CurrentSampling())
+		}
+	}
+	if old, err := SetSampling(before); err != nil || old != want || CurrentSampling() != before {
+		t.Errorf("what SetSampling returned puts back %+v for %+v, %v", CurrentSampling(), old, err)
+	}
+}
+
 // TestSampledRate counts the sampled objects of each way to allocate.
 func TestSampledRate(t *testing.T) {
 	const every = 50

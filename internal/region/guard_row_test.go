@@ -58,8 +58,8 @@ func TestGuardsAgainstSpans(t *testing.T) {
 					t.Fatalf("outside %d to %d: %v, want %v", lo, hi, got, want)
 				}
 			}
-			if g.empty() != (len(model) == 0) {
-				t.Fatalf("empty is %v with %v", g.empty(), model)
+			if empty := len(g.single) == 0 && g.row.count == 0; empty != (len(model) == 0) {
+				t.Fatalf("empty is %v with %v", empty, model)
 			}
 		}
 	}

@@ -50,9 +50,6 @@ func (r *row) extend(more row) bool {
 	return true
 }
 
-// empty tells whether there are no guards.
-func (g *guards) empty() bool { return len(g.single) == 0 && g.row.count == 0 }
-
 // in returns the guards in a range, as a set of spans.
 func (g *guards) in(off, end uintptr) spans {
 	parts := g.row.inside(off, end)

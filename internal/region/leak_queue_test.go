@@ -38,11 +38,11 @@ func TestOutsideLeakedGoexit(t *testing.T) {
 // closeLeaked releases the leaked regions, so that other tests find none.
 func closeLeaked(t *testing.T) {
 	t.Helper()
-	registry.mu.RLock()
+	registry.mu.Lock()
 	leaked := slices.DeleteFunc(slices.Clone(registry.records), func(r *record) bool { return r.name != "leaked by a test" })
-	registry.mu.RUnlock()
 	for _, rec := range leaked {
-		unregister(rec)
+		removeRecord(rec)
 	}
+	registry.mu.Unlock()
 	release(leaked)
 }

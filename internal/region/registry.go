@@ -182,12 +182,6 @@ func removeRecord(r *record) {
 	}
 }
 
-func unregister(r *record) {
-	registry.mu.Lock()
-	defer registry.mu.Unlock()
-	removeRecord(r)
-}
-
 // releaseOldest releases the addresses of the oldest region in quarantine. It returns false if there is none, or the kernel
 // refuses.
 func releaseOldest() bool {
