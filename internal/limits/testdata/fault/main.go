@@ -33,7 +33,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		b := h.Alloc(100)
+		b := h.Alloc(100, 1)
 		p = &b[42]
 		h.Free(b)
 	}
