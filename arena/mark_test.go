@@ -107,7 +107,7 @@ func TestStaleMarks(t *testing.T) {
 				rewinds++
 				for i := range marks {
 					o := &marks[i]
-					o.stale = o.stale || o.mark.off > m.mark.off || o.mark.registered > m.mark.registered
+					o.stale = o.stale || o.mark.off > m.mark.off || o.mark.registered() > m.mark.registered()
 				}
 			case 3:
 				if r.IntN(40) == 0 {
