@@ -90,7 +90,7 @@ func BenchmarkPool(b *testing.B) {
 }
 
 // BenchmarkConcurrent shares rounds of 64-byte objects among goroutines, in memory that was touched before. The
-// time is that of one object, on all goroutines together.
+// time is for one object, whichever goroutine allocates it.
 func BenchmarkConcurrent(b *testing.B) {
 	for _, goroutines := range []int{1, 2} {
 		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {

@@ -235,22 +235,7 @@ func TestOutsideConcurrentPurge(t *testing.T) {
 // TestOutsideConcurrentSpikeGoesBack is TestSpikeGoesBack for a Concurrent.
 func TestOutsideConcurrentSpikeGoesBack(t *testing.T) {
 	k := concurrent(t, Config{Retain: 256 << 10})
-	round := func(size int) {
-		b := k.Alloc(size, 8)
-		mustBeZero(t, "Alloc", b)
-		smear(b)
-		k.Reset()
-	}
-	round(64 << 20)
-	if c := k.Stats().Committed; c < 64<<20 {
-		t.Fatalf("%d bytes committed right after the spike", c)
-	}
-	for range 60 {
-		round(1 << 10)
-	}
-	if s := k.Stats(); s.Committed > 512<<10 || s.Resident > 512<<10 {
-		t.Fatalf("after 60 small rounds: %+v", s)
-	}
+	round := mustGiveSpikeBack(t, k)
 	for range 20 {
 		round(8 << 20)
 	}

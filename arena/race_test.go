@@ -34,7 +34,7 @@ func TestRacesAreReported(t *testing.T) {
 		var both sync.WaitGroup
 		for _, f := range []func(){allocate, takeAway} {
 			both.Go(func() {
-				defer func() { _ = recover() }() // what they do to each other is open
+				defer func() { _ = recover() }() // two goroutines in one arena may do any harm to each other
 				f()
 			})
 		}

@@ -42,10 +42,15 @@ func decommits(f func()) int {
 	return stop()
 }
 
-// TestSpikeGoesBack: the memory of one large round is given back after some small ones, down to Retain.
-func TestSpikeGoesBack(t *testing.T) {
-	a := opened(t, Config{Retain: 256 << 10})
-	round := func(size int) {
+// mustGiveSpikeBack fills an arena, fresh and with a Retain of 256 KiB, in one large round and some small ones. The
+// memory of the large one must go back. The result is a round that allocates size bytes.
+func mustGiveSpikeBack(t *testing.T, a interface {
+	Alloc(size, align int) []byte
+	Reset()
+	Stats() Stats
+}) (round func(size int)) {
+	t.Helper()
+	round = func(size int) {
 		b := a.Alloc(size, 8)
 		mustBeZero(t, "Alloc", b)
 		smear(b)
@@ -58,10 +63,17 @@ func TestSpikeGoesBack(t *testing.T) {
 	for range 60 {
 		round(1 << 10)
 	}
-	s := a.Stats()
-	if s.Committed > 512<<10 || s.Resident > 512<<10 {
+	if s := a.Stats(); s.Committed > 512<<10 || s.Resident > 512<<10 {
 		t.Fatalf("after 60 small rounds: %+v", s)
 	}
+	return round
+}
+
+// TestSpikeGoesBack: the memory of one large round is given back after some small ones, down to Retain.
+func TestSpikeGoesBack(t *testing.T) {
+	a := opened(t, Config{Retain: 256 << 10})
+	round := mustGiveSpikeBack(t, a)
+	s := a.Stats()
 	if s.Committed < 256<<10 {
 		t.Fatalf("less than Retain is kept: %+v", s)
 	}

@@ -188,8 +188,8 @@ func grow[T any](a *Arena, s []T, n int) ([]T, error) {
 	return out[:n], nil
 }
 
-// grownCapacity returns the capacity for a slice that grows to length n, which is above its capacity was. It
-// grows as with the built-in append, as far as room bytes allow.
+// grownCapacity returns the capacity for a slice that grows to length n, which is above its capacity was. The
+// capacity grows as that of the built-in append does, but takes at most room bytes.
 func grownCapacity[T any](n, was int, room uintptr) int {
 	capacity := 2 * was
 	if was > 256 {

@@ -19,7 +19,7 @@ import (
 // Alloc panics with an error that wraps guard.ErrNoMemory where there is no memory, with an error for a
 // negative size or an impossible alignment, and with a *guard.Violation after Close.
 //
-// Cost: that of AllocDirty and of clearing the slot, unless it was never used.
+// Cost: as AllocDirty, and clearing the slot unless it was never used.
 func (h *Heap) Alloc(size, align int) []byte { return must(zeroed(h.get(size, align))) }
 
 // TryAlloc is Alloc that returns its error.

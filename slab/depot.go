@@ -147,8 +147,8 @@ func (h *Heap) tryRefill(c, owner uint8, size int, out []item) (n int, err error
 	return n, nil
 }
 
-// findSlab links a slab to an owner that has none with free slots: the empty slab, or a new one, or that of
-// another owner if others have many free slots, or if there is no memory. Caller holds d.mu.
+// findSlab links a slab to an owner that has none with free slots: the empty slab, a new slab, or a slab of
+// another owner. It takes the last if other owners have many free slots, or if there is no memory. Caller holds d.mu.
 func (h *Heap) findSlab(c, owner uint8, d *depot) error {
 	if first := d.empty; first != 0 {
 		d.empty = 0

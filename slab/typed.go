@@ -22,7 +22,7 @@ func TryNew[T any](h *Heap) (*T, error) {
 }
 
 // Free frees an object that New made, as Heap.Free does. Freeing nil does nothing. In a hardened heap it
-// panics with a *guard.Violation if the object was allocated with another size than that of T.
+// panics with a *guard.Violation if the size of T is not the size that was asked for.
 func Free[T any](h *Heap, p *T) {
 	if h != nil && h.hard != nil {
 		h.checkSize(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), 1, false)

@@ -85,7 +85,7 @@ func (l *layout) lastHash(n uint64) uint64 {
 }
 
 // segment has the offsets of the headers and the slots of 64 groups. Headers lie together, so that
-// those of many groups are in few cache lines and OS pages.
+// the headers of many groups are in few cache lines and OS pages.
 type segment struct{ headers, slots uint64 }
 
 // groupAt returns the header and the first slot of a group, which must exist. It is a function, because
@@ -111,7 +111,7 @@ func (u *untyped) slots(l *layout, address uint64) unsafe.Pointer {
 // base returns where offsets count from.
 func (u *untyped) base() unsafe.Pointer { return unsafe.Pointer(u.root) }
 
-// at returns the address of what lies at an offset.
+// at returns the address of an offset.
 func (u *untyped) at(off uint64) unsafe.Pointer { return unsafe.Add(u.base(), uintptr(off)) }
 
 // segment returns a segment's entry in the directory.

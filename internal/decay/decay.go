@@ -1,7 +1,7 @@
 // Package decay says when free memory has waited long enough to go back to the system.
 //
 // Allocators have no goroutine for that. Instead their slow paths ask a Gate, which lets one of them
-// through every 100 ms: that one looks for what has been free for long.
+// through every 100 ms: that one looks for memory that has been free for long.
 package decay
 
 import (

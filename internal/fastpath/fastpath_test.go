@@ -350,7 +350,7 @@ func TestFastPaths(t *testing.T) {
 	}
 }
 
-// printTable prints the rows as they are now. The functions that are counted are those of the table.
+// printTable prints the rows as they are now. It counts the functions that the table names.
 func printTable(t *testing.T, rows []row, now map[string]map[string][]instruction) {
 	for _, r := range rows {
 		var calls []string

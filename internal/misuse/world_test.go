@@ -106,7 +106,7 @@ func writtenAfterFree(offset, size string) outcomes {
 	return apart(notCaught, violates("slab.Alloc", afterFree, "heap", "#"), usedAfterFree("heap", offset, size))
 }
 
-// missized expects a free with another size than that of the object. Only a hardened heap notices it.
+// missized expects a free with a size that the object does not have. Only a hardened heap notices it.
 func missized(region string) outcomes {
 	return apart(notCaught, violates("slab.Free", otherSize, region, "#"), notCaught)
 }

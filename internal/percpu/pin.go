@@ -16,5 +16,5 @@ func Pin[T any, P Lockable[T]](t *Table[T]) *T {
 	return t.caches[min(uint(procPin()), Max)].Load() // once pinned: see Drain
 }
 
-// Unpin ends what Pin or PinNew began. c is what they returned.
+// Unpin ends the pinned section that Pin or PinNew began. c is the cache that they returned.
 func Unpin[T any, P Lockable[T]](c *T) { procUnpin() }

@@ -25,7 +25,7 @@ func Pin[T any, P Lockable[T]](t *Table[T]) *T {
 	return c
 }
 
-// Unpin ends what Pin or PinNew began. c is what they returned.
+// Unpin ends the pinned section that Pin or PinNew began. c is the cache that they returned.
 func Unpin[T any, P Lockable[T]](c *T) {
 	if c != nil {
 		P(c).Unlock()
