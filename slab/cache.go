@@ -27,7 +27,7 @@ import (
 // the goroutine is pinned. A Local's cache has room for nothing at first: see grow.
 type cache struct {
 	percpu.Mutex
-	_         [percpu.Alone]byte               // other goroutines write to the neighbours on the Go heap
+	_         [percpu.Alone]byte             // other goroutines write to the neighbours on the Go heap
 	magazines [sizeclass.Cached + 1]magazine // the last is of classes that are not cached
 	_         [percpu.Alone]byte
 }
@@ -43,11 +43,13 @@ type magazine struct {
 	items   unsafe.Pointer // an array of room items, with an item of 0 before
 	size    uint32         // of a slot, in bytes
 	room    uint32
-	sampled bool // the allocation that is due next is sampled
-	_       [39]byte
+	sampled bool                                      // the allocation that is due next is sampled
+	_       [64 - 17 - unsafe.Sizeof(uintptr(0))]byte // of and forSize count on 64 bytes
 }
 
 const onePass = 1 << 32
+
+var _ [64]byte = [unsafe.Sizeof(magazine{})]byte{}
 
 // firstRoom is the room of a Local's magazine when the Local first uses the class.
 const firstRoom = 8
@@ -169,16 +171,21 @@ func (m *magazine) draw() {
 }
 
 // push puts a slot on top; false if the magazine is full.
-//
-//go:nosplit
 func (m *magazine) push(it slots.Item) bool {
 	n := m.n
 	if uint32(n) >= m.room {
 		return false
 	}
+	m.add(n, it)
+	return true
+}
+
+// add pushes a slot without a check. n is m.n, and there is room.
+//
+//go:nosplit
+func (m *magazine) add(n uint64, it slots.Item) {
 	*m.at(int32(n)) = it
 	m.n = n + 1
-	return true
 }
 
 // exchange pushes a slot. If the magazine is full, it moves the older half to out first, and returns the

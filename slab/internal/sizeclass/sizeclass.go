@@ -92,6 +92,22 @@ var numbers = func() (table [LargestTabled/Granule + 1]uint8) {
 	return table
 }()
 
+// offsets has 64 times the class of each size up to LargestTabled, by the number of granules.
+var offsets = func() (table [len(numbers)]uint16) {
+	for i, c := range numbers {
+		table[i] = uint16(c) * 64
+	}
+	return table
+}()
+
+// Tabled returns 64 times the class of a size, which is at most LargestTabled: it saves the fast path, which has
+// 64 bytes for each class, the multiplication.
+//
+//go:nosplit
+func Tabled(size int) uintptr {
+	return uintptr(offsets[(uint(size)+Granule-1)/Granule])
+}
+
 // Of returns the number of the smallest class for a size, which is at most Largest.
 func Of(size uint) uint8 {
 	if size <= LargestTabled {

@@ -143,7 +143,7 @@ func (t *Table) Open(of *region.Region, c Config) error {
 		}
 		off += part.size
 	}
-	t.entries, t.states = t.entryTable.base, t.stateTable.base
+	t.entries, t.states = t.entryTable.base, unsafe.Pointer(&noStates)
 	if c.Class > 0 {
 		t.shift = sizeclass.Table[c.Class].Shift
 	}
@@ -246,6 +246,17 @@ func blockSize(k *sizeclass.Class) int { return alignUp(int(k.Blocks()), 64) }
 // first of them.
 const firstStates = 64
 
+// noStates are the first states. A table whose first state is not committed yet leads here.
+var noStates = func() (states [firstStates]State) {
+	for i := range states {
+		states[i] = none
+	}
+	for i := range noSlabStates {
+		states[i] = elsewhere
+	}
+	return states
+}()
+
 // reach commits what the units below end need. Caller holds t.mu.
 func (t *Table) reach(end int) error {
 	if end <= t.ready {
@@ -255,13 +266,8 @@ func (t *Table) reach(end int) error {
 		if err := t.stateTable.reach(firstStates); err != nil {
 			return err
 		}
-		for i := range uint32(firstStates) {
-			*t.State(i) = none
-		}
-		for i := range uint32(noSlabStates) {
-			*t.State(i) = elsewhere
-		}
-		t.next = firstStates
+		copy(unsafe.Slice((*State)(t.stateTable.base), firstStates), noStates[:])
+		t.states, t.next = t.stateTable.base, firstStates
 	}
 	had := t.entryTable.ready / int(unsafe.Sizeof(Entry(0)))
 	if err := t.entryTable.reach(end * int(unsafe.Sizeof(Entry(0)))); err != nil {
