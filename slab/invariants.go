@@ -88,8 +88,8 @@ func (h *Heap) check() {
 	defer s.mu.Unlock()
 	holds(s.used == units, "%d units are in slabs, the space says %d", units, s.used)
 	committed, frees, discards, before := 0, 0, 0, false
-	for u := range s.free.n {
-		free, clean, discarded, cold := s.free.has(u), s.clean.has(u), s.discarded.has(u), s.cold.has(u)
+	for u := range s.free.Len() {
+		free, clean, discarded, cold := s.free.Has(u), s.clean.Has(u), s.discarded.Has(u), s.cold.Has(u)
 		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).taken()
 		holds(!clean || free, "unit %d is clean, so it is free", u)
 		holds(!discarded || clean, "unit %d is discarded, so it is clean", u)

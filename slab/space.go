@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math/bits"
 	"sync"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/bitmap"
 )
 
 // The heap's region is divided into units of 64 KiB. A slab is one or several in a row.
@@ -41,10 +41,10 @@ const (
 type space struct {
 	mu        sync.Mutex
 	region    *region.Region
-	free      bitmap
-	clean     bitmap // free units that read zero and are not in RAM
-	discarded bitmap // clean units that guard refused to decommit
-	cold      bitmap
+	free      bitmap.Set
+	clean     bitmap.Set // free units that read zero and are not in RAM
+	discarded bitmap.Set // clean units that guard refused to decommit
+	cold      bitmap.Set
 	freed     []uint32 // when each free unit became free, in ticks
 	hint      int      // no unit below is free or cold
 	top       int      // every unit from here on is cold, and was never committed
@@ -61,8 +61,8 @@ func (s *space) open(r *region.Region, hardened bool) {
 	if hardened {
 		s.guards, s.marked = 1, guard.LightGuards()
 	}
-	s.free, s.clean, s.discarded, s.cold = newBitmap(n), newBitmap(n), newBitmap(n), newBitmap(n)
-	s.cold.set(0, n)
+	s.free, s.clean, s.discarded, s.cold = bitmap.New(n), bitmap.New(n), bitmap.New(n), bitmap.New(n)
+	s.cold.Add(0, n)
 	s.freed = make([]uint32, n)
 }
 
@@ -75,14 +75,14 @@ func (s *space) take(n int) (first int, clean bool, err error) {
 	}
 	first = -1
 	if s.frees >= n {
-		first = s.free.find(s.hint, s.top, n)
+		first = s.free.Find(s.hint, s.top, n)
 	}
 	if first < 0 {
 		if first, err = s.warm(n); err != nil {
 			return 0, false, err
 		}
 	}
-	clean = s.clean.all(first, n)
+	clean = s.clean.HasAll(first, n)
 	s.unfree(first, n)
 	if first == s.hint {
 		s.hint += n
@@ -95,11 +95,11 @@ func (s *space) take(n int) (first int, clean bool, err error) {
 func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 	switch {
 	case !s.marked || s.discards == 0: // where guards are not committed, only cold units can become guards
-		first = s.cold.find(s.hint, s.cold.n, n+s.guards)
+		first = s.cold.Find(s.hint, s.cold.Len(), n+s.guards)
 	default:
-		first = s.discarded.find(s.hint, s.top, n+s.guards) // which are charged already
+		first = s.discarded.Find(s.hint, s.top, n+s.guards) // which are charged already
 		if first < 0 {
-			first = findEither(s.cold, s.discarded, s.hint, s.cold.n, n+s.guards)
+			first = bitmap.FindEither(s.cold, s.discarded, s.hint, s.cold.Len(), n+s.guards)
 		}
 	}
 	if first < 0 {
@@ -109,7 +109,7 @@ func (s *space) takeGuarded(n int) (first int, clean bool, err error) {
 		return 0, false, err
 	}
 	s.unfree(first, n+s.guards)
-	s.cold.clear(first, n+s.guards)
+	s.cold.Remove(first, n+s.guards)
 	s.top = max(s.top, first+n+s.guards)
 	if first == s.hint {
 		s.hint += n + s.guards
@@ -137,8 +137,8 @@ func (s *space) commitGuarded(first, n int) error {
 // uncommit restores units to what they were before commitGuarded: cold or discarded.
 func (s *space) uncommit(first, n int) {
 	for i, end := first, first+n; i < end; {
-		cold, run := s.cold.has(i), 1
-		for i+run < end && s.cold.has(i+run) == cold {
+		cold, run := s.cold.Has(i), 1
+		for i+run < end && s.cold.Has(i+run) == cold {
 			run++
 		}
 		if cold {
@@ -161,12 +161,12 @@ func (s *space) extent(n int) int {
 // warm commits the first n units in a row that are free or cold, and some that follow if they are
 // cold: the more the larger the heap is, for fewer system calls.
 func (s *space) warm(n int) (first int, err error) {
-	first = findEither(s.free, s.cold, s.hint, s.cold.n, n)
+	first = bitmap.FindEither(s.free, s.cold, s.hint, s.cold.Len(), n)
 	if first < 0 {
 		return 0, s.full(n)
 	}
 	more := n
-	for ahead := min(max(s.used/8, 1), 64); more < n+ahead && first+more < s.cold.n && s.cold.has(first+more); {
+	for ahead := min(max(s.used/8, 1), 64); more < n+ahead && first+more < s.cold.Len() && s.cold.Has(first+more); {
 		more++
 	}
 	if err = s.commit(first, more); err != nil && more > n {
@@ -181,10 +181,10 @@ func (s *space) commit(first, n int) error {
 	}
 	now := ticks()
 	for i := first; i < first+n; i++ {
-		if s.cold.has(i) {
-			s.cold.clear(i, 1)
-			s.free.set(i, 1)
-			s.clean.set(i, 1)
+		if s.cold.Has(i) {
+			s.cold.Remove(i, 1)
+			s.free.Add(i, 1)
+			s.clean.Add(i, 1)
 			s.freed[i] = now
 			s.frees++
 		}
@@ -200,11 +200,11 @@ func (s *space) give(first, n int) {
 	s.used -= n
 	s.hint = min(s.hint, first)
 	if s.guards > 0 && !s.marked {
-		s.cold.set(first+n, s.guards)
+		s.cold.Add(first+n, s.guards)
 	}
 	n = s.extent(n)
 	now := ticks()
-	s.free.set(first, n)
+	s.free.Add(first, n)
 	s.frees += n
 	for i := first; i < first+n; i++ {
 		s.freed[i] = now
@@ -217,11 +217,11 @@ func (s *space) give(first, n int) {
 
 // unfree takes units out of the sets of free ones, in which they may be.
 func (s *space) unfree(first, n int) {
-	s.frees -= s.free.count(first, n)
-	s.discards -= s.discarded.count(first, n)
-	s.free.clear(first, n)
-	s.clean.clear(first, n)
-	s.discarded.clear(first, n)
+	s.frees -= s.free.Count(first, n)
+	s.discards -= s.discarded.Count(first, n)
+	s.free.Remove(first, n)
+	s.clean.Remove(first, n)
+	s.discarded.Remove(first, n)
 }
 
 // decommitUnits is Region.Decommit. Tests have their own.
@@ -232,12 +232,12 @@ func (s *space) release(first, n int) (refused bool, err error) {
 	switch err = decommitUnits(s.region, first*unit, n*unit); {
 	case err == nil:
 		s.unfree(first, n)
-		s.cold.set(first, n)
+		s.cold.Add(first, n)
 		return false, nil
 	case !errors.Is(err, guard.ErrNoMemory):
-		s.clean.clear(first, n) // the kernel may have taken some of it
-		s.discards -= s.discarded.count(first, n)
-		s.discarded.clear(first, n)
+		s.clean.Remove(first, n) // the kernel may have taken some of it
+		s.discards -= s.discarded.Count(first, n)
+		s.discarded.Remove(first, n)
 		return false, err
 	}
 	return true, s.discard(first, n)
@@ -247,27 +247,27 @@ func (s *space) release(first, n int) (refused bool, err error) {
 // already.
 func (s *space) discard(first, n int) error {
 	for i, end := first, first+n; i < end; {
-		if s.discarded.has(i) {
+		if s.discarded.Has(i) {
 			i++
 			continue
 		}
 		run := 1
-		for i+run < end && !s.discarded.has(i+run) {
+		for i+run < end && !s.discarded.Has(i+run) {
 			run++
 		}
 		var err error
 		switch {
 		case s.marked:
 			err = s.region.Guard(i*unit, run*unit) // as it would fault if it were decommitted
-		case !s.clean.all(i, run):
+		case !s.clean.HasAll(i, run):
 			err = s.region.Discard(i*unit, run*unit)
 		}
 		if err != nil {
 			s.postpone(i, end-i)
 			return err
 		}
-		s.clean.set(i, run)
-		s.discarded.set(i, run)
+		s.clean.Add(i, run)
+		s.discarded.Add(i, run)
 		s.discards += run
 		i += run
 	}
@@ -293,7 +293,7 @@ func (s *space) cool(age uint32) (err error) {
 	}
 	pass := coolPass{now: ticks(), age: age}
 	for i := s.hint; s.frees > s.discards; {
-		if i = s.nextPending(i); i < 0 {
+		if i = bitmap.FindOnly(s.free, s.discarded, i, s.top); i < 0 {
 			break
 		}
 		n := 0
@@ -306,11 +306,11 @@ func (s *space) cool(age uint32) (err error) {
 		i += max(n, 1)
 	}
 	for i := s.hint; s.discards > 0 && !pass.refused; {
-		if i = s.discarded.find(i, s.top, 1); i < 0 {
+		if i = s.discarded.Find(i, s.top, 1); i < 0 {
 			break
 		}
 		s.coolRun(&pass, i, 1)
-		for i < s.top && s.discarded.has(i) {
+		for i < s.top && s.discarded.Has(i) {
 			i++
 		}
 		i++
@@ -327,17 +327,17 @@ type coolPass struct {
 
 // due tells whether a unit is free and due, or discarded.
 func (s *space) due(pass *coolPass, u int) bool {
-	return u < s.top && s.free.has(u) && (s.discarded.has(u) || pass.now-s.freed[u] >= pass.age)
+	return u < s.top && s.free.Has(u) && (s.discarded.Has(u) || pass.now-s.freed[u] >= pass.age)
 }
 
 // coolRun releases a run of free units, with those on either side that are discarded, because a
 // longer run may take no mapping. If another run was refused, one that takes mappings is discarded
 // without a try.
 func (s *space) coolRun(pass *coolPass, first, n int) {
-	for ; first > 0 && s.discarded.has(first-1); first-- {
+	for ; first > 0 && s.discarded.Has(first-1); first-- {
 		n++
 	}
-	for first+n < s.top && s.discarded.has(first+n) {
+	for first+n < s.top && s.discarded.Has(first+n) {
 		n++
 	}
 	var err error
@@ -358,19 +358,7 @@ func (s *space) mappingDelta(first, n int) int {
 }
 
 // committed tells whether a unit beside free ones is committed.
-func (s *space) committed(u int) bool { return u >= 0 && u < s.top && !s.cold.has(u) }
-
-// nextPending returns the first unit from a number on that is free and not discarded; -1 if there is
-// none.
-func (s *space) nextPending(from int) int {
-	for from < s.top {
-		if w := (s.free.words[from/64] &^ s.discarded.words[from/64]) >> (from % 64); w != 0 {
-			return from + bits.TrailingZeros64(w)
-		}
-		from = (from/64 + 1) * 64
-	}
-	return -1
-}
+func (s *space) committed(u int) bool { return u >= 0 && u < s.top && !s.cold.Has(u) }
 
 // reserveError is the error for units that are not there. It is formatted when somebody reads it.
 type reserveError struct {

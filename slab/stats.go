@@ -55,7 +55,7 @@ type ClassStats struct {
 // Cost: for Resident, a system call for each 256 MiB committed.
 func (h *Heap) Stats() (s Stats) {
 	h.made("Stats")
-	s.HighWater = h.account.highWater()
+	s.HighWater = h.account.HighWater()
 	if h.closed.Load() {
 		return s
 	}
