@@ -109,6 +109,8 @@ func (pc *cache) forSize(size int) *magazine {
 // len returns the number of slots.
 func (m *magazine) len() uint32 { return uint32(m.n) }
 
+func (m *magazine) isFull() bool { return m.len() >= m.room }
+
 // at returns where item n lies. n is below room, or -1.
 //
 //go:nosplit

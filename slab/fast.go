@@ -18,7 +18,7 @@ import (
 // takes 5.2 ns instead of 7.7), and Close, which stops the world, waits for the leaves of Locals as well.
 //
 // The leaves of Heap and Local, and of Pool, say the same twice: one that took the cache as an argument would be a
-// second call. In builds for the race detector there is no fast path.
+// second call. In builds for the race detector there is no fast path: Here returns nil.
 
 // allocFast takes a slot for size bytes from the processor's cache; nil if that has none. was is the state that
 // the slot had.
@@ -27,8 +27,9 @@ import (
 //
 //go:nosplit
 //go:noinline
+//go:nocheckptr
 func (h *Heap) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slots.State) {
-	if race.Enabled || h == nil || uint(size) > sizeclass.LargestTabled {
+	if h == nil || uint(size) > sizeclass.LargestTabled {
 		return nil, 0, 0
 	}
 	pc := percpu.Here(&h.caches)
@@ -50,6 +51,7 @@ func (h *Heap) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slots
 //
 //go:nosplit
 //go:noinline
+//go:nocheckptr
 func (l *Local) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slots.State) {
 	if race.Enabled || l == nil || uint(size) > sizeclass.LargestTabled {
 		return nil, 0, 0
@@ -74,8 +76,9 @@ func (l *Local) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slot
 //
 //go:nosplit
 //go:noinline
+//go:nocheckptr
 func (h *Heap) freeFast(p unsafe.Pointer) bool {
-	if race.Enabled || h == nil {
+	if h == nil {
 		return false
 	}
 	pc := percpu.Here(&h.caches)
@@ -98,6 +101,7 @@ func (h *Heap) freeFast(p unsafe.Pointer) bool {
 //
 //go:nosplit
 //go:noinline
+//go:nocheckptr
 func (l *Local) freeFast(p unsafe.Pointer) bool {
 	if race.Enabled || l == nil || l.heap == nil {
 		return false
@@ -115,5 +119,57 @@ func (l *Local) freeFast(p unsafe.Pointer) bool {
 	}
 	*s = is.Freed()
 	m.add(n, slots.NewItem(off, i))
+	return true
+}
+
+// takeFast is allocFast for a Pool: it also begins the generation of the object.
+//
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func (h *Heap) takeFast(size int) (p unsafe.Pointer, clean bool) {
+	if h == nil || uint(size) > sizeclass.LargestTabled {
+		return nil, false
+	}
+	pc := percpu.Here(&h.caches)
+	if pc == nil {
+		return nil, false
+	}
+	m := pc.forSize(size)
+	rest, it, ok := m.next()
+	s := h.slots.State(it.State())
+	was := *s
+	if !ok || !was.IsCached() {
+		return nil, false
+	}
+	*s = was.Claimed()
+	m.n = rest
+	*h.slots.Generation(it.Offset())++
+	return h.slots.At(it), was.IsClean()
+}
+
+// putFast is freeFast for a Pool: it also ends the generation of the object.
+//
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func (h *Heap) putFast(p unsafe.Pointer) bool {
+	if h == nil {
+		return false
+	}
+	pc := percpu.Here(&h.caches)
+	e, off, ok := h.slots.Find(p)
+	if pc == nil || !ok {
+		return false
+	}
+	i, place := e.Locate(off)
+	s, m := h.slots.State(i), pc.of(e)
+	is, n := *s, m.n
+	if !is.LiveAt(place) || uint32(n) >= m.room {
+		return false
+	}
+	*s = is.Freed()
+	m.add(n, slots.NewItem(off, i))
+	h.slots.EndGeneration(off)
 	return true
 }

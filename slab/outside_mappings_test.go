@@ -62,7 +62,7 @@ func TestGuardsTakeOneMapping(t *testing.T) {
 			t.Errorf("%d slabs are in %d mappings", len(all), n)
 		}
 		for i, b := range all {
-			err := guard.Catch(func() { poke(b, unit-int(addr(b)%unit), 1) })
+			err := guard.Catch(func() { poke(b, unit-int(address(b)%unit), 1) })
 			var fault *guard.Fault
 			if !errors.As(err, &fault) || fault.Kind != guard.Guarded {
 				t.Fatalf("round %d, object %d: %v", round, i, err)
@@ -151,7 +151,7 @@ func TestOutsideDiscarded(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, b := range rest { // the units before and behind are discarded: they fault
-					err := guard.Catch(func() { poke(b, unit-int(addr(b)%unit)+unit, 1) })
+					err := guard.Catch(func() { poke(b, unit-int(address(b)%unit)+unit, 1) })
 					if err == nil {
 						t.Fatal("memory of an empty slab in a hardened heap may be written to")
 					}
@@ -210,7 +210,7 @@ func TestOutsideDecayDiscards(t *testing.T) {
 	everySecond(h, allocMany(h, 400, 60_000))
 	pass := func() {
 		now += decay.Beat
-		raise(h.mayDecay(nil))
+		raise(h.client().decay(ticks()))
 	}
 	for range 2 * decayAfter / decay.Beat {
 		pass()

@@ -388,3 +388,5 @@ func b2i(b bool) int {
 	}
 	return 0
 }
+
+func alignUp(n, to int) int { return (n + to - 1) &^ (to - 1) }

@@ -29,9 +29,6 @@ const (
 	Granule = 16      // bytes: sizes and addresses of slots are multiples of it
 	Largest = 1 << 20 // bytes: larger objects fit into no slot
 
-	// Max is above all class numbers. It is a power of two, so that c%Max needs no bounds check.
-	Max = 128
-
 	// Cached is above the numbers of the classes whose slots caches keep: those of up to 16 KiB.
 	Cached = 65
 

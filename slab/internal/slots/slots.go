@@ -96,8 +96,11 @@ type Table struct {
 type Config struct {
 	Units    int  // of the heap's region
 	Hardened bool // with sizes
-	Class    int  // of a Pool's slots; 0 for a heap without generations
+	Class    int  // of a Pool's slots; NoClass for a heap without generations
 }
+
+// NoClass is Config.Class of a heap without generations.
+const NoClass = -1
 
 // layout is how many bytes of addresses each part takes.
 type layout struct{ entries, records, states, sizes, generations int }
@@ -112,7 +115,7 @@ func (c Config) layout() (l layout) {
 	if c.Hardened {
 		l.sizes = l.states * 4
 	}
-	if c.Class > 0 {
+	if c.Class != NoClass {
 		l.generations = alignUp(c.Units<<(unitBits-sizeclass.Table[c.Class].Shift)*4, page)
 	}
 	return l
@@ -144,7 +147,7 @@ func (t *Table) Open(of *region.Region, c Config) error {
 		off += part.size
 	}
 	t.entries, t.states = t.entryTable.base, unsafe.Pointer(&noStates)
-	if c.Class > 0 {
+	if c.Class != NoClass {
 		t.shift = sizeclass.Table[c.Class].Shift
 	}
 	return nil
@@ -210,6 +213,29 @@ func (t *Table) Live(p unsafe.Pointer) (c uint8, it Item, ok bool) {
 	return e.Class(), NewItem(off, i), t.State(i).LiveAt(place)
 }
 
+// IsLive tells whether a live slot starts at p. While the heap is closed, it may take a slot for live.
+func (t *Table) IsLive(p unsafe.Pointer) bool {
+	_, _, ok := t.Live(p)
+	return ok
+}
+
+// Around returns the slot that p lies in, whoever has it; ok is false if p lies in no slot.
+func (t *Table) Around(p unsafe.Pointer) (it Item, ok bool) {
+	e, off, ok := t.Find(p)
+	if !ok || !e.InSlab() {
+		return 0, false
+	}
+	k := &sizeclass.Table[e.Class()]
+	first := uintptr(t.record(uint32(off>>unitBits)).first) << unitBits
+	slot := (off - first) / uintptr(k.Pitch)
+	if slot >= uintptr(k.Slots) {
+		return 0, false
+	}
+	off = first + slot*uintptr(k.Pitch)
+	state, _ := e.Locate(off)
+	return NewItem(off, state), true
+}
+
 // Holds tells whether an item is a cached slot of a class. An item that was freed twice at the same moment may
 // outlive its slab: then another slab, maybe of another class, may have its memory or its state.
 func (t *Table) Holds(c uint8, it Item) bool {
@@ -233,6 +259,15 @@ func (t *Table) Size(state uint32) *uint32 {
 //go:nosplit
 func (t *Table) Generation(off uintptr) *uint32 {
 	return (*uint32)(unsafe.Add(t.generations.base, off>>t.shift*4))
+}
+
+// EndGeneration makes handles of the object at an offset stale. The generation is even afterwards, even if several
+// goroutines free the object at the same moment.
+//
+//go:nosplit
+func (t *Table) EndGeneration(off uintptr) {
+	g := t.Generation(off)
+	*g = (*g + 1) &^ 1
 }
 
 // HasGenerations tells whether the table is for a Pool.
