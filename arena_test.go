@@ -59,10 +59,11 @@ var parts = map[string]int{
 	"cmd/offheap/internal/trace":      2,
 	"cmd/offheap/internal/allocators": 1,
 	"cmd/offheap/internal/measure":    1,
-	"slab":                            2,
-	"slab/internal/account":           1,
+	"slab":                            3,
+	"slab/internal/account":           2,
+	"slab/internal/sampled":           2,
+	"slab/internal/units":             2,
 	"slab/internal/bitmap":            1,
-	"slab/internal/sampled":           1,
 }
 
 // guests are the only packages from outside, each with the folder that may import it; and packages of the
@@ -189,7 +190,8 @@ func TestFloorsWouldNotice(t *testing.T) {
 		{"slab", module + "/slab/internal/sampled", false},
 		{"slab/internal/sampled", module + "/internal/region", false},
 		{"guard", module + "/slab/internal/sampled", true},
-		{"slab/internal/sampled", module + "/slab/internal/bitmap", true},
+		{"slab/internal/units", module + "/slab/internal/bitmap", false},
+		{"slab/internal/units", module + "/slab/internal/account", true},
 		{"guard", module + "/internal/region", false},
 		{"guard/guardtest", module + "/guard", false},
 		{"internal/region", module + "/guard", true},
