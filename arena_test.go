@@ -50,7 +50,7 @@ var floors = map[string]int{
 // leaves import nothing of ours and may be imported from anywhere.
 var leaves = []string{"internal/decay", "internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/pointerfree", "internal/race", "internal/stacktrace"}
 
-// parts are the floors inside of the command, whose packages import from lower ones only.
+// parts are the floors inside of the command and of slab, whose packages import from lower ones only.
 var parts = map[string]int{
 	"cmd/offheap":                     3,
 	"cmd/offheap/internal/allocbench": 2,
@@ -59,6 +59,11 @@ var parts = map[string]int{
 	"cmd/offheap/internal/trace":      2,
 	"cmd/offheap/internal/allocators": 1,
 	"cmd/offheap/internal/measure":    1,
+	"slab":                            3,
+	"slab/internal/account":           2,
+	"slab/internal/sampled":           2,
+	"slab/internal/units":             2,
+	"slab/internal/bitmap":            1,
 }
 
 // guests are the only packages from outside, each with the folder that may import it; and packages of the
@@ -185,6 +190,8 @@ func TestFloorsWouldNotice(t *testing.T) {
 		{"slab", module + "/slab/internal/sampled", false},
 		{"slab/internal/sampled", module + "/internal/region", false},
 		{"guard", module + "/slab/internal/sampled", true},
+		{"slab/internal/units", module + "/slab/internal/bitmap", false},
+		{"slab/internal/units", module + "/slab/internal/account", true},
 		{"guard", module + "/internal/region", false},
 		{"guard/guardtest", module + "/guard", false},
 		{"internal/region", module + "/guard", true},
