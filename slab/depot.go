@@ -229,7 +229,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 	if err := h.account.Charge(size); err != nil {
 		return err
 	}
-	first, clean, err := h.space.take(int(k.Units))
+	first, clean, err := h.space.Take(int(k.Units), ticks())
 	if err != nil {
 		h.account.Refund(size)
 		return err
@@ -241,7 +241,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		err = h.slots.Add(c, first, clean, h.hard == nil)
 	}
 	if err != nil {
-		h.space.give(first, int(k.Units))
+		h.space.Give(first, int(k.Units), ticks())
 		h.account.Refund(size)
 		return err
 	}
@@ -262,6 +262,6 @@ func (h *Heap) drop(c uint8, d *depot, first uint32) {
 	}
 	d.free -= int(k.Slots)
 	h.slots.Remove(first)
-	h.space.give(int(first), int(k.Units))
+	h.space.Give(int(first), int(k.Units), ticks())
 	h.account.Refund(int(k.Units) * unit)
 }

@@ -45,6 +45,7 @@ const canarySize = 8
 
 // harden makes the heap, which was just opened, a hardened one.
 func (h *Heap) harden() {
+	_ = region.ReportFaults() // without it a fault that ends the program is not reported
 	hd := &hardened{}
 	var secret [8]byte
 	rand.Read(secret[:]) // does not fail
@@ -283,7 +284,10 @@ const minMixed = 4
 // for long; and one time in 16 none, so that slots in slabs take part, too, and writes to them are found
 // sooner. To return all slots to their slabs would take 70 ns more for each object.
 func mixedBatches(c uint8) int {
-	return b2i(withheldSlots(c) >= minMixed && mathrand.Uint32N(16) > 0)
+	if withheldSlots(c) >= minMixed && mathrand.Uint32N(16) > 0 {
+		return 1
+	}
+	return 0
 }
 
 // withheldSlots returns the number of slots of a class in items, and in the queue, of a full quarantine.

@@ -136,6 +136,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
+	"github.com/seed-9a6c551e/offheap/slab/internal/units"
 )
 
 // Config says how a heap is opened. The zero Config is the default.
@@ -175,6 +176,12 @@ type Config struct {
 }
 
 const (
+	unitBits = units.Bits
+	unit     = units.Size // bytes. A slab is one unit or several in a row
+
+	// maxReserve is the maximum size of a heap's region in bytes: the number of a granule has 32 bits.
+	maxReserve = 64 << 30 >> (shrink32 * 8)
+
 	minReserve  = 16 << 20 // the default Reserve is not halved below
 	maxAlign    = 1 << 20  // of objects
 	reserveUnit = 2 << 20
@@ -200,7 +207,7 @@ type Heap struct {
 	depots [sizeclass.Number]depot
 	//lint:ignore U1000 builds for the race detector use it
 	marks   marks
-	space   space
+	space   units.Space
 	large   largeObjects
 	account account.Account
 	region  *region.Region
@@ -294,7 +301,7 @@ func openHeap(c Config, class int) (*Heap, error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	h.account.Open(c.Name, c.Limit)
-	h.space.open(r, c.Hardened)
+	h.space.Open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
 	h.stock, h.freed, h.tables = &h.caches, &h.caches, []*percpu.Table[cache]{&h.caches}
 	if c.Hardened {
@@ -360,3 +367,5 @@ func waitFor(l sync.Locker) {
 	l.Lock()
 	defer l.Unlock()
 }
+
+func alignUp(n, to int) int { return (n + to - 1) &^ (to - 1) }

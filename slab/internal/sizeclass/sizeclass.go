@@ -23,7 +23,11 @@
 // The tables are made when the program starts and never change: any goroutine may read them.
 package sizeclass
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/seed-9a6c551e/offheap/slab/internal/units"
+)
 
 const (
 	Granule = 16      // bytes: sizes and addresses of slots are multiples of it
@@ -38,7 +42,7 @@ const (
 	// LargestTabled is the largest size that Tabled takes.
 	LargestTabled = 8 << 10
 
-	unitBits = 16
+	unitBits = units.Bits
 
 	fineClasses = 8 // of 16 to 128 bytes
 	stepBits    = 3 // 8 classes from a power of two to the next

@@ -61,11 +61,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
+	"github.com/seed-9a6c551e/offheap/slab/internal/units"
 )
 
 const (
-	unitBits = 16
-	unit     = 1 << unitBits // bytes
+	unitBits = units.Bits
+	unit     = units.Size // bytes
 )
 
 // MaxStates is the maximum number of states.
