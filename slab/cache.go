@@ -121,27 +121,21 @@ func (m *magazine) at(n int32) *slots.Item {
 // slots returns the slots, the oldest first.
 func (m *magazine) slots() []slots.Item { return unsafe.Slice((*slots.Item)(m.items), m.len()) }
 
-// next returns the value of m.n without the slot that pop would take, and the slot: an item of 0 if the magazine
-// is empty. ok is false if an allocation is due.
+// rest returns the value of n without the slot that pop would take, which is at(int32(rest)): an item of 0 if the
+// magazine is empty. As a signed number it is negative if an allocation is due.
 //
 //go:nosplit
-func (m *magazine) next() (rest uint64, it slots.Item, ok bool) {
-	rest = m.n - onePass - 1
-	if int64(rest) < 0 {
-		return 0, 0, false
-	}
-	return rest, *m.at(int32(rest)), true
-}
+func (m *magazine) rest() uint64 { return m.n - onePass - 1 }
 
 // pop takes the slot that was pushed last, and counts the allocation. ok is false if the magazine is
 // empty, or an allocation is due.
 func (m *magazine) pop() (it slots.Item, ok bool) {
-	rest, it, ok := m.next()
-	if !ok || it == 0 {
+	rest := m.rest()
+	if int64(rest) < 0 || m.len() == 0 {
 		return 0, false
 	}
 	m.n = rest
-	return it, true
+	return *m.at(int32(rest)), true
 }
 
 // popUncounted pops a slot without counting it for sampling: due has counted this allocation already.

@@ -37,9 +37,13 @@ func (h *Heap) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slots
 		return nil, 0, 0
 	}
 	m := pc.forSize(size)
-	rest, it, ok := m.next()
+	rest := m.rest()
+	if int64(rest) < 0 {
+		return nil, 0, 0
+	}
+	it := *m.at(int32(rest))
 	s := h.slots.State(it.State())
-	if was = *s; !ok || !was.IsCached() {
+	if was = *s; !was.IsCached() {
 		return nil, 0, 0
 	}
 	*s = was.Claimed()
@@ -56,17 +60,19 @@ func (l *Local) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slot
 	if race.Enabled || l == nil || uint(size) > sizeclass.LargestTabled {
 		return nil, 0, 0
 	}
-	m := l.cache.forSize(size)
-	if rest, it, ok := m.next(); ok {
-		h := l.heap
-		s := h.slots.State(it.State())
-		if was = *s; was.IsCached() {
-			*s = was.Claimed()
-			m.n = rest
-			return h.slots.At(it), m.size, was
-		}
+	h, m := l.heap, l.cache.forSize(size)
+	rest := m.rest()
+	if int64(rest) < 0 {
+		return nil, 0, 0
 	}
-	return nil, 0, 0
+	it := *m.at(int32(rest))
+	s := h.slots.State(it.State())
+	if was = *s; !was.IsCached() {
+		return nil, 0, 0
+	}
+	*s = was.Claimed()
+	m.n = rest
+	return h.slots.At(it), m.size, was
 }
 
 // freeFast puts the slot of the object at p into the processor's cache; false if that has no room, or there is no
@@ -82,10 +88,11 @@ func (h *Heap) freeFast(p unsafe.Pointer) bool {
 		return false
 	}
 	pc := percpu.Here(&h.caches)
-	e, off, ok := h.slots.Find(p)
-	if pc == nil || !ok {
+	off := h.slots.Offset(p)
+	if pc == nil || !h.slots.Covers(off) {
 		return false
 	}
+	e := h.slots.EntryAt(off)
 	i, place := e.Locate(off)
 	s, m := h.slots.State(i), pc.of(e)
 	is, n := *s, m.n
@@ -107,10 +114,11 @@ func (l *Local) freeFast(p unsafe.Pointer) bool {
 		return false
 	}
 	h := l.heap
-	e, off, ok := h.slots.Find(p)
-	if !ok {
+	off := h.slots.Offset(p)
+	if !h.slots.Covers(off) {
 		return false
 	}
+	e := h.slots.EntryAt(off)
 	i, place := e.Locate(off)
 	s, m := h.slots.State(i), l.cache.of(e)
 	is, n := *s, m.n
@@ -136,10 +144,14 @@ func (h *Heap) takeFast(size int) (p unsafe.Pointer, clean bool) {
 		return nil, false
 	}
 	m := pc.forSize(size)
-	rest, it, ok := m.next()
+	rest := m.rest()
+	if int64(rest) < 0 {
+		return nil, false
+	}
+	it := *m.at(int32(rest))
 	s := h.slots.State(it.State())
 	was := *s
-	if !ok || !was.IsCached() {
+	if !was.IsCached() {
 		return nil, false
 	}
 	*s = was.Claimed()
@@ -158,10 +170,11 @@ func (h *Heap) putFast(p unsafe.Pointer) bool {
 		return false
 	}
 	pc := percpu.Here(&h.caches)
-	e, off, ok := h.slots.Find(p)
-	if pc == nil || !ok {
+	off := h.slots.Offset(p)
+	if pc == nil || !h.slots.Covers(off) {
 		return false
 	}
+	e := h.slots.EntryAt(off)
 	i, place := e.Locate(off)
 	s, m := h.slots.State(i), pc.of(e)
 	is, n := *s, m.n

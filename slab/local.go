@@ -11,6 +11,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
 // Local allocates from a Heap, and frees to it, for one goroutine at a time: it does not pin the processor.
@@ -198,7 +199,17 @@ func (l *Local) TryAlloc(size, align int) ([]byte, error) {
 
 // AllocDirty is Heap.AllocDirty.
 func (l *Local) AllocDirty(size, align int) []byte {
-	return allocDirty(l, size, align, (*Local).allocFast, (*Local).allocDirty)
+	return allocDirtyLocal(l, size, align, (*Local).allocFast, (*Local).allocDirty)
+}
+
+// allocDirtyLocal is allocDirty for a Local.
+func allocDirtyLocal(l *Local, size, align int, fast func(*Local, int) (unsafe.Pointer, uint32, slots.State), slow func(*Local, int, int) []byte) []byte {
+	if isNatural(align) {
+		if p, capacity, _ := fast(l, size); p != nil {
+			return (*[slotSpace]byte)(p)[:size:capacity]
+		}
+	}
+	return slow(l, size, align)
 }
 
 func (l *Local) allocDirty(size, align int) []byte {

@@ -69,11 +69,11 @@ func (h *Heap) freedTwice(op string, it slots.Item) *guard.Violation {
 
 // noObject returns the violation that says why no live object starts at p.
 func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
-	e, off, ok := h.slots.Find(p)
-	if !ok {
+	off := h.slots.Offset(p)
+	if !h.slots.Covers(off) {
 		return h.noOtherObject(op, p)
 	}
-	v := h.notLive(op, p)
+	v, e := h.notLive(op, p), h.slots.EntryAt(off)
 	if !e.InSlab() {
 		return v
 	}

@@ -179,16 +179,16 @@ func (t *Table) At(it Item) unsafe.Pointer { return unsafe.Add(t.base, it.Offset
 //go:nosplit
 func (t *Table) State(i uint32) *State { return (*State)(unsafe.Add(t.states, uintptr(i))) }
 
-// Find returns the entry of the unit that p lies in, and the offset of p; ok is false if p lies above Edge.
-// Locate leads on.
+// Offset returns the offset of p, of any value, from the base. It wraps below the base.
 //
 //go:nosplit
-func (t *Table) Find(p unsafe.Pointer) (e Entry, off uintptr, ok bool) {
-	off = uintptr(p) - uintptr(t.base) // wraps below the base
-	if off>>unitBits >= uintptr(atomic.LoadUint32(&t.edge)) {
-		return 0, 0, false
-	}
-	return *t.entry(off >> unitBits), off, true
+func (t *Table) Offset(p unsafe.Pointer) uintptr { return uintptr(p) - uintptr(t.base) }
+
+// Covers tells whether an offset lies below Edge.
+//
+//go:nosplit
+func (t *Table) Covers(off uintptr) bool {
+	return off>>unitBits < uintptr(atomic.LoadUint32(&t.edge))
 }
 
 //go:nosplit
@@ -196,7 +196,9 @@ func (t *Table) entry(unit uintptr) *Entry {
 	return (*Entry)(unsafe.Add(t.entries, unit*unsafe.Sizeof(Entry(0))))
 }
 
-// EntryAt returns the entry of the unit at an offset below Edge.
+// EntryAt returns the entry of the unit at an offset below Edge. Entry.Locate leads on.
+//
+//go:nosplit
 func (t *Table) EntryAt(off uintptr) Entry { return *t.entry(off >> unitBits) }
 
 func (t *Table) record(unit uint32) *Record {
@@ -206,8 +208,12 @@ func (t *Table) record(unit uint32) *Record {
 // Live returns the live slot that starts at p, and its class; ok is false if there is none. While the heap is
 // closed, it may take a slot for live.
 func (t *Table) Live(p unsafe.Pointer) (c uint8, it Item, ok bool) {
-	e, off, ok := t.Find(p)
-	if !ok || !e.InSlab() {
+	off := t.Offset(p)
+	if !t.Covers(off) {
+		return 0, 0, false
+	}
+	e := t.EntryAt(off)
+	if !e.InSlab() {
 		return 0, 0, false
 	}
 	i, place := e.Locate(off)
@@ -222,10 +228,11 @@ func (t *Table) IsLive(p unsafe.Pointer) bool {
 
 // Around returns the slot that p lies in, whoever has it; ok is false if p lies in no slot.
 func (t *Table) Around(p unsafe.Pointer) (it Item, ok bool) {
-	e, off, ok := t.Find(p)
-	if !ok || !e.InSlab() {
+	off := t.Offset(p)
+	if !t.Covers(off) || !t.EntryAt(off).InSlab() {
 		return 0, false
 	}
+	e := t.EntryAt(off)
 	k := &sizeclass.Table[e.Class()]
 	first := uintptr(t.record(uint32(off>>unitBits)).first) << unitBits
 	slot := (off - first) / uintptr(k.Pitch)
