@@ -1,20 +1,15 @@
 package allocbench
 
 import (
-	"unsafe"
-
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // loops has the inner loops of the benchmarks for one type of allocator. A loop calls the allocator's own
-// methods, as a program does: through an interface each call would cost as much as an allocation's tenth,
-// and nothing of the allocator could be inlined. loops_heap.go has the loops for a *slab.Heap; those of
-// the other types, in loops_others.go, are copies that a test makes and compares.
-//
-// The loops do what gcc makes of the drivers for C allocators: no bounds checks, and no question at each
-// store of an address whether the collector is marking.
+// methods, as a program does: through an interface nothing of the allocator could be inlined. The loops for
+// a *slab.Heap are in loops_heap.go; those of the other types, in loops_others.go, are copies of them: see
+// package copies.
 type loops interface {
 	// replace frees one of w's objects at random and allocates another, ops times.
 	replace(w *churner, ops int)
@@ -65,29 +60,5 @@ func loopsFor(from allocators.Source) loops {
 	return sourceLoops{from}
 }
 
-// at returns the address of s[i], without a bounds check.
-func at[T any](s []T, i uint32) *T {
-	var t T
-	return (*T)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), uintptr(i)*unsafe.Sizeof(t)))
-}
-
 // drawSize returns the size of an object by a random number.
 func drawSize(random uint64) int { return workload.Size(workload.SizeIndex(random)) }
-
-// stamp writes to the first and the last byte of an object that is not empty, without a bounds check.
-func stamp(b []byte, first, last byte) {
-	p := unsafe.Pointer(unsafe.SliceData(b))
-	*(*byte)(p) = first
-	*(*byte)(unsafe.Add(p, len(b)-1)) = last
-}
-
-// write writes 8 bytes to an object that has as many, without a bounds check.
-func write(b []byte, x uint64) { *(*uint64)(unsafe.Pointer(unsafe.SliceData(b))) = x }
-
-// keep stores the address of an object off the Go heap, of which the collector need not hear.
-func keep(place *allocators.Object, b []byte) {
-	*(*uintptr)(unsafe.Pointer(place)) = uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-}
-
-// keepTraced stores the address of an object that may be on the Go heap.
-func keepTraced(place *allocators.Object, b []byte) { *place = unsafe.SliceData(b) }

@@ -16,13 +16,13 @@ func (l heapLoops) replace(w *churner, ops int) {
 	from, slots, sizes, s := l.from, w.slots, w.sizes, w.state
 	for end := s + workload.Random(ops)*workload.RandomStep; s != end; {
 		w.drawn = s.Next()
-		from.Free(allocators.Bytes(*at(slots, workload.Below(w.drawn, len(slots))), 1))
+		from.Free(allocators.Bytes(*allocators.At(slots, workload.Below(w.drawn, len(slots))), 1))
 		b := from.AllocDirty(drawSize(w.drawn), allocators.Align)
 		r := w.drawn
-		stamp(b, byte(r), byte(r))
+		allocators.Stamp(b, byte(r), byte(r))
 		i := workload.Below(r, len(slots))
-		keep(at(slots, i), b)
-		*at(sizes, i) = workload.SizeIndex(r)
+		allocators.Keep(allocators.At(slots, i), b)
+		*allocators.At(sizes, i) = workload.SizeIndex(r)
 	}
 	w.state = s
 }
@@ -31,7 +31,7 @@ func (l heapLoops) pairs(n int) {
 	from := l.from
 	for i := range n {
 		b := from.AllocDirty(64, allocators.Align)
-		write(b, uint64(i))
+		allocators.Write(b, uint64(i))
 		from.Free(b)
 	}
 }
@@ -40,8 +40,8 @@ func (l heapLoops) allocate64(objects []allocators.Object) {
 	from := l.from
 	for i := range objects {
 		b := from.AllocDirty(64, allocators.Align)
-		write(b, uint64(i))
-		keep(&objects[i], b)
+		allocators.Write(b, uint64(i))
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -55,7 +55,7 @@ func (l heapLoops) free(objects []allocators.Object) {
 func (l heapLoops) freeInOrder(objects []allocators.Object, order []uint32) {
 	from := l.from
 	for _, i := range order {
-		from.Free(allocators.Bytes(*at(objects, i), 1))
+		from.Free(allocators.Bytes(*allocators.At(objects, i), 1))
 	}
 }
 
@@ -64,8 +64,8 @@ func (l heapLoops) allocateTurn(objects []allocators.Object, s *workload.Random)
 	for i := range objects {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
-		keep(&objects[i], b)
+		allocators.Stamp(b, index, 1)
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -83,11 +83,11 @@ func (l heapLoops) allocateTo(out *ring, s *workload.Random, n int) {
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			idle.wait()
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 	}
 	out.flush()
@@ -112,7 +112,7 @@ func (l heapLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uint6
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			if p := in.pop(); p != nil {
 				sum += uint64(*p)
@@ -122,7 +122,7 @@ func (l heapLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uint6
 				idle.wait()
 			}
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 		if p := in.pop(); p != nil {
 			sum += uint64(*p)
@@ -148,14 +148,14 @@ func (l heapLoops) run(r *fleetRun, events []fleetEvent) {
 	for _, e := range events {
 		size, slot := int(uint32(e)), uint32(e>>32)
 		if size == 0 {
-			from.Free(allocators.Bytes(*at(slots, slot), 1))
+			from.Free(allocators.Bytes(*allocators.At(slots, slot), 1))
 			continue
 		}
 		b := from.AllocDirty(size, allocators.Align)
 		for i := 0; i < size; i += osPage {
-			*at(b, uint32(i)) = byte(slot)
+			*allocators.At(b, uint32(i)) = byte(slot)
 		}
-		*at(b, uint32(size-1)) = byte(slot)
-		keep(at(slots, slot), b)
+		*allocators.At(b, uint32(size-1)) = byte(slot)
+		allocators.Keep(allocators.At(slots, slot), b)
 	}
 }

@@ -18,13 +18,13 @@ func (l localLoops) replace(w *churner, ops int) {
 	from, slots, sizes, s := l.from, w.slots, w.sizes, w.state
 	for end := s + workload.Random(ops)*workload.RandomStep; s != end; {
 		w.drawn = s.Next()
-		from.Free(allocators.Bytes(*at(slots, workload.Below(w.drawn, len(slots))), 1))
+		from.Free(allocators.Bytes(*allocators.At(slots, workload.Below(w.drawn, len(slots))), 1))
 		b := from.AllocDirty(drawSize(w.drawn), allocators.Align)
 		r := w.drawn
-		stamp(b, byte(r), byte(r))
+		allocators.Stamp(b, byte(r), byte(r))
 		i := workload.Below(r, len(slots))
-		keep(at(slots, i), b)
-		*at(sizes, i) = workload.SizeIndex(r)
+		allocators.Keep(allocators.At(slots, i), b)
+		*allocators.At(sizes, i) = workload.SizeIndex(r)
 	}
 	w.state = s
 }
@@ -33,7 +33,7 @@ func (l localLoops) pairs(n int) {
 	from := l.from
 	for i := range n {
 		b := from.AllocDirty(64, allocators.Align)
-		write(b, uint64(i))
+		allocators.Write(b, uint64(i))
 		from.Free(b)
 	}
 }
@@ -42,8 +42,8 @@ func (l localLoops) allocate64(objects []allocators.Object) {
 	from := l.from
 	for i := range objects {
 		b := from.AllocDirty(64, allocators.Align)
-		write(b, uint64(i))
-		keep(&objects[i], b)
+		allocators.Write(b, uint64(i))
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -57,7 +57,7 @@ func (l localLoops) free(objects []allocators.Object) {
 func (l localLoops) freeInOrder(objects []allocators.Object, order []uint32) {
 	from := l.from
 	for _, i := range order {
-		from.Free(allocators.Bytes(*at(objects, i), 1))
+		from.Free(allocators.Bytes(*allocators.At(objects, i), 1))
 	}
 }
 
@@ -66,8 +66,8 @@ func (l localLoops) allocateTurn(objects []allocators.Object, s *workload.Random
 	for i := range objects {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
-		keep(&objects[i], b)
+		allocators.Stamp(b, index, 1)
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -85,11 +85,11 @@ func (l localLoops) allocateTo(out *ring, s *workload.Random, n int) {
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			idle.wait()
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 	}
 	out.flush()
@@ -114,7 +114,7 @@ func (l localLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uint
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			if p := in.pop(); p != nil {
 				sum += uint64(*p)
@@ -124,7 +124,7 @@ func (l localLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uint
 				idle.wait()
 			}
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 		if p := in.pop(); p != nil {
 			sum += uint64(*p)
@@ -150,15 +150,15 @@ func (l localLoops) run(r *fleetRun, events []fleetEvent) {
 	for _, e := range events {
 		size, slot := int(uint32(e)), uint32(e>>32)
 		if size == 0 {
-			from.Free(allocators.Bytes(*at(slots, slot), 1))
+			from.Free(allocators.Bytes(*allocators.At(slots, slot), 1))
 			continue
 		}
 		b := from.AllocDirty(size, allocators.Align)
 		for i := 0; i < size; i += osPage {
-			*at(b, uint32(i)) = byte(slot)
+			*allocators.At(b, uint32(i)) = byte(slot)
 		}
-		*at(b, uint32(size-1)) = byte(slot)
-		keep(at(slots, slot), b)
+		*allocators.At(b, uint32(size-1)) = byte(slot)
+		allocators.Keep(allocators.At(slots, slot), b)
 	}
 }
 
@@ -172,13 +172,13 @@ func (l zeroedLoops) replace(w *churner, ops int) {
 	from, slots, sizes, s := l.from, w.slots, w.sizes, w.state
 	for end := s + workload.Random(ops)*workload.RandomStep; s != end; {
 		w.drawn = s.Next()
-		from.Free(allocators.Bytes(*at(slots, workload.Below(w.drawn, len(slots))), 1))
+		from.Free(allocators.Bytes(*allocators.At(slots, workload.Below(w.drawn, len(slots))), 1))
 		b := from.Alloc(drawSize(w.drawn), allocators.Align)
 		r := w.drawn
-		stamp(b, byte(r), byte(r))
+		allocators.Stamp(b, byte(r), byte(r))
 		i := workload.Below(r, len(slots))
-		keep(at(slots, i), b)
-		*at(sizes, i) = workload.SizeIndex(r)
+		allocators.Keep(allocators.At(slots, i), b)
+		*allocators.At(sizes, i) = workload.SizeIndex(r)
 	}
 	w.state = s
 }
@@ -187,7 +187,7 @@ func (l zeroedLoops) pairs(n int) {
 	from := l.from
 	for i := range n {
 		b := from.Alloc(64, allocators.Align)
-		write(b, uint64(i))
+		allocators.Write(b, uint64(i))
 		from.Free(b)
 	}
 }
@@ -196,8 +196,8 @@ func (l zeroedLoops) allocate64(objects []allocators.Object) {
 	from := l.from
 	for i := range objects {
 		b := from.Alloc(64, allocators.Align)
-		write(b, uint64(i))
-		keep(&objects[i], b)
+		allocators.Write(b, uint64(i))
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -211,7 +211,7 @@ func (l zeroedLoops) free(objects []allocators.Object) {
 func (l zeroedLoops) freeInOrder(objects []allocators.Object, order []uint32) {
 	from := l.from
 	for _, i := range order {
-		from.Free(allocators.Bytes(*at(objects, i), 1))
+		from.Free(allocators.Bytes(*allocators.At(objects, i), 1))
 	}
 }
 
@@ -220,8 +220,8 @@ func (l zeroedLoops) allocateTurn(objects []allocators.Object, s *workload.Rando
 	for i := range objects {
 		index := workload.SizeIndex(s.Next())
 		b := from.Alloc(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
-		keep(&objects[i], b)
+		allocators.Stamp(b, index, 1)
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -239,11 +239,11 @@ func (l zeroedLoops) allocateTo(out *ring, s *workload.Random, n int) {
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.Alloc(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			idle.wait()
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 	}
 	out.flush()
@@ -268,7 +268,7 @@ func (l zeroedLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uin
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.Alloc(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			if p := in.pop(); p != nil {
 				sum += uint64(*p)
@@ -278,7 +278,7 @@ func (l zeroedLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uin
 				idle.wait()
 			}
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 		if p := in.pop(); p != nil {
 			sum += uint64(*p)
@@ -304,15 +304,15 @@ func (l zeroedLoops) run(r *fleetRun, events []fleetEvent) {
 	for _, e := range events {
 		size, slot := int(uint32(e)), uint32(e>>32)
 		if size == 0 {
-			from.Free(allocators.Bytes(*at(slots, slot), 1))
+			from.Free(allocators.Bytes(*allocators.At(slots, slot), 1))
 			continue
 		}
 		b := from.Alloc(size, allocators.Align)
 		for i := 0; i < size; i += osPage {
-			*at(b, uint32(i)) = byte(slot)
+			*allocators.At(b, uint32(i)) = byte(slot)
 		}
-		*at(b, uint32(size-1)) = byte(slot)
-		keep(at(slots, slot), b)
+		*allocators.At(b, uint32(size-1)) = byte(slot)
+		allocators.Keep(allocators.At(slots, slot), b)
 	}
 }
 
@@ -326,13 +326,13 @@ func (l zeroedLocalLoops) replace(w *churner, ops int) {
 	from, slots, sizes, s := l.from, w.slots, w.sizes, w.state
 	for end := s + workload.Random(ops)*workload.RandomStep; s != end; {
 		w.drawn = s.Next()
-		from.Free(allocators.Bytes(*at(slots, workload.Below(w.drawn, len(slots))), 1))
+		from.Free(allocators.Bytes(*allocators.At(slots, workload.Below(w.drawn, len(slots))), 1))
 		b := from.Alloc(drawSize(w.drawn), allocators.Align)
 		r := w.drawn
-		stamp(b, byte(r), byte(r))
+		allocators.Stamp(b, byte(r), byte(r))
 		i := workload.Below(r, len(slots))
-		keep(at(slots, i), b)
-		*at(sizes, i) = workload.SizeIndex(r)
+		allocators.Keep(allocators.At(slots, i), b)
+		*allocators.At(sizes, i) = workload.SizeIndex(r)
 	}
 	w.state = s
 }
@@ -341,7 +341,7 @@ func (l zeroedLocalLoops) pairs(n int) {
 	from := l.from
 	for i := range n {
 		b := from.Alloc(64, allocators.Align)
-		write(b, uint64(i))
+		allocators.Write(b, uint64(i))
 		from.Free(b)
 	}
 }
@@ -350,8 +350,8 @@ func (l zeroedLocalLoops) allocate64(objects []allocators.Object) {
 	from := l.from
 	for i := range objects {
 		b := from.Alloc(64, allocators.Align)
-		write(b, uint64(i))
-		keep(&objects[i], b)
+		allocators.Write(b, uint64(i))
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -365,7 +365,7 @@ func (l zeroedLocalLoops) free(objects []allocators.Object) {
 func (l zeroedLocalLoops) freeInOrder(objects []allocators.Object, order []uint32) {
 	from := l.from
 	for _, i := range order {
-		from.Free(allocators.Bytes(*at(objects, i), 1))
+		from.Free(allocators.Bytes(*allocators.At(objects, i), 1))
 	}
 }
 
@@ -374,8 +374,8 @@ func (l zeroedLocalLoops) allocateTurn(objects []allocators.Object, s *workload.
 	for i := range objects {
 		index := workload.SizeIndex(s.Next())
 		b := from.Alloc(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
-		keep(&objects[i], b)
+		allocators.Stamp(b, index, 1)
+		allocators.Keep(&objects[i], b)
 	}
 }
 
@@ -393,11 +393,11 @@ func (l zeroedLocalLoops) allocateTo(out *ring, s *workload.Random, n int) {
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.Alloc(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			idle.wait()
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 	}
 	out.flush()
@@ -422,7 +422,7 @@ func (l zeroedLocalLoops) exchange(out, in *ring, s *workload.Random, n int) (su
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.Alloc(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			if p := in.pop(); p != nil {
 				sum += uint64(*p)
@@ -432,7 +432,7 @@ func (l zeroedLocalLoops) exchange(out, in *ring, s *workload.Random, n int) (su
 				idle.wait()
 			}
 		}
-		keep(out.place(), b)
+		allocators.Keep(out.place(), b)
 		out.push()
 		if p := in.pop(); p != nil {
 			sum += uint64(*p)
@@ -458,15 +458,15 @@ func (l zeroedLocalLoops) run(r *fleetRun, events []fleetEvent) {
 	for _, e := range events {
 		size, slot := int(uint32(e)), uint32(e>>32)
 		if size == 0 {
-			from.Free(allocators.Bytes(*at(slots, slot), 1))
+			from.Free(allocators.Bytes(*allocators.At(slots, slot), 1))
 			continue
 		}
 		b := from.Alloc(size, allocators.Align)
 		for i := 0; i < size; i += osPage {
-			*at(b, uint32(i)) = byte(slot)
+			*allocators.At(b, uint32(i)) = byte(slot)
 		}
-		*at(b, uint32(size-1)) = byte(slot)
-		keep(at(slots, slot), b)
+		*allocators.At(b, uint32(size-1)) = byte(slot)
+		allocators.Keep(allocators.At(slots, slot), b)
 	}
 }
 
@@ -480,13 +480,13 @@ func (l sourceLoops) replace(w *churner, ops int) {
 	from, slots, sizes, s := l.from, w.slots, w.sizes, w.state
 	for end := s + workload.Random(ops)*workload.RandomStep; s != end; {
 		w.drawn = s.Next()
-		from.Free(allocators.Bytes(*at(slots, workload.Below(w.drawn, len(slots))), 1))
+		from.Free(allocators.Bytes(*allocators.At(slots, workload.Below(w.drawn, len(slots))), 1))
 		b := from.AllocDirty(drawSize(w.drawn), allocators.Align)
 		r := w.drawn
-		stamp(b, byte(r), byte(r))
+		allocators.Stamp(b, byte(r), byte(r))
 		i := workload.Below(r, len(slots))
-		keepTraced(at(slots, i), b)
-		*at(sizes, i) = workload.SizeIndex(r)
+		allocators.KeepTraced(allocators.At(slots, i), b)
+		*allocators.At(sizes, i) = workload.SizeIndex(r)
 	}
 	w.state = s
 }
@@ -495,7 +495,7 @@ func (l sourceLoops) pairs(n int) {
 	from := l.from
 	for i := range n {
 		b := from.AllocDirty(64, allocators.Align)
-		write(b, uint64(i))
+		allocators.Write(b, uint64(i))
 		from.Free(b)
 	}
 }
@@ -504,8 +504,8 @@ func (l sourceLoops) allocate64(objects []allocators.Object) {
 	from := l.from
 	for i := range objects {
 		b := from.AllocDirty(64, allocators.Align)
-		write(b, uint64(i))
-		keepTraced(&objects[i], b)
+		allocators.Write(b, uint64(i))
+		allocators.KeepTraced(&objects[i], b)
 	}
 }
 
@@ -519,7 +519,7 @@ func (l sourceLoops) free(objects []allocators.Object) {
 func (l sourceLoops) freeInOrder(objects []allocators.Object, order []uint32) {
 	from := l.from
 	for _, i := range order {
-		from.Free(allocators.Bytes(*at(objects, i), 1))
+		from.Free(allocators.Bytes(*allocators.At(objects, i), 1))
 	}
 }
 
@@ -528,8 +528,8 @@ func (l sourceLoops) allocateTurn(objects []allocators.Object, s *workload.Rando
 	for i := range objects {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
-		keepTraced(&objects[i], b)
+		allocators.Stamp(b, index, 1)
+		allocators.KeepTraced(&objects[i], b)
 	}
 }
 
@@ -547,11 +547,11 @@ func (l sourceLoops) allocateTo(out *ring, s *workload.Random, n int) {
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			idle.wait()
 		}
-		keepTraced(out.place(), b)
+		allocators.KeepTraced(out.place(), b)
 		out.push()
 	}
 	out.flush()
@@ -576,7 +576,7 @@ func (l sourceLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uin
 	for range n {
 		index := workload.SizeIndex(s.Next())
 		b := from.AllocDirty(workload.Size(index), allocators.Align)
-		stamp(b, index, 1)
+		allocators.Stamp(b, index, 1)
 		for out.full() {
 			if p := in.pop(); p != nil {
 				sum += uint64(*p)
@@ -586,7 +586,7 @@ func (l sourceLoops) exchange(out, in *ring, s *workload.Random, n int) (sum uin
 				idle.wait()
 			}
 		}
-		keepTraced(out.place(), b)
+		allocators.KeepTraced(out.place(), b)
 		out.push()
 		if p := in.pop(); p != nil {
 			sum += uint64(*p)
@@ -612,14 +612,14 @@ func (l sourceLoops) run(r *fleetRun, events []fleetEvent) {
 	for _, e := range events {
 		size, slot := int(uint32(e)), uint32(e>>32)
 		if size == 0 {
-			from.Free(allocators.Bytes(*at(slots, slot), 1))
+			from.Free(allocators.Bytes(*allocators.At(slots, slot), 1))
 			continue
 		}
 		b := from.AllocDirty(size, allocators.Align)
 		for i := 0; i < size; i += osPage {
-			*at(b, uint32(i)) = byte(slot)
+			*allocators.At(b, uint32(i)) = byte(slot)
 		}
-		*at(b, uint32(size-1)) = byte(slot)
-		keepTraced(at(slots, slot), b)
+		*allocators.At(b, uint32(size-1)) = byte(slot)
+		allocators.KeepTraced(allocators.At(slots, slot), b)
 	}
 }
