@@ -1,6 +1,10 @@
 package trace
 
-import "github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+import (
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+)
 
 // action says what a step does.
 type action uint8
@@ -11,27 +15,31 @@ const (
 	allocateZeroed
 	resize
 	freeEmpty // frees an object of no bytes
+	end       // follows the last step
 )
 
 // step is an operation of a trace in the form in which it is replayed on one goroutine: 24 bytes, as in
 // bench/c/replay.c.
 type step struct {
-	size   int
+	size   int // 0 of free
 	object uint32
 	extra  uint32 // of allocateZeroed the alignment; of resize the index in resized
 	do     action
 }
 
+// next returns the step behind s in the list, which is not its end.
+func (s *step) next() *step { return (*step)(unsafe.Add(unsafe.Pointer(s), unsafe.Sizeof(*s))) }
+
 // steps are all operations of a trace. Their loop, throughHeap in steps_heap.go, has copies for other
 // allocators in steps_others.go: see package copies.
 type steps struct {
-	all     []step
-	resized []int // sizes before a resize
+	all     []step // the last is an end
+	resized []int  // sizes before a resize
 }
 
 // steps returns the operations of a trace but for the ends of threads.
 func (t *Trace) steps() (s steps) {
-	s.all = make([]step, 0, len(t.Ops))
+	s.all = make([]step, 0, len(t.Ops)+1)
 	for i := range t.Ops {
 		op := &t.Ops[i]
 		next := step{size: op.Size, object: op.Object}
@@ -39,9 +47,9 @@ func (t *Trace) steps() (s steps) {
 		case op.Code == 'x':
 			continue
 		case op.Code == 'f' && op.Was == 0:
-			next.do = freeEmpty
+			next.do, next.size = freeEmpty, 0
 		case op.Code == 'f':
-			next.do = free
+			next.do, next.size = free, 0
 		case op.Code == 'r':
 			next.do, next.extra = resize, uint32(len(s.resized))
 			s.resized = append(s.resized, op.Was)
@@ -52,6 +60,7 @@ func (t *Trace) steps() (s steps) {
 		}
 		s.all = append(s.all, next)
 	}
+	s.all = append(s.all, step{do: end})
 	return s
 }
 

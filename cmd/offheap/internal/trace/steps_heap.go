@@ -4,26 +4,26 @@ import "github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 
 // throughHeap carries out the steps with a slabHeap, and writes to the first and the last byte of
 // each object that is allocated or resized. It returns the step whose memory was refused, and the reason.
-func (s *steps) throughHeap(h slabHeap, objects []allocators.Object) (failed *step, err error) {
-	for i := range s.all {
-		step := &s.all[i]
-		place := allocators.At(objects, step.object)
+// It keeps nothing across a call but the address of the step.
+func (s *steps) throughHeap(h slabHeap, objects []allocators.Object) (*step, error) {
+	for step := &s.all[0]; ; step = step.next() {
 		var b []byte
+		var err error
 		switch step.do {
 		case free:
-			h.Free(allocators.Bytes(*place, 1))
-			allocators.Keep(place, nil)
+			h.Free(allocators.Bytes(*allocators.At(objects, step.object), 1))
+			allocators.Keep(allocators.At(objects, step.object), nil)
 			continue
 		case allocate:
 			b, err = h.TryAllocDirty(step.size, allocators.Align)
 		case allocateZeroed:
 			b, err = h.TryAlloc(step.size, int(step.extra))
 		case resize:
-			b, err = h.TryRealloc(allocators.Bytes(*place, s.resized[step.extra]), step.size)
-		default:
-			h.Free(allocators.Bytes(*place, 0))
-			allocators.Keep(place, nil)
-			continue
+			b, err = h.TryRealloc(allocators.Bytes(*allocators.At(objects, step.object), s.resized[step.extra]), step.size)
+		case freeEmpty:
+			h.Free(allocators.Bytes(*allocators.At(objects, step.object), 0))
+		case end:
+			return nil, nil
 		}
 		if err != nil {
 			return step, err
@@ -31,7 +31,6 @@ func (s *steps) throughHeap(h slabHeap, objects []allocators.Object) (failed *st
 		if step.size > 0 {
 			allocators.Stamp(b, byte(step.object), byte(step.object))
 		}
-		allocators.Keep(place, b)
+		allocators.Keep(allocators.At(objects, step.object), b)
 	}
-	return nil, nil
 }

@@ -6,26 +6,26 @@ import "github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 
 // throughNothing carries out the steps with a *nothing, and writes to the first and the last byte of
 // each object that is allocated or resized. It returns the step whose memory was refused, and the reason.
-func (s *steps) throughNothing(h *nothing, objects []allocators.Object) (failed *step, err error) {
-	for i := range s.all {
-		step := &s.all[i]
-		place := allocators.At(objects, step.object)
+// It keeps nothing across a call but the address of the step.
+func (s *steps) throughNothing(h *nothing, objects []allocators.Object) (*step, error) {
+	for step := &s.all[0]; ; step = step.next() {
 		var b []byte
+		var err error
 		switch step.do {
 		case free:
-			h.Free(allocators.Bytes(*place, 1))
-			allocators.Keep(place, nil)
+			h.Free(allocators.Bytes(*allocators.At(objects, step.object), 1))
+			allocators.Keep(allocators.At(objects, step.object), nil)
 			continue
 		case allocate:
 			b, err = h.TryAllocDirty(step.size, allocators.Align)
 		case allocateZeroed:
 			b, err = h.TryAlloc(step.size, int(step.extra))
 		case resize:
-			b, err = h.TryRealloc(allocators.Bytes(*place, s.resized[step.extra]), step.size)
-		default:
-			h.Free(allocators.Bytes(*place, 0))
-			allocators.Keep(place, nil)
-			continue
+			b, err = h.TryRealloc(allocators.Bytes(*allocators.At(objects, step.object), s.resized[step.extra]), step.size)
+		case freeEmpty:
+			h.Free(allocators.Bytes(*allocators.At(objects, step.object), 0))
+		case end:
+			return nil, nil
 		}
 		if err != nil {
 			return step, err
@@ -33,33 +33,32 @@ func (s *steps) throughNothing(h *nothing, objects []allocators.Object) (failed 
 		if step.size > 0 {
 			allocators.Stamp(b, byte(step.object), byte(step.object))
 		}
-		allocators.Keep(place, b)
+		allocators.Keep(allocators.At(objects, step.object), b)
 	}
-	return nil, nil
 }
 
 // throughGo carries out the steps with a goHeap, and writes to the first and the last byte of
 // each object that is allocated or resized. It returns the step whose memory was refused, and the reason.
-func (s *steps) throughGo(h goHeap, objects []allocators.Object) (failed *step, err error) {
-	for i := range s.all {
-		step := &s.all[i]
-		place := allocators.At(objects, step.object)
+// It keeps nothing across a call but the address of the step.
+func (s *steps) throughGo(h goHeap, objects []allocators.Object) (*step, error) {
+	for step := &s.all[0]; ; step = step.next() {
 		var b []byte
+		var err error
 		switch step.do {
 		case free:
-			h.Free(allocators.Bytes(*place, 1))
-			allocators.KeepTraced(place, nil)
+			h.Free(allocators.Bytes(*allocators.At(objects, step.object), 1))
+			allocators.KeepTraced(allocators.At(objects, step.object), nil)
 			continue
 		case allocate:
 			b, err = h.TryAllocDirty(step.size, allocators.Align)
 		case allocateZeroed:
 			b, err = h.TryAlloc(step.size, int(step.extra))
 		case resize:
-			b, err = h.TryRealloc(allocators.Bytes(*place, s.resized[step.extra]), step.size)
-		default:
-			h.Free(allocators.Bytes(*place, 0))
-			allocators.KeepTraced(place, nil)
-			continue
+			b, err = h.TryRealloc(allocators.Bytes(*allocators.At(objects, step.object), s.resized[step.extra]), step.size)
+		case freeEmpty:
+			h.Free(allocators.Bytes(*allocators.At(objects, step.object), 0))
+		case end:
+			return nil, nil
 		}
 		if err != nil {
 			return step, err
@@ -67,7 +66,6 @@ func (s *steps) throughGo(h goHeap, objects []allocators.Object) (failed *step, 
 		if step.size > 0 {
 			allocators.Stamp(b, byte(step.object), byte(step.object))
 		}
-		allocators.KeepTraced(place, b)
+		allocators.KeepTraced(allocators.At(objects, step.object), b)
 	}
-	return nil, nil
 }
