@@ -264,7 +264,7 @@ func (from slabNew1K) consume(in *batch) (ok bool) {
 
 func (from modernc) pairs(n, size int) (ok bool) {
 	for i := range n {
-		object := from.Alloc(size)
+		object := sized(first(from.a.UnsafeMalloc(size)), size)
 		binary.LittleEndian.PutUint64(object, uint64(i))
 		if len(object) != size || binary.LittleEndian.Uint64(object) != uint64(i) {
 			return false
@@ -278,7 +278,7 @@ func (from modernc) replace(w *churner, n int) {
 	for range n {
 		i, size := w.state.Draw(live)
 		from.Free(w.slots[i])
-		object := from.Alloc(size)
+		object := sized(first(from.a.UnsafeMalloc(size)), size)
 		stamp(object, byte(i))
 		w.slots[i] = object
 	}
@@ -287,7 +287,7 @@ func (from modernc) replace(w *churner, n int) {
 func (from modernc) produce(out *batch, state *workload.Random) {
 	for i := range out.objects[:out.n] {
 		_, size := state.Draw(live)
-		object := from.Alloc(size)
+		object := sized(first(from.a.UnsafeMalloc(size)), size)
 		stamp(object, byte(i))
 		out.objects[i] = object
 	}

@@ -176,9 +176,15 @@ func objectOf[T any](b []byte) *T { return (*T)(unsafe.Pointer(unsafe.SliceData(
 type modernc struct{ a *memory.Allocator }
 
 func (m modernc) Alloc(size int) []byte {
-	p, _ := m.a.UnsafeMalloc(size) // if there is an error, p is nil and Slice panics; so the compiler inlines Alloc
-	return unsafe.Slice((*byte)(p), size)
+	return sized(first(m.a.UnsafeMalloc(size)), size)
 }
+
+// first returns an address, and if there is an error nil, with which sized panics. The inner loops of
+// modernc call both: its Alloc is more than the compiler inlines.
+func first(p unsafe.Pointer, _ error) *byte { return (*byte)(p) }
+
+// sized returns an object of n bytes.
+func sized(p *byte, n int) []byte { return unsafe.Slice(p, n) }
 
 func (m modernc) Free(b []byte) {
 	if err := m.a.UnsafeFree(unsafe.Pointer(unsafe.SliceData(b))); err != nil {

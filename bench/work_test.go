@@ -15,7 +15,11 @@ func TestLoops(t *testing.T) {
 		"syncPool64", "syncPool1K", "calloc", "goHeap", "*overlapping"}
 	var words [][]string
 	for _, other := range others {
-		words = append(words, []string{"slabHeap", other, "Copies for the other allocators are in loops_others_test.go: see TestLoops.", ""})
+		to := []string{"slabHeap", other, "Copies for the other allocators are in loops_others_test.go: see TestLoops.", ""}
+		if other == "modernc" {
+			to = append(to, "from.Alloc(size)", "sized(first(from.a.UnsafeMalloc(size)), size)")
+		}
+		words = append(words, to)
 	}
 	copies.Check(t, "loops_test.go", "// The loops of", "loops_others_test.go", words...)
 }
