@@ -328,12 +328,12 @@ func (h *Heap) unlink(d *depot, first uint32) {
 // grow makes a slab and links it to an owner. Caller holds d.mu.
 func (h *Heap) grow(c, owner uint8, d *depot) error {
 	k := &classes[c]
-	if err := h.account.charge(int(k.units) * unit); err != nil {
+	if err := h.account.Charge(int(k.units) * unit); err != nil {
 		return err
 	}
-	first, clean, err := h.space.take(int(k.units))
+	first, clean, err := h.space.Take(int(k.units), ticks())
 	if err != nil {
-		h.account.refund(int(k.units) * unit)
+		h.account.Refund(int(k.units) * unit)
 		return err
 	}
 	if c == zeroClass {
@@ -344,8 +344,8 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		states, err = h.meta.reserve(k.slots, first+int(k.units))
 	}
 	if err != nil {
-		h.space.give(first, int(k.units))
-		h.account.refund(int(k.units) * unit)
+		h.space.Give(first, int(k.units), ticks())
+		h.account.Refund(int(k.units) * unit)
 		return err
 	}
 	*h.meta.record(uint32(first)) = record{free: k.slots, clean: clean}
@@ -359,7 +359,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		edge = h.edge.Load()
 	}
 	h.link(d, uint32(first), owner)
-	h.account.reach()
+	h.account.Reach()
 	if d.slabs++; d.slabs == 1 {
 		h.inUse[c/64].Or(1 << (c % 64))
 	}
@@ -382,6 +382,6 @@ func (h *Heap) drop(c uint8, d *depot, first uint32) {
 		clear(unsafe.Slice(h.hard.size(states), k.slots))
 	}
 	h.meta.restore(k.slots, states)
-	h.space.give(int(first), int(k.units))
-	h.account.refund(int(k.units) * unit)
+	h.space.Give(int(first), int(k.units), ticks())
+	h.account.Refund(int(k.units) * unit)
 }

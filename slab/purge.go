@@ -10,6 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
@@ -48,7 +49,7 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	for c := range h.classesInUse() {
 		bad = cmp.Or(bad, h.settle(c, idle))
 	}
-	_ = h.space.cool(age) // what the kernel does not take now stays free
+	_ = h.space.Purge(age, now) // what the kernel does not take now stays free
 	return bad
 }
 
@@ -106,11 +107,11 @@ func (h *Heap) settleAll() (bad *guard.Violation) {
 // last.
 func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	committed, used := guard.Committed(), 0
-	limited, atLimit := cause.(*limitError)
+	limited, atLimit := cause.(*account.LimitError)
 	if atLimit {
-		used = limited.used
+		used = limited.Used
 	} else {
-		used = h.account.bytes()
+		used = h.account.Bytes()
 	}
 	var bad *guard.Violation
 	if l != nil && l.cache.holdsAny() {
@@ -124,11 +125,11 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		bad = cmp.Or(bad, h.collect())
 	}
 	if !atLimit {
-		_ = h.space.cool(0)
+		_ = h.space.Purge(0, now)
 		some = true
 	}
 	raise(bad)
-	return some && (h.account.bytes() < used || guard.Committed() < committed)
+	return some && (h.account.Bytes() < used || guard.Committed() < committed)
 }
 
 // holdsAny tells whether the cache of a Local holds slots.
@@ -180,7 +181,7 @@ func (h *Heap) collect() (bad *guard.Violation) {
 func (h *Heap) Purge() error {
 	h.usable("Purge")
 	bad := cmp.Or(h.dropped.violation(), h.drainProcessors(h.allCaches()...), h.settleAll())
-	err := errors.Join(h.space.cool(0), h.sweepLarge())
+	err := errors.Join(h.space.Purge(0, ticks()), h.sweepLarge())
 	raise(bad)
 	if err != nil {
 		h.usable("Purge")

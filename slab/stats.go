@@ -55,7 +55,7 @@ type ClassStats struct {
 // Cost: for Resident, a system call for each 256 MiB committed.
 func (h *Heap) Stats() (s Stats) {
 	h.made("Stats")
-	s.HighWater = h.account.highWater()
+	s.HighWater = h.account.HighWater()
 	if h.closed.Load() {
 		return s
 	}
@@ -86,7 +86,7 @@ func (h *Heap) Stats() (s Stats) {
 		s.Abandoned += int64(k.Abandoned) * int64(k.Size)
 		s.Tails += int64(slabs) * int64(c.units*unit-c.slots*c.size)
 	}
-	s.Discarded = h.space.discardedBytes()
+	s.Discarded = h.space.DiscardedBytes()
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
 	_, sampled, committed := sampled.Live(h.id())
