@@ -44,6 +44,7 @@ type hardened struct {
 const canarySize = 8
 
 func openHardened(m *meta) *hardened {
+	_ = region.ReportFaults() // without it a fault that ends the program is not reported
 	hd := &hardened{sizes: m.sizes.base}
 	var secret [8]byte
 	rand.Read(secret[:]) // does not fail

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strconv"
 	"strings"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
+	"github.com/seed-9a6c551e/offheap/internal/trap"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -149,6 +151,7 @@ func (rec *record) start(c Config, of *owner) *Region {
 		of = &owner{name: rec.name, stack: rec.stack, number: owners.Add(1)}
 	}
 	rec.owner = of
+	rec.report = trap.Report{Base: uintptr(rec.base), Size: rec.data, Region: strconv.Quote(rec.name)}
 	setName(rec.reservation, rec.size, rec.mapName())
 	if c.HugePages {
 		// A kernel without huge pages serves small ones.
