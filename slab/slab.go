@@ -88,6 +88,10 @@
 // It does not find a write of the same bytes, a write that leaps over a canary into another object, or a
 // read of accessible memory.
 //
+// A touch of inaccessible memory outside guard.Catch ends the program. From the first hardened heap on, the
+// program first says in one line of standard error which region was touched, where, and why: the first
+// hardened heap calls guard.ReportFaults.
+//
 // The 64 KiB behind each slab are charged to the budget, as the slab is, and are never in RAM. Where
 // guards are not kernel markers (guard.LightGuards), each takes two mappings instead: a slab is refused
 // when regions have half of the mappings that the process may hold (vm.max_map_count), after 1 GiB of
