@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -218,7 +219,7 @@ func command(folder string, words ...string) error {
 
 // measure runs all jobs, round by round. An interrupt ends it: the figures are those of the runs so far.
 func (m *measurement) measure() error {
-	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer fmt.Fprintln(os.Stderr)
 	for round := range m.rounds {
