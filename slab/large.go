@@ -102,12 +102,12 @@ func (l *largeObjects) regions() (all []*region.Region) {
 	return all
 }
 
-// getLarge allocates a large object, for a Local, or for a processor if l is nil. It reads zero. It is aligned
+// getLarge allocates a large object. It reads zero. It is aligned
 // to align, to OS pages at least, and to 2 MiB if it has 2 MiB or more.
-func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err error) {
+func (h *Heap) getLarge(k client, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
 	b, err = h.tryLarge(size, align)
-	if err != nil && h.reclaim(l, ticks(), err) {
+	if err != nil && k.reclaim(ticks(), err) {
 		b, err = h.tryLarge(size, align)
 	}
 	if err != nil && region.Reclaim() {
@@ -202,7 +202,7 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 		}
 	} else {
 		err = grow()
-		if err != nil && h.reclaim(nil, ticks(), err) {
+		if err != nil && h.client().reclaim(ticks(), err) {
 			err = grow()
 		}
 		if err != nil && region.Reclaim() {

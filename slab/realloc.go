@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // Size returns the number of bytes that the object b has room for: the size of its slot, or of its OS
@@ -18,10 +19,10 @@ func (h *Heap) Size(b []byte) int {
 
 func (h *Heap) size(op string, p unsafe.Pointer) int {
 	h.made(op)
-	c, it, ok := h.lookup(p)
-	n := int(classes[c].size)
+	c, it, ok := h.slots.Live(p)
+	n := int(sizeclass.Table[c].Size)
 	if ok && h.hard != nil {
-		n = int(*h.hard.size(it.state())) - 1
+		n = int(*h.slots.Size(it.State())) - 1
 	}
 	h.usable(op) // checked last: the heap may have been closed while it was read
 	if ok {
@@ -63,7 +64,7 @@ func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, 
 // TryRealloc is Realloc that returns its error.
 func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if b == nil {
-		return h.TryAlloc(size, granule)
+		return h.TryAlloc(size, sizeclass.Granule)
 	}
 	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
 	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
@@ -79,11 +80,11 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 		}
 		h.noteAsked(unsafe.Pointer(unsafe.SliceData(b)), size)
 		return upToZeroes(all[:size], len(b)), nil
-	case room > largestSlot && size > largestSlot && size < math.MaxInt/4:
+	case room > sizeclass.Largest && size > sizeclass.Largest && size < math.MaxInt/4:
 		out, err := h.resizeLarge(b, size)
 		return upToZeroes(out, len(b)), err
 	}
-	out, clean, err := h.get(size, granule)
+	out, clean, err := h.get(size, sizeclass.Granule)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
 
 // noteAsked notes the new size of a large object that stays where it is; others are not counted.
 func (h *Heap) noteAsked(p unsafe.Pointer, size int) {
-	if (uintptr(p)-uintptr(h.base))>>unitBits >= uintptr(h.edge.Load()) {
+	if !h.slots.IsLive(p) {
 		h.large.ask(p, size)
 	}
 }
@@ -124,5 +125,5 @@ func stays(room, size int) bool {
 	if size < 0 || size > room {
 		return false
 	}
-	return size > room/2 || room <= 4*granule
+	return size > room/2 || room <= 4*sizeclass.Granule
 }

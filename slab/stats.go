@@ -6,6 +6,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // Stats are the figures of a Heap or Pool, in bytes.
@@ -61,14 +62,14 @@ func (h *Heap) Stats() (s Stats) {
 	}
 	held := h.held()
 	for i := range h.depots {
-		c := &classes[i]
+		c := &sizeclass.Table[i]
 		d := &h.depots[i]
 		d.mu.Lock()
-		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.maxCached/2)
+		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.MaxCached/2)
 		if h.hard != nil {
 			batched += h.hard.withheld[i].len()
 		}
-		asked := int(c.size)
+		asked := int(c.Size)
 		if d.asks > 0 {
 			asked = min(d.asked/d.asks, asked)
 		}
@@ -76,15 +77,15 @@ func (h *Heap) Stats() (s Stats) {
 		if slabs == 0 {
 			continue
 		}
-		k := ClassStats{Size: int(c.size), Slabs: slabs, Cached: held[i] + batched, Free: free, Abandoned: abandoned, Asked: asked}
-		k.Live = max(slabs*int(c.slots)-k.Cached-k.Free-k.Abandoned, 0)
+		k := ClassStats{Size: int(c.Size), Slabs: slabs, Cached: held[i] + batched, Free: free, Abandoned: abandoned, Asked: asked}
+		k.Live = max(slabs*int(c.Slots)-k.Cached-k.Free-k.Abandoned, 0)
 		s.Classes = append(s.Classes, k)
 		s.Live += int64(k.Live) * int64(k.Size)
 		s.Waste += int64(k.Live) * int64(k.Size-k.Asked)
 		s.Cached += int64(k.Cached) * int64(k.Size)
 		s.Free += int64(k.Free) * int64(k.Size)
 		s.Abandoned += int64(k.Abandoned) * int64(k.Size)
-		s.Tails += int64(slabs) * int64(c.units*unit-c.slots*c.size)
+		s.Tails += int64(slabs) * int64(c.Units*unit-c.Slots*c.Size)
 	}
 	s.Discarded = h.space.DiscardedBytes()
 	h.large.mu.Lock()
@@ -95,7 +96,7 @@ func (h *Heap) Stats() (s Stats) {
 	s.Reserved += int64(committed)
 	s.Committed += int64(committed)
 	s.Resident += int64(committed)
-	regions := append(h.large.regions(), h.region, h.meta.region)
+	regions := append(h.large.regions(), h.region, h.slots.Region())
 	for _, r := range regions {
 		s.Reserved += r.Reserved()
 		s.Committed += r.Committed()
@@ -122,7 +123,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 	for i := range h.depots {
 		n := h.handedOut(uint8(i)) - held[i]
 		objects += max(n, 0)
-		bytes += int64(max(n, 0)) * int64(classes[i].size)
+		bytes += int64(max(n, 0)) * int64(sizeclass.Table[i].Size)
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
@@ -135,7 +136,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 //go:norace
 func (h *Heap) handedOut(c uint8) int {
 	d := &h.depots[c]
-	n := d.slabs*int(classes[c].slots) - d.free - d.abandoned - len(d.batches)*int(classes[c].maxCached/2)
+	n := d.slabs*int(sizeclass.Table[c].Slots) - d.free - d.abandoned - len(d.batches)*int(sizeclass.Table[c].MaxCached/2)
 	if h.hard != nil {
 		q := &h.hard.withheld[c]
 		n -= len(q.items) + len(q.queue)
@@ -144,8 +145,8 @@ func (h *Heap) handedOut(c uint8) int {
 }
 
 // held counts the slots in the caches of processors and Locals, by class.
-func (h *Heap) held() (n [maxClasses]int) {
-	for _, t := range h.allCaches() {
+func (h *Heap) held() (n [sizeclass.Number]int) {
+	for _, t := range h.tables {
 		countCached(t, &n)
 	}
 	h.mu.Lock()
@@ -157,7 +158,7 @@ func (h *Heap) held() (n [maxClasses]int) {
 }
 
 // countCached adds the slots in the caches of a table to n, by class.
-func countCached(t *percpu.Table[cache], n *[maxClasses]int) {
+func countCached(t *percpu.Table[cache], n *[sizeclass.Number]int) {
 	for pc := range t.All() {
 		pc.count(n)
 	}
@@ -168,7 +169,7 @@ func countCached(t *percpu.Table[cache], n *[maxClasses]int) {
 // goroutines that use one Local.
 //
 //go:norace
-func (pc *cache) count(n *[maxClasses]int) {
+func (pc *cache) count(n *[sizeclass.Number]int) {
 	for c := range pc.magazines {
 		n[c] += int(pc.magazines[c].len())
 	}
@@ -178,18 +179,9 @@ func (pc *cache) count(n *[maxClasses]int) {
 // sampled.
 func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 	return func(yield func(unsafe.Pointer) bool) {
-		for u := uint32(0); u < h.edge.Load(); u++ {
-			e := *h.entry(uintptr(u))
-			if !e.taken() || e.first != u {
-				continue
-			}
-			c := &classes[e.class]
-			// The loop may put back what the slab has, and get others in its place: then it is not
-			// the same slab any more.
-			for i := uint32(0); i < c.slots && *h.entry(uintptr(u)) == e; i++ {
-				if *h.state(e.states + i) == stateLive && !yield(unsafe.Add(h.base, uintptr(u)<<unitBits+uintptr(i*c.pitch))) {
-					return
-				}
+		for p := range h.slots.Objects() {
+			if !yield(p) {
+				return
 			}
 		}
 		sampled.Objects(h.id())(yield)
