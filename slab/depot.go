@@ -88,6 +88,7 @@ func (h *Heap) refill(l *Local, c uint8, size int, out []item) (n int, err error
 		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil && region.Reclaim() {
+		_ = h.sweepLarge() // large objects that OnSoft has freed
 		n, err = h.tryRefill(c, owner, size, out)
 	}
 	if err != nil {

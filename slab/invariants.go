@@ -109,4 +109,36 @@ func (h *Heap) check() {
 	}
 	holds(frees == s.frees && discards == s.discards, "%d units are free and %d discarded, the space says %d and %d", frees, discards, s.frees, s.discards)
 	holds(int64(committed)*unit == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
+	charged := h.large.check()
+	holds(units*unit+charged == h.account.bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.bytes())
+}
+
+// check panics where an invariant of the large objects does not hold, and returns the bytes that are charged for them.
+func (l *largeObjects) check() (charged int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bytes, asked, reserved, cached := 0, 0, int64(0), 0
+	for p, o := range l.objects {
+		base, n := uintptr(o.region.Base()), int(o.region.Committed())
+		holds(p >= base && p+uintptr(o.size) <= base+uintptr(o.region.Size()), "the object at %#x of %d bytes lies in its region at %#x", p, o.size, base)
+		holds(o.size <= n, "the object at %#x has %d bytes, %d are committed", p, o.size, n)
+		bytes += n
+		asked += o.size
+		reserved += o.region.Reserved()
+	}
+	holds(bytes == l.bytes && asked == l.asked, "large objects have %d bytes, %d were asked for, the sums say %d and %d", bytes, asked, l.bytes, l.asked)
+	for i, r := range l.cache.regions {
+		_, live := l.objects[uintptr(r.Base())]
+		holds(!live, "the cached region at %p has no object", r.Base())
+		holds(int64(r.bytes) == r.Committed(), "the cached region at %p has %d bytes committed, the cache says %d", r.Base(), r.Committed(), r.bytes)
+		holds(i == 0 || int32(r.freed-l.cache.regions[i-1].freed) >= 0, "cached region %d is colder than the next", i-1)
+		cached += r.bytes
+		reserved += r.Reserved()
+	}
+	holds(cached == l.cache.bytes && len(l.cache.regions) <= maxCachedRegions, "%d cached regions have %d bytes, the cache says %d", len(l.cache.regions), cached, l.cache.bytes)
+	holds(reserved == l.reserved, "regions have %d bytes of addresses, the sum says %d", reserved, l.reserved)
+	for _, left := range l.left {
+		charged += left.bytes
+	}
+	return charged + bytes + cached
 }

@@ -341,10 +341,20 @@ func (p *Pool[T]) Stats() Stats {
 	}
 	s.Reserved += p.region.Reserved()
 	s.Committed += p.region.Committed()
-	if n, err := p.region.Resident(); err == nil && s.Resident >= 0 {
-		s.Resident += n
-	}
 	return s
+}
+
+// Resident asks the kernel how many bytes of the pool are in RAM, with the generations: see Heap.Resident.
+func (p *Pool[T]) Resident() (int64, error) {
+	total, err := p.opened("Resident").Resident()
+	if err != nil {
+		return 0, err
+	}
+	n, err := p.region.Resident()
+	if err != nil {
+		return 0, fmt.Errorf("slab: %w", err)
+	}
+	return total + n, nil
 }
 
 // Purge is Heap.Purge. Stale handles stay stale.

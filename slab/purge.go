@@ -49,6 +49,7 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 		bad = cmp.Or(bad, h.settle(c, idle))
 	}
 	_ = h.space.cool(age) // what the kernel does not take now stays free
+	h.coolLarge(now)
 	return bad
 }
 
