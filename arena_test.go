@@ -60,6 +60,7 @@ var parts = map[string]int{
 	"cmd/offheap/internal/allocators": 1,
 	"cmd/offheap/internal/measure":    1,
 	"slab":                            2,
+	"slab/internal/account":           1,
 	"slab/internal/bitmap":            1,
 	"slab/internal/sampled":           1,
 }

@@ -329,12 +329,12 @@ func (h *Heap) unlink(d *depot, first uint32) {
 // grow makes a slab and links it to an owner. Caller holds d.mu.
 func (h *Heap) grow(c, owner uint8, d *depot) error {
 	k := &classes[c]
-	if err := h.account.charge(int(k.units) * unit); err != nil {
+	if err := h.account.Charge(int(k.units) * unit); err != nil {
 		return err
 	}
 	first, clean, err := h.space.take(int(k.units))
 	if err != nil {
-		h.account.refund(int(k.units) * unit)
+		h.account.Refund(int(k.units) * unit)
 		return err
 	}
 	if c == zeroClass {
@@ -346,7 +346,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 	}
 	if err != nil {
 		h.space.give(first, int(k.units))
-		h.account.refund(int(k.units) * unit)
+		h.account.Refund(int(k.units) * unit)
 		return err
 	}
 	*h.meta.record(uint32(first)) = record{free: k.slots, clean: clean}
@@ -360,7 +360,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		edge = h.edge.Load()
 	}
 	h.link(d, uint32(first), owner)
-	h.account.reach()
+	h.account.Reach()
 	if d.slabs++; d.slabs == 1 {
 		h.inUse[c/64].Or(1 << (c % 64))
 	}
@@ -384,5 +384,5 @@ func (h *Heap) drop(c uint8, d *depot, first uint32) {
 	}
 	h.meta.restore(k.slots, states)
 	h.space.give(int(first), int(k.units))
-	h.account.refund(int(k.units) * unit)
+	h.account.Refund(int(k.units) * unit)
 }

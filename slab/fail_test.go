@@ -167,8 +167,8 @@ func (s *scenario) objects() {
 		s.try("Purge", h.Purge)
 	}
 	h.check()
-	if live := h.Stats(); live.Live != 0 || h.account.bytes() != 0 || live.Committed != h.meta.region.Committed() {
-		s.t.Errorf("%s: after all: %d bytes in units and large objects, %+v", s.what, h.account.bytes(), live)
+	if live := h.Stats(); live.Live != 0 || h.account.Bytes() != 0 || live.Committed != h.meta.region.Committed() {
+		s.t.Errorf("%s: after all: %d bytes in units and large objects, %+v", s.what, h.account.Bytes(), live)
 	}
 }
 

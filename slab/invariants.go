@@ -110,7 +110,7 @@ func (h *Heap) check() {
 	holds(frees == s.frees && discards == s.discards, "%d units are free and %d discarded, the space says %d and %d", frees, discards, s.frees, s.discards)
 	holds(int64(committed)*unit == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
 	charged := h.large.check()
-	holds(units*unit+charged == h.account.bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.bytes())
+	holds(units*unit+charged == h.account.Bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.Bytes())
 }
 
 // check panics where an invariant of the large objects does not hold, and returns the bytes that are charged for them.

@@ -98,7 +98,7 @@ func (h *Heap) sweepLarge() error {
 	out := l.uncache(l.cache.cut(len(l.cache.regions)))
 	bytes, err := l.sweep()
 	l.mu.Unlock()
-	h.account.refund(bytes)
+	h.account.Refund(bytes)
 	return cmp.Or(err, h.closeCached(out))
 }
 
@@ -229,7 +229,7 @@ func (h *Heap) newLarge(size, align int) (b []byte, err error) {
 
 // tryLarge is newLarge that does not evict.
 func (h *Heap) tryLarge(size, align int) ([]byte, error) {
-	if err := h.account.fits(alignUp(size, guard.PageSize())); err != nil { // before system calls
+	if err := h.account.Fits(alignUp(size, guard.PageSize())); err != nil { // before system calls
 		return nil, err
 	}
 	bytes := max(size, 1)
@@ -260,7 +260,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 		h.hard.surround(r, at, size)
 	}
 	if !h.large.add(p, largeObject{r, size}) {
-		h.account.refund(to - from)
+		h.account.Refund(to - from)
 		return nil, closeAfter(guard.ErrClosed, r)
 	}
 	h.large.resize(to-from, size)
@@ -277,14 +277,14 @@ func closeAfter(err error, r *region.Region) error {
 
 // commitLarge commits [from, to) of a region, charged to the heap's limit.
 func (h *Heap) commitLarge(r *region.Region, from, to int) error {
-	if err := h.account.charge(to - from); err != nil {
+	if err := h.account.Charge(to - from); err != nil {
 		return err
 	}
 	if err := r.Commit(from, to-from); err != nil {
-		h.account.refund(to - from)
+		h.account.Refund(to - from)
 		return err
 	}
-	h.account.reach()
+	h.account.Reach()
 	return nil
 }
 
@@ -307,7 +307,7 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 	var err error
 	if want < had {
 		if err = r.Decommit(want, had-want); err == nil {
-			h.account.refund(had - want)
+			h.account.Refund(had - want)
 		}
 	} else {
 		err = grow()
@@ -338,13 +338,13 @@ func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error
 		if err == nil {
 			region.ReclaimOr(func() {
 				if r.Decommit(had, want-had) == nil {
-					h.account.refund(want - had)
+					h.account.Refund(want - had)
 				}
 			})
 		}
 		return r, err
 	}
-	if err := h.account.fits(want - had); err != nil { // before system calls
+	if err := h.account.Fits(want - had); err != nil { // before system calls
 		return r, err
 	}
 	to, err := region.Reserve(region.Config{
@@ -356,7 +356,7 @@ func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error
 		return r, closeAfter(err, to)
 	}
 	undo := func() error {
-		h.account.refund(want - had)
+		h.account.Refund(want - had)
 		return to.Close()
 	}
 	region.ReclaimOr(func() { _ = undo() })
@@ -443,7 +443,7 @@ func (h *Heap) dropHardened(p unsafe.Pointer) bool {
 func (h *Heap) closeLarge(r *region.Region, bytes int) error {
 	err := r.Close()
 	if err == nil {
-		h.account.refund(bytes)
+		h.account.Refund(bytes)
 		return nil
 	}
 	l := &h.large

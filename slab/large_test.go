@@ -70,8 +70,8 @@ func TestLargeGrows(t *testing.T) {
 	if err := h.Purge(); err != nil {
 		t.Fatal(err)
 	}
-	if l := &h.large; len(l.objects) != 0 || l.bytes != 0 || h.account.bytes() != 0 {
-		t.Errorf("%d large objects of %d bytes; %d charged", len(l.objects), l.bytes, h.account.bytes())
+	if l := &h.large; len(l.objects) != 0 || l.bytes != 0 || h.account.Bytes() != 0 {
+		t.Errorf("%d large objects of %d bytes; %d charged", len(l.objects), l.bytes, h.account.Bytes())
 	}
 }
 

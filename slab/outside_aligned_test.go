@@ -71,7 +71,7 @@ func TestOutsideAlignedTakesWhatIsAsked(t *testing.T) {
 			if err := h.Purge(); err != nil {
 				t.Fatal(err)
 			}
-			if s := h.Stats(); s.Live != 0 || s.Waste != 0 || h.account.bytes() != 0 || s.Committed != h.meta.region.Committed() {
+			if s := h.Stats(); s.Live != 0 || s.Waste != 0 || h.account.Bytes() != 0 || s.Committed != h.meta.region.Committed() {
 				t.Errorf("after all: %+v", s)
 			}
 		})

@@ -112,7 +112,7 @@ func TestOutsideOnSoftUsesTheHeap(t *testing.T) {
 					t.Fatal(err)
 				}
 				h.check()
-				if s := h.Stats(); s.Live != 0 || s.Cached != 0 || h.account.bytes() != 0 {
+				if s := h.Stats(); s.Live != 0 || s.Cached != 0 || h.account.Bytes() != 0 {
 					t.Errorf("something leaks: %+v", s)
 				}
 			})
@@ -283,7 +283,7 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.check()
-			if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Waste != 0 || h.account.bytes() != 0 || h.region.Committed() != 0 {
+			if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Waste != 0 || h.account.Bytes() != 0 || h.region.Committed() != 0 {
 				t.Errorf("%s, %d: something leaks: %+v", mode, soft, s)
 			}
 			guard.SetBudget(guard.Budget{})

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
@@ -107,11 +108,11 @@ func (h *Heap) settleAll() (bad *guard.Violation) {
 // last.
 func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	committed, used := guard.Committed(), 0
-	limited, atLimit := cause.(*limitError)
+	limited, atLimit := cause.(*account.LimitError)
 	if atLimit {
-		used = limited.used
+		used = limited.Used
 	} else {
-		used = h.account.bytes()
+		used = h.account.Bytes()
 	}
 	var bad *guard.Violation
 	if l != nil && l.cache.holdsAny() {
@@ -129,7 +130,7 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		some = true
 	}
 	raise(bad)
-	return some && (h.account.bytes() < used || guard.Committed() < committed)
+	return some && (h.account.Bytes() < used || guard.Committed() < committed)
 }
 
 // holdsAny tells whether the cache of a Local holds slots.

@@ -133,6 +133,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 )
 
@@ -201,7 +202,7 @@ type Heap struct {
 	marks   marks
 	space   space
 	large   largeObjects
-	account account
+	account account.Account
 	region  *region.Region
 	config  Config
 
@@ -297,7 +298,7 @@ func openHeap(c Config) (*Heap, error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	h := &Heap{base: r.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: r, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
-	h.account.name, h.account.limit = c.Name, c.Limit
+	h.account.Open(c.Name, c.Limit)
 	h.space.open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
 	if c.Hardened {

@@ -56,7 +56,7 @@ type ClassStats struct {
 // Resident.
 func (h *Heap) Stats() (s Stats) {
 	h.made("Stats")
-	s.HighWater = h.account.highWater()
+	s.HighWater = h.account.HighWater()
 	if h.closed.Load() {
 		return s
 	}

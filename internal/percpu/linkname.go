@@ -1,6 +1,6 @@
 package percpu
 
-import _ "unsafe" // for go:linkname
+import "unsafe" // for go:linkname, too
 
 // procPin keeps the goroutine on its processor and returns the processor's number. It is below the
 // current GOMAXPROCS, which may be higher than when the caller last looked. No other package links to
@@ -13,3 +13,9 @@ func procPin() int
 //
 //go:linkname procUnpin runtime.procUnpin
 func procUnpin()
+
+// getm returns the runtime's m, the thread that the goroutine is on. Here alone says how far that can be
+// trusted. It is a pointer here and a uintptr in the runtime, which is the same register.
+//
+//go:linkname getm runtime.getm
+func getm() unsafe.Pointer

@@ -1,0 +1,8 @@
+//go:build !gc || race || msan || asan || offheap_pin || go1.28 || !(linux || darwin || freebsd || netbsd || openbsd) || !(386 || amd64 || arm64)
+
+package percpu
+
+// Here returns nil: in this build only Pin leads to the processor's cache.
+//
+//go:nosplit
+func Here[T any](*Table[T]) *T { return nil }
