@@ -117,7 +117,7 @@ func (h *Heap) check() {
 func (l *largeObjects) check() (charged int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bytes, asked, reserved, cached := 0, 0, int64(0), 0
+	bytes, asked, reserved := 0, 0, int64(0)
 	for p, o := range l.objects {
 		base, n := uintptr(o.region.Base()), int(o.region.Committed())
 		holds(p >= base && p+uintptr(o.size) <= base+uintptr(o.region.Size()), "the object at %#x of %d bytes lies in its region at %#x", p, o.size, base)
@@ -127,6 +127,8 @@ func (l *largeObjects) check() (charged int) {
 		reserved += o.region.Reserved()
 	}
 	holds(bytes == l.bytes && asked == l.asked, "large objects have %d bytes, %d were asked for, the sums say %d and %d", bytes, asked, l.bytes, l.asked)
+	holds(reserved == l.reserved, "large objects have %d bytes of addresses, the sum says %d", reserved, l.reserved)
+	cached, reserved := 0, int64(0)
 	for i, r := range l.cache.regions {
 		_, live := l.objects[uintptr(r.Base())]
 		holds(!live, "the cached region at %p has no object", r.Base())
@@ -136,7 +138,7 @@ func (l *largeObjects) check() (charged int) {
 		reserved += r.Reserved()
 	}
 	holds(cached == l.cache.bytes && len(l.cache.regions) <= maxCachedRegions, "%d cached regions have %d bytes, the cache says %d", len(l.cache.regions), cached, l.cache.bytes)
-	holds(reserved == l.reserved, "regions have %d bytes of addresses, the sum says %d", reserved, l.reserved)
+	holds(reserved == l.cache.reserved, "cached regions have %d bytes of addresses, the sum says %d", reserved, l.cache.reserved)
 	for _, left := range l.left {
 		charged += left.bytes
 	}

@@ -25,7 +25,7 @@ type largeObjects struct {
 	objects  map[uintptr]largeObject // by their addresses
 	bytes    int                     // committed, of objects
 	asked    int                     // bytes that were asked for, of objects
-	reserved int64                   // addresses, of objects and of the cache
+	reserved int64                   // addresses, of objects
 	cache    largeCache
 	left     []leftover // regions that the kernel would not take back
 	shut     bool       // the heap is closed: add refuses
@@ -62,19 +62,11 @@ func (l *largeObjects) close() error {
 		l.asked -= o.size
 		l.reserved -= o.region.Reserved()
 	}
-	for _, r := range l.uncache(l.cache.cut(len(l.cache.regions))) {
+	for _, r := range l.cache.all() {
 		l.left = append(l.left, leftover{r.Region, r.bytes}) // which sweep closes
 	}
 	_, err := l.sweep()
 	return errors.Join(append(errs, err)...)
-}
-
-// uncache counts regions that were taken out of the cache to be closed. Caller holds l.mu.
-func (l *largeObjects) uncache(out []cachedRegion) []cachedRegion {
-	for _, r := range out {
-		l.reserved -= r.Reserved()
-	}
-	return out
 }
 
 // sweep tries again to close leftovers, and returns how many bytes of the limit that frees. Caller holds l.mu.
@@ -95,7 +87,7 @@ func (l *largeObjects) sweep() (bytes int, err error) {
 func (h *Heap) sweepLarge() error {
 	l := &h.large
 	l.mu.Lock()
-	out := l.uncache(l.cache.cut(len(l.cache.regions)))
+	out := l.cache.all()
 	bytes, err := l.sweep()
 	l.mu.Unlock()
 	h.account.Refund(bytes)
@@ -106,7 +98,7 @@ func (h *Heap) sweepLarge() error {
 func (h *Heap) coolLarge(now uint32) {
 	l := &h.large
 	l.mu.Lock()
-	out := l.uncache(l.cache.due(now))
+	out := l.cache.due(now)
 	l.mu.Unlock()
 	_ = h.closeCached(out) // what the kernel does not take now is tried again
 }
@@ -116,7 +108,7 @@ func (h *Heap) coolLarge(now uint32) {
 func (h *Heap) evictLarge(bytes int) bool {
 	l := &h.large
 	l.mu.Lock()
-	out := l.uncache(l.cache.coldest(bytes, 1))
+	out := l.cache.coldest(bytes, 1)
 	l.mu.Unlock()
 	_ = h.closeCached(out)
 	return len(out) > 0
@@ -193,21 +185,7 @@ func (h *Heap) getCached(size, align int) (b []byte, ok bool) {
 	if want < size {
 		return nil, false // it has overflowed
 	}
-	l := &h.large
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.shut {
-		return nil, false
-	}
-	r, ok := l.cache.take(want, align)
-	if !ok {
-		return nil, false
-	}
-	room := int(r.Committed())
-	l.objects[uintptr(r.Base())] = largeObject{r, size}
-	l.bytes += room
-	l.asked += size
-	return r.Bytes()[:size:room], true
+	return h.large.reuse(size, want, align)
 }
 
 // maxHugePages is the size of the largest object that huge pages are asked for. A page fault of 2 MiB takes as
@@ -288,8 +266,8 @@ func (h *Heap) commitLarge(r *region.Region, from, to int) error {
 	return nil
 }
 
-// resizeLarge resizes the large object b.
-func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
+// resizeLarge resizes the large object b, which is aligned to align, and stays so.
+func (h *Heap) resizeLarge(b []byte, size, align int) ([]byte, error) {
 	p := unsafe.Pointer(unsafe.SliceData(b))
 	o, ok := h.largeAt(p)
 	if !ok {
@@ -298,9 +276,9 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 	r := o.region
 	had, want := int(r.Committed()), alignUp(size, guard.PageSize())
 	grow := func() (err error) {
-		r, err = h.growLarge(r, had, want)
+		r, err = h.growLarge(r, had, want, align)
 		for err != nil && h.evictLarge(want-had) {
-			r, err = h.growLarge(r, had, want)
+			r, err = h.growLarge(r, had, want, align)
 		}
 		return err
 	}
@@ -332,7 +310,7 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 
 // growLarge commits more of the object's region, or of one twice as long to which it moves: so the
 // next times it need not. If there is an error, or OnSoft panics, the object is as it was.
-func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error) {
+func (h *Heap) growLarge(r *region.Region, had, want, align int) (*region.Region, error) {
 	if want <= r.Size() {
 		err := h.commitLarge(r, had, want)
 		if err == nil {
@@ -347,8 +325,12 @@ func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error
 	if err := h.account.Fits(want - had); err != nil { // before system calls
 		return r, err
 	}
+	least := want
+	if align > guard.PageSize() {
+		least = max(want, 2*maxAlign) // regions of 2 MiB are aligned to that
+	}
 	to, err := region.Reserve(region.Config{
-		Name: r.Name(), Size: want + min(want, maxReserve), MinSize: want, HugePages: hugePages(want), PartOf: r, DeferOnSoft: true})
+		Name: r.Name(), Size: least + min(want, maxReserve), MinSize: least, HugePages: hugePages(want), PartOf: r, DeferOnSoft: true})
 	if err != nil {
 		return r, err
 	}
@@ -394,22 +376,7 @@ func (h *Heap) dropLarge(p unsafe.Pointer) bool {
 	if h.hard != nil {
 		return h.dropHardened(p)
 	}
-	l := &h.large
-	l.mu.Lock()
-	o, ok := l.objects[uintptr(p)]
-	var out []cachedRegion
-	if ok {
-		delete(l.objects, uintptr(p))
-		n := int(o.region.Committed())
-		l.bytes -= n
-		l.asked -= o.size
-		if r := (cachedRegion{o.region, n, ticks()}); l.shut {
-			out = l.uncache([]cachedRegion{r})
-		} else {
-			out = l.uncache(l.cache.put(r, l.bytes))
-		}
-	}
-	l.mu.Unlock()
+	out, ok := h.large.retire(p)
 	if ok {
 		h.note()
 		_ = h.closeCached(out)
@@ -452,6 +419,45 @@ func (h *Heap) closeLarge(r *region.Region, bytes int) error {
 	l.left = append(l.left, leftover{r, bytes})
 	h.note()
 	return err
+}
+
+// retire takes the object at p out and caches its region. It returns the regions that are to be closed for that.
+func (l *largeObjects) retire(p unsafe.Pointer) (out []cachedRegion, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o, ok := l.objects[uintptr(p)]
+	if !ok {
+		return nil, false
+	}
+	n := int(o.region.Committed())
+	delete(l.objects, uintptr(p))
+	l.reserved -= o.region.Reserved()
+	l.bytes -= n
+	l.asked -= o.size
+	r := cachedRegion{o.region, n, ticks()}
+	if l.shut {
+		return []cachedRegion{r}, true
+	}
+	return l.cache.put(r, l.bytes), true
+}
+
+// reuse makes an object of a cached region that has room for want bytes. ok is false if none fits.
+func (l *largeObjects) reuse(size, want, align int) (b []byte, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut {
+		return nil, false
+	}
+	r, ok := l.cache.take(want, align)
+	if !ok {
+		return nil, false
+	}
+	room := int(r.Committed())
+	l.objects[uintptr(r.Base())] = largeObject{r, size}
+	l.reserved += r.Reserved()
+	l.bytes += room
+	l.asked += size
+	return r.Bytes()[:size:room], true
 }
 
 // take takes the object at p out, so that nobody else frees it. Its bytes stay counted.

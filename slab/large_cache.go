@@ -15,8 +15,9 @@ import (
 //	           │
 //	           └────────▶  closed   after half a second, if there are too many, by Purge, for want of memory
 type largeCache struct {
-	regions []cachedRegion // the coldest first
-	bytes   int            // committed
+	regions  []cachedRegion // the coldest first
+	bytes    int            // committed
+	reserved int64          // addresses
 }
 
 // cachedRegion is a region without an object.
@@ -53,6 +54,7 @@ func (c *largeCache) take(want, align int) (r *region.Region, ok bool) {
 	}
 	r = c.regions[best].Region
 	c.bytes -= c.regions[best].bytes
+	c.reserved -= r.Reserved()
 	c.regions = slices.Delete(c.regions, best, best+1)
 	return r, true
 }
@@ -66,6 +68,7 @@ func (c *largeCache) put(r cachedRegion, live int) (out []cachedRegion) {
 	}
 	c.regions = append(c.regions, r)
 	c.bytes += r.bytes
+	c.reserved += r.Reserved()
 	return c.coldest(max(c.bytes-most, 0), len(c.regions)-maxCachedRegions)
 }
 
@@ -97,9 +100,13 @@ func (c *largeCache) cut(n int) (out []cachedRegion) {
 	c.regions = slices.Delete(c.regions, 0, n)
 	for _, r := range out {
 		c.bytes -= r.bytes
+		c.reserved -= r.Reserved()
 	}
 	return out
 }
+
+// all takes all regions out.
+func (c *largeCache) all() []cachedRegion { return c.cut(len(c.regions)) }
 
 // holds tells whether a region that starts at an address is here.
 func (c *largeCache) holds(base uintptr) bool {

@@ -106,7 +106,7 @@ func (l *largeObjects) addTo(s *Stats) {
 	s.Live += int64(l.bytes)
 	s.Waste += int64(l.bytes - l.asked)
 	s.Cached += int64(l.cache.bytes)
-	s.Reserved += l.reserved
+	s.Reserved += l.reserved + l.cache.reserved
 	s.Committed += int64(l.bytes + l.cache.bytes)
 	for _, left := range l.left {
 		s.Reserved += left.region.Reserved()
