@@ -28,27 +28,27 @@ const module = "github.com/seed-9a6c551e/offheap"
 // floors are the folders of the house from the roof down: a package imports from lower floors only.
 // Packages below a folder live on its floor, and may import each other.
 var floors = map[string]int{
-	".":                  7, // package offheap, which has no code
-	"cmd":                6,
-	"internal/workload":  6, // what the command shares with module bench
-	"table":              4,
-	"arena":              3,
-	"slab":               3,
-	"stack":              3,
-	"internal/fastpath":  5,
-	"internal/leaks":     5,
-	"internal/limits":    5,
-	"internal/misuse":    5,
-	"internal/readme":    5,
-	"guard":              2,
-	"internal/alloctest": 2,
-	"internal/region":    1,
+	".":                  8, // package offheap, which has no code
+	"cmd":                7,
+	"internal/workload":  7, // what the command shares with module bench
+	"table":              5,
+	"arena":              4,
+	"slab":               4,
+	"stack":              4,
+	"internal/fastpath":  6,
+	"internal/leaks":     6,
+	"internal/limits":    6,
+	"internal/misuse":    6,
+	"internal/readme":    6,
+	"guard":              3,
+	"internal/alloctest": 3,
+	"internal/region":    2,
 	"internal/trap":      1,
 	"internal/vm":        0,
 }
 
 // leaves import nothing of ours and may be imported from anywhere.
-var leaves = []string{"internal/decay", "internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/pointerfree", "internal/race", "internal/stacktrace"}
+var leaves = []string{"internal/decay", "internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/percpu/leaftest", "internal/pointerfree", "internal/race", "internal/stacktrace"}
 
 // parts are the floors inside of the command and of slab, whose packages import from lower ones only.
 var parts = map[string]int{
@@ -59,10 +59,11 @@ var parts = map[string]int{
 	"cmd/offheap/internal/trace":      2,
 	"cmd/offheap/internal/allocators": 1,
 	"cmd/offheap/internal/measure":    1,
-	"slab":                            2,
-	"slab/internal/account":           1,
+	"slab":                            3,
+	"slab/internal/account":           2,
+	"slab/internal/sampled":           2,
+	"slab/internal/units":             2,
 	"slab/internal/bitmap":            1,
-	"slab/internal/sampled":           1,
 }
 
 // guests are the only packages from outside, each with the folder that may import it; and packages of the
@@ -189,10 +190,13 @@ func TestFloorsWouldNotice(t *testing.T) {
 		{"slab", module + "/slab/internal/sampled", false},
 		{"slab/internal/sampled", module + "/internal/region", false},
 		{"guard", module + "/slab/internal/sampled", true},
-		{"slab/internal/sampled", module + "/slab/internal/bitmap", true},
+		{"slab/internal/units", module + "/slab/internal/bitmap", false},
+		{"slab/internal/units", module + "/slab/internal/account", true},
 		{"guard", module + "/internal/region", false},
 		{"guard/guardtest", module + "/guard", false},
 		{"internal/region", module + "/guard", true},
+		{"internal/region", module + "/internal/trap", false},
+		{"internal/trap", module + "/internal/region", true},
 		{"internal/alloctest", module + "/guard", true},
 		{"internal/vm", "golang.org/x/sys/unix", false},
 		{"internal/vm", module + "/internal/invariant", false},
@@ -351,7 +355,7 @@ func TestConformance(t *testing.T) {
 				return alloctest.Allocator{}, err
 			}
 			return alloctest.Allocator{
-				Alloc: a.TryAlloc, Reset: a.Reset, Close: a.Close,
+				Alloc: a.TryAlloc, Reset: a.Reset, Close: a.Close, Resident: a.Resident,
 				Stats: func() alloctest.Stats { return alloctest.Stats(a.Stats()) },
 			}, nil
 		}},
@@ -361,7 +365,7 @@ func TestConformance(t *testing.T) {
 				return alloctest.Allocator{}, err
 			}
 			return alloctest.Allocator{
-				Alloc: k.TryAlloc, Reset: k.Reset, Close: k.Close,
+				Alloc: k.TryAlloc, Reset: k.Reset, Close: k.Close, Resident: k.Resident,
 				Stats: func() alloctest.Stats { return alloctest.Stats(k.Stats()) },
 			}, nil
 		}},
@@ -374,7 +378,7 @@ func TestConformance(t *testing.T) {
 			}
 			l := h.Local()
 			return alloctest.Allocator{
-				Alloc: l.TryAlloc, Free: l.Free, Close: h.Close,
+				Alloc: l.TryAlloc, Free: l.Free, Close: h.Close, Resident: h.Resident,
 				Stats: func() alloctest.Stats { return slabStats(h) },
 			}, nil
 		}},
@@ -392,7 +396,7 @@ func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
 			return alloctest.Allocator{}, err
 		}
 		return alloctest.Allocator{
-			Alloc: h.TryAlloc, Free: h.Free, Close: h.Close,
+			Alloc: h.TryAlloc, Free: h.Free, Close: h.Close, Resident: h.Resident,
 			Stats: func() alloctest.Stats { return slabStats(h) },
 		}, nil
 	}
@@ -400,7 +404,7 @@ func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
 
 func slabStats(h *slab.Heap) alloctest.Stats {
 	s := h.Stats()
-	return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Resident: s.Resident, Live: s.Live, HighWater: s.HighWater}
+	return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Live: s.Live, HighWater: s.HighWater}
 }
 
 // openStacks shows a pool as an allocator that takes one stack after the other. With a limit there
@@ -447,9 +451,10 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 			}
 			all = []*stack.Stack{s}
 		},
+		Resident: p.Resident,
 		Stats: func() alloctest.Stats {
 			s := p.Stats()
-			return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Resident: s.Resident, Live: s.Live, HighWater: max(peak, s.Live)}
+			return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Live: s.Live, HighWater: max(peak, s.Live)}
 		},
 		Close: func() error {
 			if p.Stats().InUse > 0 {

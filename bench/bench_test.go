@@ -1,7 +1,7 @@
 package bench
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -26,13 +26,9 @@ func pair(b *testing.B, size int) {
 	can := func(p peer) bool { return p.size == 0 || p.size == size }
 	compare(b, can, func(b *testing.B, open func() allocator) {
 		from := open()
-		for i := range b.N {
-			object := from.Alloc(size)
-			binary.LittleEndian.PutUint64(object, uint64(i))
-			if len(object) != size || binary.LittleEndian.Uint64(object) != uint64(i) {
-				b.Fatal("the object has another length, or other bytes, than it should")
-			}
-			from.Free(object)
+		b.ResetTimer()
+		if !from.pairs(b.N, size) {
+			b.Fatal("an object has another length, or other bytes, than it should")
 		}
 	})
 }
@@ -83,7 +79,7 @@ func churn(b *testing.B, open func() allocator, goroutines int) {
 			w.fill()
 			filled.Done()
 			<-start
-			w.run((b.N + i) / goroutines)
+			w.from.replace(w, (b.N+i)/goroutines)
 		})
 	}
 	filled.Wait()
@@ -105,16 +101,6 @@ func (w *churner) fill() {
 		_, size := w.state.Draw(live)
 		w.slots[i] = w.from.Alloc(size)
 		stamp(w.slots[i], byte(i))
-	}
-}
-
-func (w *churner) run(n int) {
-	for range n {
-		i, size := w.state.Draw(live)
-		w.from.Free(w.slots[i])
-		object := w.from.Alloc(size)
-		stamp(object, byte(i))
-		w.slots[i] = object
 	}
 }
 
@@ -161,22 +147,14 @@ func handOver(open func() allocator, n int) (err error) {
 		for n > 0 {
 			out := <-empty
 			out.n = min(n, len(out.objects))
-			for i := range out.objects[:out.n] {
-				_, size := state.Draw(live)
-				object := producer.Alloc(size)
-				stamp(object, byte(i))
-				out.objects[i] = object
-			}
+			producer.produce(out, &state)
 			n -= out.n
 			full <- out
 		}
 	}()
 	for in := range full {
-		for i, object := range in.objects[:in.n] {
-			if !stamped(object, byte(i)) {
-				err = fmt.Errorf("an object of %d bytes was overwritten", len(object))
-			}
-			consumer.Free(object)
+		if !consumer.consume(in) {
+			err = errors.New("an object was overwritten")
 		}
 		empty <- in
 	}

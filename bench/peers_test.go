@@ -9,15 +9,29 @@ import (
 
 	"github.com/bytedance/gopkg/lang/mcache"
 	"github.com/dgraph-io/ristretto/v2/z"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"modernc.org/memory"
 )
 
-// allocator is a peer as one goroutine uses it. All peers are called through this interface, at the same
-// cost.
+// allocator is a peer as one goroutine uses it. Its inner loops call its own Alloc and Free, as programs
+// do, which the compiler inlines where it can: so they exist once for each peer (loops_test.go).
 type allocator interface {
 	Alloc(size int) []byte
 	Free(b []byte)
+
+	// pairs allocates an object, writes 8 bytes and frees it, n times. It returns false if an object had
+	// another length or other bytes.
+	pairs(n, size int) (ok bool)
+
+	// replace replaces n of w's objects, drawn at random.
+	replace(w *churner, n int)
+
+	// produce allocates out.n objects, and stamps them.
+	produce(out *batch, state *workload.Random)
+
+	// consume frees the objects of a batch. It returns false if one was not as stamped.
+	consume(in *batch) (ok bool)
 }
 
 // peer is an allocator to compare with, and its abilities.
@@ -36,13 +50,15 @@ var peers = []peer{
 	{name: "slab.Local", open: openLocal},
 	{name: "slab.Heap", open: openHeap},
 	{name: "slab.Heap.zeroed", zeroes: true, open: openZeroed},
-	{name: "slab.Pool", size: 64, zeroes: true, open: openSlabPool[[64]byte]},
-	{name: "slab.Pool", size: 1024, zeroes: true, open: openSlabPool[[1024]byte]},
+	{name: "slab.Pool", size: 64, zeroes: true, open: openSlabPool64},
+	{name: "slab.Pool", size: 1024, zeroes: true, open: openSlabPool1K},
+	{name: "slab.New", size: 64, zeroes: true, open: openSlabNew64},
+	{name: "slab.New", size: 1024, zeroes: true, open: openSlabNew1K},
 	{name: "modernc", apart: true, open: openModernc},
 	{name: "modernc.mutex", open: openLockedModernc},
 	{name: "mcache", open: all(mcacheBytes{})},
-	{name: "sync.Pool", size: 64, open: openSyncPool[[64]byte]},
-	{name: "sync.Pool", size: 1024, open: openSyncPool[[1024]byte]},
+	{name: "sync.Pool", size: 64, open: all(syncPool64{newSyncPool[[64]byte]()})},
+	{name: "sync.Pool", size: 1024, open: all(syncPool1K{newSyncPool[[1024]byte]()})},
 	{name: "z.Calloc", zeroes: true, open: all(calloc{})},
 	{name: "make", zeroes: true, open: all(goHeap{})},
 }
@@ -104,17 +120,49 @@ func openLocal(tb testing.TB) func() allocator {
 	}
 }
 
-// slabPool is a slab.Pool, for one type.
-type slabPool[T any] struct{ p *slab.Pool[T] }
+// slabPool64 and slabPool1K are slab.Pools.
+type slabPool64 struct{ p *slab.Pool[[64]byte] }
+type slabPool1K struct{ p *slab.Pool[[1024]byte] }
 
-func (s slabPool[T]) Alloc(int) []byte { return bytesOf(s.p.Get()) }
-func (s slabPool[T]) Free(b []byte)    { s.p.Put(objectOf[T](b)) }
+func (s slabPool64) Alloc(int) []byte { return bytesOf(s.p.Get()) }
+func (s slabPool1K) Alloc(int) []byte { return bytesOf(s.p.Get()) }
+func (s slabPool64) Free(b []byte)    { s.p.Put(objectOf[[64]byte](b)) }
+func (s slabPool1K) Free(b []byte)    { s.p.Put(objectOf[[1024]byte](b)) }
 
-func openSlabPool[T any](tb testing.TB) func() allocator {
+func slabPool[T any](tb testing.TB) *slab.Pool[T] {
 	p, err := slab.OpenPool[T](slab.Config{Name: "bench"})
 	must(tb, err)
 	tb.Cleanup(func() { must(tb, p.Close()) })
-	return func() allocator { return slabPool[T]{p} }
+	return p
+}
+
+func openSlabPool64(tb testing.TB) func() allocator {
+	p := slabPool[[64]byte](tb)
+	return func() allocator { return slabPool64{p} }
+}
+
+func openSlabPool1K(tb testing.TB) func() allocator {
+	p := slabPool[[1024]byte](tb)
+	return func() allocator { return slabPool1K{p} }
+}
+
+// slabNew64 and slabNew1K are slab.New and slab.Free, of a slab.Heap.
+type slabNew64 struct{ h *slab.Heap }
+type slabNew1K struct{ h *slab.Heap }
+
+func (s slabNew64) Alloc(int) []byte { return bytesOf(slab.New[[64]byte](s.h)) }
+func (s slabNew1K) Alloc(int) []byte { return bytesOf(slab.New[[1024]byte](s.h)) }
+func (s slabNew64) Free(b []byte)    { slab.Free(s.h, objectOf[[64]byte](b)) }
+func (s slabNew1K) Free(b []byte)    { slab.Free(s.h, objectOf[[1024]byte](b)) }
+
+func openSlabNew64(tb testing.TB) func() allocator {
+	h := heap(tb)
+	return func() allocator { return slabNew64{h} }
+}
+
+func openSlabNew1K(tb testing.TB) func() allocator {
+	h := heap(tb)
+	return func() allocator { return slabNew1K{h} }
 }
 
 func bytesOf[T any](p *T) []byte {
@@ -128,12 +176,15 @@ func objectOf[T any](b []byte) *T { return (*T)(unsafe.Pointer(unsafe.SliceData(
 type modernc struct{ a *memory.Allocator }
 
 func (m modernc) Alloc(size int) []byte {
-	p, err := m.a.UnsafeMalloc(size)
-	if err != nil {
-		panic(err)
-	}
-	return unsafe.Slice((*byte)(p), size)
+	return sized(first(m.a.UnsafeMalloc(size)), size)
 }
+
+// first returns an address, and if there is an error nil, with which sized panics. The inner loops of
+// modernc call both: its Alloc is more than the compiler inlines.
+func first(p unsafe.Pointer, _ error) *byte { return (*byte)(p) }
+
+// sized returns an object of n bytes.
+func sized(p *byte, n int) []byte { return unsafe.Slice(p, n) }
 
 func (m modernc) Free(b []byte) {
 	if err := m.a.UnsafeFree(unsafe.Pointer(unsafe.SliceData(b))); err != nil {
@@ -181,16 +232,16 @@ type mcacheBytes struct{}
 func (mcacheBytes) Alloc(size int) []byte { return mcache.Malloc(size) }
 func (mcacheBytes) Free(b []byte)         { mcache.Free(b) }
 
-// syncPool is a sync.Pool of arrays.
-type syncPool[T any] struct{ p *sync.Pool }
+// syncPool64 and syncPool1K are sync.Pools of arrays.
+type syncPool64 struct{ p *sync.Pool }
+type syncPool1K struct{ p *sync.Pool }
 
-func (s syncPool[T]) Alloc(int) []byte { return bytesOf(s.p.Get().(*T)) }
-func (s syncPool[T]) Free(b []byte)    { s.p.Put(objectOf[T](b)) }
+func (s syncPool64) Alloc(int) []byte { return bytesOf(s.p.Get().(*[64]byte)) }
+func (s syncPool1K) Alloc(int) []byte { return bytesOf(s.p.Get().(*[1024]byte)) }
+func (s syncPool64) Free(b []byte)    { s.p.Put(objectOf[[64]byte](b)) }
+func (s syncPool1K) Free(b []byte)    { s.p.Put(objectOf[[1024]byte](b)) }
 
-func openSyncPool[T any](testing.TB) func() allocator {
-	p := &sync.Pool{New: func() any { return new(T) }}
-	return func() allocator { return syncPool[T]{p} }
-}
+func newSyncPool[T any]() *sync.Pool { return &sync.Pool{New: func() any { return new(T) }} }
 
 // calloc is ristretto's z.Calloc: make, unless it is built with jemalloc.
 type calloc struct{}

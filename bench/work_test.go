@@ -6,7 +6,23 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/internal/workload"
+	"github.com/seed-9a6c551e/offheap/internal/workload/copies"
 )
+
+// TestLoops compares the loops of the other allocators with those of slabHeap.
+func TestLoops(t *testing.T) {
+	others := []string{"slabLocal", "zeroedHeap", "slabPool64", "slabPool1K", "slabNew64", "slabNew1K", "modernc", "*lockedModernc", "mcacheBytes",
+		"syncPool64", "syncPool1K", "calloc", "goHeap", "*overlapping"}
+	var words [][]string
+	for _, other := range others {
+		to := []string{"slabHeap", other, "Copies for the other allocators are in loops_others_test.go: see TestLoops.", ""}
+		if other == "modernc" {
+			to = append(to, "from.Alloc(size)", "sized(first(from.a.UnsafeMalloc(size)), size)")
+		}
+		words = append(words, to)
+	}
+	copies.Check(t, "loops_test.go", "// The loops of", "loops_others_test.go", words...)
+}
 
 // TestPeers fills, checks and replaces objects of each peer on two goroutines at a time.
 func TestPeers(t *testing.T) {
@@ -88,7 +104,7 @@ func TestChurn(t *testing.T) {
 				t.Errorf("%d bytes are live, want 17088448; %v", got, err)
 			}
 			w.fill()
-			w.run(200_000)
+			w.from.replace(&w, 200_000)
 			_, err := w.drain()
 			must(t, err)
 		})

@@ -82,6 +82,26 @@ func Catch(f func()) error {
 	return nil
 }
 
+// ReportFaults makes a fault outside Catch name its region: before Go's own message, and its stacks, one line is
+// written to standard error, with the text that the *Fault would have:
+//
+//	guard: use after close in region "samples": address 0x7f3a14c05005, offset 5 of 1048576
+//	unexpected fault address 0x7f3a14c05005
+//	fatal error: fault
+//
+// It holds for all regions of the process, those of arenas, heaps and stacks included, open and in quarantine, and
+// for as long as the program runs. The first hardened heap, the first sampled object (slab.SetSampling) and the first
+// fence (guardtest.Fence) turn it on, too. Nothing is written for faults elsewhere, for those that Catch returns, nor on a
+// goroutine that panics on faults (debug.SetPanicOnFault). Go's own handling of every fault stays as it is.
+//
+// The error wraps errors.ErrUnsupported on systems other than Linux on amd64 and arm64. Another error says that the system
+// does not let the process set signal handlers. Any goroutine may call it, any number of times.
+//
+// Cost: nothing without a fault. It puts a handler of SIGSEGV and SIGBUS (on arm64, of all signals) before Go's. A
+// program that sets such a handler itself, in C, should do so before: a handler that is set later and does not
+// call the one before it ends the reports.
+func ReportFaults() error { return region.ReportFaults() }
+
 // Locate returns the Fault that Catch would return for a touch of an address: the region that the address lies
 // in, where it lies, and why a touch would fault. It touches nothing. It returns nil for an address that lies
 // in no region, open or in quarantine. It does not tell whether a touch would fault at all: for accessible

@@ -332,7 +332,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 	if err := h.account.Charge(int(k.units) * unit); err != nil {
 		return err
 	}
-	first, clean, err := h.space.take(int(k.units))
+	first, clean, err := h.space.Take(int(k.units), ticks())
 	if err != nil {
 		h.account.Refund(int(k.units) * unit)
 		return err
@@ -345,7 +345,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		states, err = h.meta.reserve(k.slots, first+int(k.units))
 	}
 	if err != nil {
-		h.space.give(first, int(k.units))
+		h.space.Give(first, int(k.units), ticks())
 		h.account.Refund(int(k.units) * unit)
 		return err
 	}
@@ -383,6 +383,6 @@ func (h *Heap) drop(c uint8, d *depot, first uint32) {
 		clear(unsafe.Slice(h.hard.size(states), k.slots))
 	}
 	h.meta.restore(k.slots, states)
-	h.space.give(int(first), int(k.units))
+	h.space.Give(int(first), int(k.units), ticks())
 	h.account.Refund(int(k.units) * unit)
 }

@@ -44,6 +44,7 @@ type hardened struct {
 const canarySize = 8
 
 func openHardened(m *meta) *hardened {
+	_ = region.ReportFaults() // without it a fault that ends the program is not reported
 	hd := &hardened{sizes: m.sizes.base}
 	var secret [8]byte
 	rand.Read(secret[:]) // does not fail
@@ -394,7 +395,10 @@ const minMixed = 4
 // for long; and one time in 16 none, so that slots in slabs take part, too, and writes to them are found
 // sooner. To return all slots to their slabs would take 70 ns more for each object.
 func mixedBatches(c uint8) int {
-	return b2i(withheldSlots(c) >= minMixed && mathrand.Uint32N(16) > 0)
+	if withheldSlots(c) >= minMixed && mathrand.Uint32N(16) > 0 {
+		return 1
+	}
+	return 0
 }
 
 // withheldSlots returns the number of slots of a class in items, and in the queue, of a full quarantine.

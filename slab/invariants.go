@@ -83,32 +83,8 @@ func (h *Heap) check() {
 		units += d.slabs * int(classes[c].units)
 		d.mu.Unlock()
 	}
-	s := &h.space
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	holds(s.used == units, "%d units are in slabs, the space says %d", units, s.used)
-	committed, frees, discards, before := 0, 0, 0, false
-	for u := range s.free.Len() {
-		free, clean, discarded, cold := s.free.Has(u), s.clean.Has(u), s.discarded.Has(u), s.cold.Has(u)
-		taken := u < int(h.edge.Load()) && h.entry(uintptr(u)).taken()
-		holds(!clean || free, "unit %d is clean, so it is free", u)
-		holds(!discarded || clean, "unit %d is discarded, so it is clean", u)
-		holds(cold || u < s.top, "unit %d is not cold, the top is %d", u, s.top)
-		frees += b2i(free)
-		discards += b2i(discarded)
-		if s.guards > 0 && u > 0 && !free && !cold && !taken {
-			holds(before, "unit %d is a guard, so there is a slab before", u)
-			before = false
-			committed += b2i(s.marked)
-			continue
-		}
-		before = taken
-		holds(b2i(free)+b2i(cold)+b2i(taken) == 1, "unit %d is one of free, cold, taken: %v, %v, %v", u, free, cold, taken)
-		holds(taken || u >= s.hint, "unit %d is not taken, the hint is %d", u, s.hint)
-		committed += b2i(!cold)
-	}
-	holds(frees == s.frees && discards == s.discards, "%d units are free and %d discarded, the space says %d and %d", frees, discards, s.frees, s.discards)
-	holds(int64(committed)*unit == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
+	holds(h.space.Taken() == units, "%d units are in slabs, the space says %d", units, h.space.Taken())
+	h.space.Check(func(u int) bool { return u < int(h.edge.Load()) && h.entry(uintptr(u)).taken() })
 	charged := h.large.check()
 	holds(units*unit+charged == h.account.Bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.Bytes())
 }

@@ -84,9 +84,7 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 						h.depots[i].mu.Lock()
 					}
 				}
-				h.space.mu.Lock()
-				ends(t, "a refusal", func() { try(size) })
-				h.space.mu.Unlock()
+				h.space.Hold(func() { ends(t, "a refusal", func() { try(size) }) })
 				for i := range h.depots {
 					if uint8(i) != own || size > largestSlot {
 						h.depots[i].mu.Unlock()

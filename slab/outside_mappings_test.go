@@ -1,82 +1,25 @@
 package slab
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/decay"
-	"github.com/seed-9a6c551e/offheap/internal/region"
-	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// mappingsOf returns how many mappings a region consists of that may be read.
-func mappingsOf(t *testing.T, r *region.Region) (n int) {
-	t.Helper()
-	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		t.Skip("the system does not tell its mappings")
-	}
-	base := uintptr(r.Base())
-	for line := range strings.Lines(string(maps)) {
-		var from, to uintptr
-		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil {
-			t.Fatal(err)
-		}
-		if from < base+uintptr(r.Size()) && to > base && mode[0] == 'r' {
-			n++
-		}
-	}
-	return n
-}
-
 // fewMappings has no decommit succeed in a heap that takes mappings, as if the process had none left,
-// until it is lifted. It counts the calls.
-func fewMappings(t *testing.T, h *Heap) (calls *int, lift func()) {
-	real, calls := decommitUnits, new(int)
-	refused := true
-	decommitUnits = func(r *region.Region, off, n int) error {
+// until it is lifted. It counts the decommits.
+func fewMappings(h *Heap) (calls *int, lift func()) {
+	calls, refused := new(int), true
+	h.space.Intercept(func(mappings int) error {
 		*calls++
-		if refused && r == h.region && h.space.mappingDelta(off/unit, n/unit) > 0 {
+		if refused && mappings > 0 {
 			return fmt.Errorf("vm.max_map_count: %w", guard.ErrNoMemory)
 		}
-		return real(r, off, n)
-	}
-	t.Cleanup(func() { decommitUnits = real })
+		return nil
+	})
 	return calls, func() { refused = false }
-}
-
-// TestGuardsTakeOneMapping makes slabs with guards that are markers.
-func TestGuardsTakeOneMapping(t *testing.T) {
-	if !guard.LightGuards() {
-		t.Skip("guards are not markers")
-	}
-	h := open(t, Config{Hardened: true})
-	for round := range 2 {
-		all := allocMany(h, 200, 60_000)
-		if n := mappingsOf(t, h.region); n != 1 {
-			t.Errorf("%d slabs are in %d mappings", len(all), n)
-		}
-		for i, b := range all {
-			err := guard.Catch(func() { poke(b, unit-int(addr(b)%unit), 1) })
-			var fault *guard.Fault
-			if !errors.As(err, &fault) || fault.Kind != guard.Guarded {
-				t.Fatalf("round %d, object %d: %v", round, i, err)
-			}
-			h.Free(b)
-		}
-		for _, b := range allocMany(h, 10, 400_000) { // where guards were
-			clear(b)
-			h.Free(b)
-		}
-		if err := h.Purge(); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // everySecond frees every second object, and returns the others.
@@ -101,9 +44,12 @@ func TestOutsideDiscarded(t *testing.T) {
 			}
 			const n = 600
 			h := open(t, c)
-			calls, lift := fewMappings(t, h)
+			_, lift := fewMappings(h)
 			rest := everySecond(h, allocMany(h, n, 60_000))
-			free := int64(n/2*unit) * int64(1+h.space.guards)
+			free := int64(n / 2 * unit)
+			if c.Hardened {
+				free *= 2 // the guards, too
+			}
 			for round := range 3 {
 				if err := h.Purge(); err != nil {
 					t.Fatalf("round %d: %v", round, err)
@@ -118,13 +64,6 @@ func TestOutsideDiscarded(t *testing.T) {
 				}
 				if s.Committed < s.Discarded+n/2*unit {
 					t.Errorf("round %d: what is discarded is charged: %+v", round, s)
-				}
-				// The second time there is nothing to ask the kernel for.
-				*calls = 0
-				stop := vm.Inject(vm.Madvise, 0, nil)
-				err := h.space.cool(0)
-				if made := stop(); err != nil || made > 0 || *calls > 1 {
-					t.Errorf("round %d: %v; %d calls of madvise and %d of Decommit for what is discarded", round, err, made, *calls)
 				}
 				// It is used again, and before other memory.
 				committed := h.region.Committed()
@@ -162,7 +101,7 @@ func TestOutsideDiscarded(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.check()
-			if s := h.Stats(); s.Discarded != 0 || h.region.Committed() > int64(n/2*unit)*int64(1+h.space.guards)+4*unit {
+			if s := h.Stats(); s.Discarded != 0 || h.region.Committed() > free+4*unit {
 				t.Errorf("when there are mappings: %+v", s)
 			}
 			for _, b := range rest {
@@ -175,38 +114,13 @@ func TestOutsideDiscarded(t *testing.T) {
 	}
 }
 
-// TestOutsideDiscardedGrowTogether frees what lies between discarded units: the run as a whole can be
-// decommitted without a mapping more.
-func TestOutsideDiscardedGrowTogether(t *testing.T) {
-	for name, c := range map[string]Config{"heap": {}, "hardened": {Hardened: true}} {
-		t.Run(name, func(t *testing.T) {
-			h := open(t, c)
-			fewMappings(t, h)
-			rest := everySecond(h, allocMany(h, 200, 60_000))
-			if err := h.Purge(); err != nil {
-				t.Fatal(err)
-			}
-			if s := h.Stats(); s.Discarded == 0 && h.space.guards == 0 {
-				t.Fatalf("nothing is discarded: the test is wrong: %+v", s)
-			}
-			for _, b := range rest {
-				h.Free(b)
-			}
-			if err := h.Purge(); err != nil || h.region.Committed() != 0 {
-				t.Errorf("%v; %d bytes are committed", err, h.region.Committed())
-			}
-			h.check()
-		})
-	}
-}
-
 // TestOutsideDecayDiscards waits, instead of calling Purge.
 func TestOutsideDecayDiscards(t *testing.T) {
 	real, now := ticks, ticks()
 	ticks = func() uint32 { return now }
 	defer func() { ticks = real }()
 	h := open(t, Config{})
-	calls, lift := fewMappings(t, h)
+	calls, lift := fewMappings(h)
 	everySecond(h, allocMany(h, 400, 60_000))
 	pass := func() {
 		now += decay.Beat
@@ -232,31 +146,4 @@ func TestOutsideDecayDiscards(t *testing.T) {
 		t.Errorf("when there are mappings: %+v", s)
 	}
 	h.check()
-}
-
-// TestOutsideRefusedOnce refuses one decommit where guards are not markers, as the kernel may.
-func TestOutsideRefusedOnce(t *testing.T) {
-	h := open(t, Config{Hardened: true})
-	h.space.marked = false
-	real := decommitUnits
-	refusals := 2
-	decommitUnits = func(r *region.Region, off, n int) error {
-		if refusals--; refusals >= 0 {
-			return guard.ErrNoMemory
-		}
-		return real(r, off, n)
-	}
-	t.Cleanup(func() { decommitUnits = real })
-	for range 3 {
-		for _, b := range allocMany(h, 20, 60_000) {
-			h.Free(b)
-		}
-		if err := h.Purge(); err != nil {
-			t.Fatal(err)
-		}
-		h.check()
-	}
-	if h.region.Committed() != 0 {
-		t.Errorf("%d bytes are committed", h.region.Committed())
-	}
 }

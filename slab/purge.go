@@ -50,7 +50,7 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	for c := range h.classesInUse() {
 		bad = cmp.Or(bad, h.settle(c, idle))
 	}
-	_ = h.space.cool(age) // what the kernel does not take now stays free
+	_ = h.space.Purge(age, now) // what the kernel does not take now stays free
 	h.coolLarge(now)
 	return bad
 }
@@ -127,7 +127,7 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		bad = cmp.Or(bad, h.collect())
 	}
 	if !atLimit {
-		_ = h.space.cool(0)
+		_ = h.space.Purge(0, now)
 		some = true
 	}
 	raise(bad)
@@ -184,7 +184,7 @@ func (h *Heap) collect() (bad *guard.Violation) {
 func (h *Heap) Purge() error {
 	h.usable("Purge")
 	bad := cmp.Or(h.dropped.violation(), h.drainProcessors(h.allCaches()...), h.settleAll())
-	err := errors.Join(h.space.cool(0), h.sweepLarge())
+	err := errors.Join(h.space.Purge(0, ticks()), h.sweepLarge())
 	raise(bad)
 	if err != nil {
 		h.usable("Purge")

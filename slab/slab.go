@@ -151,6 +151,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/units"
 )
 
 // Config says how a heap is opened. The zero Config is the default.
@@ -190,6 +191,12 @@ type Config struct {
 }
 
 const (
+	unitBits = units.Bits
+	unit     = units.Size // bytes. A slab is one unit or several in a row
+
+	// maxReserve is the maximum size of a heap's region in bytes: the number of a granule has 32 bits.
+	maxReserve = 64 << 30 >> (shrink32 * 8)
+
 	minReserve  = 16 << 20 // the default Reserve is not halved below
 	maxAlign    = 1 << 20  // of objects
 	reserveUnit = 2 << 20
@@ -216,7 +223,7 @@ type Heap struct {
 	depots [maxClasses]depot
 	//lint:ignore U1000 builds for the race detector use it
 	marks   marks
-	space   space
+	space   units.Space
 	large   largeObjects
 	account account.Account
 	region  *region.Region
@@ -315,7 +322,7 @@ func openHeap(c Config) (*Heap, error) {
 	}
 	h := &Heap{base: r.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: r, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
 	h.account.Open(c.Name, c.Limit)
-	h.space.open(r, c.Hardened)
+	h.space.Open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
 	if c.Hardened {
 		h.hard = openHardened(m)

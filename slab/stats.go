@@ -87,7 +87,7 @@ func (h *Heap) Stats() (s Stats) {
 		s.Abandoned += int64(k.Abandoned) * int64(k.Size)
 		s.Tails += int64(slabs) * int64(c.units*unit-c.slots*c.size)
 	}
-	s.Discarded = h.space.discardedBytes()
+	s.Discarded = h.space.DiscardedBytes()
 	_, sampled, committed := sampled.Live(h.id())
 	s.Live += int64(sampled)
 	s.Reserved += int64(committed) + h.region.Reserved() + h.meta.region.Reserved()

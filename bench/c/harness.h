@@ -57,7 +57,7 @@ typedef struct {
     size_t count, room;
 } list;
 
-static void *list_add(list *l, size_t element) {
+static __attribute__((unused)) void *list_add(list *l, size_t element) {
     if (l->count == l->room) {
         size_t old = l->room * element, bytes = old ? old * 2 : 4096;
         l->at = old ? mremap(l->at, old, bytes, MREMAP_MAYMOVE) : in_ram(bytes);

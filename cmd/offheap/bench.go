@@ -5,22 +5,24 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocbench"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// kindFlags are the flags that choose an allocator, one each.
+// kindFlags are the flags that choose an allocator, one each; but -local and -zero go together.
 var kindFlags = []struct {
 	kind  allocators.Kind
 	flag  string
 	about string
 }{
 	{allocators.Local, "local", "time a slab.Local for each goroutine"},
-	{allocators.Zero, "zero", "time a slab.Heap that hands out zeroed memory"},
+	{allocators.Zero, "zero", "time a slab.Heap, or with -local a slab.Local, that hands out zeroed memory"},
 	{allocators.Hardened, "hardened", "time a slab.Heap with Config.Hardened"},
 	{allocators.Go, "goheap", "time the Go heap"},
 }
@@ -30,6 +32,8 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	kv := f.Bool("kv", false, "print lines of key=value, as the drivers for C allocators do")
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
 	sample := f.Int("sample", 0, "put one allocation in `N` between guards (slab.SetSampling)")
+	live := f.Int("live", allocbench.ChurnLive, "keep `N` objects live, on each goroutine")
+	ops := f.Int("ops", allocbench.ChurnOps, "replace `N` objects, on each goroutine")
 	sizes := f.String("sizes", "", "the folder `DIR` with the tables tcmalloc_N.csv")
 	for _, k := range kindFlags {
 		f.Bool(k.flag, false, k.about)
@@ -54,8 +58,12 @@ func bench(args []string, stdout, stderr io.Writer) int {
 		return f.refuse("-kv and -json exclude each other")
 	case *sample < 0:
 		return f.refuse("-sample %d: it must not be negative", *sample)
+	case *live < 1 || *live > math.MaxInt32:
+		return f.refuse("-live %d: it must be from 1 to %d", *live, math.MaxInt32)
+	case *ops < 1:
+		return f.refuse("-ops %d: it must be above zero", *ops)
 	}
-	job := &benchJob{kind: c.kinds[0], sizes: *sizes}
+	job := &benchJob{kind: c.kinds[0], live: *live, ops: *ops, sizes: *sizes}
 	if why := c.choose(job, f.FlagSet, label); why != "" {
 		return f.refuse("%s", why)
 	}
@@ -118,6 +126,10 @@ func (c *benchCase) choose(job *benchJob, f *flag.FlagSet, label string) (refuse
 		if !slices.Contains(given, k.flag) {
 			continue
 		}
+		if chosen == "local" && k.flag == "zero" {
+			job.kind = allocators.ZeroLocal
+			continue
+		}
 		if chosen != "" {
 			return fmt.Sprintf("-%s and -%s exclude each other", chosen, k.flag)
 		}
@@ -152,11 +164,7 @@ func scope(flag string) string {
 
 // benchUsage returns the first line of help.
 func benchUsage() string {
-	var kinds []string
-	for _, k := range kindFlags {
-		kinds = append(kinds, "-"+k.flag)
-	}
-	return fmt.Sprintf("bench [%s] [-sample N] [-sizes DIR] [-kv | -json] LABEL", strings.Join(kinds, " | "))
+	return "bench [[-local] [-zero] | -hardened | -goheap] [-sample N] [-live N] [-ops N] [-sizes DIR] [-kv | -json] LABEL"
 }
 
 // benchAbout returns the help of the command, made from the table.

@@ -24,6 +24,8 @@ type benchCase struct {
 // benchJob is a benchmark as the command line asks for it.
 type benchJob struct {
 	kind     allocators.Kind
+	live     int    // objects of a churn, on each goroutine
+	ops      int    // steps of a churn, likewise
 	sizes    string // the folder of the tables
 	progress measure.Progress
 	report   func(result) // is called with each row of figures as soon as it is measured
@@ -31,7 +33,7 @@ type benchJob struct {
 }
 
 // malloc are the kinds that free objects one by one.
-var malloc = []allocators.Kind{allocators.Heap, allocators.Local, allocators.Zero, allocators.Hardened, allocators.Go}
+var malloc = []allocators.Kind{allocators.Heap, allocators.Local, allocators.Zero, allocators.ZeroLocal, allocators.Hardened, allocators.Go}
 
 // benchCases are sorted by label.
 var benchCases = []benchCase{
@@ -43,11 +45,12 @@ in the same again after a reset (reset), and in fresh memory with huge
 pages (thp)`,
 	},
 	{
-		label: "churn", old: "C1t1", kinds: malloc, flags: []string{"sample"}, run: runChurn(1),
-		about: `replace one of 100,000 objects at random, 50 million times`,
+		label: "churn", old: "C1t1", kinds: malloc, flags: []string{"sample", "live", "ops"}, run: runChurn(1),
+		about: `replace one of 100,000 objects at random, 50 million times (-live and
+-ops set other numbers)`,
 	},
 	{
-		label: "churn/2", old: "C1t2", kinds: malloc, flags: []string{"sample"}, run: runChurn(2),
+		label: "churn/2", old: "C1t2", kinds: malloc, flags: []string{"sample", "live", "ops"}, run: runChurn(2),
 		about: `the same on two goroutines, each with 100,000 objects of its own`,
 	},
 	{
@@ -154,7 +157,7 @@ func runBump(job *benchJob) error {
 
 func runChurn(goroutines int) func(*benchJob) error {
 	return func(job *benchJob) error {
-		c, err := allocbench.MeasureChurn(job.kind, goroutines)
+		c, err := allocbench.MeasureChurn(job.kind, goroutines, job.live, job.ops)
 		if err != nil {
 			return err
 		}

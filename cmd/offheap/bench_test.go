@@ -48,17 +48,19 @@ func TestBenchFlags(t *testing.T) {
 	for i := range benchCases {
 		c := &benchCases[i]
 		for _, k := range kindFlags {
-			for _, more := range []string{"", "-sample=7"} {
+			for _, more := range []string{"", "sample", "live", "ops"} {
 				f := flag.NewFlagSet("", flag.ContinueOnError)
 				f.SetOutput(io.Discard)
 				f.Int("sample", 0, "")
+				f.Int("live", 1, "")
+				f.Int("ops", 1, "")
 				f.String("sizes", "", "the folder `DIR`")
 				for _, k := range kindFlags {
 					f.Bool(k.flag, false, "")
 				}
 				args := []string{"-" + k.flag}
 				if more != "" {
-					args = append(args, more)
+					args = append(args, "-"+more+"=7")
 				}
 				if c.needs != "" {
 					args = append(args, "-"+c.needs+"=x")
@@ -68,11 +70,19 @@ func TestBenchFlags(t *testing.T) {
 				}
 				job := &benchJob{kind: c.kinds[0]}
 				refused := c.choose(job, f, c.label)
-				has := slices.Contains(c.kinds, k.kind) && (more == "" || slices.Contains(c.flags, "sample") && k.flag != "goheap")
+				has := slices.Contains(c.kinds, k.kind) && (more == "" || slices.Contains(c.flags, more) && (more != "sample" || k.flag != "goheap"))
 				if has != (refused == "") || has && job.kind != k.kind {
 					t.Errorf("%s %v: %q, kind %s", c.label, args, refused, job.kind)
 				}
 			}
 		}
+	}
+}
+
+// TestBenchLocalZero gives the two flags for allocators that go together.
+func TestBenchLocalZero(t *testing.T) {
+	status, stdout, stderr := runs("bench", "-kv", "-zero", "-local", "-live", "100", "-ops", "1000", "churn")
+	if status != statusOK || !strings.Contains(stdout, "ns_op=") || stderr != "" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 }

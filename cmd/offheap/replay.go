@@ -15,7 +15,9 @@ import (
 )
 
 const replayAbout = `Replays recorded traces of malloc and free through a slab.Heap and through the Go heap, each in a
-process of its own, and prints time, the work of the collector, and memory.
+process of its own, and prints time, the work of the collector, and memory. The harness's own part
+of the time is that of a replay with an allocator that does nothing; it is not known with -threads and
+-verify.
 
 A trace has a line of op,thread,id,size,align for each call. op is m for malloc, c for calloc,
 r for realloc, f for free, x for the end of a thread. No id is used twice. align 0 is the default.
@@ -41,15 +43,23 @@ type replayJob struct {
 }
 
 func replay(args []string, stdout, stderr io.Writer) int {
-	f := newFlags("replay [-threads] [-verify] [-json] FILE...", replayAbout, stdout, stderr)
+	f := newFlags("replay [-threads] [-verify] [-kv | -json] FILE...", replayAbout, stdout, stderr)
 	threads := f.Bool("threads", false, "run each thread of the trace on a goroutine of its own, instead of all on one")
 	verify := f.Bool("verify", false, "fill every object, and check its bytes when it is freed")
+	kv := f.Bool("kv", false, "print lines of key=value, as the driver for C allocators does, one for each allocator")
 	asJSON := f.Bool("json", false, "print one JSON object instead of tables")
 	if status, ok := f.parse(args, 1000); !ok {
 		return status
 	}
 	if f.NArg() == 0 {
 		return f.refuse("which trace? Name a FILE, or - for the standard input")
+	}
+	if *kv && *asJSON {
+		return f.refuse("-kv and -json exclude each other")
+	}
+	show := (*replayed).print
+	if *kv {
+		show = (*replayed).printKeys
 	}
 	var all []replayed
 	for _, name := range f.Args() {
@@ -72,7 +82,7 @@ func replay(args []string, stdout, stderr io.Writer) int {
 		}
 		all = append(all, out)
 		if !*asJSON {
-			if err := out.print(stdout); err != nil {
+			if err := show(&out, stdout); err != nil {
 				return f.fail(err)
 			}
 		}
@@ -110,6 +120,7 @@ func (r *replayed) print(w io.Writer) error {
 		show  func(float64) string
 	}{
 		{"time", func(x *trace.Replayed) float64 { return x.Seconds }, seconds},
+		{"of it the harness", func(x *trace.Replayed) float64 { return x.HarnessSeconds }, seconds},
 		{"GC cycles", func(x *trace.Replayed) float64 { return float64(x.GCCycles) }, count},
 		{"GC CPU", func(x *trace.Replayed) float64 { return x.GCCPUSeconds }, seconds},
 		{"world stopped, total", func(x *trace.Replayed) float64 { return x.STWTotalSeconds }, seconds},
@@ -117,10 +128,28 @@ func (r *replayed) print(w io.Writer) error {
 		{"peak RSS", func(x *trace.Replayed) float64 { return float64(x.PeakRSS) }, sized},
 	} {
 		a, b := line.of(r.GoHeap), line.of(r.OffHeap)
+		if line.title == "of it the harness" && a == 0 {
+			continue
+		}
 		fmt.Fprintf(t, "%-*s\t%s\t%s\t%s\t\n", titleWidth, line.title, line.show(a), line.show(b), ratio(a, b))
 	}
 	fmt.Fprintln(t)
 	return t.Flush()
+}
+
+// printKeys writes a line of key=value for each allocator.
+func (r *replayed) printKeys(w io.Writer) error {
+	for _, x := range []struct {
+		kind allocators.Kind
+		*trace.Replayed
+	}{{allocators.Go, r.GoHeap}, {allocators.Heap, r.OffHeap}} {
+		_, err := fmt.Fprintf(w, "allocator=%s ms=%.3f harness_ms=%.3f peak_MB=%.3f ops=%d objects=%d\n", x.kind,
+			x.Seconds*1e3, x.HarnessSeconds*1e3, float64(x.PeakRSS)/1e6, r.Ops, r.Objects)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func replaySide(args []string, stdout, stderr io.Writer) int {

@@ -20,7 +20,11 @@ func TestReplay(t *testing.T) {
 			t.Errorf("%v: status %d, stdout %q, stderr %q", flags, status, stdout, stderr)
 		}
 	}
-	status, stdout, stderr := runs("replay", "-json", trace)
+	status, stdout, stderr := runs("replay", "-kv", trace)
+	if status != 0 || stderr != "" || strings.Count(stdout, "\n") != 2 || strings.Count(stdout, " harness_ms=") != 2 {
+		t.Errorf("-kv: status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+	status, stdout, stderr = runs("replay", "-json", trace)
 	var got struct{ Replays []replayed }
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 0 || len(got.Replays) != 1 {
 		t.Fatalf("status %d, stdout %q, stderr %q: %v", status, stdout, stderr, err)

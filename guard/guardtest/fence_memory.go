@@ -381,7 +381,7 @@ func (p *fencePool) grow(class, room int, shows bool) ([]*batch, error) {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
-	_ = trap.Install() // without it faults end the program as any does in Go
+	_ = region.ReportFaults() // without it faults end the program as any does in Go
 	cells := make([]*cell, r.Size()/stride)
 	watched := trap.WatchCells(uintptr(r.Base()), uintptr(stride), len(cells))
 	for i := range cells {
@@ -481,13 +481,10 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 			return err
 		}
 	}
-	var reports [2]trap.Report
-	for i := range reports {
-		reports[i] = trap.Report{Base: uintptr(p), Size: uintptr(len(data)), Region: `"fence"`}
+	report := func(kinds *trap.Kinds) *trap.Report {
+		return &trap.Report{Base: uintptr(p), Size: uintptr(len(data)), Kinds: kinds, Region: `"fence"`}
 	}
-	there, ended := &reports[0], &reports[1]
-	there.Before, there.Inside, there.Beyond = string(guard.Underflow), string(guard.Protected), string(guard.Overflow)
-	ended.Before, ended.Inside, ended.Beyond = string(guard.UseAfterFree), string(guard.UseAfterFree), string(guard.UseAfterFree)
+	there, ended := report(&thereKinds), report(&endedKinds)
 	fences.mu.Lock()
 	c.live, c.data, c.n, c.ended = true, p, len(data), ended
 	fences.mu.Unlock()
@@ -495,6 +492,12 @@ func (c *cell) fill(data []byte, align int, how placement) error {
 	c.watch.SetReport(there)
 	return nil
 }
+
+// The kinds of touches of a fence, and of one that has ended.
+var (
+	thereKinds = trap.Kinds{Before: string(guard.Underflow), Inside: string(guard.Protected), Beyond: string(guard.Overflow)}
+	endedKinds = trap.Kinds{Before: string(guard.UseAfterFree), Inside: string(guard.UseAfterFree), Beyond: string(guard.UseAfterFree)}
+)
 
 // commit makes the part of a cell usable where n bytes of data go. The cell is not pooled.
 func (c *cell) commit(n int, how placement) error {

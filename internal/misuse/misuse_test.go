@@ -192,11 +192,16 @@ const asked = "OFFHEAP_TEST_MISUSE"
 
 func TestMain(m *testing.M) {
 	mode, names, yes := strings.Cut(os.Getenv(asked), "\n")
-	if !yes {
+	bare, one, alone := strings.Cut(os.Getenv(askedUncaught), "\n")
+	if !yes && !alone {
 		os.Exit(m.Run())
 	}
 	for _, s := range suites {
 		for _, c := range s.cases {
+			if alone && s.name+": "+c.name == one {
+				c.runUncaught(bare)
+				return
+			}
 			if slices.Contains(strings.Split(names, "\n"), s.name+": "+c.name) {
 				fmt.Printf("%s: %s\t%s\n", s.name, c.name, c.run(mode))
 			}

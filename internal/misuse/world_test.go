@@ -231,6 +231,10 @@ func elsewhere(f func()) {
 	go func() {
 		var p any
 		defer func() { done <- p }()
+		if uncaught {
+			f()
+			return
+		}
 		defer func() { p = recover() }()
 		if err := guard.Catch(f); err != nil {
 			panic(err)

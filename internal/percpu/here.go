@@ -3,83 +3,94 @@
 package percpu
 
 import (
+	"os"
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
-// place is where in the runtime's m the pointer to its p stands, and limit is the number from which on
-// processors have no cache. Both stay 0 where init finds the p elsewhere: then Here reads the first word of
-// g0, which the first word of m points to, and takes no number for a processor's.
+// offset is where in the runtime's m the pointer to its p stands. Processors from limit on have no cache.
+//
+// Both are 0 where init does not trust this way to the processor. Here then reads the first word of m, which
+// points to a g, and takes what it finds there for no processor. So mistrust costs the fast path nothing,
+// and trust one instruction: the load of offset.
 var (
-	place uintptr
-	limit uint32
+	offset uintptr
+	limit  uint32
 )
 
-func init() { place, limit = placeAndLimit(head) }
+func init() {
+	if !fuzzing(os.Args) {
+		offset, limit = verified(mOffset(runtime.GOOS), leadsToP)
+	}
+}
 
 // Here returns the cache of the processor that the goroutine is on: nil if there is none, and where this
-// way to the processor is not to be had. It is the first call, and the only one, of a function with the
-// three directives go:nosplit, go:noinline and go:nocheckptr, which may use the cache until it returns. See
+// way to the processor is not to be trusted. Only a leaf may call it, as the first thing that it does: see
 // the package comment.
 //
 //go:nosplit
 //go:nocheckptr
 func Here[T any](t *Table[T]) *T {
-	i := **(**uint32)(unsafe.Add(getm(), place))
-	if i < limit {
-		return *(**T)(unsafe.Add(unsafe.Pointer(t), i*uint32(unsafe.Sizeof(t))))
+	// The table begins with its caches. A plain load will do: what a cache holds is loaded through the
+	// pointer, so it cannot be older. (A call of an atomic function would be one in builds without inlining.)
+	id := **(**uint32)(unsafe.Add(getm(), offset))
+	if id < limit {
+		return *(**T)(unsafe.Add(unsafe.Pointer(t), id*uint32(unsafe.Sizeof(t))))
 	}
 	return nil
 }
 
-// The heads of runtime.m and runtime.p in Go 1.26 and 1.27, with the names that the runtime uses. (A word
-// of four bytes before m.p is a byte in 1.27.) sigset differs between systems.
-type (
-	mHead[sigset any] struct {
-		g0         uintptr
-		morebuf    struct{ sp, pc, g, ctxt, lr, bp uintptr }
-		divmod     uint32
-		procid     uint64
-		gsignal    uintptr
-		goSigStack struct{ lo, hi, stackguard0, stackguard1, stktopsp uintptr }
-		sigmask    sigset
-		tls        [6]uintptr
-		mstartfn   uintptr
-		curg       uintptr
-		caughtsig  uintptr
-		secret     uint32
-		p          uintptr
-	}
-	pHead struct {
-		id          int32
-		status      uint32
-		link        uintptr
-		schedtick   uint32
-		syscalltick uint32
-		sysmontick  struct {
-			schedtick, syscalltick uint32
-			schedwhen, syscallwhen int64
-		}
-		m uintptr
-	}
-)
-
-// headOffset returns where m.p is expected.
-func headOffset(system string) uintptr {
-	switch system {
-	case "linux":
-		return unsafe.Offsetof(mHead[[2]uint32]{}.p)
-	case "darwin", "openbsd":
-		return unsafe.Offsetof(mHead[uint32]{}.p)
-	}
-	return unsafe.Offsetof(mHead[[4]uint32]{}.p)
+// mHead is how the runtime's m begins in Go 1.26 and 1.27, with the runtime's names. (In 1.27 the word
+// before p is a byte, which moves nothing.) The size of the signal set differs between systems.
+type mHead[sigset any] struct {
+	g0           unsafe.Pointer
+	morebuf      struct{ sp, pc, g, ctxt, lr, bp uintptr }
+	divmod       uint32
+	procid       uint64
+	gsignal      uintptr
+	goSigStack   struct{ lo, hi, stackguard0, stackguard1, stktopsp uintptr }
+	sigmask      sigset
+	tls          [6]uintptr
+	mstartfn     uintptr
+	curg         uintptr
+	caughtsig    uintptr
+	signalSecret uint32
+	p            *pHead
 }
 
-// placeAndLimit returns the offset of m.p and Max, or twice 0 if check does not find the p there.
-func placeAndLimit(check func(offset uintptr) bool) (place uintptr, limit uint32) {
-	offset := headOffset(runtime.GOOS)
+// pHead is how the runtime's p begins.
+type pHead struct {
+	id          int32
+	status      uint32
+	link        uintptr
+	schedtick   uint32
+	syscalltick uint32
+	sysmontick  struct {
+		schedtick, syscalltick uint32
+		schedwhen, syscallwhen int64
+	}
+	m uintptr
+}
+
+// mOffset returns where p should stand in an m of a system, 0 if that is not known.
+func mOffset(system string) uintptr {
+	switch system {
+	case "linux", "android":
+		return unsafe.Offsetof(mHead[[2]uint32]{}.p)
+	case "darwin", "ios", "openbsd":
+		return unsafe.Offsetof(mHead[uint32]{}.p)
+	case "freebsd", "netbsd":
+		return unsafe.Offsetof(mHead[[4]uint32]{}.p)
+	}
+	return 0
+}
+
+// verified returns an offset and Max if leads finds each time that the offset leads to the processor, and
+// twice 0 if not.
+func verified(offset uintptr, leads func(offset uintptr) bool) (uintptr, uint32) {
 	for range 3 {
-		if !check(offset) {
+		if offset == 0 || !leads(offset) {
 			return 0, 0
 		}
 		runtime.Gosched() // perhaps to another processor
@@ -87,23 +98,35 @@ func placeAndLimit(check func(offset uintptr) bool) (place uintptr, limit uint32
 	return offset, Max
 }
 
-// head reports whether the word at offset of this thread's m points to the p of the processor: its number is
-// the one that the pin tells, and its m is the one that we came from.
-func head(offset uintptr) bool {
+// leadsToP reports whether the word at an offset of the goroutine's m points to its p.
+func leadsToP(offset uintptr) bool {
 	processor := procPin()
 	m := getm()
-	ok := pointsToP(m, unsafe.Add(m, offset), processor)
+	ok := isP(unsafe.Add(m, offset), processor, m)
 	procUnpin()
 	return ok
 }
 
-// pointsToP reports whether word holds a pointer to the p with this number which runs on m. It reads through
-// the word only if a pointer could look like that.
-func pointsToP(m, word unsafe.Pointer, processor int) bool {
+// isP reports whether a word points to the p that has this number and runs on m. It reads through the word
+// only if a pointer could look like that: it is no small number, and aligned. The caller is pinned, so the
+// collector does not look at what may be no pointer.
+func isP(word unsafe.Pointer, processor int, m unsafe.Pointer) bool {
 	w := *(*uintptr)(word)
-	if w < 4096 || w%unsafe.Alignof(pHead{}) != 0 {
+	if w < 4096 || w%unsafe.Sizeof(w) != 0 {
 		return false
 	}
 	p := *(**pHead)(word)
 	return int(p.id) == processor && p.m == uintptr(m)
+}
+
+// fuzzing reports whether go test -fuzz runs the program. The compiler has then put a call into each
+// comparison, of an empty function in which a goroutine can be interrupted. No build tag tells.
+func fuzzing(args []string) bool {
+	for _, arg := range args {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if name == "test.fuzz" || name == "test.fuzzworker" {
+			return true
+		}
+	}
+	return false
 }

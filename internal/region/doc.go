@@ -56,7 +56,9 @@
 // # Promises
 //
 //  1. Locks are taken in this order: ledger.set or parts.mu, record.mu, registry.mu; ledger.goMu and leaks.mu are the
-//     last. Move holds two record.mu: it only tries for the second.
+//     last. Move holds two record.mu: it only tries for the second. Each of record.mu and registry.mu has a latch
+//     for the signal handler, which takes first the registry's and then a record's, waits a tenth of a second at
+//     most, and holds the registry's while it writes its report.
 //  2. No user code runs and no user memory is touched under a lock: not OnSoft, not the function of SetOnLeak, not
 //     the count of CountLive. Secrets are overwritten under record.mu, after their memory was made accessible.
 //  3. ledger.committed is the sum of charge over all records, and of commits that are under way.
@@ -73,6 +75,7 @@
 //	budget.go           SetBudget, charge and refund, OnSoft, the Go memory limit
 //	registry.go         the list of records, the quarantine, Regions, Usage
 //	fault.go            Catch, Locate, Explain
+//	report.go           ReportFaults: faults that end the program
 //	owner.go            CountLive; regions of one owner
 //	leak_queue.go watch_leaks.go   reports of leaks, parts; what a test left open
 //	default_reserve.go  how much to reserve where nobody says

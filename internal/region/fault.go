@@ -90,18 +90,14 @@ func (r *record) kindAt(addr uintptr) Kind {
 	case off >= r.data:
 		return Overflow
 	}
-	if r.guards.at(off) {
+	b := r.bookAt(off)
+	switch {
+	case b.guarded:
 		return Guarded
-	}
-	s, committed := r.committed.at(off)
-	if !committed {
+	case !b.committed:
 		return Decommitted
-	}
-	if _, file := r.files.at(off); file {
-		page := unsafe.Add(r.base, off&^uintptr(PageSize()-1))
-		if s.prot == vm.ReadWrite || vm.BeyondFile(page) {
-			return Truncated
-		}
+	case b.file && (b.prot == vm.ReadWrite || vm.BeyondFile(unsafe.Add(r.base, off&^uintptr(PageSize()-1)))):
+		return Truncated
 	}
 	return Protected
 }

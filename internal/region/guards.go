@@ -59,8 +59,17 @@ func (g *guards) in(off, end uintptr) spans {
 	return parts
 }
 
-// at tells whether the byte at off is guarded.
-func (g *guards) at(off uintptr) bool { return g.bytes(off, off+1) > 0 }
+// at tells whether the byte at off is guarded. The signal handler calls it.
+//
+//go:nosplit
+//go:norace
+func (g *guards) at(off uintptr) bool {
+	if _, ok := g.single.at(off); ok {
+		return true
+	}
+	r, from := &g.row, off-g.row.off // wraps below the row
+	return r.count > 0 && from < r.count*r.stride && from%r.stride < r.n
+}
 
 // bytes returns how many bytes of a range are guarded.
 func (g *guards) bytes(off, end uintptr) uintptr { return g.in(off, end).bytes(off, end) }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strconv"
 	"strings"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
+	"github.com/seed-9a6c551e/offheap/internal/trap"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -149,6 +151,7 @@ func (rec *record) start(c Config, of *owner) *Region {
 		of = &owner{name: rec.name, stack: rec.stack, number: owners.Add(1)}
 	}
 	rec.owner = of
+	rec.report = trap.Report{Base: uintptr(rec.base), Size: rec.data, Region: strconv.Quote(rec.name)}
 	setName(rec.reservation, rec.size, rec.mapName())
 	if c.HugePages {
 		// A kernel without huge pages serves small ones.
@@ -191,6 +194,9 @@ func (r *Region) Reserved() int64 { return r.reserved }
 
 // Committed returns the bytes charged to the budget.
 func (r *Region) Committed() int64 { return r.rec.charge.Load() }
+
+// IsOpen tells whether the region is not closed yet.
+func (r *Region) IsOpen() bool { return r.rec.isOpen() }
 
 // Resident is guard.Region.Resident.
 func (r *Region) Resident() (int64, error) {

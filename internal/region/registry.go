@@ -10,6 +10,7 @@ import (
 	"weak"
 
 	"github.com/seed-9a6c551e/offheap/internal/stacktrace"
+	"github.com/seed-9a6c551e/offheap/internal/trap"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -31,8 +32,9 @@ type record struct {
 	charge  atomic.Int64   // bytes committed
 	leaked  atomic.Bool
 	explain atomic.Pointer[func(*Fault)] // see Explain; nil for most regions
+	report  trap.Report                  // of a fault that ends the program, without its kinds
 
-	mu        sync.Mutex // guards the state and the books below
+	mu        bookMutex // guards the state and the books below
 	state     state
 	committed spans     // with the protection asked for, and the number of the anon_vma
 	guards    guards    // over committed and uncommitted memory alike
@@ -61,6 +63,7 @@ func (r *record) addr() uintptr { return uintptr(r.reservation) }
 // registry holds every record, open and in quarantine, sorted by address.
 var registry struct {
 	mu      sync.RWMutex
+	latch   trap.Latch // taken, too, to change records
 	records []*record
 	waiting []*record // in quarantine, oldest first
 	held    uintptr   // bytes of addresses in waiting
@@ -110,6 +113,8 @@ func register(r *record) {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(registry.records, r.addr(), compareAddr)
+	registry.latch.Lock()
+	defer registry.latch.Unlock()
 	registry.records = slices.Insert(registry.records, i, r)
 }
 
@@ -127,14 +132,26 @@ func compareAddr(r *record, addr uintptr) int {
 func lookup(addr uintptr) *record {
 	registry.mu.RLock()
 	defer registry.mu.RUnlock()
-	i, exact := slices.BinarySearchFunc(registry.records, addr, compareAddr)
-	if !exact {
-		if i == 0 {
-			return nil
+	return recordAt(addr)
+}
+
+// recordAt is lookup for callers that hold registry.mu, or are a signal handler that has its latch.
+//
+//go:nosplit
+//go:norace
+func recordAt(addr uintptr) *record {
+	lo, hi := 0, len(registry.records) // records below lo start at addr or before, those from hi on after it
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); uintptr(registry.records[mid].reservation) <= addr {
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
-		i--
 	}
-	if r := registry.records[i]; addr-r.addr() < r.size {
+	if lo == 0 {
+		return nil
+	}
+	if r := registry.records[lo-1]; addr-uintptr(r.reservation) < r.size {
 		return r
 	}
 	return nil
@@ -178,6 +195,8 @@ func takeOldest(n int) []*record {
 // removeRecord takes a record out of the registry. Caller holds registry.mu.
 func removeRecord(r *record) {
 	if i, found := slices.BinarySearchFunc(registry.records, r.addr(), compareAddr); found {
+		registry.latch.Lock()
+		defer registry.latch.Unlock()
 		registry.records = slices.Delete(registry.records, i, i+1)
 	}
 }

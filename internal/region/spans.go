@@ -81,18 +81,26 @@ func (s spans) cut(off, end uintptr) (int, spans) {
 	return i, out
 }
 
-// find returns the index of the first span that ends beyond off.
+// find returns the index of the first span that ends beyond off. The signal handler calls it, and at.
+//
+//go:nosplit
+//go:norace
 func (s spans) find(off uintptr) int {
-	i, _ := slices.BinarySearchFunc(s, off, func(x span, off uintptr) int {
-		if x.end <= off {
-			return -1
+	lo, hi := 0, len(s) // spans below lo end at off or before, those from hi on beyond it
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); s[mid].end <= off {
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
-		return 1
-	})
-	return i
+	}
+	return lo
 }
 
 // at returns the span that holds off.
+//
+//go:nosplit
+//go:norace
 func (s spans) at(off uintptr) (span, bool) {
 	if i := s.find(off); i < len(s) && s[i].off <= off {
 		return s[i], true

@@ -20,13 +20,26 @@ type Cell struct {
 }
 
 // Report is the text that is written to standard error for a fault that ends the program, before Go's own message. It never
-// changes once a Cell has it. The texts are ASCII.
+// changes once a Cell or a Finder has it. The texts are ASCII.
 type Report struct {
 	Base, Size uintptr // of the object
 
-	Before, Inside, Beyond string // kind of a touch, by its place
-	Region                 string // quoted
-	Allocated, Freed       string // stacks; "" for none
+	Kinds            *Kinds // of a touch; nil where a Finder tells
+	Region           string // quoted
+	Allocated, Freed string // stacks; "" for none
+}
+
+// Kinds are the kinds of a touch, by its place.
+type Kinds struct{ Before, Inside, Beyond string }
+
+// Finder finds the reports of faults that lie in no cell. The handler calls its functions, on the signal stack: they must
+// be nosplit, take no lock but a Latch, and store no pointers. The linker counts the stack of each by itself: see onFault.
+type Finder struct {
+	// Find returns the report of a fault at an address, and the kinds of the touch; nil reports nothing. sig is
+	// the signal's number. What they refer to must stay until Done.
+	Find func(addr, sig uintptr) (*Report, *Kinds)
+
+	Done func() // follows when a report that was found has been written
 }
 
 var rows *CellRow

@@ -1,29 +1,81 @@
 //go:build amd64 || arm64
 
-//lint:file-ignore U1000 handler calls this, which is in assembly
+//lint:file-ignore U1000 handler, which is in assembly, calls onFault
 
 package trap
 
 import (
+	"errors"
+	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// text is the memory in which handler composes a report: on the signal stack, so that it does not move.
+// text is the memory in which onFault composes a report: on the signal stack, so that it does not move.
 type text struct{ vm.Text }
 
-// touched notes a fault of Go code in its cell, and returns the cell's report, or nil. Goroutines change single
-// words of cells meanwhile, which touched reads and writes once; it cannot use package atomic, because the race
-// detector has its own.
+// onFault looks at a fault of Go code: it notes the fault in its cell, and writes the report if the fault ends the
+// program. g is the goroutine, t memory of any contents.
 //
-// handler calls touched, panics, addTouch, addPlace, addStacks and write on the signal stack.
-// Nothing in them may need a larger stack, so they and all that they call are nosplit, and nothing may
-// store pointers, because the write barrier is no signal handler's. The linker allows a chain of
-// nosplit functions some 800 bytes, whatever the stack, and frames are several times as large without
-// optimisation or with coverage counters. So handler calls each by address, which the linker takes
-// for the start of another chain. The largest takes 660 bytes, of which the system call is 400.
+// handler calls onFault on the signal stack. Nothing in it may need a larger stack, so it and all that it calls are
+// nosplit. Nothing may store pointers, because the write barrier is no signal handler's, and nothing may use
+// package atomic, because the race detector has its own. The linker allows a chain of nosplit functions some
+// 800 bytes, whatever the stack, and frames are several times as large without optimisation or with coverage
+// counters. So handler calls onFault by its address, and onFault calls the others through variables, which the
+// linker takes for the starts of other chains. The largest takes 660 bytes, of which the system call is 400.
+//
+//go:nosplit
+//go:norace
+func onFault(addr, pc, sig uintptr, g unsafe.Pointer, t *text) {
+	r, f := step.touched(addr, pc), finder
+	if r == nil && (f == nil || addr < nilPage) || step.panics(g) {
+		return
+	}
+	var kinds *Kinds
+	if r != nil {
+		kinds, f = r.Kinds, nil
+	} else if r, kinds = f.Find(addr, sig); r == nil {
+		return
+	}
+	step.addTouch(r, kinds, addr, t)
+	step.addPlace(r, kinds, addr, t)
+	step.addStacks(r, t)
+	step.write(t)
+	if f != nil {
+		f.Done()
+	}
+}
+
+// nilPage is the end of the addresses at which Go takes a fault for a touch of a nil pointer, and panics.
+const nilPage = 0x1000
+
+// step has the functions that onFault calls.
+var step = struct {
+	touched            func(addr, pc uintptr) *Report
+	panics             func(g unsafe.Pointer) bool
+	addTouch, addPlace func(r *Report, k *Kinds, addr uintptr, t *text)
+	addStacks          func(r *Report, t *text)
+	write              func(t *text)
+}{touched, panics, addTouch, addPlace, addStacks, write}
+
+// finder is nil until FindReports.
+var finder *Finder
+
+// FindReports makes the handler report the faults that f finds. There is one Finder in a program. Install was called.
+// The error wraps errors.ErrUnsupported where the handler cannot tell faults that end the program from others.
+func FindReports(f *Finder) error {
+	if panicOnFault == 0 {
+		return fmt.Errorf("this release of Go does not show whether a goroutine panics on faults: %w", errors.ErrUnsupported)
+	}
+	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&finder)), unsafe.Pointer(f))
+	return nil
+}
+
+// touched notes a fault of Go code in its cell, and returns the cell's report, or nil. Goroutines change single
+// words of cells meanwhile, which touched reads and writes once.
 //
 //go:nosplit
 //go:norace
@@ -85,10 +137,10 @@ func findPanicOnFault() {
 
 // words are the words of reports. They are variables, because without optimisation each string constant that is passed
 // takes 16 bytes of a frame.
-var words = struct{ guard, region, address, first, last, comma, offset, of, line, allocated, freed string }{
+var words = struct{ guard, region, address, first, last, comma, offset, minus, of, line, allocated, freed string }{
 	guard: "guard: ", region: " in region ", address: ": address 0x",
 	first: " bytes before the first of ", last: " bytes beyond the last of ",
-	comma: ", ", offset: ", offset ", of: " of ",
+	comma: ", ", offset: ", offset ", minus: "-", of: " of ",
 	line: "\n", allocated: "allocated at\n", freed: "\nfreed at\n",
 }
 
@@ -99,23 +151,23 @@ var words = struct{ guard, region, address, first, last, comma, offset, of, line
 //go:norace
 func (r *Report) before(addr uintptr) bool { return addr < r.Base }
 
-// beyond tells whether an address lies beyond the object, and that has a kind of its own.
+// beyond tells whether an address lies beyond the object.
 //
 //go:nosplit
 //go:noinline
 //go:norace
-func (r *Report) beyond(addr uintptr) bool { return addr-r.Base >= r.Size && r.Beyond != r.Inside }
+func (r *Report) beyond(addr uintptr) bool { return !r.before(addr) && addr-r.Base >= r.Size }
 
 // addTouch begins the report of a touch of an address, in the words of guard.Fault.
 //
 //go:nosplit
 //go:norace
-func addTouch(r *Report, addr uintptr, t *text) {
-	kind := &r.Inside
+func addTouch(r *Report, k *Kinds, addr uintptr, t *text) {
+	kind := &k.Inside
 	if r.before(addr) {
-		kind = &r.Before
+		kind = &k.Before
 	} else if r.beyond(addr) {
-		kind = &r.Beyond
+		kind = &k.Beyond
 	}
 	t.Clear()
 	t.Add(&words.guard)
@@ -126,18 +178,24 @@ func addTouch(r *Report, addr uintptr, t *text) {
 	t.AddNumber(addr, 16)
 }
 
-// addPlace adds where the address lies in the object, or how far from it.
+// addPlace adds where the address lies: how far from the object, if that has a kind of its own, or else the offset.
 //
 //go:nosplit
 //go:norace
-func addPlace(r *Report, addr uintptr, t *text) {
+func addPlace(r *Report, k *Kinds, addr uintptr, t *text) {
 	how, far, of := &words.offset, addr-r.Base, &words.of
 	if r.before(addr) {
-		how, far, of = &words.comma, r.Base-addr, &words.first
-	} else if r.beyond(addr) {
-		how, far, of = &words.comma, addr-r.Base-r.Size+1, &words.last
+		far = -far
+		if k.Before != k.Inside {
+			how, of = &words.comma, &words.first
+		}
+	} else if r.beyond(addr) && k.Beyond != k.Inside {
+		how, far, of = &words.comma, far-r.Size+1, &words.last
 	}
 	t.Add(how)
+	if how == &words.offset && r.before(addr) {
+		t.Add(&words.minus)
+	}
 	t.AddNumber(far, 10)
 	t.Add(of)
 	t.AddNumber(r.Size, 10)
@@ -148,7 +206,7 @@ func addPlace(r *Report, addr uintptr, t *text) {
 //
 //go:nosplit
 //go:norace
-func addStacks(r *Report, addr uintptr, t *text) {
+func addStacks(r *Report, t *text) {
 	if len(r.Allocated) > 0 {
 		t.Add(&words.allocated)
 		t.Add(&r.Allocated)
@@ -163,4 +221,4 @@ func addStacks(r *Report, addr uintptr, t *text) {
 //
 //go:nosplit
 //go:norace
-func write(r *Report, addr uintptr, t *text) { t.Write() }
+func write(t *text) { t.Write() }

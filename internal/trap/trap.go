@@ -1,6 +1,6 @@
 // Package trap has the one signal handler that goes before Go's. It runs native code on stacks that are not Go's, and
-// turns a fault there into a return. For faults of Go code in cells that it was told of, it notes the address, and
-// writes a report before the program ends as Go programs do.
+// turns a fault there into a return. Before a fault of Go code ends the program, it writes a report of the memory that
+// was touched. In cells that it was told of, it also notes the address of every fault.
 //
 // # A call of native code
 //
@@ -24,8 +24,9 @@
 //  4. A signal that is not for native code on a stack of ours goes to the handler that was installed before,
 //     Go's, with its arguments and the stack as they were.
 //  5. If it is for a fault of Go code in a watched cell (WatchCells), the address is noted in the Cell first.
-//     Unless the goroutine panics on faults (debug.SetPanicOnFault), the Cell's Report is written to standard
-//     error.
+//  6. Unless the goroutine panics on faults (debug.SetPanicOnFault), the Cell's Report is written to standard
+//     error first. For a fault in no Cell, or in one without a Report, the Finder is asked for it (FindReports).
+//     A touch of a nil pointer is left to Go at once.
 //
 // # Finding the Block
 //
@@ -37,16 +38,17 @@
 //
 // # Promises
 //
-//  1. Handlers use no lock, no stack but the signal stack, and no Go code except nosplit functions. They read Areas
-//     and rows of Cells, which are never freed, and Blocks, which stay as long as their Area is not hidden:
-//     Hide waits for handlers that are looking.
+//  1. Handlers use no lock but Latches, no stack but the signal stack, and no Go code except nosplit functions. They
+//     read Areas and rows of Cells, which are never freed, and Blocks, which stay as long as their Area is not
+//     hidden: Hide waits for handlers that are looking. What a Finder reads stays as long as it has the Latch.
 //  2. Signals sent by processes (kill, tgkill) are never taken for faults.
 //  3. A goroutine in native code is not preempted: stopping the world waits for it.
 //
 // # Files
 //
 //	trap.go          Area, Block, Install
-//	touch.go         CellRow, Cell, Report
+//	touch.go         CellRow, Cell, Report, Finder
+//	latch.go         Latch: a lock that handlers can take; latch_linux.go: their side of it
 //	trap_linux.go    Call, and the installation; trap_linux_ARCH.s: Call, handler, landing
 //	touch_linux.go   noting faults and writing reports, on the signal stack
 //	signals_ARCH.go  which signals have the handler

@@ -88,19 +88,6 @@ TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-72
 DATA mxcsr<>+0(SB)/4, $0x1f80
 GLOBL mxcsr<>(SB), RODATA|NOPTR, $4
 
-// REPORT calls a func(r *Report, addr uintptr, t *text), in the frame that handler has for a touch. It
-// calls by address, so that the linker counts the stack of each function alone: see touched.
-#define REPORT(f) \
-	MOVQ 56(SP), AX; \
-	MOVQ AX, 0(SP); \
-	MOVQ 32(SP), AX; \
-	MOVQ info_addr(AX), AX; \
-	MOVQ AX, 8(SP); \
-	LEAQ 64(SP), AX; \
-	MOVQ AX, 16(SP); \
-	LEAQ f(SB), AX; \
-	CALL AX
-
 // handler is called by the kernel, on the thread's signal stack, with the signal in DI, siginfo in
 // SI, ucontext in DX. It may use all registers: the kernel gives the thread back those in ucontext.
 TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
@@ -199,36 +186,42 @@ goCode:
 	JNE  chain
 touch:
 	LEAQ -(64+text__size)(SP), SP // LEAQ, so that the linker does not count it
-	MOVQ DI, 24(SP)
-	MOVQ SI, 32(SP)
-	MOVQ DX, 40(SP)
-	MOVQ R8, 48(SP)
+	MOVQ DI, 40(SP)
+	MOVQ SI, 48(SP)
+	MOVQ DX, 56(SP)
 	MOVQ info_addr(SI), AX
 	MOVQ AX, 0(SP)
 	MOVQ ctx_rip(DX), AX
 	MOVQ AX, 8(SP)
-	LEAQ ·touched(SB), AX
-	CALL AX // func(addr, pc uintptr) *Report
-	MOVQ 16(SP), AX
-	TESTQ AX, AX
-	JZ   noted
-	MOVQ AX, 56(SP)
-	MOVQ 48(SP), AX
-	MOVQ AX, 0(SP)
-	LEAQ ·panics(SB), AX
-	CALL AX // func(g unsafe.Pointer) bool
-	CMPB 8(SP), $0
-	JNE  noted
-	REPORT(·addTouch)
-	REPORT(·addPlace)
-	REPORT(·addStacks)
-	REPORT(·write)
-noted:
-	MOVQ 24(SP), DI
-	MOVQ 32(SP), SI
-	MOVQ 40(SP), DX
+	MOVL DI, AX
+	MOVQ AX, 16(SP)
+	MOVQ R8, 24(SP)
+	LEAQ 64(SP), AX
+	MOVQ AX, 32(SP)
+	LEAQ ·onFault(SB), AX
+	CALL AX // func(addr, pc, sig uintptr, g unsafe.Pointer, t *text)
+	MOVQ 40(SP), DI
+	MOVQ 48(SP), SI
+	MOVQ 56(SP), DX
 	LEAQ (64+text__size)(SP), SP
 	JMP  chain
+
+// func take(word *uint32) bool
+TEXT ·take(SB), NOSPLIT, $0-9
+	MOVQ word+0(FP), BX
+	XORL AX, AX
+	MOVL $1, CX
+	LOCK
+	CMPXCHGL CX, 0(BX)
+	SETEQ ret+8(FP)
+	RET
+
+// func drop(word *uint32)
+TEXT ·drop(SB), NOSPLIT, $0-8
+	MOVQ word+0(FP), BX
+	XORL AX, AX
+	XCHGL AX, 0(BX)
+	RET
 
 // func getg() unsafe.Pointer
 TEXT ·getg(SB), NOSPLIT, $0-8

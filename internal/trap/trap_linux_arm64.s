@@ -76,20 +76,6 @@ TEXT landing<>(SB), NOSPLIT|NOFRAME, $0-72
 	MOVD R2, stop_PC+64(FP)
 	RET
 
-// REPORT calls a func(r *Report, addr uintptr, t *text), in the frame that handler has for a touch. It
-// calls by address, so that the linker counts the stack of each function alone: see touched.
-#define REPORT(f) \
-	MOVD 80(RSP), R13; \
-	MOVD R13, 8(RSP); \
-	MOVD 56(RSP), R13; \
-	MOVD info_addr(R13), R13; \
-	MOVD R13, 16(RSP); \
-	MOVD RSP, R13; \
-	ADD  $96, R13; \
-	MOVD R13, 24(RSP); \
-	MOVD $f(SB), R13; \
-	CALL (R13)
-
 // handler is called by the kernel, on the thread's signal stack, with the signal in R0, siginfo in
 // R1, ucontext in R2, the way back in R30.
 TEXT handler<>(SB), NOSPLIT|NOFRAME|TOPFRAME, $0-0
@@ -171,7 +157,7 @@ touch:
 	CMPW $0, R13
 	BLE  chain // sent by a process
 	MOVD RSP, R13
-	SUB  $(96+(text__size+15)&~15), R13 // by way of a register: the linker counts what RSP moves by
+	SUB  $(80+(text__size+15)&~15), R13 // by way of a register: the linker counts what RSP moves by
 	MOVD R13, RSP
 	STP  (R0, R1), 48(RSP)
 	STP  (R2, R30), 64(RSP)
@@ -179,33 +165,47 @@ touch:
 	MOVD R13, 8(RSP)
 	MOVD ctx_pc(R2), R13
 	MOVD R13, 16(RSP)
-	MOVD $·touched(SB), R13
-	CALL (R13) // func(addr, pc uintptr) *Report
-	MOVD 24(RSP), R13
-	CBZ  R13, noted
-	MOVD R13, 80(RSP)
-	MOVD 64(RSP), R2
+	MOVWU R0, R13
+	MOVD R13, 24(RSP)
 	MOVD ctx_r28(R2), R13 // the goroutine, if this is Go code
-	MOVD R13, 8(RSP)
-	MOVD $·panics(SB), R13
-	CALL (R13) // func(g unsafe.Pointer) bool
-	MOVBU 16(RSP), R13
-	CBNZ R13, noted
-	REPORT(·addTouch)
-	REPORT(·addPlace)
-	REPORT(·addStacks)
-	REPORT(·write)
-noted:
+	MOVD R13, 32(RSP)
+	MOVD RSP, R13
+	ADD  $80, R13
+	MOVD R13, 40(RSP)
+	MOVD $·onFault(SB), R13
+	CALL (R13) // func(addr, pc, sig uintptr, g unsafe.Pointer, t *text)
 	LDP  48(RSP), (R0, R1)
 	LDP  64(RSP), (R2, R30)
 	MOVD RSP, R13
-	ADD  $(96+(text__size+15)&~15), R13
+	ADD  $(80+(text__size+15)&~15), R13
 	MOVD R13, RSP
 chain:
 	MOVWU R0, R13
 	MOVD $·old(SB), R12
 	MOVD (R12)(R13<<3), R12
 	B    (R12)
+
+// func take(word *uint32) bool
+TEXT ·take(SB), NOSPLIT, $0-9
+	MOVD word+0(FP), R0
+	MOVD $1, R1
+again:
+	LDAXRW (R0), R2
+	CBNZW  R2, taken
+	STLXRW R1, (R0), R3
+	CBNZW  R3, again
+	MOVB   R1, ret+8(FP)
+	RET
+taken:
+	CLREX
+	MOVB ZR, ret+8(FP)
+	RET
+
+// func drop(word *uint32)
+TEXT ·drop(SB), NOSPLIT, $0-8
+	MOVD  word+0(FP), R0
+	STLRW ZR, (R0)
+	RET
 
 // func getg() unsafe.Pointer
 TEXT ·getg(SB), NOSPLIT, $0-8

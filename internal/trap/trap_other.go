@@ -13,3 +13,12 @@ func Call(b *Block, fn, sp uintptr, args *[6]uintptr) (uintptr, Stop) { panic(er
 
 // CallF is never reached: see Install.
 func CallF(b *Block, fn, sp uintptr, args *[8]float64) (float64, Stop) { panic(errors.ErrUnsupported) }
+
+// FindReports is never reached: see Install.
+func FindReports(*Finder) error { return errors.ErrUnsupported }
+
+// Take takes the latch, for handlers: there are none.
+func (l *Latch) Take() bool { return false }
+
+// Drop gives the latch back, for handlers.
+func (l *Latch) Drop() {}

@@ -82,3 +82,13 @@ func Readable(addr uintptr) bool {
 	_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, ^uintptr(0), addr, 0, 8, 0, 0)
 	return errno == unix.EINVAL
 }
+
+// Nap sleeps for a millisecond, or less if a signal comes. Signal handlers may use it.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+func Nap() {
+	millisecond := [2]uintptr{0, 1_000_000} // the kernel's struct timespec
+	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&millisecond)), 0, 0)
+}

@@ -124,7 +124,7 @@ func open() (*slots, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = trap.Install() // without it a fault that ends the program is not reported
+	_ = region.ReportFaults() // without it a fault that ends the program is not reported
 	n := r.Size() / int(stride)
 	s := &slots{region: r, base: uintptr(r.Base()), all: make([]slot, n), queue: make([]uint32, n), n: n, sites: sites{}}
 	watched := trap.WatchCells(s.base, stride, n)
@@ -187,10 +187,15 @@ func (s *slots) explain(f *region.Fault) {
 
 // report returns the report of a fault that ends the program, with the figures that explain gives.
 func (x *slot) report() *trap.Report {
-	r := &trap.Report{Base: uintptr(x.p), Size: uintptr(x.size), Region: fmt.Sprintf("%q", x.name), Allocated: x.allocated, Freed: x.freed}
-	if r.Before, r.Inside, r.Beyond = string(region.Underflow), string(region.Protected), string(region.Overflow); !x.live {
-		freed := string(region.UseAfterFree)
-		r.Before, r.Inside, r.Beyond = freed, freed, freed
+	kinds := &liveKinds
+	if !x.live {
+		kinds = &freedKinds
 	}
-	return r
+	return &trap.Report{Base: uintptr(x.p), Size: uintptr(x.size), Kinds: kinds, Region: fmt.Sprintf("%q", x.name), Allocated: x.allocated, Freed: x.freed}
 }
+
+// The kinds of touches of a slot whose object is live, and of one whose object is freed.
+var (
+	liveKinds  = trap.Kinds{Before: string(region.Underflow), Inside: string(region.Protected), Beyond: string(region.Overflow)}
+	freedKinds = trap.Kinds{Before: string(region.UseAfterFree), Inside: string(region.UseAfterFree), Beyond: string(region.UseAfterFree)}
+)

@@ -3,11 +3,10 @@
 //	Kind ── Open ──▶ forGoroutine ──▶ Source      one for each goroutine
 //	            └──▶ done                         closes the allocator
 //
-// A benchmark calls every allocator through a Source. Where an allocation takes nanoseconds it asks for
-// the type of the Source first, and calls *slab.Heap and *slab.Local directly, as programs do. A
-// benchmark keeps an Object, a bare address, for each object, as a program in C does: with slices the
-// harness would take three times the memory. The collector ignores an Object off the Go heap; one of the
-// kind Go keeps its object alive.
+// A benchmark may call an allocator through its Source, or ask for the type of the Source and call that,
+// as programs do. It keeps an Object, a bare address, for each object, as a program in C does: with slices
+// the harness would take three times the memory. The collector ignores an Object off the Go heap; one of
+// the kind Go keeps its object alive.
 //
 // Forgetting done leaks the allocator's memory until the process ends.
 package allocators
@@ -23,12 +22,13 @@ import (
 type Kind string
 
 const (
-	Heap     Kind = "heap"     // a slab.Heap; memory is not zeroed
-	Local    Kind = "local"    // a slab.Local for each goroutine, of one slab.Heap; memory is not zeroed
-	Zero     Kind = "zero"     // a slab.Heap; memory is zeroed
-	Hardened Kind = "hardened" // a slab.Heap with Config.Hardened; memory is not zeroed
-	Go       Kind = "go"       // the Go heap: make; memory is zeroed, and the collector frees it
-	Arena    Kind = "arena"    // an arena.Arena, which does not free single objects; Open refuses it
+	Heap      Kind = "heap"       // a slab.Heap; memory is not zeroed
+	Local     Kind = "local"      // a slab.Local for each goroutine, of one slab.Heap; memory is not zeroed
+	Zero      Kind = "zero"       // a slab.Heap; memory is zeroed
+	ZeroLocal Kind = "zero-local" // a slab.Local for each goroutine; memory is zeroed
+	Hardened  Kind = "hardened"   // a slab.Heap with Config.Hardened; memory is not zeroed
+	Go        Kind = "go"         // the Go heap: make; memory is zeroed, and the collector frees it
+	Arena     Kind = "arena"      // an arena.Arena, which does not free single objects; Open refuses it
 )
 
 // Align is the alignment that benchmarks ask for, in bytes.
@@ -62,7 +62,9 @@ func Open(kind Kind) (forGoroutine func() Source, done func(), err error) {
 	case Local:
 		return func() Source { return h.Local() }, done, nil
 	case Zero:
-		return func() Source { return zeroed{h} }, done, nil
+		return func() Source { return Zeroed{h} }, done, nil
+	case ZeroLocal:
+		return func() Source { return ZeroedLocal{h.Local()} }, done, nil
 	}
 	done()
 	return nil, nil, fmt.Errorf("there is no allocator %q whose objects are freed one by one", kind)
@@ -73,9 +75,17 @@ type goHeap struct{}
 func (goHeap) AllocDirty(size, _ int) []byte { return make([]byte, size) }
 func (goHeap) Free([]byte)                   {}
 
-type zeroed struct{ *slab.Heap }
+// Zeroed is a slab.Heap that zeroes the memory it hands out.
+type Zeroed struct{ *slab.Heap }
 
-func (z zeroed) AllocDirty(size, align int) []byte { return z.Alloc(size, align) }
+// AllocDirty is Alloc.
+func (z Zeroed) AllocDirty(size, align int) []byte { return z.Alloc(size, align) }
+
+// ZeroedLocal is a slab.Local that zeroes the memory it hands out.
+type ZeroedLocal struct{ *slab.Local }
+
+// AllocDirty is Alloc.
+func (z ZeroedLocal) AllocDirty(size, align int) []byte { return z.Alloc(size, align) }
 
 // Object is the address of an object's first byte: 8 bytes, as much as a C program keeps of it.
 type Object = *byte

@@ -21,12 +21,12 @@ func TestShuffled(t *testing.T) {
 func TestCheckValues(t *testing.T) {
 	const n = 200_000
 	var first []uint64
-	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero, allocators.Hardened} {
-		one, err := measureChurn(kind, 1, churnLive, n)
+	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero, allocators.ZeroLocal, allocators.Hardened} {
+		one, err := MeasureChurn(kind, 1, ChurnLive, n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		two, err := measureChurn(kind, 2, churnLive, n)
+		two, err := MeasureChurn(kind, 2, ChurnLive, n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestCheckValues(t *testing.T) {
 			t.Errorf("%s: %v, want %v; %+v %+v %+v", kind, got, first, one, way, turns)
 		}
 	}
-	if _, err := measureChurn("none", 1, churnLive, n); err == nil {
+	if _, err := MeasureChurn("none", 1, ChurnLive, n); err == nil {
 		t.Error("an allocator that there is not")
 	}
 }
@@ -59,10 +59,10 @@ func TestCheckValues(t *testing.T) {
 // same work, and have live objects of the mean size that is drawn.
 func TestGrowth(t *testing.T) {
 	var first []float64
-	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero} {
+	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero, allocators.ZeroLocal} {
 		var got []float64
 		for _, live := range []int{1000, 50_000} {
-			c, err := measureChurn(kind, 1, live, 20_000)
+			c, err := MeasureChurn(kind, 1, live, 20_000)
 			if err != nil {
 				t.Fatal(err)
 			}

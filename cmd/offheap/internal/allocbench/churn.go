@@ -7,7 +7,6 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
-	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // Churn has the figures of the churn benchmark.
@@ -20,17 +19,13 @@ type Churn struct {
 }
 
 const (
-	churnLive = 100_000
-	churnOps  = 50_000_000
+	ChurnLive = 100_000    // objects of each goroutine
+	ChurnOps  = 50_000_000 // steps of each goroutine
 )
 
-// MeasureChurn replaces one of 100,000 objects at random, 50 million times, on each goroutine. Every
+// MeasureChurn replaces one of a number of live objects at random, ops times, on each goroutine. Every
 // goroutine has objects of its own.
-func MeasureChurn(kind allocators.Kind, goroutines int) (c Churn, err error) {
-	return measureChurn(kind, goroutines, churnLive, churnOps)
-}
-
-func measureChurn(kind allocators.Kind, goroutines, objects, ops int) (c Churn, err error) {
+func MeasureChurn(kind allocators.Kind, goroutines, objects, ops int) (c Churn, err error) {
 	source, done, err := allocators.Open(kind)
 	if err != nil {
 		return c, err
@@ -52,8 +47,9 @@ func measureChurn(kind allocators.Kind, goroutines, objects, ops int) (c Churn, 
 			w.fill()
 			ready.Done()
 			<-start
+			inner := loopsFor(w.from)
 			begin := time.Now()
-			w.run(ops)
+			inner.replace(w, ops)
 			w.took = time.Since(begin)
 		})
 	}
@@ -80,7 +76,7 @@ type churner struct {
 	slots []allocators.Object
 	sizes []uint8 // workload.SizeIndex of each
 	state workload.Random
-	drawn uint64
+	drawn uint64 // last
 	took  time.Duration
 	_     [128]byte // no cache line is shared with the next goroutine
 }
@@ -91,29 +87,5 @@ func (w *churner) fill() {
 		b := w.from.AllocDirty(workload.Size(k), allocators.Align)
 		b[0], b[len(b)-1] = 1, 1
 		w.slots[i], w.sizes[i] = unsafe.SliceData(b), k
-	}
-}
-
-// run replaces objects, ops times. It keeps only w across calls: Go stores each local variable that it
-// keeps, where C has registers for it, and these stores wait behind the stores to objects that are not
-// in the cache.
-func (w *churner) run(ops int) {
-	for end := w.state + workload.Random(ops)*workload.RandomStep; w.state != end; {
-		w.drawn = w.state.Next()
-		w.from.Free(allocators.Bytes(w.slots[workload.Below(w.drawn, len(w.slots))], 1))
-		size := workload.Size(workload.SizeIndex(w.drawn))
-		var b []byte
-		switch from := w.from.(type) { // see package allocators
-		case *slab.Heap:
-			b = from.AllocDirty(size, allocators.Align)
-		case *slab.Local:
-			b = from.AllocDirty(size, allocators.Align)
-		default:
-			b = from.AllocDirty(size, allocators.Align)
-		}
-		r := w.drawn
-		b[0], b[len(b)-1] = byte(r), byte(r)
-		i := workload.Below(r, len(w.slots))
-		w.slots[i], w.sizes[i] = unsafe.SliceData(b), workload.SizeIndex(r)
 	}
 }

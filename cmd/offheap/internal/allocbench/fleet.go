@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
@@ -62,15 +61,16 @@ func measureFleet(kind allocators.Kind, table fleetTable, live, ops int, step fu
 		return f, err
 	}
 	defer done()
-	run := fleetRun{from: source(), slots: allocators.Objects(plan.slots)}
+	inner := loopsFor(source())
+	run := fleetRun{slots: allocators.Objects(plan.slots)}
 	before := workload.RestartPeak()
 	step(1)
 	begin := time.Now()
-	run.do(plan.fill)
+	inner.run(&run, plan.fill)
 	f.NsFill = float64(time.Since(begin).Nanoseconds()) / float64(len(plan.fill))
 	step(2)
 	begin = time.Now()
-	run.do(plan.steady)
+	inner.run(&run, plan.steady)
 	f.NsOp = float64(time.Since(begin).Nanoseconds()) / float64(ops)
 	peak := workload.Peak() - before
 	bytes, sum := run.sum(plan)
@@ -79,27 +79,9 @@ func measureFleet(kind allocators.Kind, table fleetTable, live, ops int, step fu
 	return f, nil
 }
 
-// fleetRun carries out a plan with one allocator.
+// fleetRun has the objects of a plan that is carried out.
 type fleetRun struct {
-	from  allocators.Source
 	slots []allocators.Object
-}
-
-// do carries out events, and writes to each OS page of each object.
-func (r *fleetRun) do(events []fleetEvent) {
-	for _, e := range events {
-		size := int(uint32(e))
-		if size == 0 {
-			r.from.Free(allocators.Bytes(r.slots[e>>32], 1))
-			continue
-		}
-		b := r.from.AllocDirty(size, allocators.Align)
-		for i := 0; i < len(b); i += osPage {
-			b[i] = byte(e >> 32)
-		}
-		b[len(b)-1] = byte(e >> 32)
-		r.slots[e>>32] = unsafe.SliceData(b)
-	}
 }
 
 // sum returns the live bytes at the end, and a check value: all sizes of the plan, and the first and

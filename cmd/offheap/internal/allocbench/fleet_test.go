@@ -38,7 +38,7 @@ func proveFleet(t *testing.T, table string, live, ops int, want fleetProof) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero} {
+	for _, kind := range []allocators.Kind{allocators.Go, allocators.Heap, allocators.Local, allocators.Zero, allocators.ZeroLocal} {
 		f, err := measureFleet(kind, sizes, live, ops, func(int) {})
 		if err != nil {
 			t.Fatal(err)

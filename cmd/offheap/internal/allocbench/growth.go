@@ -32,7 +32,7 @@ func MeasureGrowth(kind allocators.Kind, progress measure.Progress, report func(
 			continue
 		}
 		workload.RestartPeak()
-		c, err := measureChurn(kind, 1, live, growthOps)
+		c, err := MeasureChurn(kind, 1, live, growthOps)
 		if err != nil {
 			return err
 		}

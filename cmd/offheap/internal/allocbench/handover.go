@@ -5,11 +5,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/allocators"
 	"github.com/seed-9a6c551e/offheap/internal/workload"
-	"github.com/seed-9a6c551e/offheap/slab"
 )
 
 // HandOver has the figures of the benchmark in which one goroutine frees the objects of another.
@@ -51,16 +49,18 @@ func (r *ring) full() bool {
 	return r.pushed-r.knownHead >= ringSize
 }
 
-// push adds an object. The ring is not full.
-func (r *ring) push(p allocators.Object) {
-	r.items[r.pushed%ringSize] = p
+// place returns where the next object goes, which push adds. The ring is not full.
+func (r *ring) place() *allocators.Object { return &r.items[r.pushed%ringSize] }
+
+// push adds the object that was put into place.
+func (r *ring) push() {
 	if r.pushed++; r.pushed%ringBatch == 0 {
-		r.tail.Store(r.pushed)
+		publish(&r.tail, r.pushed)
 	}
 }
 
 // flush publishes all pushed objects.
-func (r *ring) flush() { r.tail.Store(r.pushed) }
+func (r *ring) flush() { publish(&r.tail, r.pushed) }
 
 // pop takes an object; nil if there is none.
 func (r *ring) pop() allocators.Object {
@@ -71,39 +71,20 @@ func (r *ring) pop() allocators.Object {
 	}
 	p := r.items[r.popped%ringSize]
 	if r.popped++; r.popped%ringBatch == 0 {
-		r.head.Store(r.popped)
+		publish(&r.head, r.popped)
 	}
 	return p
 }
 
-// wait counts a turn of a waiting loop, and now and then yields, so that the other goroutine runs even
-// on the same processor.
-func wait(spins *int) {
-	if *spins++; *spins%1024 == 0 {
+// idle is a goroutine that waits for another. It counts the turns of its waiting loops.
+type idle struct{ turns int }
+
+// wait takes one turn of a loop, and now and then yields, so that the other goroutine runs even on the
+// same processor.
+func (i *idle) wait() {
+	if i.turns++; i.turns%1024 == 0 {
 		runtime.Gosched()
 	}
-}
-
-// produce allocates an object and writes its first and last byte.
-func produce(from allocators.Source, s *workload.Random) allocators.Object {
-	index := workload.SizeIndex(s.Next())
-	var b []byte
-	switch from := from.(type) { // see package allocators
-	case *slab.Heap:
-		b = from.AllocDirty(workload.Size(index), allocators.Align)
-	case *slab.Local:
-		b = from.AllocDirty(workload.Size(index), allocators.Align)
-	default:
-		b = from.AllocDirty(workload.Size(index), allocators.Align)
-	}
-	b[0], b[len(b)-1] = index, 1
-	return unsafe.SliceData(b)
-}
-
-// consume adds the first byte of an object to sum, and frees the object.
-func consume(from allocators.Source, p allocators.Object, sum *uint64) {
-	*sum += uint64(*p)
-	from.Free(allocators.Bytes(p, 1))
 }
 
 // MeasureHandOver hands 10 million objects from a goroutine that allocates to one that frees. If both,
@@ -128,15 +109,15 @@ func measureHandOver(kind allocators.Kind, both bool, n int) (c HandOver, err er
 	start := time.Now()
 	for t := range 2 {
 		wg.Go(func() {
-			from := source()
+			from := loopsFor(source())
 			s := workload.Random(2000 + t)
 			switch {
 			case both:
-				sums[t] = allocateAndFree(from, &s, rings[t], rings[1-t], n)
+				sums[t] = from.exchange(rings[t], rings[1-t], &s, n)
 			case t == 0:
-				allocateAll(from, &s, rings[0], n)
+				from.allocateTo(rings[0], &s, n)
 			default:
-				sums[t] = freeAll(from, rings[0], n)
+				sums[t] = from.freeFrom(rings[0], n)
 			}
 		})
 	}
@@ -145,63 +126,6 @@ func measureHandOver(kind allocators.Kind, both bool, n int) (c HandOver, err er
 	c.PeakMB = float64(workload.Peak()-before) / 1e6
 	c.Sum = sums[0] + sums[1]
 	return c, nil
-}
-
-// allocateAll allocates n objects and pushes them.
-func allocateAll(from allocators.Source, s *workload.Random, out *ring, n int) {
-	spins := 0
-	for range n {
-		p := produce(from, s)
-		for out.full() {
-			wait(&spins)
-		}
-		out.push(p)
-	}
-	out.flush()
-}
-
-// freeAll pops n objects and frees them.
-func freeAll(from allocators.Source, in *ring, n int) (sum uint64) {
-	spins := 0
-	for range n {
-		p := in.pop()
-		for ; p == nil; p = in.pop() {
-			wait(&spins)
-		}
-		consume(from, p, &sum)
-	}
-	return sum
-}
-
-// allocateAndFree does both: it pushes n objects and pops as many of the other goroutine.
-func allocateAndFree(from allocators.Source, s *workload.Random, out, in *ring, n int) (sum uint64) {
-	got, spins := 0, 0
-	take := func() bool {
-		p := in.pop()
-		if p == nil {
-			return false
-		}
-		consume(from, p, &sum)
-		got++
-		return true
-	}
-	for range n {
-		p := produce(from, s)
-		for out.full() {
-			if !take() {
-				wait(&spins)
-			}
-		}
-		out.push(p)
-		take()
-	}
-	out.flush()
-	for got < n {
-		if !take() {
-			wait(&spins)
-		}
-	}
-	return sum
 }
 
 // Turns has the figures of the benchmark in which one goroutine allocates, then another frees all.
@@ -232,20 +156,16 @@ func measureTurns(kind allocators.Kind, n int) (ph Turns, err error) {
 	var wg sync.WaitGroup
 	for t := range 2 {
 		wg.Go(func() {
-			from, s, spins := source(), workload.Random(2000), 0
+			from, s, idle := loopsFor(source()), workload.Random(2000), idle{}
 			for r := range rounds {
 				for turn.Load() != int64(2*r+t) {
-					wait(&spins)
+					idle.wait()
 				}
 				begin := time.Now()
 				if t == 0 {
-					for i := range objects {
-						objects[i] = produce(from, &s)
-					}
+					from.allocateTurn(objects, &s)
 				} else {
-					for _, p := range objects {
-						consume(from, p, &ph.Sum)
-					}
+					ph.Sum += from.freeTurn(objects)
 				}
 				if r > 0 {
 					took[t] += time.Since(begin)

@@ -16,9 +16,10 @@ import (
 
 // Replayed has the figures of the replay of a trace.
 type Replayed struct {
-	Seconds   float64 `json:"seconds"`
-	LiveBytes int64   `json:"live_bytes"`     // live at the end of the trace, by the allocator's count; 0 for the Go heap
-	PeakRSS   int64   `json:"peak_rss_bytes"` // the most in RAM, above the value before; -1 if unknown
+	Seconds        float64 `json:"seconds"`
+	HarnessSeconds float64 `json:"harness_seconds,omitempty"` // of Seconds what the harness takes: see steps.harness; 0 with Threads or Verify
+	LiveBytes      int64   `json:"live_bytes"`                // live at the end of the trace, by the allocator's count; 0 for the Go heap
+	PeakRSS        int64   `json:"peak_rss_bytes"`            // the most in RAM, above the value before; -1 if unknown
 
 	// See measure.Collection.
 	GCCycles        int64   `json:"gc_cycles"`
@@ -33,34 +34,23 @@ type Replay struct {
 	Verify  bool            // fill every object, and check its bytes when it is freed
 }
 
-// allocator has the calls of a trace.
+// allocator has the calls of a trace. A slab.Heap has them.
 type allocator interface {
-	alloc(size, align int, zeroed bool) ([]byte, error)
-	realloc(b []byte, size int) ([]byte, error)
-	free(b []byte)
+	TryAlloc(size, align int) ([]byte, error)
+	TryAllocDirty(size, align int) ([]byte, error)
+	TryRealloc(b []byte, size int) ([]byte, error)
+	Free(b []byte)
 }
 
-type slabHeap struct{ *slab.Heap }
+type slabHeap = *slab.Heap
 
-func (h slabHeap) alloc(size, align int, zeroed bool) ([]byte, error) {
-	switch {
-	case align > 0:
-		return h.TryAlloc(size, align)
-	case zeroed:
-		return h.TryAlloc(size, allocators.Align)
-	}
-	return h.TryAllocDirty(size, allocators.Align)
-}
-
-func (h slabHeap) realloc(b []byte, size int) ([]byte, error) { return h.TryRealloc(b, size) }
-
-func (h slabHeap) free(b []byte) { h.Free(b) }
-
+// goHeap is the Go heap with the calls of a trace.
 type goHeap struct{}
 
-func (goHeap) alloc(size, align int, zeroed bool) ([]byte, error) { return make([]byte, size), nil }
+func (goHeap) TryAlloc(size, _ int) ([]byte, error)      { return make([]byte, size), nil }
+func (goHeap) TryAllocDirty(size, _ int) ([]byte, error) { return make([]byte, size), nil }
 
-func (goHeap) realloc(b []byte, size int) ([]byte, error) {
+func (goHeap) TryRealloc(b []byte, size int) ([]byte, error) {
 	if size <= cap(b) && size > cap(b)/2 {
 		return b[:size], nil
 	}
@@ -69,7 +59,7 @@ func (goHeap) realloc(b []byte, size int) ([]byte, error) {
 	return out, nil
 }
 
-func (goHeap) free([]byte) {}
+func (goHeap) Free([]byte) {}
 
 // Run replays a trace. After the clock has stopped it checks and frees the objects that are still live.
 // It returns an error for memory that is refused and, with Verify, for bytes that were changed.
@@ -81,17 +71,26 @@ func (r Replay) Run(t *Trace) (out Replayed, err error) {
 			return out, err
 		}
 		defer heap.Close()
-		a = slabHeap{heap}
+		a = heap
 	} else if r.Kind != allocators.Go {
 		return out, fmt.Errorf("replay: there is no allocator %q", r.Kind)
 	}
 	run := &run{a: a, objects: allocators.Objects(t.Objects), verify: r.Verify}
+	plain := !r.Threads && !r.Verify
+	var steps steps
+	if plain {
+		steps = t.steps()
+		out.HarnessSeconds = steps.harness(run.objects)
+	}
 	before := workload.RestartPeak()
 	from := measure.ReadCollector()
 	begin := time.Now()
-	if r.Threads {
+	switch {
+	case plain:
+		err = steps.run(a, run.objects)
+	case r.Threads:
 		err = run.threads(t)
-	} else {
+	default:
 		for i := range t.Ops {
 			if err = run.op(&t.Ops[i]); err != nil {
 				break
@@ -124,6 +123,32 @@ func (r Replay) Run(t *Trace) (out Replayed, err error) {
 	return out, nil
 }
 
+// run carries out the steps with an allocator.
+func (s *steps) run(a allocator, objects []allocators.Object) error {
+	through := func() (*step, error) { return s.throughGo(goHeap{}, objects) }
+	if heap, is := a.(*slab.Heap); is {
+		through = func() (*step, error) { return s.throughHeap(heap, objects) }
+	}
+	if failed, err := through(); err != nil {
+		return fmt.Errorf("replay: object %d of %d bytes: %w", failed.object, failed.size, err)
+	}
+	return nil
+}
+
+// harness returns the seconds of a replay with an allocator that does nothing: the median of three. It
+// leaves objects as they were at the start of a trace.
+func (s *steps) harness(objects []allocators.Object) float64 {
+	nothing := s.newNothing()
+	var took [3]float64
+	for i := range took {
+		begin := time.Now()
+		s.throughNothing(nothing, objects)
+		took[i] = time.Since(begin).Seconds()
+		clear(objects)
+	}
+	return measure.Median(took[:])
+}
+
 // run is a replay under way.
 type run struct {
 	a       allocator
@@ -136,7 +161,11 @@ func (r *run) op(op *Op) error {
 	at := &r.objects[op.Object]
 	switch op.Code {
 	case 'm', 'c':
-		b, err := r.a.alloc(op.Size, op.Align, op.Code == 'c')
+		alloc, align := r.a.TryAllocDirty, max(op.Align, allocators.Align)
+		if op.zeroed() {
+			alloc = r.a.TryAlloc
+		}
+		b, err := alloc(op.Size, align)
 		if err != nil {
 			return fmt.Errorf("replay: object %d of %d bytes: %w", op.Object, op.Size, err)
 		}
@@ -150,7 +179,7 @@ func (r *run) op(op *Op) error {
 		r.fill(op.Object, b, 0)
 		*at = unsafe.SliceData(b)
 	case 'r':
-		b, err := r.a.realloc(allocators.Bytes(*at, op.Was), op.Size)
+		b, err := r.a.TryRealloc(allocators.Bytes(*at, op.Was), op.Size)
 		if err != nil {
 			return fmt.Errorf("replay: object %d to %d bytes: %w", op.Object, op.Size, err)
 		}
@@ -165,7 +194,7 @@ func (r *run) op(op *Op) error {
 		if err := r.check(op.Object, b); err != nil {
 			return err
 		}
-		r.a.free(b)
+		r.a.Free(b)
 		*at = nil
 	}
 	return nil

@@ -41,6 +41,10 @@ type Op struct {
 	Align  int // 0 for the default
 }
 
+// zeroed tells whether the operation is an allocation whose memory must read zero: a calloc, or with an
+// alignment, where the C allocators' side zeroes, too.
+func (op *Op) zeroed() bool { return op.Code == 'c' || op.Align > 0 }
+
 // header is the first line of a trace. It may be missing.
 const header = "op,thread,id,size,align"
 
@@ -112,6 +116,9 @@ func (p *parser) line(line string) error {
 		v[i] = n
 	}
 	op := Op{Code: fields[0][0], Size: int(v[2]), Align: int(v[3])}
+	if v[3] > 1<<30 {
+		return fmt.Errorf("alignment %d is above 1 GiB", v[3])
+	}
 	if op.Align&(op.Align-1) != 0 {
 		return fmt.Errorf("alignment %d is not a power of two", op.Align)
 	}

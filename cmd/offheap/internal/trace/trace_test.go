@@ -58,9 +58,10 @@ func TestReplayTraces(t *testing.T) {
 					t.Errorf("%s: %d, want %d", name, got, want)
 				}
 			}
-			for _, how := range []Replay{{Kind: allocators.Heap, Verify: true}, {Kind: allocators.Heap, Verify: true, Threads: true}, {Kind: allocators.Go, Verify: true}} {
-				if _, err := how.Run(trace); err != nil {
-					t.Errorf("%+v: %v", how, err)
+			for _, how := range []Replay{{Kind: allocators.Heap}, {Kind: allocators.Go}, {Kind: allocators.Heap, Verify: true}, {Kind: allocators.Heap, Verify: true, Threads: true}, {Kind: allocators.Go, Verify: true}} {
+				r, err := how.Run(trace)
+				if err != nil || (r.HarnessSeconds > 0) != (!how.Verify && !how.Threads) {
+					t.Errorf("%+v: %+v, %v", how, r, err)
 				}
 			}
 		})
@@ -85,6 +86,7 @@ func TestReadTrace(t *testing.T) {
 		"m,1,2,x,0":                       `line 1: size "x"`,
 		"m,1,2,-1,0":                      `line 1: size "-1"`,
 		"m,1,2,3,5":                       "line 1: alignment 5",
+		"m,1,2,3,4294967296":              "line 1: alignment 4294967296 is above 1 GiB",
 		"f,1,2,0,0":                       "line 1: object 2 was never allocated",
 		"m,1,2,3,0\nm,1,2,3,0":            "line 2: object 2 is allocated a second time",
 		"m,1,2,3,0\nf,1,2,0,0\nr,1,2,9,0": "line 3: object 2 was freed before",

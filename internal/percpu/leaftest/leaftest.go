@@ -1,0 +1,175 @@
+// Package leaftest reads the machine code of leaves: functions that call percpu.Here and use a processor's
+// cache without a pin. A test calls Check, which lets the compiler print the code (-gcflags=-S) for amd64,
+// arm64 and 386, in several kinds of build, and looks at each leaf.
+//
+// # What a leaf must be
+//
+//  1. It is nosplit: it does not ask at its start whether the scheduler wants the processor.
+//  2. All of it is an unsafe point, where no signal takes the goroutine off its processor. The compiler says
+//     so with PCDATA $0, $-2 before the first call, and takes it back nowhere.
+//  3. It calls runtime.getm once and nothing else: no slow path, no bounds check that the compiler could not
+//     prove needless, no write barrier.
+//
+// Builds without inlining or with instrumentation have more calls. There each function that a leaf calls must
+// be nosplit and an unsafe point, too, or assembly of sync/atomic, which no signal interrupts. What panics if a
+// bounds check fails is let pass in these builds, since the compiler proves less in them.
+package leaftest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/seed-9a6c551e/offheap"
+	percpu = module + "/internal/percpu"
+)
+
+var architectures = []string{"amd64", "arm64", "386"}
+
+// build is a kind of build that is read.
+type build struct {
+	name    string
+	plain   bool   // whether runtime.getm must be the only call
+	cover   bool   // with coverage counters
+	gcflags string // flags of the compiler, for all packages of the module
+}
+
+var builds = []build{
+	{name: "plain", plain: true},
+	{name: "with coverage counters", cover: true},
+	{name: "checking pointers", gcflags: "-d=checkptr"},
+	{name: "without inlining", gcflags: "-N -l"},
+	{name: "without inlining, with coverage counters", cover: true, gcflags: "-N -l"},
+}
+
+// code builds a package and returns what the compiler made of it and of the packages that it imports.
+func (b build) code(t *testing.T, arch, pkg string) Code {
+	args := []string{"build", "-gcflags=" + module + "/...=-S " + b.gcflags}
+	if b.cover {
+		args = append(args, "-cover", "-covermode=atomic", "-coverpkg="+module+"/...")
+	}
+	return Parse(run(t, arch, append(args, pkg)...))
+}
+
+// Check fails the test unless the functions of a package are leaves. pkg is the package's path, or a folder
+// that begins with "./". Functions are named as the compiler does, without the package: "count",
+// "(*Heap).allocFast". Check skips the test where Here is not built for this version of Go.
+//
+// Cost: some seconds for each architecture, until the build cache has the results.
+func Check(t *testing.T, pkg string, functions ...string) {
+	for _, arch := range architectures {
+		if files := run(t, arch, "list", "-f", "{{.GoFiles}}", percpu); !strings.Contains(files, "here.go") {
+			t.Skipf("no Here is built by this version of Go for %s", arch)
+		}
+		path := strings.TrimSpace(run(t, arch, "list", pkg))
+		for _, build := range builds {
+			code := build.code(t, arch, pkg)
+			for _, f := range functions {
+				for _, fault := range code.Faults(path+"."+f, build.plain) {
+					t.Errorf("%s, built %s: %s", arch, build.name, strings.ReplaceAll(fault, path+".", ""))
+				}
+			}
+		}
+	}
+}
+
+// run runs a go command for an architecture and returns what it prints.
+func run(t *testing.T, arch string, args ...string) string {
+	c := exec.Command("go", args...)
+	// GOFLAGS may ask for the race detector or the pin, which have no leaves.
+	c.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", c.Args, err, out)
+	}
+	return string(out)
+}
+
+// Code is what the compiler printed, by the name of the function.
+type Code map[string]*function
+
+type function struct {
+	nosplit bool
+	calls   []string // the functions called, in the order of the code; "indirect" if that is not said
+	unsafe  bool     // whether all that is not before the first call is an unsafe point
+}
+
+var header = regexp.MustCompile(`^(\S.*) STEXT (.*)size=`)
+
+// Parse reads what go build -gcflags=-S prints.
+func Parse(printed string) Code {
+	code := Code{}
+	f := new(function)
+	for line := range strings.Lines(printed) {
+		line = strings.TrimRight(line, "\n")
+		if h := header.FindStringSubmatch(line); h != nil {
+			f = &function{nosplit: strings.Contains(" "+h[2], " nosplit ")}
+			code[h[1]] = f
+			continue
+		}
+		column := strings.Split(line, "\t") // "", position, operation, operands
+		if len(column) < 3 || column[0] != "" {
+			continue
+		}
+		operands := strings.Join(column[3:], " ")
+		name, direct := strings.CutSuffix(operands, "(SB)")
+		switch operation := column[2]; {
+		case operation == "PCDATA" && strings.HasPrefix(operands, "$0, "):
+			f.unsafe = operands == "$0, $-2" && (f.unsafe || len(f.calls) == 0)
+		case operation == "CALL" && !direct:
+			f.calls = append(f.calls, "indirect")
+		case operation == "CALL", direct && (operation == "JMP" || operation == "RET"):
+			f.calls = append(f.calls, name)
+		}
+	}
+	return code
+}
+
+// assembly are the functions of sync/atomic that are no methods.
+var assembly = regexp.MustCompile(`^sync/atomic\.\w+$`)
+
+// panics are the functions that a check calls which the compiler could not prove needless.
+var panics = regexp.MustCompile(`^runtime\.panic(Bounds|Index|Slice|divide|shift)`)
+
+// Faults returns why a function is no leaf. In a plain build runtime.getm must be its only call.
+func (c Code) Faults(name string, plain bool) (faults []string) {
+	within := map[string]bool{} // the functions that lead here
+	getm := 0
+	var visit func(name string)
+	visit = func(name string) {
+		f := c[name]
+		if f == nil {
+			faults = append(faults, "the module has no "+name)
+			return
+		}
+		if !f.nosplit {
+			faults = append(faults, name+" is not nosplit")
+		}
+		if !f.unsafe {
+			faults = append(faults, name+" has safe points")
+		}
+		within[name] = true
+		defer delete(within, name)
+		for _, callee := range f.calls {
+			switch {
+			case callee == "runtime.getm":
+				getm++
+			case plain:
+				faults = append(faults, name+" calls "+callee)
+			case within[callee], panics.MatchString(callee), assembly.MatchString(callee):
+			default:
+				visit(callee)
+			}
+		}
+	}
+	visit(name)
+	if getm != 1 {
+		faults = append(faults, fmt.Sprintf("%s calls runtime.getm %d times", name, getm))
+	}
+	return faults
+}

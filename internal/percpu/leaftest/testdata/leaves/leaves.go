@@ -1,0 +1,128 @@
+// Package leaves has leaves, and functions that lack something of a leaf. (Not all have the directives that
+// they should.)
+package leaves
+
+import (
+	"sync/atomic"
+
+	"github.com/seed-9a6c551e/offheap/internal/percpu"
+)
+
+type cache struct {
+	percpu.Mutex
+	n     int
+	total atomic.Uint32
+	next  *cache
+	many  []int
+}
+
+var table percpu.Table[cache]
+
+//go:nosplit
+func add(c *cache, n int) { c.n += n }
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func leaf(n int) bool {
+	c := percpu.Here(&table)
+	if c == nil {
+		return false
+	}
+	add(c, n)
+	return true
+}
+
+type heap struct{ table percpu.Table[cache] }
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func (h *heap) method() (n int) {
+	if c := percpu.Here(&h.table); c != nil {
+		for n = 1; c.n > n; n *= 2 {
+		}
+	}
+	return n
+}
+
+//go:noinline
+//go:nocheckptr
+func split(n int) {
+	if c := percpu.Here(&table); c != nil {
+		c.n += n
+	}
+}
+
+//go:noinline
+func slow(int) {}
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func calls(n int) {
+	if c := percpu.Here(&table); c != nil {
+		slow(n)
+		c.n = n
+	}
+}
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func callsAny(f func()) {
+	if c := percpu.Here(&table); c != nil {
+		f()
+	}
+}
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func bounds(n int) {
+	if c := percpu.Here(&table); c != nil {
+		c.many[n]++
+	}
+}
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func barrier(next *cache) {
+	if c := percpu.Here(&table); c != nil {
+		c.next = next
+	}
+}
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func twice() {
+	if a, b := percpu.Here(&table), percpu.Here(&table); a != nil && b != nil {
+		a.n += b.n
+	}
+}
+
+//go:nosplit
+//go:noinline
+func none(n int) int { return n + 1 }
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func method(n int) {
+	if c := percpu.Here(&table); c != nil {
+		c.n += n + int(c.total.Load()) // a call where nothing is inlined
+	}
+}
+
+func helper(c *cache, n int) { c.n -= n }
+
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func helped(n int) {
+	if c := percpu.Here(&table); c != nil {
+		helper(c, n)
+	}
+}

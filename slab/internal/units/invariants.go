@@ -1,0 +1,88 @@
+package units
+
+import (
+	"fmt"
+
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
+)
+
+// holds panics if an invariant does not hold.
+func holds(ok bool, what string, about ...any) {
+	if !ok {
+		panic("slab: invariant broken: " + fmt.Sprintf(what, about...))
+	}
+}
+
+// checked checks the sets in builds with -tags invariants: small ones after every change, large ones now and then.
+// Caller holds s.mu.
+func (s *Space) checked() {
+	if !invariant.Enabled {
+		return
+	}
+	if s.changes++; s.top < 256 || s.changes%1024 == 0 {
+		s.checkSets()
+	}
+}
+
+// checkSets panics where the sets contradict each other. Caller holds s.mu.
+func (s *Space) checkSets() {
+	all := s.free.Len()
+	free, discarded, rest := 0, 0, 0
+	for u := range s.top {
+		switch {
+		case s.free.Has(u):
+			free++
+			holds(!s.decommitted.Has(u), "unit %d is free, so it is not decommitted", u)
+			holds(u >= s.hint, "unit %d is free, the hint is %d", u, s.hint)
+		case s.decommitted.Has(u):
+			holds(u >= s.hint, "unit %d is decommitted, the hint is %d", u, s.hint)
+		default:
+			rest++
+		}
+		holds(!s.clean.Has(u) || s.free.Has(u), "unit %d is clean, so it is free", u)
+		holds(!s.discarded.Has(u) || s.clean.Has(u), "unit %d is discarded, so it is clean", u)
+		if s.discarded.Has(u) {
+			discarded++
+		}
+	}
+	holds(free == s.nFree && discarded == s.nDiscarded, "%d units are free and %d discarded, the space says %d and %d", free, discarded, s.nFree, s.nDiscarded)
+	holds(s.decommitted.HasAll(s.top, all-s.top), "all units from %d on are decommitted", s.top)
+	holds(rest >= s.nTaken && rest <= s.nTaken*(1+s.guards), "%d units are taken, and %d are neither free nor decommitted", s.nTaken, rest)
+}
+
+// Check panics where an invariant of the space does not hold. taken tells whether a unit is in a slab, as its caller
+// knows. Nobody else uses the space meanwhile.
+func (s *Space) Check(taken func(u int) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkSets()
+	inSlabs, committed, behindSlab := 0, 0, false
+	for u := range s.free.Len() {
+		idle := s.free.Has(u) || s.decommitted.Has(u)
+		switch {
+		case taken(u):
+			holds(!idle, "unit %d is taken, so it is neither free nor decommitted", u)
+			inSlabs++
+			committed++
+		case idle:
+			if s.free.Has(u) {
+				committed++
+			}
+		default:
+			holds(s.guards > 0 && behindSlab, "unit %d is a guard, so there is a slab before", u)
+			if s.markers {
+				committed++
+			}
+		}
+		behindSlab = taken(u)
+	}
+	holds(inSlabs == s.nTaken, "%d units are in slabs, the space says %d", inSlabs, s.nTaken)
+	holds(int64(committed)*Size == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
+}
+
+// Hold runs f while the space is locked. It is for tests of what must not need the space.
+func (s *Space) Hold(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
