@@ -57,7 +57,7 @@
 //     pointer faults and reads nothing else.
 //  4. Out of memory is an error that wraps guard.ErrNoMemory: the Try forms return it, the others panic
 //     with it. Misuse panics with a *guard.Violation. A touch of inaccessible memory inside guard.Catch
-//     comes back as a *guard.Fault.
+//     comes back as a *guard.Fault. Outside it ends the program; guard.ReportFaults makes it say of what.
 //  5. Close frees. Nothing depends on finalizers; what is lost without Close is reported.
 //
 // # What else to know

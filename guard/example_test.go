@@ -3,6 +3,7 @@ package guard_test
 import (
 	"errors"
 	"fmt"
+	"log"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -30,6 +31,27 @@ func ExampleCatch() {
 		fmt.Println(fault.Region, fault.Offset, fault.Kind)
 	}
 	// Output: samples 5 use after close
+}
+
+// With ReportFaults a program that ends by a fault says which memory was touched.
+func ExampleReportFaults() {
+	if err := guard.ReportFaults(); err != nil {
+		log.Print(err) // the program runs on, and faults say less
+	}
+	r, err := guard.Reserve(guard.Config{Name: "samples", Size: 1 << 20})
+	if err != nil {
+		log.Fatal(err)
+	}
+	data := r.Bytes()
+	if err := r.Close(); err != nil {
+		log.Fatal(err)
+	}
+	data[5] = 1
+	// Then standard error has:
+	//
+	//	guard: use after close in region "samples": address 0x7f3a14c05005, offset 5 of 1048576
+	//	unexpected fault address 0x7f3a14c05005
+	//	fatal error: fault
 }
 
 // A hard budget turns a lack of memory into an error, before the kernel kills the program.

@@ -90,16 +90,21 @@ func Catch(f func()) error {
 //	fatal error: fault
 //
 // It holds for all regions of the process, those of arenas, heaps and stacks included, open and in quarantine, and
-// for as long as the program runs. The first hardened heap, the first sampled object (slab.SetSampling) and the first
-// fence (guardtest.Fence) turn it on, too. Nothing is written for faults elsewhere, for those that Catch returns, nor on a
-// goroutine that panics on faults (debug.SetPanicOnFault). Go's own handling of every fault stays as it is.
+// for as long as the program runs: nothing turns it off. The first hardened heap (slab.Config.Hardened), the first
+// sampled object (slab.SetSampling) and the first fence (guardtest.Fence) turn it on, too.
 //
-// The error wraps errors.ErrUnsupported on systems other than Linux on amd64 and arm64. Another error says that the system
-// does not let the process set signal handlers. Any goroutine may call it, any number of times.
+// Nothing is written for faults elsewhere, for those that Catch returns, on a goroutine that panics on faults
+// (debug.SetPanicOnFault), nor on threads that Go has never seen. What Go does at a fault stays as it is. If another
+// goroutine is changing the region and does not get on, the line says "touch of inaccessible memory" in the place
+// of the Kind.
 //
-// Cost: nothing without a fault. It puts a handler of SIGSEGV and SIGBUS (on arm64, of all signals) before Go's. A
-// program that sets such a handler itself, in C, should do so before: a handler that is set later and does not
-// call the one before it ends the reports.
+// The error wraps errors.ErrUnsupported on systems other than Linux on amd64 and arm64. Another error says that the
+// system does not let the process set signal handlers. After an error the program runs on as before. Any
+// goroutine may call ReportFaults, any number of times.
+//
+// Cost: nothing without a fault. A handler of the signals that the processor raises, SIGSEGV and SIGBUS among them,
+// goes before Go's (on arm64, of all signals). A handler that C code sets afterwards must call the one that it
+// replaces, as Go demands anyway.
 func ReportFaults() error { return region.ReportFaults() }
 
 // Locate returns the Fault that Catch would return for a touch of an address: the region that the address lies

@@ -1,6 +1,6 @@
 // Package guard gives programs regions of memory outside the Go heap, each between two inaccessible
 // guards. A touch of inaccessible memory ends the program at that instruction or, inside Catch,
-// becomes a Go error that says what was touched.
+// becomes a Go error that says what was touched. With ReportFaults a program that ends says it, too.
 //
 // It is for people who map memory themselves: another allocator, the host of a wasm program, a buffer that
 // must not reach a disk. For objects see arena, slab, table and stack, which are built on the same regions;
@@ -42,6 +42,10 @@
 // Catch runs a function and returns a touch of inaccessible memory of any region as a *Fault. Faults
 // elsewhere, and other panics, go on unchanged. Misuse that an allocator notices itself, such as a double
 // free, panics with a *Violation. Both have a Kind to compare with.
+//
+// A fault outside Catch ends the program, and Go says nothing but "unexpected fault address" and the
+// stacks. ReportFaults makes the program write the text of the *Fault first. That is on from the first
+// hardened heap, the first sampled object and the first fence.
 //
 // # For tests
 //

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -14,8 +15,17 @@ import (
 )
 
 // TestHammerFaults makes goroutines touch inaccessible memory while the collector runs again and again. Every touch
-// comes back, with the right address and kind. The environment variable OFFHEAP_FAULTS sets their number.
+// comes back, with the right address and kind, also where faults outside Catch are reported. The environment
+// variable OFFHEAP_FAULTS sets their number.
 func TestHammerFaults(t *testing.T) {
+	hammerFaults(t)
+	if err := ReportFaults(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		t.Fatal(err)
+	}
+	hammerFaults(t)
+}
+
+func hammerFaults(t *testing.T) {
 	total := 20_000
 	if testing.Short() {
 		total = 2_000

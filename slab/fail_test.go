@@ -10,6 +10,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // scenario does everything with a heap and a pool that leads to system calls. It notes the errors
@@ -89,7 +90,7 @@ func (s *scenario) close(f func() error) {
 	}
 }
 
-const large = largestSlot + 5000
+const large = sizeclass.Largest + 5000
 
 func (s *scenario) run() {
 	s.try("Open", func() (err error) { s.heap, err = Open(s.config); return err })
@@ -111,8 +112,8 @@ func (s *scenario) objects() {
 	for _, a := range []struct{ size, align int }{{100, 64}, {3000, 4096}, {5000, 1 << 20}} {
 		var b []byte
 		s.try("AllocAligned", func() (err error) { b, err = h.TryAlloc(a.size, a.align); return err })
-		if addr(b)%uintptr(a.align) != 0 {
-			s.t.Errorf("%s: %d bytes at %#x, not aligned to %d", s.what, a.size, addr(b), a.align)
+		if address(b)%uintptr(a.align) != 0 {
+			s.t.Errorf("%s: %d bytes at %#x, not aligned to %d", s.what, a.size, address(b), a.align)
 		}
 		all = append(all, s.fresh(b, a.size))
 	}
@@ -171,7 +172,7 @@ func (s *scenario) objects() {
 		s.try("Purge", h.Purge)
 	}
 	h.check()
-	if live := h.Stats(); live.Live != 0 || h.account.Bytes() != 0 || live.Committed != h.meta.region.Committed() {
+	if live := h.Stats(); live.Live != 0 || h.account.Bytes() != 0 || live.Committed != h.slots.Region().Committed() {
 		s.t.Errorf("%s: after all: %d bytes in units and large objects, %+v", s.what, h.account.Bytes(), live)
 	}
 }

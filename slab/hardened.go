@@ -8,13 +8,14 @@ import (
 	"math"
 	"math/bits"
 	mathrand "math/rand/v2"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/filler"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
+	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
 // hardened is the state that a heap has on top with Config.Hardened. Each processor has two caches: one of
@@ -34,29 +35,23 @@ import (
 type hardened struct {
 	secret uint64         // of the canaries
 	poison filler.Pattern // random
-	sizes  unsafe.Pointer // see meta
 
 	stock, freed percpu.Table[cache]
-	withheld     [maxClasses]quarantine // the lock of a class's depot guards its quarantine
+	withheld     [sizeclass.Number]quarantine // the lock of a class's depot guards its quarantine
 }
 
 // canarySize is the minimum of bytes behind an object that are checked.
 const canarySize = 8
 
-func openHardened(m *meta) *hardened {
+// harden makes the heap, which was just opened, a hardened one.
+func (h *Heap) harden() {
 	_ = region.ReportFaults() // without it a fault that ends the program is not reported
-	hd := &hardened{sizes: m.sizes.base}
+	hd := &hardened{}
 	var secret [8]byte
 	rand.Read(secret[:]) // does not fail
 	rand.Read(hd.poison[:])
 	hd.secret = binary.LittleEndian.Uint64(secret[:])
-	return hd
-}
-
-// size returns where the heap keeps the size that was asked for, plus 1, for the slot of a state. It is 0 if
-// the slot was never handed out.
-func (hd *hardened) size(state uint32) *uint32 {
-	return (*uint32)(unsafe.Add(hd.sizes, uintptr(state)*4))
+	h.hard, h.stock, h.freed, h.tables = hd, &hd.stock, &hd.freed, []*percpu.Table[cache]{&hd.stock, &hd.freed}
 }
 
 // canary returns the pattern behind the object at p. It depends on the address, so a canary that is copied
@@ -117,64 +112,34 @@ func isPainted(b []byte, pattern uint64) bool {
 
 var zeroes filler.Pattern
 
-// slot returns the whole slot of an item.
-func (h *Heap) slot(c uint8, it item) []byte {
-	return unsafe.Slice((*byte)(h.at(it)), classes[c].size)
-}
-
-// hardenedClass is alignedClass for an object and its canary.
+// hardenedClass returns the class for an object and its canary.
 func hardenedClass(size, align int) (c uint8, ok bool) {
 	if size == 0 {
-		return zeroClass, align <= zeroPitch
+		return sizeclass.Zero, align <= sizeclass.ZeroPitch
 	}
-	return alignedClass(size+canarySize, align)
+	return sizeclass.Aligned(size+canarySize, align)
 }
 
-// getHardened allocates an object in a random free slot, as get does.
+// adopt makes a cached slot an object of size bytes: it checks that nobody wrote to the slot, and paints the canary.
 //
-// Cost, of it and of Free: half of the time goes into reading a whole slot and writing one. In the other
-// half stores cost the most, as in AllocDirty: they queue behind the poison. So few functions are called on
-// the way, and the common case of each loop is written out without the loop.
-func (h *Heap) getHardened(size, align int) (b []byte, clean bool, err error) {
-	h.made("Alloc")
-	c, ok := uint8(0), false
-	if uint(size-1) < largestTabled-canarySize && isNatural(align) {
-		c = tabledClass(size + canarySize)
-	} else if err := h.checkAlloc(size, align); err != nil {
-		return nil, true, err
-	} else if c, ok = hardenedClass(size, align); !ok {
-		return h.getLarge(nil, size, align)
-	}
+// Cost, of it and of retire: half of the time goes into reading a whole slot and writing one. In the other
+// half stores cost the most, as in AllocDirty: they queue behind the poison. So the common case of each loop is
+// written out without the loop.
+func (h *Heap) adopt(c uint8, it slots.Item, size int) (b []byte, clean bool, err error) {
 	hd := h.hard
-	var it item
-	ok = false
-	pc := percpu.Pin(&hd.stock)
-	if pc != nil {
-		it, ok = pc.magazine(c).pop()
-	}
-	percpu.Unpin(pc)
-	if !ok {
-		if h.usable("Alloc"); due(&hd.stock, c) {
-			if b, ok = h.sample(size, align); ok {
-				return b, true, nil
-			}
-		}
-		if it, err = h.fetch(&hd.stock, c, size); err != nil {
-			return nil, true, err
-		}
-	}
-	slot, asked := h.slot(c, it), hd.size(it.state())
+	p, asked := h.slots.At(it), h.slots.Size(it.State())
+	slot := unsafe.Slice((*byte)(p), sizeclass.Table[c].Size)
 	clean = *asked == 0
 	if clean || len(slot) > len(hd.poison) || !bytes.Equal(slot, hd.poison[:len(slot)]) {
 		h.inspect(c, slot, clean)
 	}
-	if canary := hd.canary(h.at(it)); isShort(slot[size:]) {
+	if canary := hd.canary(p); isShort(slot[size:]) {
 		paintShort(slot[size:], canary)
 	} else {
 		paint(slot[size:], canary)
 	}
 	*asked = uint32(size) + 1
-	if !h.claim(it) {
+	if !h.claim(c, it) {
 		panic(h.freedTwice("Alloc", it))
 	}
 	return slot[:size:size], clean, nil
@@ -192,73 +157,33 @@ func (h *Heap) inspect(c uint8, slot []byte, clean bool) {
 	}
 }
 
-// freeHardened is Free in a hardened or nil heap.
-func (h *Heap) freeHardened(p unsafe.Pointer) {
-	h.made("Free")
-	c, it, ok := h.retire(p)
-	if !ok {
-		if p != nil {
-			h.freeOther(p)
-		}
-		return
-	}
-	pc := percpu.Pin(&h.hard.freed)
-	pushed := pc != nil && pc.magazine(c).push(it)
-	percpu.Unpin(pc)
-	if !pushed {
-		raise(h.put(c, it))
-	}
-}
-
 // retire is takeBack in a hardened heap. It checks the canary and poisons the slot. An atomic operation sees
 // to it that only one of several goroutines that free an object succeeds.
-func (h *Heap) retire(p unsafe.Pointer) (c uint8, it item, ok bool) {
-	off := uintptr(p) - uintptr(h.base)
-	if off>>unitBits >= uintptr(h.edge.Load()) {
+func (h *Heap) retire(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
+	c, it, ok = h.slots.Live(p)
+	if !ok {
 		return 0, 0, false
 	}
-	e, state, exact := h.find(off)
-	if !exact || *h.state(state) != stateLive {
-		return 0, 0, false
-	}
-	c, it = e.class, itemAt(off, state)
 	hd := h.hard
-	slot, asked, canary := unsafe.Slice((*byte)(p), classes[c].size), int(*hd.size(state))-1, hd.canary(p)
+	slot, asked, canary := unsafe.Slice((*byte)(p), sizeclass.Table[c].Size), int(*h.slots.Size(it.State()))-1, hd.canary(p)
 	if asked < 0 { // the heap was closed since
 		return 0, 0, false
 	}
 	if behind := slot[asked:]; !isShort(behind) || !isPainted(behind, canary) {
-		if i := changed(behind, canary); i >= 0 && *h.state(state) == stateLive {
+		if i := changed(behind, canary); i >= 0 && h.slots.IsLive(p) {
 			panic(h.overrun(p, asked+i))
 		}
 	}
-	word, one := (*uint32)(unsafe.Add(h.states, uintptr(state&^3))), oneState[state%4]
-	for {
-		old := atomic.LoadUint32(word)
-		if old&(0xff*one) != stateLive*one {
-			return 0, 0, false
-		}
-		if atomic.CompareAndSwapUint32(word, old, old-(stateLive-stateCached)*one) {
-			break
-		}
+	if !h.slots.FreeOnce(it) {
+		return 0, 0, false
 	}
 	hd.poison.Fill(slot)
 	return c, it, true
 }
 
-// oneState has, for each of the four states in a word, the word in which it is 1 and the others are 0. With it
-// a state is changed in a register: a byte that is stored and then read as part of a word would wait until
-// all stores before it are done.
-var oneState = func() (words [4]uint32) {
-	for i := range words {
-		(*[4]uint8)(unsafe.Pointer(&words[i]))[i] = 1
-	}
-	return words
-}()
-
 // withhold puts slots into quarantine, and returns in the same place those that leave it instead. Caller
 // holds the lock of the class's depot.
-func (hd *hardened) withhold(c uint8, items []item) (left []item) {
+func (hd *hardened) withhold(c uint8, items []slots.Item) (left []slots.Item) {
 	q := &hd.withheld[c]
 	return items[:q.swap(items[q.fill(items, withheldSlots(c)):], items)]
 }
@@ -275,7 +200,7 @@ func (hd *hardened) roomFor(size, align int) int {
 // alignment allows.
 func (hd *hardened) place(r *region.Region, size, align int) int {
 	base := int(uintptr(r.Base()))
-	return (base+r.Size()-size)&^(max(align, granule)-1) - base
+	return (base+r.Size()-size)&^(max(align, sizeclass.Granule)-1) - base
 }
 
 // around returns the bytes before and behind a large object on its OS pages.
@@ -336,49 +261,13 @@ func (h *Heap) release(c uint8) (bad *guard.Violation) {
 	return bad
 }
 
-// pick takes a random free slot of a slab: a random one among the 8 slots at the first place, from a random
-// one on, that has any.
-func (h *Heap) pick(c uint8, d *depot, first uint32) item {
-	r := h.meta.record(first)
-	slots := classes[c].slots
-	block := h.entry(uintptr(first)).states
-	words := (slots + 7) / 8
-	word := mathrand.Uint32N(words)
-	free := h.freeIn(block, word, slots)
-	for free == 0 {
-		if word++; word == words {
-			word = 0
-		}
-		free = h.freeIn(block, word, slots)
-	}
-	for range mathrand.IntN(bits.OnesCount64(free)) {
-		free &= free - 1
-	}
-	i := word*8 + uint32(bits.TrailingZeros64(free))/8
-	*h.state(block + i) = stateCached
-	d.free--
-	if r.free--; r.free == 0 {
-		h.unlink(d, first)
-	}
-	return newItem(first<<(unitBits-4)+i*classes[c].pitch/granule, block+i)
-}
-
-// freeIn returns a high bit for each of 8 slots that is free.
-func (h *Heap) freeIn(block, word, slots uint32) uint64 {
-	free := zeroBytes(binary.LittleEndian.Uint64((*[8]byte)(unsafe.Pointer(h.state(block + word*8)))[:]))
-	if rest := slots - word*8; rest < 8 {
-		free &= 1<<(rest*8) - 1
-	}
-	return free
-}
-
 // quarantine withholds freed slots from reuse. A slot waits first at a random place of items, until another
 // slot draws that place, and then in a queue. So nobody can predict when it comes back, and it does not
 // come back before as many others were freed as the queue is long.
 type quarantine struct {
-	items []item
-	queue []item // a ring once it is full
-	next  int    // the oldest slot of the ring
+	items []slots.Item
+	queue []slots.Item // a ring once it is full
+	next  int          // the oldest slot of the ring
 }
 
 const (
@@ -403,11 +292,11 @@ func mixedBatches(c uint8) int {
 
 // withheldSlots returns the number of slots of a class in items, and in the queue, of a full quarantine.
 func withheldSlots(c uint8) int {
-	return max(min(withheldBytes/int(classes[c].pitch), maxWithheld), 1)
+	return max(min(withheldBytes/int(sizeclass.Table[c].Pitch), maxWithheld), 1)
 }
 
 // fill adds slots until the quarantine is full, and returns how many it took.
-func (q *quarantine) fill(items []item, most int) (n int) {
+func (q *quarantine) fill(items []slots.Item, most int) (n int) {
 	for n < len(items) && len(q.queue) < most {
 		it := items[n]
 		if len(q.items) < most {
@@ -424,7 +313,7 @@ func (q *quarantine) fill(items []item, most int) (n int) {
 
 // swap adds slots to a full quarantine, and puts those that leave for them into out, which may be items
 // itself. One unpredictable number serves all of them, which saves a tenth of the time of Alloc and Free.
-func (q *quarantine) swap(items, out []item) (n int) {
+func (q *quarantine) swap(items, out []slots.Item) (n int) {
 	random := mathrand.Uint64()
 	places, queue, next := q.items, q.queue, q.next
 	for _, it := range items {

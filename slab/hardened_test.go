@@ -8,10 +8,11 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // poke writes a byte at an offset from the start of b, wherever that is.
-func poke(b []byte, at int, x byte) { *(*byte)(unsafe.Add(sliceData(b), at)) ^= x }
+func poke(b []byte, at int, x byte) { *(*byte)(unsafe.Add(addr(b), at)) ^= x }
 
 // violationOf returns the violation that f panics with.
 func violationOf(t *testing.T, f func()) *guard.Violation {
@@ -49,7 +50,7 @@ func TestWritesAfterFreeAreFound(t *testing.T) {
 				if v == nil {
 					continue
 				}
-				if v.Op != "slab.Alloc" || v.Kind != guard.WriteToFree || v.Detail != "written to after it was freed" || v.Addr != addr(b)+uintptr(at) {
+				if v.Op != "slab.Alloc" || v.Kind != guard.WriteToFree || v.Detail != "written to after it was freed" || v.Addr != address(b)+uintptr(at) {
 					t.Fatalf("size %d: %v", size, v)
 				}
 				found = true
@@ -75,9 +76,9 @@ func TestFreedMemoryIsPoison(t *testing.T) {
 	if strings.Contains(string(b), "xxxxxxxx") { // fewer may be random
 		t.Error("it is still there")
 	}
-	for range withheldSlots(classOf(1000 + canarySize)) {
+	for range withheldSlots(sizeclass.Of(1000 + canarySize)) {
 		c := h.Alloc(1000, 8)
-		if addr(c) == addr(b) {
+		if address(c) == address(b) {
 			t.Fatal("it was handed out again at once")
 		}
 		h.Free(c)
@@ -88,9 +89,9 @@ func TestFreedMemoryIsPoison(t *testing.T) {
 func TestSlotsAreRandom(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	up, far := 0, map[uintptr]bool{}
-	last := addr(h.Alloc(64, 8))
+	last := address(h.Alloc(64, 8))
 	for range 100 {
-		a := addr(h.Alloc(64, 8))
+		a := address(h.Alloc(64, 8))
 		if a > last {
 			up++
 		}
@@ -125,7 +126,7 @@ func TestReallocOfAnOverrunObject(t *testing.T) {
 	before := h.Stats().Live
 	poke(b, 100, 1)
 	for range 10 {
-		if v := violationOf(t, func() { h.Realloc(b, 10_000) }); v == nil || v.Addr != addr(b)+100 {
+		if v := violationOf(t, func() { h.Realloc(b, 10_000) }); v == nil || v.Addr != address(b)+100 {
 			t.Fatal(v)
 		}
 	}
@@ -148,7 +149,7 @@ func TestAbandoned(t *testing.T) {
 		}
 	}
 	s := p.Stats()
-	if slot := int64(classes[p.class].size); p.Len() != 1 || s.Live != slot || s.Abandoned != slot {
+	if slot := int64(p.Stats().Classes[0].Size); p.Len() != 1 || s.Live != slot || s.Abandoned != slot {
 		t.Errorf("%d objects, %+v", p.Len(), s)
 	}
 	p.Put(keep)

@@ -150,17 +150,17 @@ func (l *largeObjects) regions() (all []*region.Region) {
 	return all
 }
 
-// getLarge allocates a large object, for a Local, or for a processor if l is nil; clean tells whether it reads
-// zero. It is aligned to align, and to OS pages at least.
-func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err error) {
+// getLarge allocates a large object; clean tells whether it reads zero. It is aligned to align, and to OS pages at
+// least.
+func (h *Heap) getLarge(k client, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
 	if b, ok := h.getCached(size, align); ok {
 		return b, false, nil
 	}
 	now := ticks()
-	raise(h.decayAt(l, now))
+	raise(k.decay(now))
 	b, err = h.newLarge(size, align)
-	if err != nil && h.reclaim(l, now, err) {
+	if err != nil && k.reclaim(now, err) {
 		b, err = h.newLarge(size, align)
 	}
 	if err != nil && region.Reclaim() {
@@ -173,7 +173,7 @@ func (h *Heap) getLarge(l *Local, size, align int) (b []byte, clean bool, err er
 		h.usable("Alloc")
 		return nil, true, prefixed(err)
 	}
-	region.ReclaimOr(func() { h.dropLarge(unsafe.Pointer(unsafe.SliceData(b))) })
+	region.ReclaimOr(func() { h.dropLarge(addr(b)) })
 	h.usable("Alloc") // OnSoft may have closed the heap
 	return b, true, nil
 }
@@ -268,7 +268,7 @@ func (h *Heap) commitLarge(r *region.Region, from, to int) error {
 
 // resizeLarge resizes the large object b, which is aligned to align, and stays so.
 func (h *Heap) resizeLarge(b []byte, size, align int) ([]byte, error) {
-	p := unsafe.Pointer(unsafe.SliceData(b))
+	p := addr(b)
 	o, ok := h.largeAt(p)
 	if !ok {
 		panic(h.noObject("Realloc", p)) // freed meanwhile
@@ -289,7 +289,7 @@ func (h *Heap) resizeLarge(b []byte, size, align int) ([]byte, error) {
 		}
 	} else {
 		err = grow()
-		if err != nil && h.reclaim(nil, ticks(), err) {
+		if err != nil && h.client().reclaim(ticks(), err) {
 			err = grow()
 		}
 		if err != nil && region.Reclaim() {
@@ -367,7 +367,7 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 	if !h.dropLarge(p) {
 		return false
 	}
-	raise(h.mayDecay(nil))
+	raise(h.client().decay(ticks()))
 	return true
 }
 

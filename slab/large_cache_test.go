@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/region"
@@ -56,7 +57,7 @@ func TestLargeIsRecycled(t *testing.T) {
 		t.Errorf("freed: %+v, before %+v", s, full)
 	}
 	again := h.AllocDirty(2*mib+50, 8)
-	if sliceData(again) != sliceData(b) || len(again) != 2*mib+50 || cap(again) != cap(b) {
+	if addr(again) != addr(b) || len(again) != 2*mib+50 || cap(again) != cap(b) {
 		t.Errorf("%p with %d bytes and room for %d, was %p with room for %d", again, len(again), cap(again), b, cap(b))
 	}
 	if n := bytes.Count(again[:cap(again)], []byte{0xA5}); n != cap(again) {
@@ -67,7 +68,7 @@ func TestLargeIsRecycled(t *testing.T) {
 	}
 	h.Free(again)
 	zeroed := h.Alloc(2*mib, 8)
-	if sliceData(zeroed) != sliceData(b) || zero(zeroed[:cap(zeroed)]) != nil {
+	if addr(zeroed) != addr(b) || zero(zeroed[:cap(zeroed)]) != nil {
 		t.Errorf("%p, was %p: %v", zeroed, b, zero(zeroed[:cap(zeroed)]))
 	}
 	h.Free(zeroed)
@@ -108,7 +109,7 @@ func TestLargeCacheFits(t *testing.T) {
 		b := h.Alloc(9*mib, 8)
 		h.Free(b)
 		again := h.Alloc(c.size, c.align)
-		if fits := sliceData(again) == sliceData(b); fits != c.fits || fits && cap(again) != 9*mib || addr(again)%uintptr(c.align) != 0 {
+		if fits := addr(again) == addr(b); fits != c.fits || fits && cap(again) != 9*mib || address(again)%uintptr(c.align) != 0 {
 			t.Errorf("%d bytes aligned to %d: recycled %v, want %v; room for %d", c.size, c.align, fits, c.fits, cap(again))
 		}
 		h.Free(again)
@@ -127,7 +128,7 @@ func TestLargeCacheKeepsTheAlignment(t *testing.T) {
 		for _, b := range fresh(h, mib+1, mib+1, mib+1, mib+1) {
 			h.Free(b)
 		}
-		if b := h.Alloc(mib+1, mib); addr(b)%mib != 0 {
+		if b := h.Alloc(mib+1, mib); address(b)%mib != 0 {
 			t.Fatalf("%p", b)
 		}
 	}
@@ -144,7 +145,7 @@ func TestLargeCacheFindsTheBest(t *testing.T) {
 		pass(1)
 	}
 	for i, want := range []int{2, 1, 3, 0} {
-		if b := h.AllocDirty(4*mib, 8); sliceData(b) != sliceData(all[want]) {
+		if b := h.AllocDirty(4*mib, 8); addr(b) != addr(all[want]) {
 			t.Errorf("the %d. of 4 MiB has room for %d, want that for %d", i+1, cap(b), cap(all[want]))
 		}
 	}
@@ -197,7 +198,7 @@ func TestLargeDecayLeavesWhatIsUsed(t *testing.T) {
 	for range 5 {
 		pass(1000)
 		b := h.AllocDirty(4*mib, 8)
-		if sliceData(b) != sliceData(first) {
+		if addr(b) != addr(first) {
 			t.Error("it was returned")
 		}
 		h.Free(b)
@@ -256,7 +257,7 @@ func TestLargeCacheIsBounded(t *testing.T) {
 		}
 	}
 	for i := range 4 { // the warmest
-		if b := h.AllocDirty(size, 8); sliceData(b) != sliceData(all[len(all)-1-i]) {
+		if b := h.AllocDirty(size, 8); addr(b) != addr(all[len(all)-1-i]) {
 			t.Errorf("object %d is not the one that was freed %d. to last", i, i+1)
 		}
 	}
@@ -426,7 +427,7 @@ func TestMisuseOfACachedObject(t *testing.T) {
 	if v := violationOf(t, func() { h.Free(again[5000:]) }); v == nil || v.Kind != guard.InvalidPointer {
 		t.Errorf("Free from the middle: %v", v)
 	}
-	if other := open(t, Config{Reserve: few}); sliceData(again) != sliceData(b) {
+	if other := open(t, Config{Reserve: few}); addr(again) != addr(b) {
 		t.Error("it is not cached: the test is wrong")
 	} else if v := violationOf(t, func() { h.Free(again); other.Free(again) }); v == nil || v.Kind != guard.InvalidPointer {
 		t.Errorf("Free by another heap: %v", v)
@@ -587,7 +588,7 @@ func TestHammerLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.check()
-	if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Reserved != before.Reserved || s.Committed != h.meta.region.Committed() {
+	if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Reserved != before.Reserved || s.Committed != h.slots.Region().Committed() {
 		t.Errorf("nothing should be left: %+v", s)
 	}
 }
@@ -639,7 +640,7 @@ func BenchmarkLarge(b *testing.B) {
 				if err != nil || vm.Protect(r, uintptr(size), vm.ReadWrite) != nil {
 					b.Fatal(err)
 				}
-				touch(bytesAt(r, size))
+				touch(unsafe.Slice((*byte)(r), size))
 				if err := vm.Release(r, uintptr(size)); err != nil {
 					b.Fatal(err)
 				}

@@ -24,12 +24,12 @@ func TestLargeGrows(t *testing.T) {
 	filled, moves := len(b), 0
 	count := vm.Inject(vm.Mremap, 0, nil)
 	for _, size := range []int{2<<20 + 5, 3 << 20, 5 << 20, 9 << 20, 9<<20 + 4097, 30 << 20, 12 << 20, 31 << 20, 64 << 20, 1<<20 + 1, 2 << 20} {
-		was := sliceData(b)
+		was := address(b)
 		b = h.Realloc(b, size)
-		if sliceData(b) != was {
+		if address(b) != was {
 			moves++
 		}
-		shrunk := size <= filled && sliceData(b) == was // then the capacity ends with it
+		shrunk := size <= filled && address(b) == was // then the capacity ends with it
 		if len(b) != size || cap(b) < size || h.Size(b) != cap(b) && !(shrunk && cap(b) == size) {
 			t.Fatalf("%d bytes, room for %d, Size %d; want %d", len(b), cap(b), h.Size(b), size)
 		}
@@ -100,7 +100,7 @@ func TestLargeGrowsToTheLimit(t *testing.T) {
 func TestFreeOfALargeObjectFaults(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	b := h.Alloc(2<<20+100, 8)
-	r := h.large.objects[addr(b)].region
+	r := h.large.objects[address(b)].region
 	if err := r.Protect(0, r.Size(), guard.None); err != nil {
 		t.Fatal(err)
 	}

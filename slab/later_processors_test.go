@@ -32,7 +32,7 @@ func TestOutsideLaterProcessors(t *testing.T) {
 				}
 				all.Wait()
 				caches = 0
-				for range h.stock().All() {
+				for range h.stock.All() {
 					caches++
 				}
 			}

@@ -123,11 +123,11 @@ func TestPauseKeepsTheQuarantine(t *testing.T) {
 	freed := map[uintptr]bool{}
 	for i := range 20 {
 		h.Free(all[i*50])
-		freed[addr(all[i*50])] = true
+		freed[address(all[i*50])] = true
 	}
 	for range 2000 {
 		now += decayAfter
-		if b := h.Alloc(2000, 8); freed[addr(b)] {
+		if b := h.Alloc(2000, 8); freed[address(b)] {
 			t.Fatal("a slot was handed out again, and none was freed since")
 		}
 	}

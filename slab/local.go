@@ -1,7 +1,6 @@
 package slab
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
 // Local allocates from a Heap, and frees to it, for one goroutine at a time: it does not pin the processor.
@@ -20,7 +20,7 @@ import (
 // Size, batches and typed objects (New, MakeSlice) are calls of the Heap, and take objects of a Local, too. A
 // Local must not be copied.
 //
-// A Local takes less than 4 KB of the Go heap at first, and up to 1 KB more for each size class that it
+// A Local takes less than 5 KB of the Go heap at first, and up to 1 KB more for each size class that it
 // caches. It caches up to 64 KiB of free slots of each class, until it is closed, memory runs out, or its
 // slow path runs after a pause of half a second. In a hardened heap it caches none.
 //
@@ -185,151 +185,67 @@ func (l *Local) usable(op string) {
 }
 
 // Alloc is Heap.Alloc.
-func (l *Local) Alloc(size, align int) []byte { return must(zeroed(l.get(size, align))) }
+func (l *Local) Alloc(size, align int) []byte { return must(l.TryAlloc(size, align)) }
 
 // TryAlloc is Heap.TryAlloc.
 func (l *Local) TryAlloc(size, align int) ([]byte, error) {
+	if isNatural(align) {
+		if p, capacity, was := l.allocFast(size); p != nil {
+			return cleared(p, size, capacity, was), nil
+		}
+	}
 	return zeroed(l.get(size, align))
 }
 
 // AllocDirty is Heap.AllocDirty.
-//
-// Cost: the class, a pop, a byte to compare and to write.
 func (l *Local) AllocDirty(size, align int) []byte {
-	if uint(size) <= largestTabled && isNatural(align) && l != nil {
-		h, m := l.heap, l.cache.magazine(tabledClass(size))
-		if rest, ok := m.next(); ok {
-			it := *m.at(uint32(rest))
-			if h.claim(it) {
-				capacity := m.size
-				m.n = rest
-				l.used()
-				return h.bytes(it, size, capacity)
-			}
+	return allocDirtyLocal(l, size, align, (*Local).allocFast, (*Local).allocDirty)
+}
+
+// allocDirtyLocal is allocDirty for a Local.
+func allocDirtyLocal(l *Local, size, align int, fast func(*Local, int) (unsafe.Pointer, uint32, slots.State), slow func(*Local, int, int) []byte) []byte {
+	if isNatural(align) {
+		if p, capacity, _ := fast(l, size); p != nil {
+			return (*[slotSpace]byte)(p)[:size:capacity]
 		}
 	}
-	return must(l.TryAllocDirty(size, align))
+	return slow(l, size, align)
+}
+
+func (l *Local) allocDirty(size, align int) []byte {
+	b, _, err := l.get(size, align)
+	return must(b, err)
 }
 
 // TryAllocDirty is Heap.TryAllocDirty.
 func (l *Local) TryAllocDirty(size, align int) ([]byte, error) {
+	if isNatural(align) {
+		if p, capacity, _ := l.allocFast(size); p != nil {
+			return (*[slotSpace]byte)(p)[:size:capacity], nil
+		}
+	}
 	b, _, err := l.get(size, align)
 	return b, err
 }
 
-// get allocates an object of any size and alignment; clean tells whether it reads zero.
+// get is client.get for the Local.
 func (l *Local) get(size, align int) (b []byte, clean bool, err error) {
-	l.opened("Alloc")
-	h, c := l.heap, uint8(0)
-	if uint(size) <= largestSlot && isNatural(align) && h.hard == nil {
-		c = classOf(uint(size))
-	} else {
-		l.usable("Alloc")
-		if err := h.checkAlloc(size, align); err != nil {
-			return nil, true, err
-		}
-		ok := false
-		if c, ok = alignedClass(size, align); !ok || h.hard != nil {
-			return l.getUncached(size, align)
-		}
-	}
-	it, ok := l.cache.magazine(c).pop()
-	if !ok {
-		if l.usable("Alloc"); l.cache.due(c) {
-			if b, ok = h.sample(size, align); ok {
-				l.used()
-				return b, true, nil
-			}
-		}
-		if it, err = l.fetch(c, size); err != nil {
-			l.used()
-			return nil, true, err
-		}
-	}
-	b = h.object(c, it, size)
-	l.used()
-	return b, it.clean(), nil
-}
-
-// getUncached allocates an object that no Local caches: a large one, or any object of a hardened heap.
-func (l *Local) getUncached(size, align int) (b []byte, clean bool, err error) {
-	if l.heap.hard != nil {
-		b, clean, err = l.heap.getHardened(size, align)
-	} else {
-		b, clean, err = l.heap.getLarge(l, size, align)
-	}
-	runtime.KeepAlive(l) // what OnSoft does meanwhile comes from a Local in use
-	l.used()
-	return b, clean, err
-}
-
-// fetch gets a cached slot where an allocation was due, or the magazine is empty: then from the
-// depot, and others for the magazine, half as many as it has room for.
-func (l *Local) fetch(c uint8, size int) (item, error) {
-	if it, ok := l.cache.magazine(c).popUncounted(); ok {
-		return it, nil
-	}
-	m := l.cache.magazine(c)
-	l.cache.grow(c)
-	var items batch
-	h := l.heap
-	n, err := h.refill(l, c, size, items[:max(m.room/2, 1)])
-	if err != nil {
-		return 0, err
-	}
-	return h.keep(c, l.owner, items[:n], m.fill(items[:n-1])), nil
+	l.usable("Alloc")
+	defer l.used()
+	return l.client().get(size, align)
 }
 
 // Free is Heap.Free.
-//
-// Cost: the entry of the unit, a multiplication, a byte to compare and to write, a push.
 func (l *Local) Free(b []byte) {
-	if l != nil && l.heap != nil {
-		h := l.heap
-		h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
-		off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(h.base) // wraps below the base
-		if off>>unitBits < uintptr(h.edge.Load()) {
-			e, state, exact := h.find(off)
-			m := l.cache.magazine(e.class)
-			if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
-				// In this order: the Local may become unreachable with the last store into it.
-				*s = stateCached
-				m.add(n, itemAt(off, state))
-				l.used()
-				return
-			}
-		}
-	}
-	l.freeSlowly(unsafe.Pointer(unsafe.SliceData(b)))
+	free(l, addr(b), (*Local).freeFast, (*Local).free)
 }
 
-// freeSlowly is Free where the magazine is full, or there is no object in a slab.
-func (l *Local) freeSlowly(p unsafe.Pointer) {
+// free is Free where the fast path has not freed the object at p.
+func (l *Local) free(p unsafe.Pointer) {
 	if p == nil {
 		return
 	}
 	l.usable("Free")
 	defer l.used()
-	h := l.heap
-	if h.hard != nil {
-		h.freeSlowly(p)
-		return
-	}
-	c, it, ok := h.takeBack(p)
-	if !ok {
-		h.freeOther(p)
-		return
-	}
-	m := l.cache.magazine(c)
-	if l.cache.grow(c) {
-		m.push(it)
-		return
-	}
-	items := batch{it}
-	n := 1
-	if classes[c].maxCached > 0 {
-		n = m.exchange(it, items[:])
-	}
-	bad := h.flush(c, l.owner, items[:n])
-	raise(cmp.Or(bad, h.mayDecay(l)))
+	l.client().put("Free", p)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
 const (
@@ -14,14 +15,14 @@ const (
 
 // usable panics unless the heap is open. Slow paths call it; fast paths miss in a closed heap.
 func (h *Heap) usable(op string) {
-	if h == nil || h.base == nil || h.closed.Load() {
+	if h == nil || h.region == nil || h.closed.Load() {
 		h.unusable(op)
 	}
 }
 
 // made panics if the heap is nil or zero.
 func (h *Heap) made(op string) {
-	if h == nil || h.base == nil {
+	if h == nil || h.region == nil {
 		h.unusable(op)
 	}
 }
@@ -30,7 +31,7 @@ func (h *Heap) made(op string) {
 //
 //go:noinline
 func (h *Heap) unusable(op string) {
-	if h == nil || h.base == nil {
+	if h == nil || h.region == nil {
 		panic(&guard.Violation{Op: "slab." + op, Kind: guard.ZeroValue, Detail: "slab.Open makes a Heap"})
 	}
 	panic(h.closedViolation(op))
@@ -61,34 +62,27 @@ func raise(bad *guard.Violation) {
 	}
 }
 
-// isSlot tells whether an item still names a slot of a class. An item that was freed twice at the same
-// moment may outlive its slab: then another slab, maybe of another class, may have its memory or its
-// states.
-func (h *Heap) isSlot(c uint8, it item) bool {
-	e := h.entry(uintptr(it.at() >> (unitBits - 4)))
-	at := uint64(e.first)<<(unitBits-4) + uint64(it.state()-e.states)*uint64(classes[c].pitch/granule)
-	return e.taken() && e.class == c && at == uint64(it.at())
-}
-
 // freedTwice returns the violation of two goroutines that freed one object at the same moment.
-func (h *Heap) freedTwice(op string, it item) *guard.Violation {
-	return h.violation(op, guard.DoubleFree, "by two goroutines at the same time", h.at(it))
+func (h *Heap) freedTwice(op string, it slots.Item) *guard.Violation {
+	return h.violation(op, guard.DoubleFree, "by two goroutines at the same time", h.slots.At(it))
 }
 
 // noObject returns the violation that says why no live object starts at p.
 func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
-	off := uintptr(p) - uintptr(h.base)
-	if off>>unitBits >= uintptr(h.edge.Load()) {
+	off := h.slots.Offset(p)
+	if !h.slots.Covers(off) {
 		return h.noOtherObject(op, p)
 	}
-	v := h.notLive(op, p)
-	e, state, exact := h.find(off)
-	switch {
-	case !e.taken():
-	case !exact:
-		v.Kind, v.Detail = guard.InvalidPointer, notTheStart
-	case *h.state(state) == stateLive:
+	v, e := h.notLive(op, p), h.slots.EntryAt(off)
+	if !e.InSlab() {
+		return v
+	}
+	i, place := e.Locate(off)
+	switch s := *h.slots.State(i); {
+	case s.LiveAt(place):
 		v.Detail = "freed and allocated again at the same time"
+	case !s.Claimed().LiveAt(place):
+		v.Kind, v.Detail = guard.InvalidPointer, notTheStart
 	}
 	return v
 }

@@ -167,8 +167,8 @@ func run(t testing.TB, data []byte, hardened bool) {
 		case 6:
 			n, align := size(), 1<<(next()%21)
 			b, err := h.TryAlloc(n, align)
-			if err == nil && addr(b)%uintptr(align) != 0 {
-				t.Fatalf("%d bytes at %#x are not aligned to %d", n, addr(b), align)
+			if err == nil && address(b)%uintptr(align) != 0 {
+				t.Fatalf("%d bytes at %#x are not aligned to %d", n, address(b), align)
 			}
 			took(b, err, n, true)
 		case 7:

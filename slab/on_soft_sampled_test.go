@@ -21,7 +21,7 @@ func TestOutsideSampledOnSoftPanics(t *testing.T) {
 		setBudget(t, guard.Budget{})
 	}
 	b := h.Alloc(8000, 8)
-	if f := guard.Locate(uintptr(sliceData(b))); f == nil || f.Size != 8000 {
+	if f := guard.Locate(uintptr(addr(b))); f == nil || f.Size != 8000 {
 		t.Errorf("nothing is sampled any more: %v", f)
 	}
 	h.Free(b)

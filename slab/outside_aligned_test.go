@@ -20,8 +20,8 @@ func TestOutsideAlignedTakesWhatIsAsked(t *testing.T) {
 			for i, size := range []int{1, 100, 4096, 5000, 70_000, 1<<20 - 5, 1 << 20, 1<<20 + 1, 3<<20 + 7} {
 				for _, align := range []int{128 << 10, 512 << 10, 1 << 20} {
 					b := h.Alloc(size, align)
-					if addr(b)%uintptr(align) != 0 || len(b) != size {
-						t.Fatalf("%d bytes at %#x for %d aligned to %d", len(b), addr(b), size, align)
+					if address(b)%uintptr(align) != 0 || len(b) != size {
+						t.Fatalf("%d bytes at %#x for %d aligned to %d", len(b), address(b), size, align)
 					}
 					want := alignUp(size, page)
 					if c.Hardened {
@@ -71,7 +71,7 @@ func TestOutsideAlignedTakesWhatIsAsked(t *testing.T) {
 			if err := h.Purge(); err != nil {
 				t.Fatal(err)
 			}
-			if s := h.Stats(); s.Live != 0 || s.Waste != 0 || h.account.Bytes() != 0 || s.Committed != h.meta.region.Committed() {
+			if s := h.Stats(); s.Live != 0 || s.Waste != 0 || h.account.Bytes() != 0 || s.Committed != h.slots.Region().Committed() {
 				t.Errorf("after all: %+v", s)
 			}
 		})

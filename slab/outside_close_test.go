@@ -255,17 +255,17 @@ func TestOutsideBooksReadZero(t *testing.T) {
 		h := open(t, c)
 		p := openClosable(t, c)
 		b, x := h.Alloc(100, 8), p.Get()
-		off := addr(b) - uintptr(h.base)
-		_, state, _ := h.find(off)
-		place := p.place(uintptr(unsafe.Pointer(x)) - uintptr(p.heap.base))
-		if !h.entry(off>>unitBits).taken() || *h.state(state) != stateLive || *p.generation(place) == 0 {
+		off := address(b) - address(h.region.Bytes())
+		_, it, live := h.slots.Live(addr(b))
+		generation := p.heap.slots.Generation(uintptr(unsafe.Pointer(x)) - address(p.heap.region.Bytes()))
+		if !live || !h.slots.EntryAt(off).InSlab() || *generation == 0 {
 			t.Fatal("the test is wrong")
 		}
 		if err := errors.Join(h.Close(), p.Close()); err != nil {
 			t.Fatal(err)
 		}
 		err := guard.Catch(func() {
-			if h.entry(off>>unitBits).taken() || *h.state(state) != 0 || *p.generation(place) != 0 || h.meta.record(0).free != 0 {
+			if h.slots.EntryAt(off) != 0 || *h.slots.State(it.State()) != 0 || *generation != 0 || h.slots.Record(0).Free != 0 || h.slots.IsLive(addr(b)) {
 				t.Error("metadata of a closed heap is not zero")
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/race"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // full returns a heap at its Limit, which has slabs of many classes or of one, and a function that asks
@@ -75,18 +76,18 @@ func TestOutsideRefusalIsCheap(t *testing.T) {
 					t.Errorf("hardened %v, local %v, %d bytes: a refusal makes %v allocations", c.Hardened, local, size, n)
 				}
 				// It looks at no depot but its own, and at no unit: others may have all of them.
-				own := classOf(uint(size))
+				own := sizeclass.Of(uint(size))
 				if c.Hardened {
-					own, _ = hardenedClass(size, granule)
+					own, _ = hardenedClass(size, sizeclass.Granule)
 				}
 				for i := range h.depots {
-					if uint8(i) != own || size > largestSlot {
+					if uint8(i) != own || size > sizeclass.Largest {
 						h.depots[i].mu.Lock()
 					}
 				}
 				h.space.Hold(func() { ends(t, "a refusal", func() { try(size) }) })
 				for i := range h.depots {
-					if uint8(i) != own || size > largestSlot {
+					if uint8(i) != own || size > sizeclass.Largest {
 						h.depots[i].mu.Unlock()
 					}
 				}
@@ -134,7 +135,7 @@ func TestOutsideLimitCollects(t *testing.T) {
 		if h.returned.Load() != returnedNone {
 			t.Errorf("%s: slots that returned to their slabs were not collected", name)
 		}
-		slices.SortFunc(all, func(a, b []byte) int { return cmp.Compare(addr(a), addr(b)) })
+		slices.SortFunc(all, func(a, b []byte) int { return cmp.Compare(address(a), address(b)) })
 		for _, b := range all {
 			free(b)
 		}

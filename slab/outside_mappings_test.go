@@ -90,7 +90,7 @@ func TestOutsideDiscarded(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, b := range rest { // the units before and behind are discarded: they fault
-					err := guard.Catch(func() { poke(b, unit-int(addr(b)%unit)+unit, 1) })
+					err := guard.Catch(func() { poke(b, unit-int(address(b)%unit)+unit, 1) })
 					if err == nil {
 						t.Fatal("memory of an empty slab in a hardened heap may be written to")
 					}
@@ -124,7 +124,7 @@ func TestOutsideDecayDiscards(t *testing.T) {
 	everySecond(h, allocMany(h, 400, 60_000))
 	pass := func() {
 		now += decay.Beat
-		raise(h.mayDecay(nil))
+		raise(h.client().decay(ticks()))
 	}
 	for range 2 * decayAfter / decay.Beat {
 		pass()

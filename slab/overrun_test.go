@@ -6,15 +6,17 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // sizesOfAllClasses are for each size class the largest and the smallest object in it, and one between.
 func sizesOfAllClasses() (sizes []int) {
 	least := 1
-	for i := range classTable {
-		largest := int(classes[i+1].size) - canarySize
+	for i := range sizeclass.Table[1:sizeclass.Number] {
+		largest := int(sizeclass.Table[i+1].Size) - canarySize
 		sizes = append(sizes, least, (least+largest)/2, largest)
 		least = largest + 1
 	}
@@ -31,12 +33,12 @@ func faultOf(f func()) (fault *guard.Fault) {
 func mustBeFound(t *testing.T, h *Heap, b []byte, at int, notices []byte) {
 	t.Helper()
 	what := "object was written to behind its end"
-	if at < 0 && addr(b) == addr(notices) {
+	if at < 0 && address(b) == address(notices) {
 		what = "object was written to before its start"
 	}
 	poke(b, at, 0x10)
 	v := violationOf(t, func() { h.Free(notices) })
-	if v == nil || v.Kind != guard.Overrun || v.Detail != what || v.Addr != addr(b)+uintptr(at) {
+	if v == nil || v.Kind != guard.Overrun || v.Detail != what || v.Addr != address(b)+uintptr(at) {
 		t.Fatalf("byte %d of an object of %d: %v", at, len(b), v)
 	}
 	poke(b, at, 0x10)
@@ -45,7 +47,7 @@ func mustBeFound(t *testing.T, h *Heap, b []byte, at int, notices []byte) {
 // mustFault touches a byte that is inaccessible.
 func mustFault(t *testing.T, b []byte, at int) {
 	t.Helper()
-	if f := faultOf(func() { poke(b, at, 0x10) }); f == nil || f.Addr != addr(b)+uintptr(at) {
+	if f := faultOf(func() { poke(b, at, 0x10) }); f == nil || f.Addr != address(b)+uintptr(at) {
 		t.Fatalf("byte %d of an object of %d: %v", at, len(b), f)
 	}
 }
@@ -57,7 +59,7 @@ func TestOverrunsAreFound(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, size := range sizesOfAllClasses() {
 		b := h.Alloc(size, 8)
-		slot := int(classes[classOf(uint(size+canarySize))].size)
+		slot := int(sizeclass.Table[sizeclass.Of(uint(size+canarySize))].Size)
 		for at := size; at < slot; at++ {
 			if slot > rounds(32<<10) && at-size > 40 && slot-at > 40 {
 				at = min(at+r.IntN(200), slot-40)
@@ -77,7 +79,7 @@ func TestOverrunsOfLargeObjects(t *testing.T) {
 	for _, align := range []int{1, 64, 8 << 10} {
 		for _, size := range []int{1<<20 + 1, 1<<20 + 100, 2 << 20, 3<<20 - 1} {
 			b := h.Alloc(size, align)
-			start, end := -int(addr(b)%uintptr(page)), size+page-1-int((addr(b)+uintptr(size)+uintptr(page)-1)%uintptr(page))
+			start, end := -int(address(b)%uintptr(page)), size+page-1-int((address(b)+uintptr(size)+uintptr(page)-1)%uintptr(page))
 			for at := start; at < end; at++ {
 				if at == 0 {
 					at = size
@@ -100,16 +102,16 @@ func TestOverrunsOfLargeObjects(t *testing.T) {
 func TestUnderrunsAreExact(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // others would keep slots, so that not all are of one slab
 	h := open(t, Config{Hardened: true})
-	for i := range classTable {
-		k := &classes[i+1]
-		all := make([][]byte, k.slots)
+	for i := range sizeclass.Table[1:sizeclass.Number] {
+		k := &sizeclass.Table[i+1]
+		all := make([][]byte, k.Slots)
 		for i := range all {
-			all[i] = h.AllocDirty(int(k.size)-canarySize, 8)
+			all[i] = h.AllocDirty(int(k.Size)-canarySize, 8)
 		}
-		slices.SortFunc(all, func(a, b []byte) int { return int(addr(a)) - int(addr(b)) })
+		slices.SortFunc(all, func(a, b []byte) int { return int(address(a)) - int(address(b)) })
 		mustFault(t, all[0], -1)
 		for i := 1; i < len(all); i += max(len(all)/10, 1) {
-			if addr(all[i])-addr(all[i-1]) != uintptr(k.size) {
+			if address(all[i])-address(all[i-1]) != uintptr(k.Size) {
 				continue // they are in two slabs
 			}
 			for at := -canarySize; at < 0; at++ {
@@ -147,7 +149,7 @@ func TestUnderrunsAreFound(t *testing.T) {
 		for i := 0; i < 100_000 && v == nil; i++ {
 			v = violationOf(t, func() { h.AllocDirty(size, 8); h.Free(h.AllocDirty(size, 8)) })
 		}
-		if v == nil || v.Addr != addr(b)-1 {
+		if v == nil || v.Addr != address(b)-1 {
 			t.Fatalf("size %d: %v", size, v)
 		}
 		ways[said(v)]++
@@ -181,7 +183,7 @@ func TestWildWrites(t *testing.T) {
 			for at = r.IntN(128<<10) - 64<<10; at >= 0 && at < size; {
 				at = r.IntN(128<<10) - 64<<10
 			}
-			place := h.placeOf(addr(b) + uintptr(at))
+			place := h.placeOf(address(b) + uintptr(at))
 			var v *guard.Violation
 			fault := faultOf(func() { poke(b, at, 0x10) })
 			for i := 1; i < len(all) && fault == nil && v == nil; i += 2 {
@@ -191,7 +193,7 @@ func TestWildWrites(t *testing.T) {
 				v = violationOf(t, func() { h.Free(h.AllocDirty(size, 8)) })
 			}
 			switch {
-			case fault != nil && fault.Addr == addr(b)+uintptr(at), v != nil && v.Addr == addr(b)+uintptr(at):
+			case fault != nil && fault.Addr == address(b)+uintptr(at), v != nil && v.Addr == address(b)+uintptr(at):
 				found++
 				ways["found: "+place]++
 			case fault != nil || v != nil:
@@ -212,20 +214,17 @@ func TestWildWrites(t *testing.T) {
 
 // placeOf describes the memory at an address of a hardened heap.
 func (h *Heap) placeOf(p uintptr) string {
-	off := p - uintptr(h.base)
-	if off>>unitBits >= uintptr(h.edge.Load()) || !h.entry(off>>unitBits).taken() {
+	off := p - address(h.region.Bytes())
+	if off>>unitBits >= uintptr(h.slots.Edge()) || !h.slots.EntryAt(off).InSlab() {
 		return "inaccessible"
 	}
-	e := h.entry(off >> unitBits)
-	within := off - uintptr(e.first)<<unitBits
-	slot := within / uintptr(classes[e.class].pitch)
-	state := e.states + uint32(slot)
-	switch asked := *h.hard.size(state); {
-	case slot >= uintptr(classes[e.class].slots):
+	it, ok := h.slots.Around(unsafe.Add(h.region.Base(), off))
+	switch {
+	case !ok:
 		return "end of a slab"
-	case *h.state(state) != stateLive:
+	case !h.slots.IsLive(h.slots.At(it)):
 		return "free slot"
-	case within%uintptr(classes[e.class].pitch) >= uintptr(asked-1):
+	case off-it.Offset() >= uintptr(*h.slots.Size(it.State())-1):
 		return "canary"
 	}
 	return "object"

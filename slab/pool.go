@@ -1,20 +1,14 @@
 package slab
 
 import (
-	"errors"
 	"fmt"
 	"iter"
-	"math/bits"
 	"math/rand/v2"
-	"sync"
-	"sync/atomic"
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
-	"github.com/seed-9a6c551e/offheap/internal/percpu"
-	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // Pool hands out objects of one type from a Heap of its own: the promises of a Heap about memory, misuse
@@ -28,14 +22,7 @@ type Pool[T any] struct {
 	heap *Heap
 	size int
 
-	salt        uint32 // mixed into the generations in handles. It is even, so it keeps them even or odd
-	class       uint8  // of the slots
-	magic       uint64 // of the class
-	generations table  // a generation for each place where a slot can start: odd while an object is there
-	ready       atomic.Uint64
-	mu          sync.Mutex // guards the growth of generations
-	region      *region.Region
-	gone        bool // closed, and all memory is released
+	salt uint32 // mixed into the generations in handles. It is even, so it keeps them even or odd
 }
 
 // Handle names an object of a Pool: HandleOf makes it, Deref follows it. It takes 8 bytes without a pointer.
@@ -43,7 +30,7 @@ type Pool[T any] struct {
 // stale Handle may name the last of them.
 type Handle[T any] struct {
 	at         uint32 // in granules
-	generation uint32 // of the object, XOR the pool's salt
+	generation uint32 // of the object, odd, XOR the pool's salt
 }
 
 // IsNil tells whether the handle is the zero Handle.
@@ -60,85 +47,44 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 		return nil, fmt.Errorf("slab: open pool %q: %w", c.Name, err)
 	}
 	size := int(unsafe.Sizeof(*new(T)))
-	class, ok := alignedClass(size, granule)
+	class, ok := sizeclass.Aligned(size, sizeclass.Granule)
 	if c.Hardened {
-		class, ok = hardenedClass(size, granule)
+		class, ok = hardenedClass(size, sizeclass.Granule)
 	}
 	if !ok {
-		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes do not fit into slots of %d", c.Name, size, largestSlot)
+		return nil, fmt.Errorf("slab: open pool %q: objects of %d bytes do not fit into slots of %d", c.Name, size, sizeclass.Largest)
 	}
-	return reserve(c, int(classes[class].pitch), func(c Config) (*Pool[T], error) { return openPool[T](c, size, class) })
+	return reserve(c, int(class), func(c Config) (*Pool[T], error) {
+		c.Reserve = min(c.Reserve, maxReserve-reserveUnit) // the last granules are for sampledHandles
+		h, err := openHeap(c, int(class))
+		if err != nil {
+			return nil, err
+		}
+		return &Pool[T]{heap: h, size: size, salt: rand.Uint32() &^ 1}, nil
+	})
 }
-
-func openPool[T any](c Config, size int, class uint8) (*Pool[T], error) {
-	c.Reserve = min(c.Reserve, maxReserve-reserveUnit) // the last granules are for sampledHandles
-	h, err := openHeap(c)
-	if err != nil {
-		return nil, err
-	}
-	k := &classes[class]
-	p := &Pool[T]{heap: h, size: size, salt: rand.Uint32() &^ 1, class: class, magic: k.magic}
-	p.region, err = region.Reserve(region.Config{Name: c.Name + ": generations", Size: generationsSize(h.config.Reserve, int(k.pitch)), PartOf: h.region, DeferOnSoft: true})
-	if err != nil {
-		return nil, errors.Join(err, h.Close())
-	}
-	if err := p.region.KeepZeroes(p.region.Size()); err != nil {
-		return nil, errors.Join(err, h.Close(), p.region.Close())
-	}
-	p.generations = table{base: p.region.Base(), region: p.region}
-	return p, nil
-}
-
-// generationsSize returns how many bytes the generations take of all places where slots can start.
-func generationsSize(reserve, pitch int) int { return (reserve/pitch + 1) * 4 }
 
 // Get returns a zeroed object: in the place of the one that was put last on this processor, if there was
 // one. The object is valid until Put. Get panics with an error that wraps guard.ErrNoMemory where there is
 // no memory, and with a *guard.Violation after Close. Any goroutine may call it.
 //
-// Cost: the pin, a pop, a byte to compare and to write, a multiplication, a generation.
+// Cost: inlined, and a call of a leaf (see takeFast).
 func (p *Pool[T]) Get() *T {
-	h := p.opened("Get")
-	pc := percpu.Pin(&h.caches)
-	if pc != nil {
-		m := pc.magazine(p.class)
-		if rest, ok := m.next(); ok {
-			it := *m.at(uint32(rest))
-			place := p.place(uintptr(it.at()) * granule)
-			if place < p.ready.Load() && h.claim(it) {
-				m.n = rest
-				*p.generation(place)++
-				percpu.Unpin(pc)
-				x := (*T)(h.at(it))
-				if !it.clean() {
-					*x = *new(T)
-				}
-				return x
+	if p != nil {
+		if x, clean := p.heap.takeFast(p.size); x != nil {
+			if !clean {
+				*(*T)(x) = *new(T)
 			}
+			return (*T)(x)
 		}
 	}
-	percpu.Unpin(pc)
 	return must(p.TryGet())
 }
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
-	b, err := p.opened("Get").TryAlloc(p.size, granule)
-	if err != nil {
-		return nil, err
-	}
-	x := unsafe.Pointer(unsafe.SliceData(b))
-	if sampled.Holds(x) {
-		return (*T)(x), nil
-	}
-	place := p.place(uintptr(x) - uintptr(p.heap.base))
-	if place >= p.ready.Load() {
-		if err := p.reach(place, b); err != nil {
-			return nil, err
-		}
-	}
-	*p.generation(place)++
-	return (*T)(x), nil
+	b, err := zeroed(p.opened("Get").get(p.size, sizeclass.Granule))
+	return (*T)(addr(b)), err
 }
 
 // opened returns the pool's heap. It panics if the Pool is nil or zero.
@@ -149,91 +95,22 @@ func (p *Pool[T]) opened(op string) *Heap {
 	return p.heap
 }
 
-// place returns the number of the place at an offset. Slots start at least their size apart, so two have
-// different numbers.
-func (p *Pool[T]) place(off uintptr) uint64 {
-	place, _ := bits.Mul64(p.magic, uint64(off))
-	return place
-}
-
-func (p *Pool[T]) generation(place uint64) *uint32 {
-	return (*uint32)(unsafe.Add(p.generations.base, place*4))
-}
-
-// end makes the handles of the object at an offset stale. The generation is even afterwards, even if several
-// goroutines put the object at the same moment.
-func (p *Pool[T]) end(off uintptr) {
-	generation := p.generation(p.place(off))
-	*generation = (*generation + 1) &^ 1
-}
-
-// reach commits the generations up to the place of the object b, and frees b if that fails.
-func (p *Pool[T]) reach(place uint64, b []byte) error {
-	err := p.tryReach(place)
-	done := false
-	defer func() {
-		if !done || err != nil { // OnSoft has panicked, or there is no memory
-			p.heap.Free(b)
-		}
-	}()
-	if region.Reclaim() && err != nil {
-		err = p.tryReach(place)
-	}
-	done = true
-	if err != nil {
-		return fmt.Errorf("slab: %w", err)
-	}
-	return nil
-}
-
-func (p *Pool[T]) tryReach(place uint64) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.generations.reach(int(place+1) * 4); err != nil {
-		return err
-	}
-	p.ready.Store(uint64(p.generations.ready) / 4)
-	return nil
-}
-
 // Put takes an object back; its handles are stale from here on. Any goroutine may put any object. Putting
 // nil does nothing. Put panics with a *guard.Violation, and changes nothing, if x is not a live object of
 // the pool.
+//
+// Cost: inlined, and a call of a leaf (see putFast).
 func (p *Pool[T]) Put(x *T) {
-	if x == nil {
-		return
+	if p == nil || !p.heap.putFast(unsafe.Pointer(x)) {
+		p.put(x)
 	}
-	h := p.opened("Put")
-	h.markWrite(unsafe.Pointer(x))
-	pc := percpu.Pin(&h.caches)
-	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base) // wraps below the base
-	if pc != nil && off>>unitBits < uintptr(h.edge.Load()) {
-		_, state, exact := h.find(off)
-		m := pc.magazine(p.class)
-		if s, n, room := h.state(state), m.n, m.room; exact && *s == stateLive && uint32(n) < room {
-			m.add(n, itemAt(off, state))
-			*s = stateCached
-			p.end(off)
-			percpu.Unpin(pc)
-			return
-		}
-	}
-	percpu.Unpin(pc)
-	p.putSlowly(x)
 }
 
-// putSlowly puts x if the magazine is full, or x lies in no slab. It panics if x is not a live object.
-func (p *Pool[T]) putSlowly(x *T) {
-	c, it, ok := p.heap.takeBack(unsafe.Pointer(x))
-	if !ok {
-		p.heap.usable("Put")
-		if p.heap.freeSampled(unsafe.Pointer(x)) {
-			return
-		}
-		panic(p.heap.noObject("Put", unsafe.Pointer(x)))
+// put is Put where the fast path has not put x.
+func (p *Pool[T]) put(x *T) {
+	if x != nil {
+		p.opened("Put").client().put("Put", unsafe.Pointer(x))
 	}
-	p.end(uintptr(it.at()) * granule) // before anybody else can get the slot
-	raise(p.heap.put(c, it))
 }
 
 // HandleOf returns the handle of x, an object of the pool; the zero Handle for nil. It panics with a
@@ -244,13 +121,13 @@ func HandleOf[T any](p *Pool[T], x *T) Handle[T] {
 	}
 	h := p.opened("HandleOf")
 	h.markRead(unsafe.Pointer(x))
-	off := uintptr(unsafe.Pointer(x)) - uintptr(h.base)
-	if !h.isLive(off) {
+	_, it, ok := h.slots.Live(unsafe.Pointer(x))
+	if !ok {
 		return handleOfSampled(p, x)
 	}
-	generation := *p.generation(p.place(off))
+	generation := *h.slots.Generation(it.Offset())
 	h.usable("HandleOf") // checked last: the heap may have been closed while it was read
-	return Handle[T]{uint32(off / granule), generation ^ p.salt}
+	return Handle[T]{uint32(it.Offset() / sizeclass.Granule), generation ^ p.salt}
 }
 
 // handleOfSampled returns the handle of a sampled object, and panics if x is none.
@@ -270,20 +147,16 @@ func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
 // A Handle of another pool is refused: each pool mixes a random number of 31 bits into its handles. With a
 // probability of 2^-31 two pools have the same number; then each may accept handles of the other.
 func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
-	if p == nil {
-		return x.derefOther(p)
+	if p != nil && p.heap != nil {
+		h := p.heap
+		at := unsafe.Add(h.slots.Base(), uintptr(x.at)*sizeclass.Granule)
+		// A handle of another pool may name no slot, and so may any handle once the heap is closed.
+		if _, it, ok := h.slots.Live(at); ok && x.generation%2 != 0 && *h.slots.Generation(it.Offset()) == x.generation^p.salt {
+			h.markRead(at)
+			return (*T)(at), true
+		}
 	}
-	off := uintptr(x.at) * granule
-	place := p.place(off)
-	if x.generation%2 == 0 || place >= p.ready.Load() || *p.generation(place) != x.generation^p.salt {
-		return x.derefOther(p)
-	}
-	if !p.heap.isLive(off) { // a handle of another pool, or the heap was closed
-		return x.derefOther(p)
-	}
-	object = (*T)(unsafe.Add(p.heap.base, off))
-	p.heap.markRead(unsafe.Pointer(object))
-	return object, true
+	return x.derefOther(p)
 }
 
 // sampledHandles is the first value of Handle.at that names a sampled object. openPool leaves these
@@ -333,43 +206,14 @@ func (p *Pool[T]) Len() int {
 	return n
 }
 
-// Stats returns the figures of the pool's heap, with the generations: see Heap.Stats.
-func (p *Pool[T]) Stats() Stats {
-	s := p.opened("Stats").Stats()
-	if s.Reserved == 0 {
-		return s
-	}
-	s.Reserved += p.region.Reserved()
-	s.Committed += p.region.Committed()
-	return s
-}
+// Stats returns the figures of the pool's heap: see Heap.Stats.
+func (p *Pool[T]) Stats() Stats { return p.opened("Stats").Stats() }
 
-// Resident asks the kernel how many bytes of the pool are in RAM, with the generations: see Heap.Resident.
-func (p *Pool[T]) Resident() (int64, error) {
-	total, err := p.opened("Resident").Resident()
-	if err != nil {
-		return 0, err
-	}
-	n, err := p.region.Resident()
-	if err != nil {
-		return 0, fmt.Errorf("slab: %w", err)
-	}
-	return total + n, nil
-}
+// Resident asks the kernel how many bytes of the pool are in RAM: see Heap.Resident.
+func (p *Pool[T]) Resident() (int64, error) { return p.opened("Resident").Resident() }
 
 // Purge is Heap.Purge. Stale handles stay stale.
 func (p *Pool[T]) Purge() error { return p.opened("Purge").Purge() }
 
 // Close is Heap.Close.
-func (p *Pool[T]) Close() error {
-	err := p.opened("Close").Close()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if errors.Is(err, guard.ErrClosed) && !p.gone {
-		err = nil
-	}
-	p.ready.Store(0)
-	left := closeOnce(p.region)
-	p.gone = err == nil && left == nil
-	return errors.Join(err, left)
-}
+func (p *Pool[T]) Close() error { return p.opened("Close").Close() }

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 type order struct {
@@ -118,7 +119,7 @@ func TestPoolIsLIFO(t *testing.T) {
 			return
 		}
 		at = HandleOf(p, p.Get()).at
-		x, _ = Handle[order]{at, *p.generation(p.place(uintptr(at) * granule))}.Deref(p)
+		x, _ = Handle[order]{at, *p.heap.slots.Generation(uintptr(at) * sizeclass.Granule) ^ p.salt}.Deref(p)
 		p.Put(x)
 	}
 	t.Error("the object put back last never came first")
@@ -181,7 +182,7 @@ func TestPoolAllMeetsObjectsOnly(t *testing.T) {
 	for range 128 {
 		all = append(all, p.Get())
 	}
-	second := unsafe.Add(p.heap.base, unit)
+	second := unsafe.Add(p.heap.region.Base(), unit)
 	done := false
 	for x := range p.All() {
 		if !done && uintptr(unsafe.Pointer(x)) >= uintptr(second) {

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/slab/internal/account"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
@@ -24,11 +25,9 @@ const (
 	minDrainGain = 1 << 20
 )
 
-// mayDecay is called on slow paths of an open heap, without locks held, by a Local or, nil, a
-// processor.
-func (h *Heap) mayDecay(l *Local) (bad *guard.Violation) { return h.decayAt(l, ticks()) }
-
-func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
+// decay is called on slow paths of an open heap, without locks held. now is in ticks.
+func (k client) decay(now uint32) (bad *guard.Violation) {
+	h := k.heap
 	if bad = h.dropped.violation(); bad != nil {
 		return bad
 	}
@@ -40,11 +39,11 @@ func (h *Heap) decayAt(l *Local, now uint32) (bad *guard.Violation) {
 	age := uint32(decayAfter)
 	if idle {
 		age = 0
-		if l != nil {
-			bad = h.drain(&l.cache)
+		if k.cache != nil {
+			bad = h.drain(k.cache)
 		}
 		if h.drainGain() >= minDrainGain {
-			bad = cmp.Or(bad, h.drainProcessors(h.stock())) // not the caches that lead to quarantine
+			bad = cmp.Or(bad, h.drainProcessors(h.stock)) // not the caches that lead to quarantine
 		}
 	}
 	for c := range h.classesInUse() {
@@ -82,13 +81,14 @@ func (h *Heap) settle(c uint8, all bool) (bad *guard.Violation) {
 		n = len(d.batches)
 	}
 	for i := range d.batches[:n] {
-		bad = cmp.Or(bad, h.returnToSlabs(c, d, d.batches[i][:classes[c].maxCached/2]))
+		bad = cmp.Or(bad, h.returnToSlabs(c, d, d.batches[i][:sizeclass.Table[c].MaxCached/2]))
 	}
 	d.batches, d.givers = slices.Delete(d.batches, 0, n), slices.Delete(d.givers, 0, n)
 	d.untaken = len(d.batches)
-	if first := d.empty; first != 0 {
-		d.empty = 0
-		h.drop(c, d, first-1)
+	if d.empty != 0 {
+		first := d.empty.First()
+		h.slots.Unlink(&d.empty, first)
+		h.drop(c, d, first)
 	}
 	return bad
 }
@@ -102,12 +102,12 @@ func (h *Heap) settleAll() (bad *guard.Violation) {
 }
 
 // reclaim frees memory for a request that would fail because of cause, and tells whether it freed any. It
-// returns the slots in depots to their slabs, and those in the cache of the Local that asks, if l is not
-// nil. Once in a while it drains the processors' caches, too: that stops the world.
+// returns the slots in depots to their slabs, and those in the cache of the Local that asks. Once in a while it drains the processors' caches, too: that stops the world.
 //
 // A heap at its Limit refuses all the time, so it looks at depots only if slots went there since it looked
 // last.
-func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
+func (k client) reclaim(now uint32, cause error) bool {
+	h := k.heap
 	committed, used := guard.Committed(), 0
 	limited, atLimit := cause.(*account.LimitError)
 	if atLimit {
@@ -116,11 +116,11 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 		used = h.account.Bytes()
 	}
 	var bad *guard.Violation
-	if l != nil && l.cache.holdsAny() {
-		bad = h.drain(&l.cache)
+	if k.cache != nil && k.cache.holdsAny() {
+		bad = h.drain(k.cache)
 	}
 	if _, ok := h.drained.Pass(now); ok {
-		bad = cmp.Or(bad, h.drainProcessors(h.allCaches()...))
+		bad = cmp.Or(bad, h.drainProcessors(h.tables...))
 	}
 	some := h.returned.Load() != returnedNone
 	if some {
@@ -132,18 +132,6 @@ func (h *Heap) reclaim(l *Local, now uint32, cause error) bool {
 	}
 	raise(bad)
 	return some && (h.account.Bytes() < used || guard.Committed() < committed)
-}
-
-// holdsAny tells whether the cache of a Local holds slots.
-func (pc *cache) holdsAny() bool {
-	for i, w := range pc.grown {
-		for ; w != 0; w &= w - 1 {
-			if pc.magazine(uint8(i*64+bits.TrailingZeros64(w))).len() > 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Heap.returned says whether slots and leftovers came back to slabs and depots since they were collected
@@ -183,7 +171,7 @@ func (h *Heap) collect() (bad *guard.Violation) {
 // stays free, and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
-	bad := cmp.Or(h.dropped.violation(), h.drainProcessors(h.allCaches()...), h.settleAll())
+	bad := cmp.Or(h.dropped.violation(), h.drainProcessors(h.tables...), h.settleAll())
 	err := errors.Join(h.space.Purge(0, ticks()), h.sweepLarge())
 	raise(bad)
 	if err != nil {
@@ -192,15 +180,35 @@ func (h *Heap) Purge() error {
 	return err
 }
 
+// drain returns all slots of a cache to their slabs. Nobody uses the cache meanwhile.
+func (h *Heap) drain(pc *cache) (bad *guard.Violation) {
+	for i := range pc.magazines {
+		m := &pc.magazines[i]
+		if m.len() == 0 {
+			continue
+		}
+		c := uint8(i)
+		d := &h.depots[c]
+		d.mu.Lock()
+		if !h.closed.Load() {
+			bad = cmp.Or(bad, h.returnToSlabs(c, d, m.slots()))
+		}
+		d.mu.Unlock()
+		m.n -= uint64(m.len())
+		h.note()
+	}
+	return bad
+}
+
 // drainGain returns the most bytes that draining the processors could give back: each cached slot may be
 // the last one that keeps a slab.
 func (h *Heap) drainGain() (bytes int) {
-	var n [maxClasses]int
-	countCached(h.stock(), &n)
+	var n [sizeclass.Number]int
+	countCached(h.stock, &n)
 	for c := range h.classesInUse() {
 		d := &h.depots[c]
 		d.mu.Lock()
-		bytes += min(n[c], d.slabs) * int(classes[c].units) * unit
+		bytes += min(n[c], d.slabs) * int(sizeclass.Table[c].Units) * unit
 		d.mu.Unlock()
 	}
 	return bytes

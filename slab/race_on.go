@@ -6,13 +6,15 @@ import (
 	"runtime"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
 // marks stand for the slots in the eyes of the race detector, which knows the Go heap only. There is a word
 // for each state, made when it is needed, and Alloc and Free write it. The detector learns the order of a
 // Free and the next Alloc of the slot from the locks of caches and depots. So Free writes the mark before
 // the slot goes there, and Alloc writes it after the slot came from there.
-type marks [maxStates / markTables / marksPerTable]atomic.Pointer[[markTables]atomic.Pointer[[marksPerTable]uint64]]
+type marks [slots.MaxStates / markTables / marksPerTable]atomic.Pointer[[markTables]atomic.Pointer[[marksPerTable]uint64]]
 
 const (
 	markTables    = 1 << 10
@@ -59,15 +61,11 @@ func (h *Heap) markOf(p unsafe.Pointer) unsafe.Pointer {
 	if h == nil {
 		return nil
 	}
-	off := uintptr(p) - uintptr(h.base)
-	if off>>unitBits >= uintptr(h.edge.Load()) {
+	it, ok := h.slots.Around(p)
+	if !ok {
 		return nil
 	}
-	e, state, _ := h.find(off)
-	if !e.taken() {
-		return nil
-	}
-	return h.marks.at(state)
+	return h.marks.at(it.State())
 }
 
 // used ends each use of a Local. It tells the detector that the use comes before the recovery of a dropped

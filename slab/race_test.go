@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/internal/race"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // planted are races: what one goroutine does comes before what another does, and nothing that the
@@ -57,8 +58,8 @@ func raceWriteOrder(x *raced)  { x.pool.RaceWrite(x.x) }
 // raceGetSlot gets the slot of the object that the other freed, raceGetPlace the place of the object that it
 // put.
 func raceGetSlot(x *raced) {
-	for range fullMagazine {
-		if b := x.heap.Alloc(100, 8); sliceData(b) == sliceData(x.b) {
+	for range sizeclass.MostCached {
+		if b := x.heap.Alloc(100, 8); addr(b) == addr(x.b) {
 			return
 		}
 	}
@@ -66,7 +67,7 @@ func raceGetSlot(x *raced) {
 }
 
 func raceGetPlace(x *raced) {
-	for range fullMagazine {
+	for range sizeclass.MostCached {
 		if y := x.pool.Get(); y == x.x {
 			return
 		}

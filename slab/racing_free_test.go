@@ -8,13 +8,15 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/decay"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // freeTwice lets two free one object as if it had been at the same moment: both get through.
 func freeTwice(h *Heap, b []byte, one, two func([]byte)) {
-	_, it, _ := h.lookup(sliceData(b))
+	_, it, _ := h.slots.Live(addr(b))
 	one(b)
-	*h.state(it.state()) = stateLive // as the other saw it
+	s := h.slots.State(it.State())
+	*s = s.Claimed() // as the other saw it
 	two(b)
 }
 
@@ -39,7 +41,7 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 	}
 	fullMagazines := func(h *Heap, free func([]byte)) {
 		var all [][]byte
-		for range 2 * fullMagazine {
+		for range 2 * sizeclass.MostCached {
 			all = append(all, h.Alloc(100, 8))
 		}
 		for _, b := range all {
@@ -116,11 +118,11 @@ func TestFreedTwiceIsTheViolationOnce(t *testing.T) {
 func TestFreedTwiceInAHardenedHeap(t *testing.T) {
 	h := open(t, Config{Hardened: true})
 	b := h.Alloc(100, 8)
-	c, it, one := h.retire(sliceData(b))
-	if _, _, two := h.retire(sliceData(b)); !one || two {
+	c, it, one := h.retire(addr(b))
+	if _, _, two := h.retire(addr(b)); !one || two {
 		t.Fatal("one of two must succeed")
 	}
-	raise(h.put(c, it))
+	raise(h.client().give(c, it))
 	if s := h.Stats(); s.Live != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -130,10 +132,9 @@ func TestFreedTwiceInAHardenedHeap(t *testing.T) {
 // the states of that to objects of another size: none of them is handed out once more.
 func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 	for name, leave := range map[string]func(h *Heap, l *Local){
-		"Alloc":  func(h *Heap, l *Local) { l.Alloc(200, 8) },
-		"Close":  func(h *Heap, l *Local) { l.Close() },
-		"Purge":  func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); defer h.caches.Set(0, nil); h.Purge() },
-		"AllocN": func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); h.AllocN(make([][]byte, 1), 200, 8) },
+		"Alloc": func(h *Heap, l *Local) { l.client().get(200, 8) }, // its fast path does not notice
+		"Close": func(h *Heap, l *Local) { l.Close() },
+		"Purge": func(h *Heap, l *Local) { h.caches.Set(0, &l.cache); defer h.caches.Set(0, nil); h.Purge() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -143,10 +144,10 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 			for range 10 {
 				all = append(all, one.Alloc(200, 8))
 			}
-			_, it, _ := h.lookup(sliceData(all[7]))
-			freeTwice(h, all[7], one.Free, two.Free)
+			_, it, _ := h.slots.Live(addr(all[1]))
+			freeTwice(h, all[1], one.Free, two.Free)
 			for i, b := range all {
-				if i != 7 {
+				if i != 1 { // in whose block a slot of 224 bytes starts, too
 					one.Free(b)
 				}
 			}
@@ -154,9 +155,9 @@ func TestFreedTwiceOutlivesItsSlab(t *testing.T) {
 				t.Fatal(err)
 			}
 			cached := false
-			for range classes[classOf(220)].slots {
+			for range sizeclass.Table[sizeclass.Of(220)].Slots {
 				b := three.Alloc(220, 8)
-				if _, x, _ := h.lookup(sliceData(b)); x.state() == it.state() && x.at() != it.at() {
+				if _, x, _ := h.slots.Live(addr(b)); x.State() == it.State() && x.Offset() != it.Offset() {
 					three.Free(b)
 					cached = true
 					break
@@ -177,9 +178,10 @@ func TestPutTwiceKeepsHandlesGood(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that the place comes next
 	p := poolFor[order](t, Config{})
 	x := p.Get()
-	_, it, _ := p.heap.lookup(unsafe.Pointer(x))
+	_, it, _ := p.heap.slots.Live(unsafe.Pointer(x))
 	p.Put(x)
-	*p.heap.state(it.state()) = stateLive // as the other saw it
+	s := p.heap.slots.State(it.State())
+	*s = s.Claimed() // as the other saw it
 	p.Put(x)
 	y := p.Get()
 	if y != x {

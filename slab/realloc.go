@@ -6,22 +6,23 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // Size returns the number of bytes that the object b has room for: the size of its slot or, if it is large, of its OS
 // pages and of up to an eighth more. In a hardened heap, and for a sampled object, it returns the size that was asked
 // for. Size panics with a *guard.Violation if b is not a live object of the heap.
 func (h *Heap) Size(b []byte) int {
-	h.markRead(unsafe.Pointer(unsafe.SliceData(b)))
-	return h.size("Size", unsafe.Pointer(unsafe.SliceData(b)))
+	h.markRead(addr(b))
+	return h.size("Size", addr(b))
 }
 
 func (h *Heap) size(op string, p unsafe.Pointer) int {
 	h.made(op)
-	c, it, ok := h.lookup(p)
-	n := int(classes[c].size)
+	c, it, ok := h.slots.Live(p)
+	n := int(sizeclass.Table[c].Size)
 	if ok && h.hard != nil {
-		n = int(*h.hard.size(it.state())) - 1
+		n = int(*h.slots.Size(it.State())) - 1
 	}
 	h.usable(op) // checked last: the heap may have been closed while it was read
 	if ok {
@@ -62,7 +63,7 @@ func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, 
 
 // TryRealloc is Realloc that returns its error.
 func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
-	return h.TryReallocAligned(b, size, granule)
+	return h.TryReallocAligned(b, size, sizeclass.Granule)
 }
 
 // ReallocAligned is Realloc that aligns the result to align: a power of two up to 1 MiB, as for Alloc. An object that
@@ -77,13 +78,13 @@ func (h *Heap) TryReallocAligned(b []byte, size, align int) ([]byte, error) {
 	if b == nil {
 		return h.TryAlloc(size, align)
 	}
-	p := unsafe.Pointer(unsafe.SliceData(b))
+	p := addr(b)
 	h.markWrite(p)
 	room := h.size("Realloc", p)
 	if len(b) > room {
 		panic(h.violation("Realloc", guard.WrongSize, otherSize, p))
 	}
-	if err := h.checkAlloc(size, align); err != nil {
+	if err := checkAlloc(size, align); err != nil {
 		return nil, err
 	}
 	switch {
@@ -94,7 +95,7 @@ func (h *Heap) TryReallocAligned(b []byte, size, align int) ([]byte, error) {
 		}
 		h.noteAsked(p, size)
 		return upToZeroes(unsafe.Slice((*byte)(p), room)[:size], len(b)), nil
-	case room > largestSlot && size > largestSlot && size < math.MaxInt/4:
+	case room > sizeclass.Largest && size > sizeclass.Largest && size < math.MaxInt/4:
 		out, err := h.resizeLarge(b, size, align)
 		return upToZeroes(out, len(b)), err
 	}
@@ -119,7 +120,7 @@ func (h *Heap) TryReallocAligned(b []byte, size, align int) ([]byte, error) {
 
 // noteAsked notes the new size of a large object that stays where it is; others are not counted.
 func (h *Heap) noteAsked(p unsafe.Pointer, size int) {
-	if (uintptr(p)-uintptr(h.base))>>unitBits >= uintptr(h.edge.Load()) {
+	if !h.slots.IsLive(p) {
 		h.large.ask(p, size)
 	}
 }
@@ -139,5 +140,5 @@ func stays(room, size int) bool {
 	if size < 0 || size > room {
 		return false
 	}
-	return size > room/2 || room <= 4*granule
+	return size > room/2 || room <= 4*sizeclass.Granule
 }

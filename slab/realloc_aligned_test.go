@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // TestReallocAligned resizes objects with alignments, in every mode and direction: the result is aligned, keeps its
@@ -27,7 +28,7 @@ func TestReallocAligned(t *testing.T) {
 					was := len(b)
 					b = h.ReallocAligned(b, size, align)
 					what := fmt.Sprintf("aligned to %d, from %d to %d", align, was, size)
-					if addr(b)%uintptr(max(align, granule)) != 0 {
+					if address(b)%uintptr(max(align, sizeclass.Granule)) != 0 {
 						t.Fatalf("%s: at %p", what, b)
 					}
 					old = min(old, size)
@@ -51,7 +52,7 @@ func TestReallocAlignedStays(t *testing.T) {
 	h := open(t, Config{Reserve: 64 << 20})
 	for _, c := range []struct{ size, align, to int }{{100, 64, 70}, {64, 64, 60}, {4096, 4096, 3000}, {2 << 20, 1 << 20, 2<<20 - 1}, {3 << 20, 64, 2 << 20}} {
 		b := h.Alloc(c.size, c.align)
-		if again := h.ReallocAligned(b, c.to, c.align); sliceData(again) != sliceData(b) {
+		if again := h.ReallocAligned(b, c.to, c.align); addr(again) != addr(b) {
 			t.Errorf("%+v: it moved", c)
 		} else {
 			h.Free(again)
@@ -59,15 +60,15 @@ func TestReallocAlignedStays(t *testing.T) {
 	}
 	// Of two objects of 16 bytes that lie beside each other one is not aligned to 32.
 	a, b := h.Alloc(16, 16), h.Alloc(16, 16)
-	if addr(a)%32 == 0 {
+	if address(a)%32 == 0 {
 		a, b = b, a
 	}
-	if addr(a)%32 == 0 {
+	if address(a)%32 == 0 {
 		t.Fatal("the test is wrong")
 	}
 	a[15] = 7
 	moved := h.ReallocAligned(a, 16, 32)
-	if sliceData(moved) == sliceData(a) || addr(moved)%32 != 0 || moved[15] != 7 {
+	if addr(moved) == addr(a) || address(moved)%32 != 0 || moved[15] != 7 {
 		t.Errorf("%p became %p", a, moved)
 	}
 	if v := violationOf(t, func() { h.Free(a) }); v == nil {
@@ -91,7 +92,7 @@ func TestReallocAlignedMovesByTheKernel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b = again; addr(b)%(1<<20) != 0 || b[0] != 1 || b[1<<20] != 2 || b[size-1] != 0 {
+			if b = again; address(b)%(1<<20) != 0 || b[0] != 1 || b[1<<20] != 2 || b[size-1] != 0 {
 				t.Errorf("%d bytes: %p", size, b)
 			}
 		}

@@ -3,53 +3,21 @@ package slab
 import (
 	"unsafe"
 
-	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // Sampled objects (see Sampling) lie in guarded slots, not in the heap's regions. So Free, Size and the
 // others find them last, after slabs and large objects. Their Size is the size that was asked for.
 
 // id returns the number by which guarded slots know the heap.
-func (h *Heap) id() uintptr { return uintptr(h.base) }
-
-// due counts an allocation in the processor's cache, and tells whether it is to be sampled.
-func due(t *percpu.Table[cache], c uint8) bool {
-	pc := percpu.PinNew(t, newCache)
-	due := pc != nil && pc.due(c)
-	percpu.Unpin(pc)
-	if pc == nil { // it cannot be counted
-		pass, sample := sampled.Draw()
-		return pass == 0 && sample
-	}
-	return due
-}
-
-// popUncounted pops a slot of the processor's cache without counting it for sampling.
-func popUncounted(t *percpu.Table[cache], c uint8) (it item, ok bool) {
-	pc := percpu.Pin(t)
-	if pc != nil {
-		it, ok = pc.magazine(c).popUncounted()
-	}
-	percpu.Unpin(pc)
-	return it, ok
-}
-
-// pop pops a slot of the processor's cache. ok is false if there is none, or an allocation is due.
-func pop(t *percpu.Table[cache], c uint8) (it item, ok bool) {
-	pc := percpu.Pin(t)
-	if pc != nil {
-		it, ok = pc.magazine(c).pop()
-	}
-	percpu.Unpin(pc)
-	return it, ok
-}
+func (h *Heap) id() uintptr { return uintptr(h.slots.Base()) }
 
 // sample allocates an object in a guarded slot. It reads zero. ok is false if there is no free guarded slot.
 func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 	h.usable("Alloc")
-	p, ok := sampled.Alloc(h.id(), h.config.Name, size, max(align, granule))
+	p, ok := sampled.Alloc(h.id(), h.config.Name, size, max(align, sizeclass.Granule))
 	if !ok {
 		return nil, false
 	}

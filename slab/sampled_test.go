@@ -18,6 +18,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // sampleOneIn samples until the test ends. What is there for all heaps is opened first.
@@ -95,27 +96,27 @@ func TestSampledObjectsFault(t *testing.T) {
 				n *= 1498
 			}
 			b := allocSampled(h, n)
-			if n > largestSlot {
+			if n > sizeclass.Largest {
 				if isSampled(b) {
 					t.Fatalf("%d bytes are in a slot", n)
 				}
 				h.Free(b)
 				continue
 			}
-			if !isSampled(b) || len(b) != n || cap(b) != n || zero(b) != nil || addr(b)%granule != 0 {
-				t.Fatalf("%d bytes: sampled %v, len %d, cap %d, at %#x, %v", n, isSampled(b), len(b), cap(b), addr(b), zero(b))
+			if !isSampled(b) || len(b) != n || cap(b) != n || zero(b) != nil || address(b)%sizeclass.Granule != 0 {
+				t.Fatalf("%d bytes: sampled %v, len %d, cap %d, at %#x, %v", n, isSampled(b), len(b), cap(b), address(b), zero(b))
 			}
 			fill(b, byte(n))
-			gap := -n & (granule - 1)
-			right := (addr(b)+uintptr(n+gap))%uintptr(guard.PageSize()) == 0
-			left := addr(b)%uintptr(guard.PageSize()) == 0
+			gap := -n & (sizeclass.Granule - 1)
+			right := (address(b)+uintptr(n+gap))%uintptr(guard.PageSize()) == 0
+			left := address(b)%uintptr(guard.PageSize()) == 0
 			if !left && !right {
-				t.Fatalf("%d bytes at %#x touch no guard", n, addr(b))
+				t.Fatalf("%d bytes at %#x touch no guard", n, address(b))
 			}
 			check := func(off int, kind guard.Kind) {
 				t.Helper()
 				f := faultAt(b, off)
-				if f == nil || f.Kind != kind || f.Region != "orders" || f.Offset != off || f.Size != n || f.Addr != addr(b)+uintptr(off) {
+				if f == nil || f.Kind != kind || f.Region != "orders" || f.Offset != off || f.Size != n || f.Addr != address(b)+uintptr(off) {
 					t.Fatalf("touch at %d of %d: %+v", off, n, f)
 				}
 				if freed := kind == guard.UseAfterFree; !names(f.Allocated, "slab.(*Heap).Alloc", "slab.allocSampled", "slab.TestSampledObjectsFault") ||
@@ -169,7 +170,7 @@ func TestSampledMisuse(t *testing.T) {
 	} {
 		h, other := openPlain(t, Config{Name: "one"}), openPlain(t, Config{Name: "other"})
 		b := allocSampled(h, 41)
-		for name == "write before, at an end" && addr(b)%4096 == 0 {
+		for name == "write before, at an end" && address(b)%4096 == 0 {
 			b = allocSampled(h, 41)
 		}
 		err, _ := panicOf(func() { c.do(h, other, b) }).(error)
@@ -241,8 +242,8 @@ func TestSampledPool(t *testing.T) {
 // TestSampledHandlesAreTheirOwn checks that the last object of the largest pool has no handle of a sampled one.
 func TestSampledHandlesAreTheirOwn(t *testing.T) {
 	p := openPlainPool(t, Config{Reserve: maxReserve})
-	if last := uint32((p.heap.config.Reserve - 1) / granule); last >= sampledHandles {
-		t.Errorf("an object at granule %#x has a handle of sampled objects, which begin with %#x", last, sampledHandles)
+	if last := uint32((p.heap.config.Reserve - 1) / sizeclass.Granule); last >= sampledHandles {
+		t.Errorf("an object at sizeclass.Granule %#x has a handle of sampled objects, which begin with %#x", last, sampledHandles)
 	}
 }
 

@@ -104,6 +104,10 @@
 // It does not find a write of the same bytes, a write that leaps over a canary into another object, or a
 // read of accessible memory.
 //
+// A touch of inaccessible memory outside guard.Catch ends the program. From the first hardened heap on, the
+// program first says in one line of standard error which region was touched, where, and why: the first
+// hardened heap calls guard.ReportFaults.
+//
 // The 64 KiB behind each slab are charged to the budget, as the slab is, and are never in RAM. Where
 // guards are not kernel markers (guard.LightGuards), each takes two mappings instead: a slab is refused
 // when regions have half of the mappings that the process may hold (vm.max_map_count), after 1 GiB of
@@ -141,7 +145,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 	"weak"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -151,6 +154,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
+	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 	"github.com/seed-9a6c551e/offheap/slab/internal/units"
 )
 
@@ -209,18 +214,17 @@ const (
 // methods of a zero or nil Heap panic with a *guard.Violation. It must not be copied.
 type Heap struct {
 	_       nocopy.NoCopy
-	base    unsafe.Pointer // of the units
-	entries unsafe.Pointer // see meta
-	states  unsafe.Pointer // see meta
-	meta    *meta
-	edge    atomic.Uint32 // units below it may be in slabs; 0 once the heap is closed
+	slots   slots.Table
 	closed  atomic.Bool
 	look    decay.Gate // of mayDecay
 	drained decay.Gate // of reclaim, for the caches of processors
 	hard    *hardened  // nil unless Config.Hardened
 
-	caches percpu.Table[cache]
-	depots [maxClasses]depot
+	caches percpu.Table[cache]    // of the fast paths. A hardened heap does not use it
+	stock  *percpu.Table[cache]   // the caches that slots are taken from
+	freed  *percpu.Table[cache]   // and those that freed slots go to. In a hardened heap these are in quarantine
+	tables []*percpu.Table[cache] // both, or the one
+	depots [sizeclass.Number]depot
 	//lint:ignore U1000 builds for the race detector use it
 	marks   marks
 	space   units.Space
@@ -229,8 +233,8 @@ type Heap struct {
 	region  *region.Region
 	config  Config
 
-	inUse      [maxClasses / 64]atomic.Uint64 // a bit for each class that has slabs
-	returned   atomic.Uint32                  // see note
+	inUse      [(sizeclass.Number + 63) / 64]atomic.Uint64 // a bit for each class that has slabs
+	returned   atomic.Uint32                               // see note
 	collecting sync.Mutex
 
 	closing sync.Mutex
@@ -249,12 +253,12 @@ func Open(c Config) (*Heap, error) {
 	if c.Name == "" {
 		c.Name = "heap"
 	}
-	return reserve(c, 0, openHeap)
+	return reserve(c, slots.NoClass, func(c Config) (*Heap, error) { return openHeap(c, slots.NoClass) })
 }
 
 // reserve opens a heap with the Reserve that the Config asks for, or with as much of the default as the
-// process can spare. pitch is the distance of the slots of a Pool in bytes, 0 for a Heap.
-func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H, err error) {
+// process can spare. class is the class of a Pool, slots.NoClass for a Heap.
+func reserve[H any](c Config, class int, open func(Config) (H, error)) (opened H, err error) {
 	switch {
 	case c.Reserve < 0 || c.Limit < 0:
 		return opened, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
@@ -263,7 +267,7 @@ func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H
 	}
 	least := c.Reserve
 	if c.Reserve == 0 {
-		if c.Reserve, err = defaultReserve(pitch, c.Hardened); err != nil {
+		if c.Reserve, err = defaultReserve(class, c.Hardened); err != nil {
 			return opened, fmt.Errorf("slab: open %q: %w", c.Name, err)
 		}
 		least = min(c.Reserve, minReserve)
@@ -281,8 +285,8 @@ func reserve[H any](c Config, pitch int, open func(Config) (H, error)) (opened H
 
 // defaultReserve returns the largest Reserve for which the heap and its metadata fit into the addresses
 // that region.DefaultReserve grants.
-func defaultReserve(pitch int, hardened bool) (int, error) {
-	want := addressesFor(maxReserve, pitch, hardened)
+func defaultReserve(class int, hardened bool) (int, error) {
+	want := addressesFor(maxReserve, class, hardened)
 	granted, err := region.DefaultReserve(want)
 	if err != nil {
 		return 0, err
@@ -290,42 +294,38 @@ func defaultReserve(pitch int, hardened bool) (int, error) {
 	// Nearly all of it is in proportion to the units.
 	size := int(float64(maxReserve) * (float64(granted) / float64(want)))
 	size = min(alignUp(size+1, reserveUnit), maxReserve)
-	for size > reserveUnit && addressesFor(size, pitch, hardened) > granted {
+	for size > reserveUnit && addressesFor(size, class, hardened) > granted {
 		size -= reserveUnit
 	}
 	return size, nil
 }
 
-// addressesFor returns the bytes of addresses that a heap takes with its metadata and, if pitch is not
-// 0, with the generations of its Pool.
-func addressesFor(reserve, pitch int, hardened bool) (bytes int) {
-	entries, records, states, sizes := metaSizes(reserve/unit, hardened)
-	bytes = reserve + entries + records + states + sizes + 2*mappingOverhead
-	if pitch > 0 {
-		bytes += generationsSize(reserve, pitch) + mappingOverhead
-	}
-	return bytes
+// addressesFor returns the bytes of addresses that a heap takes with its metadata.
+func addressesFor(reserve int, class int, hardened bool) (bytes int) {
+	c := slots.Config{Units: reserve / unit, Hardened: hardened, Class: class}
+	return reserve + c.Addresses() + 2*mappingOverhead
 }
 
 // mappingOverhead bounds the addresses that a region takes besides its size: guards, and alignment.
 const mappingOverhead = 2*unit + reserveUnit
 
-func openHeap(c Config) (*Heap, error) {
+// openHeap opens a heap, or that of a Pool of a class.
+func openHeap(c Config, class int) (*Heap, error) {
 	c.Reserve = alignUp(c.Reserve, reserveUnit)
 	r, err := region.Reserve(region.Config{Name: c.Name, Size: c.Reserve, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
-	m, err := openMeta(r, c.Reserve/unit, c.Hardened)
-	if err != nil {
+	h := &Heap{region: r, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
+	if err := h.slots.Open(r, slots.Config{Units: c.Reserve / unit, Hardened: c.Hardened, Class: class}); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	h := &Heap{base: r.Base(), entries: m.entries.base, states: m.states.base, meta: m, region: r, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
 	h.account.Open(c.Name, c.Limit)
 	h.space.Open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
+	h.stock, h.freed, h.tables = &h.caches, &h.caches, []*percpu.Table[cache]{&h.caches}
 	if c.Hardened {
-		h.hard = openHardened(m)
+		h.harden()
 	}
 	r.CountLive(h.count)
 	return h, nil
@@ -349,7 +349,7 @@ func (h *Heap) Close() error {
 	} else if h.gone {
 		return fmt.Errorf("slab: close %q: %w", h.config.Name, guard.ErrClosed)
 	}
-	err := errors.Join(h.large.close(), closeOnce(h.region), closeOnce(h.meta.region))
+	err := errors.Join(h.large.close(), closeOnce(h.region), closeOnce(h.slots.Region()))
 	h.gone = err == nil
 	return err
 }
@@ -362,15 +362,15 @@ func closeOnce(r *region.Region) error {
 	return nil
 }
 
-// shut makes every fast path miss; slow paths then panic. When it returns, no goroutine uses a
+// shut makes every fast path miss; slow paths then panic. When it returns, no goroutine is in a fast path, or uses a
 // processor's cache or a depot. Goroutines that are elsewhere in the heap find its metadata zero.
 func (h *Heap) shut() {
 	waitFor(&h.dropped.mu) // a recovery that comes later finds the heap closed
-	percpu.Close(func(*cache) {}, h.allCaches()...)
 	for i := range h.depots {
 		waitFor(&h.depots[i].mu) // a goroutine that comes later sees that the heap is closed
 	}
-	h.edge.Store(0) // nobody raises it any more
+	h.slots.Shut() // nobody adds a slab any more
+	percpu.Close(func(*cache) {}, h.tables...)
 	h.mu.Lock()
 	for _, l := range h.openLocals() {
 		l.forget()
@@ -378,6 +378,7 @@ func (h *Heap) shut() {
 	}
 	clear(h.locals)
 	h.mu.Unlock()
+	percpu.Wait() // for the fast paths of Locals
 	sampled.Close(h.id())
 }
 
@@ -387,36 +388,4 @@ func waitFor(l sync.Locker) {
 	defer l.Unlock()
 }
 
-// stock returns the caches that slots are taken from.
-func (h *Heap) stock() *percpu.Table[cache] {
-	if h.hard != nil {
-		return &h.hard.stock
-	}
-	return &h.caches
-}
-
-// returns returns the caches that slots are freed to. In a hardened heap these are others than stock,
-// and their slots are in quarantine.
-func (h *Heap) returns() *percpu.Table[cache] {
-	if h.hard != nil {
-		return &h.hard.freed
-	}
-	return &h.caches
-}
-
-// allCaches returns the caches of stock and of returns.
-func (h *Heap) allCaches() []*percpu.Table[cache] {
-	if h.hard != nil {
-		return []*percpu.Table[cache]{h.stock(), h.returns()}
-	}
-	return []*percpu.Table[cache]{&h.caches}
-}
-
-func (h *Heap) entry(unit uintptr) *entry {
-	return (*entry)(unsafe.Add(h.entries, unit*unsafe.Sizeof(entry{})))
-}
-
-func (h *Heap) state(i uint32) *uint8 { return (*uint8)(unsafe.Add(h.states, uintptr(i))) }
-
-// at returns the address of an item's slot.
-func (h *Heap) at(it item) unsafe.Pointer { return unsafe.Add(h.base, uintptr(it.at())*granule) }
+func alignUp(n, to int) int { return (n + to - 1) &^ (to - 1) }

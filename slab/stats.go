@@ -9,6 +9,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // Stats are the figures of a Heap or Pool, in bytes.
@@ -62,14 +63,14 @@ func (h *Heap) Stats() (s Stats) {
 	}
 	held := h.held()
 	for i := range h.depots {
-		c := &classes[i]
+		c := &sizeclass.Table[i]
 		d := &h.depots[i]
 		d.mu.Lock()
-		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.maxCached/2)
+		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.MaxCached/2)
 		if h.hard != nil {
 			batched += h.hard.withheld[i].len()
 		}
-		asked := int(c.size)
+		asked := int(c.Size)
 		if d.asks > 0 {
 			asked = min(d.asked/d.asks, asked)
 		}
@@ -77,21 +78,21 @@ func (h *Heap) Stats() (s Stats) {
 		if slabs == 0 {
 			continue
 		}
-		k := ClassStats{Size: int(c.size), Slabs: slabs, Cached: held[i] + batched, Free: free, Abandoned: abandoned, Asked: asked}
-		k.Live = max(slabs*int(c.slots)-k.Cached-k.Free-k.Abandoned, 0)
+		k := ClassStats{Size: int(c.Size), Slabs: slabs, Cached: held[i] + batched, Free: free, Abandoned: abandoned, Asked: asked}
+		k.Live = max(slabs*int(c.Slots)-k.Cached-k.Free-k.Abandoned, 0)
 		s.Classes = append(s.Classes, k)
 		s.Live += int64(k.Live) * int64(k.Size)
 		s.Waste += int64(k.Live) * int64(k.Size-k.Asked)
 		s.Cached += int64(k.Cached) * int64(k.Size)
 		s.Free += int64(k.Free) * int64(k.Size)
 		s.Abandoned += int64(k.Abandoned) * int64(k.Size)
-		s.Tails += int64(slabs) * int64(c.units*unit-c.slots*c.size)
+		s.Tails += int64(slabs) * int64(c.Units*unit-c.Slots*c.Size)
 	}
 	s.Discarded = h.space.DiscardedBytes()
 	_, sampled, committed := sampled.Live(h.id())
 	s.Live += int64(sampled)
-	s.Reserved += int64(committed) + h.region.Reserved() + h.meta.region.Reserved()
-	s.Committed += int64(committed) + h.region.Committed() + h.meta.region.Committed()
+	s.Reserved += int64(committed) + h.region.Reserved() + h.slots.Region().Reserved()
+	s.Committed += int64(committed) + h.region.Committed() + h.slots.Region().Committed()
 	h.large.addTo(&s)
 	if h.closed.Load() { // meanwhile
 		return Stats{HighWater: s.HighWater}
@@ -123,7 +124,7 @@ func (h *Heap) Resident() (int64, error) {
 	h.made("Resident")
 	_, _, committed := sampled.Live(h.id())
 	total := int64(committed)
-	for _, r := range append(h.large.regions(), h.region, h.meta.region) { // without a lock: it may take seconds
+	for _, r := range append(h.large.regions(), h.region, h.slots.Region()) { // without a lock: it may take seconds
 		n, err := r.Resident()
 		switch {
 		case err == nil:
@@ -147,7 +148,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 	for i := range h.depots {
 		n := h.handedOut(uint8(i)) - held[i]
 		objects += max(n, 0)
-		bytes += int64(max(n, 0)) * int64(classes[i].size)
+		bytes += int64(max(n, 0)) * int64(sizeclass.Table[i].Size)
 	}
 	h.large.mu.Lock()
 	defer h.large.mu.Unlock()
@@ -160,7 +161,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 //go:norace
 func (h *Heap) handedOut(c uint8) int {
 	d := &h.depots[c]
-	n := d.slabs*int(classes[c].slots) - d.free - d.abandoned - len(d.batches)*int(classes[c].maxCached/2)
+	n := d.slabs*int(sizeclass.Table[c].Slots) - d.free - d.abandoned - len(d.batches)*int(sizeclass.Table[c].MaxCached/2)
 	if h.hard != nil {
 		q := &h.hard.withheld[c]
 		n -= len(q.items) + len(q.queue)
@@ -169,8 +170,8 @@ func (h *Heap) handedOut(c uint8) int {
 }
 
 // held counts the slots in the caches of processors and Locals, by class.
-func (h *Heap) held() (n [maxClasses]int) {
-	for _, t := range h.allCaches() {
+func (h *Heap) held() (n [sizeclass.Number]int) {
+	for _, t := range h.tables {
 		countCached(t, &n)
 	}
 	h.mu.Lock()
@@ -182,7 +183,7 @@ func (h *Heap) held() (n [maxClasses]int) {
 }
 
 // countCached adds the slots in the caches of a table to n, by class.
-func countCached(t *percpu.Table[cache], n *[maxClasses]int) {
+func countCached(t *percpu.Table[cache], n *[sizeclass.Number]int) {
 	for pc := range t.All() {
 		pc.count(n)
 	}
@@ -193,7 +194,7 @@ func countCached(t *percpu.Table[cache], n *[maxClasses]int) {
 // goroutines that use one Local.
 //
 //go:norace
-func (pc *cache) count(n *[maxClasses]int) {
+func (pc *cache) count(n *[sizeclass.Number]int) {
 	for c := range pc.magazines {
 		n[c] += int(pc.magazines[c].len())
 	}
@@ -203,18 +204,9 @@ func (pc *cache) count(n *[maxClasses]int) {
 // sampled.
 func (h *Heap) objects() iter.Seq[unsafe.Pointer] {
 	return func(yield func(unsafe.Pointer) bool) {
-		for u := uint32(0); u < h.edge.Load(); u++ {
-			e := *h.entry(uintptr(u))
-			if !e.taken() || e.first != u {
-				continue
-			}
-			c := &classes[e.class]
-			// The loop may put back what the slab has, and get others in its place: then it is not
-			// the same slab any more.
-			for i := uint32(0); i < c.slots && *h.entry(uintptr(u)) == e; i++ {
-				if *h.state(e.states + i) == stateLive && !yield(unsafe.Add(h.base, uintptr(u)<<unitBits+uintptr(i*c.pitch))) {
-					return
-				}
+		for p := range h.slots.Objects() {
+			if !yield(p) {
+				return
 			}
 		}
 		sampled.Objects(h.id())(yield)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // resident returns how many bytes of a heap are in RAM; -1 where the system does not tell.
@@ -64,7 +65,7 @@ func TestWaste(t *testing.T) {
 			size := 900 + i%7*4 // in slots of 960
 			b := h.Alloc(size, 8)
 			asked += len(b)
-			slots += int(classes[classOf(uint(size))].size)
+			slots += int(sizeclass.Table[sizeclass.Of(uint(size))].Size)
 		}
 		s := h.Stats()
 		if diff := s.Waste - (s.Live - int64(asked)); diff < -int64(asked)/100 || diff > int64(asked)/100 {

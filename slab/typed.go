@@ -8,26 +8,62 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
+	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
 // New returns a zeroed T that lives until Free. It panics as Heap.Alloc does, and with an error that names
 // the field if T contains pointers. Any goroutine may call it.
-func New[T any](h *Heap) *T { return must(TryNew[T](h)) }
+//
+// Cost: as AllocDirty, and clearing the T.
+func New[T any](h *Heap) *T {
+	return newObject[T](h, (*Heap).allocFast, (*Heap).newObject)
+}
+
+// newObject is New with its calls as parameters: see allocDirty.
+func newObject[T any](h *Heap, fast func(*Heap, int) (unsafe.Pointer, uint32, slots.State), slow func(h *Heap, size int, p any) unsafe.Pointer) *T {
+	// The constant comes first: a type with pointers never comes to the fast path.
+	if pointerfree.Words((*T)(nil)) == 0 && pointerfree.Trusted {
+		if p, _, _ := fast(h, int(unsafe.Sizeof(*new(T)))); p != nil {
+			*(*T)(p) = *new(T)
+			return (*T)(p)
+		}
+	}
+	return (*T)(slow(h, int(unsafe.Sizeof(*new(T))), (*T)(nil)))
+}
+
+// newObject is New where the fast path has no slot. p is a nil *T.
+func (h *Heap) newObject(size int, p any) unsafe.Pointer {
+	mustBePointerFree(p)
+	return addr(must(zeroed(h.get(size, sizeclass.Granule))))
+}
 
 // TryNew is New that returns its error. It panics if T contains pointers.
 func TryNew[T any](h *Heap) (*T, error) {
 	mustBePointerFree((*T)(nil))
-	b, err := zeroed(h.get(int(unsafe.Sizeof(*new(T))), granule))
-	return (*T)(unsafe.Pointer(unsafe.SliceData(b))), err
+	b, err := h.TryAlloc(int(unsafe.Sizeof(*new(T))), sizeclass.Granule)
+	return (*T)(addr(b)), err
 }
 
 // Free frees an object that New made, as Heap.Free does. Freeing nil does nothing. In a hardened heap it
 // panics with a *guard.Violation if the size of T is not the size that was asked for.
 func Free[T any](h *Heap, p *T) {
-	if h != nil && h.hard != nil {
-		h.checkSize(unsafe.Pointer(p), int(unsafe.Sizeof(*p)), 1, false)
+	freeObject(h, unsafe.Pointer(p), unsafe.Sizeof(*p), (*Heap).freeFast, (*Heap).freeObject)
+}
+
+// freeObject is Free with its calls as parameters: see allocDirty.
+func freeObject(h *Heap, p unsafe.Pointer, size uintptr, fast func(*Heap, unsafe.Pointer) bool, slow func(*Heap, unsafe.Pointer, uintptr)) {
+	if !fast(h, p) {
+		slow(h, p, size)
 	}
-	h.Free(unsafe.Slice((*byte)(unsafe.Pointer(p)), 0))
+}
+
+// freeObject is Free where the fast path has not freed the object at p, of a type of a size.
+func (h *Heap) freeObject(p unsafe.Pointer, size uintptr) {
+	if h != nil && h.hard != nil {
+		h.checkSize(p, int(size), 1, false)
+	}
+	h.free(p)
 }
 
 // MakeSlice returns a slice of zeroed elements with the given length and capacity, as make does. It
@@ -49,11 +85,11 @@ func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 		h.usable("Alloc")
 		return nil, fmt.Errorf("slab: %d elements of %d bytes are more than addresses can hold: %w", capacity, unsafe.Sizeof(*new(T)), guard.ErrNoMemory)
 	}
-	b, err := h.TryAlloc(int(lo), granule)
+	b, err := h.TryAlloc(int(lo), sizeclass.Granule)
 	if err != nil {
 		return nil, err
 	}
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), capacity)[:length], nil
+	return unsafe.Slice((*T)(addr(b)), capacity)[:length], nil
 }
 
 // FreeSlice frees a slice that MakeSlice made, given that slice or one that starts at the same element. In
@@ -64,7 +100,7 @@ func FreeSlice[T any](h *Heap, s []T) {
 	if h != nil && h.hard != nil {
 		h.checkSize(p, int(unsafe.Sizeof(*new(T))), cap(s), true)
 	}
-	h.Free(unsafe.Slice((*byte)(p), 0))
+	free(h, p, (*Heap).freeFast, (*Heap).free)
 }
 
 // checkSize panics if the object at p was not asked for as n elements of a size; with more, a larger number

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
 // TestNothingFaults touches objects of no bytes, of all that hand them out.
@@ -28,7 +29,7 @@ func TestNothingFaults(t *testing.T) {
 		}
 		for _, at := range []int{-1, 0, 1, 63} {
 			for what, touch := range map[string]func(p *byte){"read": func(p *byte) { sink = *p }, "write": func(p *byte) { *p = 1 }} {
-				p := (*byte)(unsafe.Add(sliceData(b), at))
+				p := (*byte)(unsafe.Add(addr(b), at))
 				var fault *guard.Fault
 				if err := guard.Catch(func() { touch(p) }); !errors.As(err, &fault) || fault.Addr != uintptr(unsafe.Pointer(p)) || fault.Kind != guard.Guarded {
 					t.Errorf("%s: %s at %d: %v", name, what, at, err)
@@ -41,7 +42,7 @@ func TestNothingFaults(t *testing.T) {
 			"slab.Size":    func() { h.Size(b) },
 			"slab.Realloc": func() { h.Realloc(b, 10) },
 		} {
-			if v := violationOf(t, f); v == nil || v.Op != op || v.Kind != map[bool]guard.Kind{true: guard.DoubleFree, false: guard.UseAfterFree}[op == "slab.Free"] || v.Detail != "freed already, or never allocated" || v.Addr != addr(b) {
+			if v := violationOf(t, f); v == nil || v.Op != op || v.Kind != map[bool]guard.Kind{true: guard.DoubleFree, false: guard.UseAfterFree}[op == "slab.Free"] || v.Detail != "freed already, or never allocated" || v.Addr != address(b) {
 				t.Errorf("%s, then %s of what was freed: %v", name, op, v)
 			}
 		}
@@ -58,10 +59,10 @@ func TestNothingIsAnObject(t *testing.T) {
 		var all [][]byte
 		for i := range 5000 {
 			b := h.Alloc(0, 8)
-			if seen[addr(b)] || addr(b)%zeroPitch != 0 {
-				t.Fatalf("object %d is at %#x, as another: %v", i, addr(b), seen[addr(b)])
+			if seen[address(b)] || address(b)%sizeclass.ZeroPitch != 0 {
+				t.Fatalf("object %d is at %#x, as another: %v", i, address(b), seen[address(b)])
 			}
-			seen[addr(b)] = true
+			seen[address(b)] = true
 			all = append(all, b)
 		}
 		h.check()
@@ -98,14 +99,14 @@ func TestNothingAligned(t *testing.T) {
 		keep := h.Alloc(1<<20+i%7*4096, 8) // shifts the next mapping
 		for align := 1; align <= maxAlign; align *= 2 {
 			b := h.Alloc(0, align)
-			if addr(b)%uintptr(align) != 0 || h.Size(b) != 0 {
-				t.Fatalf("%#x is not aligned to %d, or its Size is %d", addr(b), align, h.Size(b))
+			if address(b)%uintptr(align) != 0 || h.Size(b) != 0 {
+				t.Fatalf("%#x is not aligned to %d, or its Size is %d", address(b), align, h.Size(b))
 			}
-			if guard.Catch(func() { poke(b, 0, 1) }) == nil || guard.Catch(func() { poke(b, -1, 1) }) == nil && align <= zeroPitch {
+			if guard.Catch(func() { poke(b, 0, 1) }) == nil || guard.Catch(func() { poke(b, -1, 1) }) == nil && align <= sizeclass.ZeroPitch {
 				t.Errorf("aligned to %d: a touch does not fault", align)
 			}
 			h.Free(b)
-			if v := violationOf(t, func() { h.Free(b) }); v == nil || v.Addr != addr(b) {
+			if v := violationOf(t, func() { h.Free(b) }); v == nil || v.Addr != address(b) {
 				t.Errorf("aligned to %d, freed twice: %v", align, v)
 			}
 		}
@@ -162,8 +163,8 @@ func TestFreeKnowsTheSize(t *testing.T) {
 			{"no bytes", func(p unsafe.Pointer) { Free(h, (*struct{})(p)) }, false},
 		} {
 			b := h.Alloc(n, 8)
-			v := violationOf(t, func() { c.free(sliceData(b)) })
-			if c.fine != (v == nil) || v != nil && (v.Kind != guard.WrongSize || v.Detail != "object was asked for with another size" || v.Addr != addr(b)) {
+			v := violationOf(t, func() { c.free(addr(b)) })
+			if c.fine != (v == nil) || v != nil && (v.Kind != guard.WrongSize || v.Detail != "object was asked for with another size" || v.Addr != address(b)) {
 				t.Errorf("%d bytes, %s: %v", n, c.name, v)
 			}
 			if !c.fine {

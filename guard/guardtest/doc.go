@@ -41,8 +41,8 @@
 //
 // On another goroutine, that of a subtest too, a fault ends the program, after a line that says which byte was
 // touched; so does a late touch. For that line, and for the report of a fault, a handler of SIGSEGV and SIGBUS
-// goes before Go's when the first fence is made (Linux on amd64 and arm64). Elsewhere a fault ends the program
-// as any does in Go.
+// goes before Go's when the first fence is made (Linux on amd64 and arm64), as by guard.ReportFaults. Elsewhere a
+// fault ends the program as any does in Go.
 //
 // # Concurrency
 //

@@ -70,7 +70,7 @@ func TestLeftOpen(t *testing.T) {
 		{"arena.OpenPool", `"arena"`, here(), func() io.Closer { return must(arena.OpenPool(arena.Config{Reserve: reserve})) }},
 		{"slab.Open", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve})) }},
 		{"slab.Open, hardened", `"heap", "heap: metadata"`, here(), func() io.Closer { return must(slab.Open(slab.Config{Reserve: reserve, Hardened: true})) }},
-		{"slab.OpenPool", `"pool", "pool: generations", "pool: metadata"`, here(), func() io.Closer { return must(slab.OpenPool[int](slab.Config{Reserve: reserve})) }},
+		{"slab.OpenPool", `"pool", "pool: metadata"`, here(), func() io.Closer { return must(slab.OpenPool[int](slab.Config{Reserve: reserve})) }},
 		{"stack.OpenPool", `"stacks"`, here(), func() io.Closer { return must(stack.OpenPool(stack.Config{Max: 100})) }},
 		{"native.LoadCode", `"code"`, here(), func() io.Closer { return must(native.LoadCode(make([]byte, 8))) }},
 	} {

@@ -36,6 +36,8 @@ func TestOutsideBuildFlags(t *testing.T) {
 			"fence": `^guard: overflow in region "fence": address (0x[0-9a-f]+), 1 bytes beyond the last of 9\nunexpected fault address (0x[0-9a-f]+)\n`,
 			"sampled": `^guard: use after free in region "heap": address (0x[0-9a-f]+), offset 42 of 100\n` +
 				`allocated at\n(?:.*\n)*main\.main\n(?:.*\n)+\nfreed at\n(?:.*\n)*main\.main\n(?:.*\n)+unexpected fault address (0x[0-9a-f]+)\n`,
+			"region":   `^guard: touch of decommitted memory in region "region": address (0x[0-9a-f]+), offset 300 of 1048576\nunexpected fault address (0x[0-9a-f]+)\n`,
+			"hardened": `^guard: overflow in region "heap: large object": address (0x[0-9a-f]+), 1 bytes beyond the last of 2097152\nunexpected fault address (0x[0-9a-f]+)\n`,
 		} {
 			cmd := exec.Command(program, arg)
 			cmd.Env = append(os.Environ(), "GOCOVERDIR="+dir)

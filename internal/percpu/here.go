@@ -11,9 +11,9 @@ import (
 
 // offset is where in the runtime's m the pointer to its p stands. Processors from limit on have no cache.
 //
-// Both are 0 where init does not trust this way to the processor. Here then reads the first word of m, which
-// points to a g, and takes what it finds there for no processor. So mistrust costs the fast path nothing,
-// and trust one instruction: the load of offset.
+// Both are 0 where init does not trust this way to the processor. Here then reads through the first word of
+// m, which points to a g, and takes what it finds there for no processor's number. So that Here can be
+// switched off costs one instruction: offset is loaded, and would otherwise be a constant.
 var (
 	offset uintptr
 	limit  uint32
@@ -26,8 +26,8 @@ func init() {
 }
 
 // Here returns the cache of the processor that the goroutine is on: nil if there is none, and where this
-// way to the processor is not to be trusted. Only a leaf may call it, as the first thing that it does: see
-// the package comment.
+// way to the processor is not to be trusted. Only a leaf may call it, before all else, and use the cache
+// until it returns: see the package comment. (Here costs 80 of the inliner's 80.)
 //
 //go:nosplit
 //go:nocheckptr
@@ -35,14 +35,15 @@ func Here[T any](t *Table[T]) *T {
 	// The table begins with its caches. A plain load will do: what a cache holds is loaded through the
 	// pointer, so it cannot be older. (A call of an atomic function would be one in builds without inlining.)
 	id := **(**uint32)(unsafe.Add(getm(), offset))
-	if id < limit {
-		return *(**T)(unsafe.Add(unsafe.Pointer(t), id*uint32(unsafe.Sizeof(t))))
+	if id >= limit {
+		return nil
 	}
-	return nil
+	return *(**T)(unsafe.Add(unsafe.Pointer(t), id*uint32(unsafe.Sizeof(t))))
 }
 
-// mHead is how the runtime's m begins in Go 1.26 and 1.27, with the runtime's names. (In 1.27 the word
-// before p is a byte, which moves nothing.) The size of the signal set differs between systems.
+// mHead is how the runtime's m begins in Go 1.26 and 1.27, with the runtime's names. (In 1.27 signalSecret is
+// a byte, which moves nothing.) The size of the signal set differs between systems. The offsets were compared
+// with the debug information of programs for each system and architecture above, and both versions.
 type mHead[sigset any] struct {
 	g0           unsafe.Pointer
 	morebuf      struct{ sp, pc, g, ctxt, lr, bp uintptr }
@@ -107,9 +108,10 @@ func leadsToP(offset uintptr) bool {
 	return ok
 }
 
-// isP reports whether a word points to the p that has this number and runs on m. It reads through the word
-// only if a pointer could look like that: it is no small number, and aligned. The caller is pinned, so the
-// collector does not look at what may be no pointer.
+// isP reports whether a word points to the p that has this number and runs on m. The word that leads back to
+// m is the proof: a number alone, most often 0, could stand anywhere. isP reads through the word only if a
+// pointer could look like that: no small number, and aligned. The caller is pinned, so that the collector does
+// not come upon what may be no pointer.
 func isP(word unsafe.Pointer, processor int, m unsafe.Pointer) bool {
 	w := *(*uintptr)(word)
 	if w < 4096 || w%unsafe.Sizeof(w) != 0 {

@@ -28,8 +28,9 @@
 //     user code: the scheduler cannot run on this processor meanwhile, and a panic there ends the
 //     program. Short calls that are not inlined may grow the stack, which the runtime allows (sync.Pool
 //     does it, too); fast paths have none. Pinned sections do not nest.
-//  2. Only the pinned goroutine uses its processor's cache, so plain loads and stores will do. Another
-//     goroutine that is pinned to the processor later sees them: the scheduler orders the two.
+//  2. Only the goroutine that is pinned, or in a leaf, uses its processor's cache, so plain loads and
+//     stores will do. Another goroutine that is pinned to the processor later sees them: the scheduler
+//     orders the two.
 //  3. A pinned section that found its cache before Drain took it is over when Drain calls visit, which
 //     sees all that was stored there. One that begins later does not find the cache.
 //  4. Slots or memory that other goroutines return while Drain runs may go into new caches, which this
@@ -43,19 +44,58 @@
 // its cache instead, and the goroutine may move: so the detector sees that two goroutines take turns
 // on one cache, and still reports two that use different caches for the same data.
 //
-// # Without the pin
+// # Leaves
 //
-// Here leads to the same caches as Pin and takes a third of its time, in a function with the directives
-// go:nosplit, go:noinline and go:nocheckptr (a leaf). The compiler lets nobody interrupt such a function
-// but where it calls, and Here's call of the runtime comes before all else: so nobody else runs on the
-// processor until the leaf returns, and Drain waits for it. A leaf calls nothing besides, and must do with
-// nil: where that way in is not to be had (here_pin.go), Here returns nil for ever.
+// A leaf is a function that reaches its processor's cache without a pin. It looks like this:
+//
+//	//go:nosplit
+//	//go:noinline
+//	//go:nocheckptr
+//	func count(t *percpu.Table[cache], n int) bool {
+//		c := percpu.Here(t)
+//		if c == nil {
+//			return false // the caller pins, and makes the cache
+//		}
+//		c.n += n
+//		return true
+//	}
+//
+// A leaf is a pinned section, for these reasons and under these conditions:
+//
+//  1. Here asks the runtime which thread the goroutine is on (runtime.getm). The thread's record, the m,
+//     points to that of its processor, the p, which begins with the processor's number. The rest is as
+//     in Pin.
+//  2. Nobody else runs on the processor until the leaf returns. A goroutine leaves its processor only
+//     where it blocks, where a function that it calls looks at its start whether it should, or where a
+//     signal interrupts it. A leaf does not block. It calls nothing but getm, and that first. And no signal
+//     takes a goroutine out of a nosplit function: the compiler marks all its instructions as unsafe
+//     points, where the runtime does not interrupt.
+//  3. Nobody stops the world before the leaf returns: so Drain and Close wait for it.
+//  4. A leaf must not do what a pinned section must not do, and it calls nothing besides Here. Calls are
+//     also: an index that the compiler cannot prove, append, the store of a Go pointer, an atomic method.
+//     A helper must be nosplit, too, for builds that do not inline it.
+//  5. This is an invariant of the compiler (IsUnsafe in cmd/compile/internal/liveness), and no promise of
+//     Go's. So a test reads the machine code of each leaf: leaftest.Check.
+//  6. When the program starts, init looks whether the p is where it should be: the pointer must lead to
+//     the number that the pin tells, and from there back to the m. If not, Here returns nil for ever.
+//  7. Here returns nil, too, where nobody has tried it: with Go 1.28 and newer, and on systems and
+//     architectures that here.go does not name. And it does where calls are put into all functions: in
+//     builds with -race, -msan and -asan, and while go test -fuzz runs. The build tag offheap_pin has it
+//     return nil, for tests. All goes by the pin then.
+//  8. noinline keeps a leaf from becoming part of a function that is not nosplit. nocheckptr keeps calls
+//     out of it in builds with -gcflags=-d=checkptr.
+//
+// A cache for each thread would need no p, and was measured 3 % faster. But a program has more threads than
+// processors, without bound: so would be what their caches keep.
 //
 // # Cost
 //
-// Pin and Unpin are inlined and take 1.5 to 3.5 ns together: the runtime's two calls, one comparison
-// and one load. (Pin costs 76 of the inliner's 80, so nothing can be added to it.) The table has a fixed length of 8 KiB, because one that grows would cost a dependent
-// load. Drain and Close stop the world for some microseconds, unless there are no caches.
+// Pin and Unpin are inlined and take 1.5 to 3.5 ns together: 15 instructions, of which two write to the
+// same word of the m, one after the other. (Pin costs 76 of the inliner's 80, so nothing can be added to it.)
+// Here is inlined and takes 11 instructions, which write nothing.
+//
+// The table has a fixed length of 8 KiB, because one that grows would cost a dependent load. Drain and
+// Close stop the world for some microseconds, unless there are no caches.
 //
 // # What it does not do
 //

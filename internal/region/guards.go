@@ -62,6 +62,7 @@ func (g *guards) in(off, end uintptr) spans {
 // at tells whether the byte at off is guarded. The signal handler calls it.
 //
 //go:nosplit
+//go:noinline
 //go:norace
 func (g *guards) at(off uintptr) bool {
 	if _, ok := g.single.at(off); ok {

@@ -74,7 +74,10 @@ var (
 )
 
 // findReport returns the report of a fault that ends the program, and the kinds of the touch; nil if it is not of a
-// region. It has the registry's latch until doneReport. The signal handler calls it.
+// region. It has the registry's latch until doneReport.
+//
+// The signal handler calls it, so it and all that it calls are nosplit, and store no pointers. The linker allows a chain
+// of nosplit functions 800 bytes: so some are called through variables, which starts other chains.
 //
 //go:nosplit
 //go:norace
@@ -82,14 +85,22 @@ func findReport(addr, sig uintptr) (*trap.Report, *trap.Kinds) {
 	if !registry.latch.Take() {
 		return nil, nil
 	}
-	if r := recordAt(addr); r != nil {
-		if kinds := r.kinds(addr-uintptr(r.base), sig == uintptr(syscall.SIGBUS)); kinds != nil {
+	if r := lookRecord(addr); r != nil {
+		if kinds := lookKinds(r, addr-uintptr(r.base), sig == uintptr(syscall.SIGBUS)); kinds != nil {
 			return &r.report, kinds
 		}
 	}
 	registry.latch.Drop()
 	return nil, nil
 }
+
+// The functions that are called through variables.
+var (
+	lookRecord  = recordAt
+	lookKinds   = (*record).kinds
+	lookBook    = (*record).bookAt
+	lookGuarded = (*guards).at
+)
 
 //go:nosplit
 //go:norace
@@ -104,7 +115,7 @@ func (r *record) kinds(off uintptr, bus bool) (k *trap.Kinds) {
 	if !r.mu.latch.Take() {
 		return &busyKinds
 	}
-	b := r.bookAt(off)
+	b := lookBook(r, off)
 	switch {
 	case bus && b.file:
 		k = &truncatedKinds
@@ -131,9 +142,10 @@ type booked struct {
 // bookAt looks a byte up; it may lie outside the data. Caller holds r.mu, or is a signal handler that has its latch.
 //
 //go:nosplit
+//go:noinline
 //go:norace
 func (r *record) bookAt(off uintptr) (b booked) {
-	b.guarded = r.guards.at(off)
+	b.guarded = lookGuarded(&r.guards, off)
 	if s, ok := r.committed.at(off); ok {
 		b.committed, b.prot = true, s.prot
 		_, b.file = r.files.at(off)

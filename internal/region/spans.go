@@ -84,6 +84,7 @@ func (s spans) cut(off, end uintptr) (int, spans) {
 // find returns the index of the first span that ends beyond off. The signal handler calls it, and at.
 //
 //go:nosplit
+//go:noinline
 //go:norace
 func (s spans) find(off uintptr) int {
 	lo, hi := 0, len(s) // spans below lo end at off or before, those from hi on beyond it
@@ -100,6 +101,7 @@ func (s spans) find(off uintptr) int {
 // at returns the span that holds off.
 //
 //go:nosplit
+//go:noinline
 //go:norace
 func (s spans) at(off uintptr) (span, bool) {
 	if i := s.find(off); i < len(s) && s[i].off <= off {

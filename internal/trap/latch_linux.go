@@ -14,10 +14,12 @@ func (l *Latch) Take() bool {
 		if take(&l.taken) {
 			return true
 		}
-		vm.Nap()
+		nap()
 	}
 	return false
 }
+
+var nap = vm.Nap // see onFault
 
 // Drop gives the latch back, for handlers.
 //

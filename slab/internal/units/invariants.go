@@ -24,29 +24,30 @@ func (s *Space) checked() {
 	}
 }
 
-// checkSets panics where the sets contradict each other. Caller holds s.mu.
+// checkSets panics where the sets contradict each other below the top. Caller holds s.mu.
 func (s *Space) checkSets() {
-	all := s.free.Len()
 	free, discarded, rest := 0, 0, 0
 	for u := range s.top {
+		f, d := s.free.Has(u), s.decommitted.Has(u)
 		switch {
-		case s.free.Has(u):
+		case f && d:
+			holds(false, "unit %d is free or decommitted, not both", u)
+		case (f || d) && u < s.hint:
+			holds(false, "unit %d is free or decommitted, the hint is %d", u, s.hint)
+		case s.clean.Has(u) && !f:
+			holds(false, "unit %d is clean, so it is free", u)
+		case s.discarded.Has(u) && !s.clean.Has(u):
+			holds(false, "unit %d is discarded, so it is clean", u)
+		case f:
 			free++
-			holds(!s.decommitted.Has(u), "unit %d is free, so it is not decommitted", u)
-			holds(u >= s.hint, "unit %d is free, the hint is %d", u, s.hint)
-		case s.decommitted.Has(u):
-			holds(u >= s.hint, "unit %d is decommitted, the hint is %d", u, s.hint)
-		default:
+		case !d:
 			rest++
 		}
-		holds(!s.clean.Has(u) || s.free.Has(u), "unit %d is clean, so it is free", u)
-		holds(!s.discarded.Has(u) || s.clean.Has(u), "unit %d is discarded, so it is clean", u)
 		if s.discarded.Has(u) {
 			discarded++
 		}
 	}
 	holds(free == s.nFree && discarded == s.nDiscarded, "%d units are free and %d discarded, the space says %d and %d", free, discarded, s.nFree, s.nDiscarded)
-	holds(s.decommitted.HasAll(s.top, all-s.top), "all units from %d on are decommitted", s.top)
 	holds(rest >= s.nTaken && rest <= s.nTaken*(1+s.guards), "%d units are taken, and %d are neither free nor decommitted", s.nTaken, rest)
 }
 
@@ -56,12 +57,14 @@ func (s *Space) Check(taken func(u int) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checkSets()
+	holds(s.decommitted.HasAll(s.top, s.decommitted.Len()-s.top), "all units from %d on are decommitted", s.top)
 	inSlabs, committed, behindSlab := 0, 0, false
 	for u := range s.free.Len() {
-		idle := s.free.Has(u) || s.decommitted.Has(u)
+		isTaken, idle := taken(u), s.free.Has(u) || s.decommitted.Has(u)
 		switch {
-		case taken(u):
-			holds(!idle, "unit %d is taken, so it is neither free nor decommitted", u)
+		case isTaken && idle:
+			holds(false, "unit %d is taken, so it is neither free nor decommitted", u)
+		case isTaken:
 			inSlabs++
 			committed++
 		case idle:
@@ -74,7 +77,7 @@ func (s *Space) Check(taken func(u int) bool) {
 				committed++
 			}
 		}
-		behindSlab = taken(u)
+		behindSlab = isTaken
 	}
 	holds(inSlabs == s.nTaken, "%d units are in slabs, the space says %d", inSlabs, s.nTaken)
 	holds(int64(committed)*Size == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())

@@ -1,4 +1,4 @@
-package slab
+package slots
 
 import (
 	"unsafe"
@@ -12,6 +12,7 @@ type table struct {
 	base   unsafe.Pointer
 	region *region.Region
 	off    int // of the array in the region
+	size   int // of the array, in bytes: a multiple of the OS page
 	ready  int // bytes that are committed, from off on
 }
 
@@ -21,7 +22,7 @@ func (t *table) reach(n int) error {
 		return nil
 	}
 	step := max(64<<10, t.ready/8)
-	to := alignUp(max(n, t.ready+step), guard.PageSize())
+	to := min(alignUp(max(n, t.ready+step), guard.PageSize()), t.size)
 	if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {
 		to = alignUp(n, guard.PageSize())
 		if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {

@@ -1,0 +1,3 @@
+package slab
+
+func address(b []byte) uintptr { return uintptr(addr(b)) }

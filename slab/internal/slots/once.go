@@ -1,0 +1,32 @@
+package slots
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// FreeOnce makes a live slot cached, as the fast paths do, with an atomic operation: of several goroutines that free
+// one object only one succeeds, the others get false.
+func (t *Table) FreeOnce(it Item) bool {
+	i := it.State()
+	word, one := (*uint32)(unsafe.Pointer(t.State(i&^3))), oneState[i%4]
+	for {
+		old := atomic.LoadUint32(word)
+		if old&(uint32(codeMask)*one) != uint32(live)*one {
+			return false
+		}
+		if atomic.CompareAndSwapUint32(word, old, old|uint32(cached)*one) {
+			return true
+		}
+	}
+}
+
+// oneState has, for each of the four states in a word, the word in which it is 1 and the others are 0. With it
+// a state is changed in a register: a byte that is stored and then read as part of a word would wait until
+// all stores before it are done.
+var oneState = func() (words [4]uint32) {
+	for i := range words {
+		(*[4]uint8)(unsafe.Pointer(&words[i]))[i] = 1
+	}
+	return words
+}()
