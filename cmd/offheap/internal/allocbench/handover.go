@@ -82,6 +82,7 @@ type idle struct{ turns int }
 // wait takes one turn of a loop, and now and then yields, so that the other goroutine runs even on the
 // same processor.
 func (i *idle) wait() {
+	pause()
 	if i.turns++; i.turns%1024 == 0 {
 		runtime.Gosched()
 	}
