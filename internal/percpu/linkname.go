@@ -14,7 +14,7 @@ func procPin() int
 //go:linkname procUnpin runtime.procUnpin
 func procUnpin()
 
-// getm returns the runtime's m, the thread that the goroutine is on. Here alone says how far that can be
+// getm returns the runtime's m, the thread that the goroutine is on. Processor says how far that can be
 // trusted. It is a pointer here and a uintptr in the runtime, which is the same register.
 //
 //go:linkname getm runtime.getm

@@ -102,6 +102,9 @@ func TestMax(t *testing.T) {
 			t.Errorf("processor %d has %p, want %p", processor, got, want)
 		}
 	}
+	if table.At(0) != first || table.At(1) != nil || table.At(Max-1) != last {
+		t.Error("At returns another cache")
+	}
 	defer func() {
 		if recover() == nil {
 			t.Error("Set gives the processor Max a cache")

@@ -1,5 +1,5 @@
-// Package leaftest reads the machine code of leaves: functions that call percpu.Here and use a processor's
-// cache without a pin. A test calls Check, which lets the compiler print the code (-gcflags=-S) for amd64,
+// Package leaftest reads the machine code of leaves: functions that call percpu.Processor and use a
+// processor's cache without a pin. A test calls Check, which lets the compiler print the code (-gcflags=-S) for amd64,
 // arm64 and 386, in several kinds of build, and looks at each leaf.
 //
 // # What a leaf must be
@@ -7,8 +7,8 @@
 //  1. It is nosplit: it does not ask at its start whether the scheduler wants the processor.
 //  2. All of it is an unsafe point, where no signal takes the goroutine off its processor. The compiler says
 //     so with PCDATA $0, $-2 before the first call, and takes it back nowhere.
-//  3. It calls runtime.getm once and nothing else: no slow path, no bounds check that the compiler could not
-//     prove needless, no write barrier.
+//  3. It calls runtime.getm once and nothing else: no slow path, no bounds check that the compiler could
+//     not prove needless, no write barrier.
 //
 // Builds without inlining or with instrumentation have more calls. There each function that a leaf calls must
 // be nosplit and an unsafe point, too, or assembly of sync/atomic, which no signal interrupts. What panics if a
@@ -58,19 +58,31 @@ func (b build) code(t *testing.T, arch, pkg string) Code {
 
 // Check fails the test unless the functions of a package are leaves. pkg is the package's path, or a folder
 // that begins with "./". Functions are named as the compiler does, without the package: "count",
-// "(*Heap).allocFast". Check skips the test where Here is not built for this version of Go.
+// "(*Heap).allocFast". Check skips the test where the leaves of this version of Go pin.
 //
-// Cost: some seconds for each architecture, until the build cache has the results.
+// Cost: some seconds, until the build cache has the results.
 func Check(t *testing.T, pkg string, functions ...string) {
+	t.Helper()
+	check(t, pkg, functions, 1)
+}
+
+// CheckGiven is Check for leaves that are given their cache: they call nothing, not even runtime.getm.
+func CheckGiven(t *testing.T, pkg string, functions ...string) {
+	t.Helper()
+	check(t, pkg, functions, 0)
+}
+
+func check(t *testing.T, pkg string, functions []string, getm int) {
+	t.Helper()
 	for _, arch := range architectures {
-		if files := run(t, arch, "list", "-f", "{{.GoFiles}}", percpu); !strings.Contains(files, "here.go") {
-			t.Skipf("no Here is built by this version of Go for %s", arch)
+		if files := run(t, arch, "list", "-f", "{{.GoFiles}}", percpu); !strings.Contains(files, "leaf.go") {
+			t.Skipf("with this version of Go the leaves pin on %s", arch)
 		}
 		path := strings.TrimSpace(run(t, arch, "list", pkg))
 		for _, build := range builds {
 			code := build.code(t, arch, pkg)
 			for _, f := range functions {
-				for _, fault := range code.Faults(path+"."+f, build.plain) {
+				for _, fault := range code.Faults(path+"."+f, getm, build.plain) {
 					t.Errorf("%s, built %s: %s", arch, build.name, strings.ReplaceAll(fault, path+".", ""))
 				}
 			}
@@ -96,7 +108,7 @@ type Code map[string]*function
 type function struct {
 	nosplit bool
 	calls   []string // the functions called, in the order of the code; "indirect" if that is not said
-	unsafe  bool     // whether all that is not before the first call is an unsafe point
+	unsafe  bool     // whether all is, from before the first call on
 }
 
 var header = regexp.MustCompile(`^(\S.*) STEXT (.*)size=`)
@@ -136,10 +148,11 @@ var assembly = regexp.MustCompile(`^sync/atomic\.\w+$`)
 // panics are the functions that a check calls which the compiler could not prove needless.
 var panics = regexp.MustCompile(`^runtime\.panic(Bounds|Index|Slice|divide|shift)`)
 
-// Faults returns why a function is no leaf. In a plain build runtime.getm must be its only call.
-func (c Code) Faults(name string, plain bool) (faults []string) {
+// Faults returns why a function is no leaf that calls runtime.getm so many times. In a plain build it must
+// call nothing else.
+func (c Code) Faults(name string, getm int, plain bool) (faults []string) {
 	within := map[string]bool{} // the functions that lead here
-	getm := 0
+	calls := 0
 	var visit func(name string)
 	visit = func(name string) {
 		f := c[name]
@@ -158,7 +171,7 @@ func (c Code) Faults(name string, plain bool) (faults []string) {
 		for _, callee := range f.calls {
 			switch {
 			case callee == "runtime.getm":
-				getm++
+				calls++
 			case plain:
 				faults = append(faults, name+" calls "+callee)
 			case within[callee], panics.MatchString(callee), assembly.MatchString(callee):
@@ -168,8 +181,8 @@ func (c Code) Faults(name string, plain bool) (faults []string) {
 		}
 	}
 	visit(name)
-	if getm != 1 {
-		faults = append(faults, fmt.Sprintf("%s calls runtime.getm %d times", name, getm))
+	if calls != getm {
+		faults = append(faults, fmt.Sprintf("%s calls runtime.getm %d times, not %d", name, calls, getm))
 	}
 	return faults
 }

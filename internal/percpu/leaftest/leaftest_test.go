@@ -10,7 +10,10 @@ const (
 	path   = percpu + "/leaftest/testdata/leaves."
 )
 
-func TestLeaves(t *testing.T) { Check(t, folder, "leaf", "(*heap).method") }
+func TestLeaves(t *testing.T) {
+	Check(t, folder, "leaf", "(*heap).method")
+	CheckGiven(t, folder, "given")
+}
 
 // TestFaults reads functions that are no leaves.
 func TestFaults(t *testing.T) {
@@ -25,8 +28,8 @@ func TestFaults(t *testing.T) {
 				"callsAny": "callsAny calls indirect",
 				"bounds":   "bounds calls runtime.panicBounds",
 				"barrier":  "barrier calls runtime.gcWriteBarrier",
-				"twice":    "twice calls runtime.getm 2 times",
-				"none":     "none calls runtime.getm 0 times",
+				"twice":    "twice calls runtime.getm 2 times, not 1",
+				"given":    "given calls runtime.getm 0 times, not 1",
 				"missing":  "the module has no " + path + "missing",
 				"helped":   "",
 			}},
@@ -35,12 +38,12 @@ func TestFaults(t *testing.T) {
 				"helped":   "helper has safe points",
 				"calls":    "slow has safe points",
 				"callsAny": "the module has no indirect",
-				"twice":    "twice calls runtime.getm 2 times",
+				"twice":    "twice calls runtime.getm 2 times, not 1",
 			}},
 		} {
 			code := c.build.code(t, arch, folder)
 			for function, fault := range c.faults {
-				faults := strings.Join(code.Faults(path+function, c.build.plain), "\n")
+				faults := strings.Join(code.Faults(path+function, 1, c.build.plain), "\n")
 				if !strings.Contains(faults, fault) || (faults == "") != (fault == "") {
 					t.Errorf("%s, built %s: %s should have the fault %q, and has\n%s", arch, c.build.name, function, fault, faults)
 				}

@@ -25,7 +25,11 @@ func add(c *cache, n int) { c.n += n }
 //go:noinline
 //go:nocheckptr
 func leaf(n int) bool {
-	c := percpu.Here(&table)
+	processor, ok := percpu.Processor()
+	if !ok {
+		return false
+	}
+	c := table.At(processor)
 	if c == nil {
 		return false
 	}
@@ -39,7 +43,11 @@ type heap struct{ table percpu.Table[cache] }
 //go:noinline
 //go:nocheckptr
 func (h *heap) method() (n int) {
-	if c := percpu.Here(&h.table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return 0
+	}
+	if c := h.table.At(processor); c != nil {
 		for n = 1; c.n > n; n *= 2 {
 		}
 	}
@@ -49,7 +57,11 @@ func (h *heap) method() (n int) {
 //go:noinline
 //go:nocheckptr
 func split(n int) {
-	if c := percpu.Here(&table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
 		c.n += n
 	}
 }
@@ -61,7 +73,11 @@ func slow(int) {}
 //go:noinline
 //go:nocheckptr
 func calls(n int) {
-	if c := percpu.Here(&table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
 		slow(n)
 		c.n = n
 	}
@@ -71,7 +87,11 @@ func calls(n int) {
 //go:noinline
 //go:nocheckptr
 func callsAny(f func()) {
-	if c := percpu.Here(&table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
 		f()
 	}
 }
@@ -80,7 +100,11 @@ func callsAny(f func()) {
 //go:noinline
 //go:nocheckptr
 func bounds(n int) {
-	if c := percpu.Here(&table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
 		c.many[n]++
 	}
 }
@@ -89,7 +113,11 @@ func bounds(n int) {
 //go:noinline
 //go:nocheckptr
 func barrier(next *cache) {
-	if c := percpu.Here(&table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
 		c.next = next
 	}
 }
@@ -98,20 +126,30 @@ func barrier(next *cache) {
 //go:noinline
 //go:nocheckptr
 func twice() {
-	if a, b := percpu.Here(&table), percpu.Here(&table); a != nil && b != nil {
-		a.n += b.n
+	_, sure := percpu.Processor()
+	processor, ok := percpu.Processor()
+	if !sure || !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
+		c.n++
 	}
 }
 
 //go:nosplit
 //go:noinline
-func none(n int) int { return n + 1 }
+//go:nocheckptr
+func given(c *cache, n int) { c.n = max(c.n, n) }
 
 //go:nosplit
 //go:noinline
 //go:nocheckptr
 func method(n int) {
-	if c := percpu.Here(&table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
 		c.n += n + int(c.total.Load()) // a call where nothing is inlined
 	}
 }
@@ -122,7 +160,11 @@ func helper(c *cache, n int) { c.n -= n }
 //go:noinline
 //go:nocheckptr
 func helped(n int) {
-	if c := percpu.Here(&table); c != nil {
+	processor, ok := percpu.Processor()
+	if !ok {
+		return
+	}
+	if c := table.At(processor); c != nil {
 		helper(c, n)
 	}
 }

@@ -2,7 +2,12 @@
 
 package percpu
 
-// Here returns nil: in this build only Pin leads to the processor's cache.
+// Processor returns false: in this build only Pin leads to the processor's cache.
+//
+//go:nosplit
+func Processor() (id uint32, ok bool) { return 0, false }
+
+// Here returns nil.
 //
 //go:nosplit
 func Here[T any](*Table[T]) *T { return nil }

@@ -12,12 +12,18 @@ import (
 	"unsafe"
 )
 
-// here is a leaf that returns its cache, which only tests may do: the pin holds longer.
+// at is a leaf that returns its cache, which only tests may do: the pin holds longer.
 //
 //go:nosplit
 //go:noinline
 //go:nocheckptr
-func here(t *Table[counter]) *counter { return Here(t) }
+func at(t *Table[counter]) *counter {
+	processor, ok := Processor()
+	if !ok {
+		return nil
+	}
+	return t.At(processor)
+}
 
 // count is a leaf that counts once on the processor, and reports whether there was a cache. It takes long, so
 // that whoever interrupts it does so between the load and the store.
@@ -26,7 +32,11 @@ func here(t *Table[counter]) *counter { return Here(t) }
 //go:noinline
 //go:nocheckptr
 func count(t *Table[counter], steps int) bool {
-	c := Here(t)
+	processor, ok := Processor()
+	if !ok {
+		return false
+	}
+	c := t.At(processor)
 	if c == nil {
 		return false
 	}
@@ -41,39 +51,27 @@ func count(t *Table[counter], steps int) bool {
 
 // TestVerified finds that the runtime is the one that mHead describes.
 func TestVerified(t *testing.T) {
-	if fuzzing(os.Args) {
-		t.Skip("fuzzing, Here is not trusted")
+	if untrusted && !fuzzing(os.Args) {
+		t.Error("the p is not where it should be in an m")
 	}
-	if offset == 0 || limit != Max {
-		t.Fatalf("the p is not where it should be in an m: offset %d, limit %d", offset, limit)
-	}
-	asked := 0
 	for good := range 5 {
-		asked = 0
-		offset, limit := verified(40, func(offset uintptr) bool {
-			asked++
-			return offset == 40 && asked <= good
-		})
-		if want := good >= 3; (offset == 40) != want || (offset == 0) == want || (limit == Max) != want || (limit == 0) == want {
-			t.Errorf("after %d good answers the offset is %d and the limit %d", good, offset, limit)
+		asked := 0
+		if got := verified(func() bool { asked++; return asked <= good }); got != (good >= 3) {
+			t.Errorf("verified after %d good answers: %v", good, got)
 		}
-	}
-	asked = 0
-	if offset, limit := verified(mOffset("plan9"), func(uintptr) bool { asked++; return true }); offset != 0 || limit != 0 || asked != 0 {
-		t.Errorf("on an unknown system the offset is %d and the limit %d", offset, limit)
 	}
 }
 
 // TestIsP shows words to isP that are not the pointer to the p.
 func TestIsP(t *testing.T) {
-	m, other := new(mHead[uint32]), new(mHead[uint32])
+	m, other := new(mHead), new(mHead)
 	p := &pHead{id: 7, m: uintptr(unsafe.Pointer(m))}
 	small, odd := uintptr(8), uintptr(unsafe.Pointer(p))+1
 	for _, c := range []struct {
 		name      string
 		word      unsafe.Pointer
 		processor int
-		m         *mHead[uint32]
+		m         *mHead
 		want      bool
 	}{
 		{"the p", unsafe.Pointer(&p), 7, m, true},
@@ -87,21 +85,18 @@ func TestIsP(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-	if leadsToP(0) {
-		t.Error("the first word of m leads to a p")
-	}
 }
 
-// TestNotTrusted has Here mistrust the runtime: no processor has a cache.
-func TestNotTrusted(t *testing.T) {
-	defer func(o uintptr, l uint32) { offset, limit = o, l }(offset, limit)
+// TestUntrusted has Processor mistrust the runtime.
+func TestUntrusted(t *testing.T) {
+	defer func(was bool) { untrusted = was }(untrusted)
 	var table Table[counter]
 	for processor := range Max {
 		table.Set(processor, newCounter())
 	}
-	offset, limit = verified(offset, func(uintptr) bool { return false })
+	untrusted = true
 	for range 1000 {
-		if here(&table) != nil {
+		if at(&table) != nil {
 			t.Fatal("there is a cache")
 		}
 		runtime.Gosched()
@@ -126,9 +121,9 @@ func TestFuzzing(t *testing.T) {
 	}
 }
 
-// TestHereIsPin compares the caches that Here and Pin lead to, on all processors, while their number changes,
-// in goroutines that have threads of their own, which end with them.
-func TestHereIsPin(t *testing.T) {
+// TestLeafIsPin compares the caches that a leaf and Pin find, on all processors, while their number changes, in
+// goroutines that have threads of their own, which end with them.
+func TestLeafIsPin(t *testing.T) {
 	const most = 12
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(most))
 	var table Table[counter]
@@ -145,10 +140,10 @@ func TestHereIsPin(t *testing.T) {
 					}
 					for range 100 {
 						processor := procPin()
-						a, b := here(&table), table.of(processor).Load()
+						a, b := at(&table), table.of(processor).Load()
 						procUnpin()
 						if a != b {
-							t.Errorf("processor %d has the cache %p, and Here returns %p", processor, b, a)
+							t.Errorf("processor %d has the cache %p, and a leaf finds %p", processor, b, a)
 							return
 						}
 						if a != nil {
@@ -178,13 +173,13 @@ func TestHereIsPin(t *testing.T) {
 	}
 }
 
-// TestHammerHere counts in leaves on 64 goroutines, some with threads that end, while the garbage is
+// TestHammerLeaves counts in leaves on 64 goroutines, some with threads that end, while the garbage is
 // collected, the number of processors changes, and two goroutines drain the table: every use is seen once.
 //
 // Without go:nosplit at count it fails: of 400,000 uses in two seconds 50 to 100 are lost, or a goroutine
 // that was interrupted finds its thread without a processor and reads through nil. (Tried by hand; in half a
 // second some three of four runs fail.)
-func TestHammerHere(t *testing.T) {
+func TestHammerLeaves(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	var table Table[counter]
 	var used, drained atomic.Int64
@@ -248,7 +243,7 @@ func TestHammerHere(t *testing.T) {
 	}
 }
 
-func BenchmarkHere(b *testing.B) {
+func BenchmarkLeaf(b *testing.B) {
 	var table Table[counter]
 	use(&table)
 	for b.Loop() {

@@ -9,42 +9,55 @@ import (
 	"unsafe"
 )
 
-// offset is where in the runtime's m the pointer to its p stands. Processors from limit on have no cache.
-//
-// Both are 0 where init does not trust this way to the processor. Here then reads through the first word of
-// m, which points to a g, and takes what it finds there for no processor's number. So that Here can be
-// switched off costs one instruction: offset is loaded, and would otherwise be a constant.
-var (
-	offset uintptr
-	limit  uint32
-)
+// offset is where the pointer to the p should stand in an m.
+const offset = unsafe.Offsetof(mHead{}.p)
+
+// untrusted is whether it was not found there, or not looked for yet.
+var untrusted = true
 
 func init() {
-	if !fuzzing(os.Args) {
-		offset, limit = verified(mOffset(runtime.GOOS), leadsToP)
+	untrusted = fuzzing(os.Args) || !verified(leadsToP)
+	if !untrusted {
+		hereOffset, hereLimit = offset, Max
 	}
 }
 
-// Here returns the cache of the processor that the goroutine is on: nil if there is none, and where this
-// way to the processor is not to be trusted. Only a leaf may call it, before all else, and use the cache
-// until it returns: see the package comment. (Here costs 80 of the inliner's 80.)
+// Processor returns the number of the processor that the goroutine is on. ok is false from Max on, and where
+// this way to the number is not to be trusted. Only a leaf may call it, before anything else: see the package
+// comment. (It costs 80 of the inliner's 80.)
+//
+//go:nosplit
+//go:nocheckptr
+func Processor() (id uint32, ok bool) {
+	m := getm()
+	if untrusted {
+		return 0, false
+	}
+	id = **(**uint32)(unsafe.Add(m, offset))
+	return id, id < Max
+}
+
+// Here is Processor and At in one: nil if there is no cache, or Processor is not ok. It takes a cycle more.
 //
 //go:nosplit
 //go:nocheckptr
 func Here[T any](t *Table[T]) *T {
-	// The table begins with its caches. A plain load will do: what a cache holds is loaded through the
-	// pointer, so it cannot be older. (A call of an atomic function would be one in builds without inlining.)
-	id := **(**uint32)(unsafe.Add(getm(), offset))
-	if id >= limit {
+	id := **(**uint32)(unsafe.Add(getm(), hereOffset))
+	if id >= hereLimit {
 		return nil
 	}
 	return *(**T)(unsafe.Add(unsafe.Pointer(t), id*uint32(unsafe.Sizeof(t))))
 }
 
+var (
+	hereOffset uintptr
+	hereLimit  uint32
+)
+
 // mHead is how the runtime's m begins in Go 1.26 and 1.27, with the runtime's names. (In 1.27 signalSecret is
-// a byte, which moves nothing.) The size of the signal set differs between systems. The offsets were compared
-// with the debug information of programs for each system and architecture above, and both versions.
-type mHead[sigset any] struct {
+// a byte, which moves nothing.) The size of sigset differs between systems. The offset was compared with the
+// debug information of programs for each system and architecture above, and both versions.
+type mHead struct {
 	g0           unsafe.Pointer
 	morebuf      struct{ sp, pc, g, ctxt, lr, bp uintptr }
 	divmod       uint32
@@ -74,33 +87,19 @@ type pHead struct {
 	m uintptr
 }
 
-// mOffset returns where p should stand in an m of a system, 0 if that is not known.
-func mOffset(system string) uintptr {
-	switch system {
-	case "linux", "android":
-		return unsafe.Offsetof(mHead[[2]uint32]{}.p)
-	case "darwin", "ios", "openbsd":
-		return unsafe.Offsetof(mHead[uint32]{}.p)
-	case "freebsd", "netbsd":
-		return unsafe.Offsetof(mHead[[4]uint32]{}.p)
-	}
-	return 0
-}
-
-// verified returns an offset and Max if leads finds each time that the offset leads to the processor, and
-// twice 0 if not.
-func verified(offset uintptr, leads func(offset uintptr) bool) (uintptr, uint32) {
+// verified reports whether leads finds each time that m leads to the processor.
+func verified(leads func() bool) bool {
 	for range 3 {
-		if offset == 0 || !leads(offset) {
-			return 0, 0
+		if !leads() {
+			return false
 		}
 		runtime.Gosched() // perhaps to another processor
 	}
-	return offset, Max
+	return true
 }
 
-// leadsToP reports whether the word at an offset of the goroutine's m points to its p.
-func leadsToP(offset uintptr) bool {
+// leadsToP reports whether the goroutine's m points to its p.
+func leadsToP() bool {
 	processor := procPin()
 	m := getm()
 	ok := isP(unsafe.Add(m, offset), processor, m)

@@ -1,0 +1,3 @@
+package percpu
+
+type sigset [2]uint32

@@ -1,0 +1,5 @@
+//go:build freebsd || netbsd
+
+package percpu
+
+type sigset [4]uint32

@@ -1,0 +1,5 @@
+//go:build darwin || openbsd
+
+package percpu
+
+type sigset uint32
