@@ -146,6 +146,9 @@ func must[T any](v T, err error) T {
 // whatever its length and capacity. Any goroutine may free any object of the heap. Freeing nil does
 // nothing. Free panics with a *guard.Violation, and changes nothing, if b is not a live object of the heap.
 //
+// The memory is kept for later objects for a while. A touch of it may go unnoticed until then, unless the heap is
+// hardened.
+//
 // If len(b) is cap(b), b[len(b):] starts at the same byte as b in Go, so Free takes it for b.
 //
 // Cost: inlined, and a call of a leaf (see freeFast).

@@ -236,6 +236,9 @@ func (p *Pool[T]) Len() int {
 // Stats returns the figures of the pool's heap: see Heap.Stats.
 func (p *Pool[T]) Stats() Stats { return p.opened("Stats").Stats() }
 
+// Resident asks the kernel how many bytes of the pool are in RAM: see Heap.Resident.
+func (p *Pool[T]) Resident() (int64, error) { return p.opened("Resident").Resident() }
+
 // Purge is Heap.Purge. Stale handles stay stale.
 func (p *Pool[T]) Purge() error { return p.opened("Purge").Purge() }
 
