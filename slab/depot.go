@@ -31,11 +31,12 @@ type depot struct {
 	partial   [owners]slots.List // slabs with free slots
 	empty     slots.List         // an empty slab that is kept for a while
 	slabs     int
-	free      int    // free slots in slabs
-	abandoned int    // slots: see abandon
-	asks      int    // requests: see note
-	asked     int    // bytes of these requests
-	changes   uint32 // only with -tags invariants
+	free      int        // free slots in slabs
+	abandoned int        // slots: see abandon
+	asks      int        // requests: see note
+	asked     int        // bytes of these requests
+	withheld  quarantine // of a hardened heap
+	changes   uint32     // only with -tags invariants
 	_         [64]byte
 }
 
@@ -98,17 +99,10 @@ func (h *Heap) stockUp(c, owner uint8, size int, out []slots.Item) (n int, err e
 	return n, nil
 }
 
-// takeFree takes free slots of a slab that has some, in the order of their addresses, or in a hardened heap at random,
-// and fills out with them from its end downwards. Caller holds d.mu.
+// takeFree takes free slots of a slab that has some, and fills out with them from its end downwards. Caller holds d.mu.
 func (h *Heap) takeFree(d *depot, first uint32, out []slots.Item) (n int) {
 	r := h.slots.Record(first)
-	if h.hard != nil {
-		for ; n < len(out) && r.Free > 0; n++ {
-			out[len(out)-1-n] = h.slots.Pick(first)
-		}
-	} else {
-		n = h.slots.Take(first, out)
-	}
+	n = h.slots.Take(first, out)
 	d.free -= n
 	if r.Free == 0 {
 		h.slots.Unlink(&d.partial[r.Owner], first)
@@ -184,7 +178,7 @@ func (h *Heap) flush(c, owner uint8, items []slots.Item) (bad *guard.Violation) 
 	defer h.note()
 	half, most := int(sizeclass.Table[c].MaxCached/2), maxBatches
 	if h.hard != nil {
-		items, most = h.hard.withhold(c, items), mixedBatches(c)
+		items, most = d.withheld.withhold(c, items), mixedBatches(c)
 	}
 	if len(items) == half && half > 0 && len(d.batches) < min(most, maxBatchBytes/(half*int(sizeclass.Table[c].Pitch))) {
 		d.batches = append(d.batches, batch{})
@@ -238,7 +232,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 		err = h.region.Guard(first*unit, size)
 	}
 	if err == nil {
-		err = h.slots.Add(c, first, clean, h.hard == nil)
+		err = h.slots.Add(c, first, clean)
 	}
 	if err != nil {
 		h.space.Give(first, int(k.Units), ticks())

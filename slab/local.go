@@ -45,9 +45,7 @@ type Local struct {
 func (h *Heap) Local() *Local {
 	h.usable("Local")
 	l := &Local{heap: h, part: h.region.OpenPart(h.config.Name + ": Local")}
-	if h.hard == nil {
-		l.cache.open()
-	}
+	l.cache.open()
 	l.self = weak.Make(l)
 	h.mu.Lock()
 	l.owner = uint8(1 + h.opened%(owners-1))

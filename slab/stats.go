@@ -66,10 +66,7 @@ func (h *Heap) Stats() (s Stats) {
 		c := &sizeclass.Table[i]
 		d := &h.depots[i]
 		d.mu.Lock()
-		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.MaxCached/2)
-		if h.hard != nil {
-			batched += h.hard.withheld[i].len()
-		}
+		slabs, free, abandoned, batched := d.slabs, d.free, d.abandoned, len(d.batches)*int(c.MaxCached/2)+d.withheld.len()
 		asked := int(c.Size)
 		if d.asks > 0 {
 			asked = min(d.asked/d.asks, asked)
@@ -162,11 +159,7 @@ func (h *Heap) count() (objects int, bytes int64, ok bool) {
 func (h *Heap) handedOut(c uint8) int {
 	d := &h.depots[c]
 	n := d.slabs*int(sizeclass.Table[c].Slots) - d.free - d.abandoned - len(d.batches)*int(sizeclass.Table[c].MaxCached/2)
-	if h.hard != nil {
-		q := &h.hard.withheld[c]
-		n -= len(q.items) + len(q.queue)
-	}
-	return n
+	return n - len(d.withheld.items) - len(d.withheld.queue)
 }
 
 // held counts the slots in the caches of processors and Locals, by class.

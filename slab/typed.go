@@ -50,9 +50,7 @@ func freeObject(h *Heap, p unsafe.Pointer, size uintptr, fast func(*Heap, unsafe
 
 // freeObject is Free where the fast path has not freed the object at p, of a type of a size.
 func (h *Heap) freeObject(p unsafe.Pointer, size uintptr) {
-	if h != nil && h.hard != nil {
-		h.checkSize(p, int(size), 1, false)
-	}
+	h.checkSize(p, int(size), 1, false)
 	h.free(p)
 }
 
@@ -87,16 +85,14 @@ func TryMakeSlice[T any](h *Heap, length, capacity int) ([]T, error) {
 // the size of T, or is less than the capacity of s.
 func FreeSlice[T any](h *Heap, s []T) {
 	p := unsafe.Pointer(unsafe.SliceData(s))
-	if h != nil && h.hard != nil {
-		h.checkSize(p, int(unsafe.Sizeof(*new(T))), cap(s), true)
-	}
+	h.checkSize(p, int(unsafe.Sizeof(*new(T))), cap(s), true)
 	free(h, p, (*Heap).freeFast, (*Heap).free)
 }
 
 // checkSize panics if the object at p was not asked for as n elements of a size; with more, a larger number
-// of elements is fine, too. It does nothing if p is nil.
+// of elements is fine, too. Only a hardened heap knows.
 func (h *Heap) checkSize(p unsafe.Pointer, size, n int, more bool) {
-	if p == nil {
+	if p == nil || h == nil || h.hard == nil {
 		return
 	}
 	asked, least := h.size("Free", p), n*size

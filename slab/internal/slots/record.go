@@ -24,9 +24,15 @@ type Record struct {
 // Record returns the record of the slab that starts at a unit.
 func (t *Table) Record(first uint32) *Record { return t.record(first) }
 
-// Take takes free slots of a slab in the order of their addresses, and fills out with them from its end
-// downwards. It returns how many it took. Caller holds the lock of the class's depot.
+// Take takes free slots of a slab in the order of their addresses, or at random in a hardened heap, and fills out with
+// them from its end downwards. It returns how many it took. Caller holds the lock of the class's depot.
 func (t *Table) Take(first uint32, out []Item) (n int) {
+	if t.hardened {
+		for r := t.record(first); n < len(out) && r.Free > 0; n++ {
+			out[len(out)-1-n] = t.pick(first)
+		}
+		return n
+	}
 	r, e := t.record(first), *t.entry(uintptr(first))
 	block := e.states(first)
 	for word := r.hint; r.Free > 0; word++ {
@@ -56,9 +62,9 @@ func (t *Table) Take(first uint32, out []Item) (n int) {
 	return n
 }
 
-// Pick takes a random free slot of a slab that has some: a random one of the first 8 blocks that have any, from
+// pick takes a random free slot of a slab that has some: a random one of the first 8 blocks that have any, from
 // random ones on. Caller holds the lock of the class's depot.
-func (t *Table) Pick(first uint32) Item {
+func (t *Table) pick(first uint32) Item {
 	r, e := t.record(first), *t.entry(uintptr(first))
 	block := e.states(first)
 	words := (sizeclass.Table[e.Class()].Blocks() + 7) / 8

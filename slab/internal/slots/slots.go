@@ -75,11 +75,12 @@ const MaxStates = 1 << 31
 
 // Table has the entries, states and records of a heap. Open makes it usable. It must not be copied.
 type Table struct {
-	base    unsafe.Pointer // of the units
-	entries unsafe.Pointer
-	states  unsafe.Pointer
-	edge    uint32 // atomic: see Edge
-	shift   uint8  // of a Pool's class
+	base     unsafe.Pointer // of the units
+	entries  unsafe.Pointer
+	states   unsafe.Pointer
+	edge     uint32 // atomic: see Edge
+	shift    uint8  // of a Pool's class
+	hardened bool
 
 	generations table // only of a Pool
 	sizes       table // only of a hardened heap
@@ -97,7 +98,7 @@ type Table struct {
 // Config says what a table is for.
 type Config struct {
 	Units    int  // of the heap's region
-	Hardened bool // with sizes
+	Hardened bool // with sizes, and slots in random order
 	Class    int  // of a Pool's slots; NoClass for a heap without generations
 }
 
@@ -136,7 +137,7 @@ func (t *Table) Open(of *region.Region, c Config) error {
 	if err != nil {
 		return err
 	}
-	t.region, t.base = r, of.Base()
+	t.region, t.base, t.hardened = r, of.Base(), c.Hardened
 	t.spares = make([][]uint32, unit/sizeclass.Granule/64+2)
 	off := 0
 	for _, part := range []struct {
@@ -351,7 +352,7 @@ func (t *Table) reserve(k *sizeclass.Class, end int) (states uint32, err error) 
 	if err := t.stateTable.reach(t.next + size); err != nil {
 		return 0, err
 	}
-	if t.sizes.region != nil {
+	if t.hardened {
 		if err := t.sizes.reach((t.next + size) * 4); err != nil {
 			return 0, err
 		}
@@ -361,9 +362,8 @@ func (t *Table) reserve(k *sizeclass.Class, end int) (states uint32, err error) 
 	return states, nil
 }
 
-// Add makes a slab of a class in units that are in none. clean tells whether their memory reads zero; inOrder
-// whether slots are handed out in the order of their addresses. Caller holds the lock of the class's depot.
-func (t *Table) Add(c uint8, first int, clean, inOrder bool) error {
+// Add makes a slab of a class in units that are in none. clean tells whether their memory reads zero. Caller holds the lock of the class's depot.
+func (t *Table) Add(c uint8, first int, clean bool) error {
 	k := &sizeclass.Table[c]
 	states, err := t.reserve(k, first+int(k.Units))
 	if err != nil {
@@ -380,7 +380,7 @@ func (t *Table) Add(c uint8, first int, clean, inOrder bool) error {
 	}
 	r := t.record(uint32(first))
 	r.Free, r.clean = k.Slots, clean
-	if !inOrder {
+	if t.hardened { // slots are handed out in no order
 		r.fresh = k.Blocks()
 	}
 	for u := first; u < first+int(k.Units); u++ {
@@ -402,7 +402,7 @@ func (t *Table) Remove(first uint32) {
 		*t.entry(uintptr(u)) = noSlab(u)
 	}
 	states := e.states(first)
-	if t.sizes.region != nil {
+	if t.hardened {
 		clear(unsafe.Slice(t.Size(states), k.Blocks()))
 	}
 	t.mu.Lock()
