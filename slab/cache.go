@@ -212,13 +212,3 @@ func (m *magazine) grow(most uint32) bool {
 	m.room = room
 	return true
 }
-
-// holdsAny tells whether the cache holds slots.
-func (pc *cache) holdsAny() bool {
-	for c := range pc.magazines {
-		if pc.magazines[c].len() > 0 {
-			return true
-		}
-	}
-	return false
-}

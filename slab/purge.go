@@ -102,7 +102,8 @@ func (h *Heap) settleAll() (bad *guard.Violation) {
 }
 
 // reclaim frees memory for a request that would fail because of cause, and tells whether it freed any. It
-// returns the slots in depots to their slabs, and those in the cache of the Local that asks. Once in a while it drains the processors' caches, too: that stops the world.
+// returns the slots in depots to their slabs, and those in the caches of the Local and the processor that ask. Once in
+// a while it drains the other processors' caches, too: that stops the world.
 //
 // A heap at its Limit refuses all the time, so it looks at depots only if slots went there since it looked
 // last.
@@ -116,8 +117,11 @@ func (k client) reclaim(now uint32, cause error) bool {
 		used = h.account.Bytes()
 	}
 	var bad *guard.Violation
-	if k.cache != nil && k.cache.holdsAny() {
+	if k.cache != nil {
 		bad = h.drain(k.cache)
+	}
+	for _, t := range h.tables {
+		percpu.Borrow(t, func(pc *cache) { bad = cmp.Or(bad, h.drain(pc)) })
 	}
 	if _, ok := h.drained.Pass(now); ok {
 		bad = cmp.Or(bad, h.drainProcessors(h.tables...))

@@ -182,10 +182,11 @@ type Config struct {
 	// sizes only when all of its slots are free. One live object in each slab is enough to keep all of them:
 	// then 2,000 freed objects of 128 bytes make no room for one of 640.
 	//
-	// Freed large objects that are kept count, too, until they make room. Cached slots keep their slab. When memory runs out, here or at guard.Budget.Hard, the caches of
-	// processors are emptied at most ten times a second, because that stops the world; the caches of other
-	// Locals are not emptied. So an allocation may fail although enough objects were freed. Call Purge and try
-	// again before you free more.
+	// Freed large objects that are kept count, too, until they make room. Cached slots keep their slab. When
+	// memory runs out, here or at guard.Budget.Hard, the caches of the processor and of the Local that ask are
+	// emptied; those of other processors at most ten times a second, because that stops the world; and those of
+	// other Locals not at all. So an allocation may fail although other goroutines freed enough objects. Call
+	// Purge and try again before you free more.
 	//
 	// If sizes shift at the Limit, allocate objects together that are freed together, or give them a heap of
 	// their own; round sizes up to a few; and leave room for slabs that are not full: an eighth and a MiB.

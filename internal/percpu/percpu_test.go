@@ -273,3 +273,55 @@ func BenchmarkPin(b *testing.B) {
 		Unpin(c)
 	}
 }
+
+// TestBorrow takes the processor's cache out while another goroutine makes a new one, and while the table is closed.
+func TestBorrow(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var table Table[counter]
+	Borrow(&table, func(*counter) { t.Error("there is no cache") })
+	use(&table)
+	first := Pin(&table)
+	Unpin(first)
+	borrowed := 0
+	Borrow(&table, func(c *counter) {
+		borrowed++
+		if c != first {
+			t.Error("another cache")
+		}
+		if now := Pin(&table); now != nil {
+			t.Error("the cache is still there")
+			Unpin(now)
+		} else {
+			Unpin(now)
+		}
+	})
+	if c := Pin(&table); c != first {
+		t.Error("the cache did not come back")
+	} else {
+		Unpin(c)
+	}
+	var second *counter
+	Borrow(&table, func(*counter) {
+		borrowed++
+		use(&table)
+		second = Pin(&table)
+		Unpin(second)
+	})
+	if c := Pin(&table); c != second || c == first {
+		t.Error("the new cache did not stay")
+	} else {
+		Unpin(c)
+	}
+	Borrow(&table, func(*counter) {
+		borrowed++
+		Close(func(*counter) {}, &table)
+	})
+	if c := Pin(&table); c != nil {
+		t.Error("a closed table has a cache")
+	} else {
+		Unpin(c)
+	}
+	if borrowed != 3 {
+		t.Errorf("borrowed %d times", borrowed)
+	}
+}
