@@ -357,7 +357,7 @@ func TestConformance(t *testing.T) {
 				return alloctest.Allocator{}, err
 			}
 			return alloctest.Allocator{
-				Alloc: a.TryAlloc, Reset: a.Reset, Close: a.Close,
+				Alloc: a.TryAlloc, Reset: a.Reset, Close: a.Close, Resident: a.Resident,
 				Stats: func() alloctest.Stats { return alloctest.Stats(a.Stats()) },
 			}, nil
 		}},
@@ -367,7 +367,7 @@ func TestConformance(t *testing.T) {
 				return alloctest.Allocator{}, err
 			}
 			return alloctest.Allocator{
-				Alloc: k.TryAlloc, Reset: k.Reset, Close: k.Close,
+				Alloc: k.TryAlloc, Reset: k.Reset, Close: k.Close, Resident: k.Resident,
 				Stats: func() alloctest.Stats { return alloctest.Stats(k.Stats()) },
 			}, nil
 		}},
@@ -380,7 +380,7 @@ func TestConformance(t *testing.T) {
 			}
 			l := h.Local()
 			return alloctest.Allocator{
-				Alloc: l.TryAlloc, Free: l.Free, Close: h.Close,
+				Alloc: l.TryAlloc, Free: l.Free, Close: h.Close, Resident: h.Resident,
 				Stats: func() alloctest.Stats { return slabStats(h) },
 			}, nil
 		}},
@@ -398,7 +398,7 @@ func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
 			return alloctest.Allocator{}, err
 		}
 		return alloctest.Allocator{
-			Alloc: h.TryAlloc, Free: h.Free, Close: h.Close,
+			Alloc: h.TryAlloc, Free: h.Free, Close: h.Close, Resident: h.Resident,
 			Stats: func() alloctest.Stats { return slabStats(h) },
 		}, nil
 	}
@@ -406,7 +406,7 @@ func openHeap(hardened bool) func(limit int) (alloctest.Allocator, error) {
 
 func slabStats(h *slab.Heap) alloctest.Stats {
 	s := h.Stats()
-	return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Resident: s.Resident, Live: s.Live, HighWater: s.HighWater}
+	return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Live: s.Live, HighWater: s.HighWater}
 }
 
 // openStacks shows a pool as an allocator that takes one stack after the other. With a limit there
@@ -453,9 +453,10 @@ func openStacks(limit int) (alloctest.Allocator, error) {
 			}
 			all = []*stack.Stack{s}
 		},
+		Resident: p.Resident,
 		Stats: func() alloctest.Stats {
 			s := p.Stats()
-			return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Resident: s.Resident, Live: s.Live, HighWater: max(peak, s.Live)}
+			return alloctest.Stats{Reserved: s.Reserved, Committed: s.Committed, Live: s.Live, HighWater: max(peak, s.Live)}
 		},
 		Close: func() error {
 			if p.Stats().InUse > 0 {

@@ -1,7 +1,6 @@
 package arena
 
 import (
-	"errors"
 	"fmt"
 	"unsafe"
 
@@ -310,13 +309,11 @@ func (a *Arena) violation(op string, kind guard.Kind, detail string) *guard.Viol
 type Stats struct {
 	Reserved  int64 // addresses, guards included
 	Committed int64 // charged to the budget
-	Resident  int64 // in RAM; -1 where the system does not tell
 	Live      int64 // handed out, alignment included
 	HighWater int64 // the most that was ever handed out at a time
 }
 
-// Stats returns the figures of the arena. It asks the kernel which memory is resident: one system call for
-// each 256 MiB committed. After Close all figures are zero but HighWater. Those of a zero Arena are zero.
+// Stats returns the figures of the arena. After Close all figures are zero but HighWater. Those of a zero Arena are zero.
 func (a *Arena) Stats() Stats {
 	if a == nil || a.region == nil {
 		return Stats{}
@@ -329,12 +326,28 @@ func (a *Arena) Stats() Stats {
 
 // regionStats returns the figures that the region has: zero after its Close.
 func regionStats(r *region.Region) Stats {
-	resident, err := r.Resident()
-	switch {
-	case errors.Is(err, guard.ErrClosed):
+	if !r.IsOpen() {
 		return Stats{}
-	case err != nil:
-		resident = -1
 	}
-	return Stats{Reserved: r.Reserved(), Committed: r.Committed(), Resident: resident}
+	return Stats{Reserved: r.Reserved(), Committed: r.Committed()}
+}
+
+// Resident asks the kernel how many bytes of the arena are in RAM: none of a zero Arena. The error wraps
+// errors.ErrUnsupported where the system does not tell, and guard.ErrClosed after Close.
+//
+// Cost: a system call for each 256 MiB committed.
+func (a *Arena) Resident() (int64, error) {
+	if a == nil || a.region == nil {
+		return 0, nil
+	}
+	return regionResident(a.region)
+}
+
+// regionResident returns how many bytes of the region are in RAM.
+func regionResident(r *region.Region) (int64, error) {
+	n, err := r.Resident()
+	if err != nil {
+		return 0, fmt.Errorf("arena: %w", err)
+	}
+	return n, nil
 }

@@ -521,3 +521,11 @@ func (k *Concurrent) Stats() Stats {
 	s.HighWater = int64(max(k.high.Load(), top) - first)
 	return s
 }
+
+// Resident is Arena.Resident. Any goroutine may call it.
+func (k *Concurrent) Resident() (int64, error) {
+	if k == nil || k.region == nil {
+		return 0, nil
+	}
+	return regionResident(k.region)
+}

@@ -104,8 +104,11 @@ func TestOutsideConcurrentClosedUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			for {
 				if s := k.Stats(); s.Reserved == 0 {
-					if s.Live != 0 && s.Committed != 0 || s.Resident != 0 {
+					if s.Live != 0 && s.Committed != 0 {
 						t.Errorf("after Close: %+v", s)
+					}
+					if _, err := k.Resident(); !errors.Is(err, guard.ErrClosed) {
+						t.Errorf("after Close: %v", err)
 					}
 					return
 				}

@@ -194,6 +194,7 @@ func (k client) fetch(c uint8, size int, out []slots.Item) (n int, err error) {
 		n, err = h.stockUp(c, k.owner, size, out)
 	}
 	if err != nil && region.Reclaim() {
+		_ = h.sweepLarge() // large objects that OnSoft has freed
 		n, err = h.stockUp(c, k.owner, size, out)
 	}
 	if err != nil {

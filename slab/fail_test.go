@@ -149,6 +149,10 @@ func (s *scenario) objects() {
 	}
 	all = append(all, b)
 
+	for _, size := range []int{large, large - 5000, large + 2<<20, large} { // recycled, unless it is longer
+		h.Free(s.alloc(size))
+	}
+
 	l := h.Local()
 	for _, size := range []int{200, 20_000, large} {
 		var b []byte

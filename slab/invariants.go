@@ -60,4 +60,38 @@ func (h *Heap) check() {
 	}
 	holds(h.space.Taken() == units, "%d units are in slabs, the space says %d", units, h.space.Taken())
 	h.space.Check(func(u int) bool { return h.slots.InSlab(uint32(u)) })
+	charged := h.large.check()
+	holds(units*unit+charged == h.account.Bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.Bytes())
+}
+
+// check panics where an invariant of the large objects does not hold, and returns the bytes that are charged for them.
+func (l *largeObjects) check() (charged int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bytes, asked, reserved := 0, 0, int64(0)
+	for p, o := range l.objects {
+		base, n := uintptr(o.region.Base()), int(o.region.Committed())
+		holds(p >= base && p+uintptr(o.size) <= base+uintptr(o.region.Size()), "the object at %#x of %d bytes lies in its region at %#x", p, o.size, base)
+		holds(o.size <= n, "the object at %#x has %d bytes, %d are committed", p, o.size, n)
+		bytes += n
+		asked += o.size
+		reserved += o.region.Reserved()
+	}
+	holds(bytes == l.bytes && asked == l.asked, "large objects have %d bytes, %d were asked for, the sums say %d and %d", bytes, asked, l.bytes, l.asked)
+	holds(reserved == l.reserved, "large objects have %d bytes of addresses, the sum says %d", reserved, l.reserved)
+	cached, reserved := 0, int64(0)
+	for i, r := range l.cache.regions {
+		_, live := l.objects[uintptr(r.Base())]
+		holds(!live, "the cached region at %p has no object", r.Base())
+		holds(int64(r.bytes) == r.Committed(), "the cached region at %p has %d bytes committed, the cache says %d", r.Base(), r.Committed(), r.bytes)
+		holds(i == 0 || int32(r.freed-l.cache.regions[i-1].freed) >= 0, "cached region %d is colder than the next", i-1)
+		cached += r.bytes
+		reserved += r.Reserved()
+	}
+	holds(cached == l.cache.bytes && len(l.cache.regions) <= maxCachedRegions, "%d cached regions have %d bytes, the cache says %d", len(l.cache.regions), cached, l.cache.bytes)
+	holds(reserved == l.cache.reserved, "cached regions have %d bytes of addresses, the sum says %d", reserved, l.cache.reserved)
+	for _, left := range l.left {
+		charged += left.bytes
+	}
+	return charged + bytes + cached
 }

@@ -12,15 +12,23 @@ import (
 )
 
 // largeObjects has the objects that fit into no slot. Each is a region of its own, committed from its start
-// to the end of the object's last OS page. So a touch behind that faults, and so does a touch after Free. In
-// a hardened heap the object lies at the end of the region, between canaries.
+// to the end of the object's last OS page, or up to an eighth farther if the region is a cached one. A touch
+// behind that faults. In a hardened heap the object lies at the end of the region, between canaries.
+//
+//	           tryLarge                            freeLarge
+//	(nothing) ──────────▶ in objects, live ──────────────────────▶ in cache ──▶ closed
+//	                          ▲    │  hardened: freeLarge             │            ▲
+//	                          │    └──────────────────────────────────┼────────────┤
+//	                          └───────────────────────────────────────┘  in left, if the kernel refuses
 type largeObjects struct {
-	mu      sync.Mutex
-	objects map[uintptr]largeObject // by their addresses
-	bytes   int                     // committed
-	asked   int                     // bytes that were asked for
-	left    []leftover              // regions that the kernel would not take back
-	shut    bool                    // the heap is closed: add refuses
+	mu       sync.Mutex
+	objects  map[uintptr]largeObject // by their addresses
+	bytes    int                     // committed, of objects
+	asked    int                     // bytes that were asked for, of objects
+	reserved int64                   // addresses, of objects
+	cache    largeCache
+	left     []leftover // regions that the kernel would not take back
+	shut     bool       // the heap is closed: add refuses
 }
 
 // leftover is a region without an object that the kernel would not take back, and the bytes of it that are
@@ -52,6 +60,10 @@ func (l *largeObjects) close() error {
 		delete(l.objects, p)
 		l.bytes -= n
 		l.asked -= o.size
+		l.reserved -= o.region.Reserved()
+	}
+	for _, r := range l.cache.all() {
+		l.left = append(l.left, leftover{r.Region, r.bytes}) // which sweep closes
 	}
 	_, err := l.sweep()
 	return errors.Join(append(errs, err)...)
@@ -71,57 +83,129 @@ func (l *largeObjects) sweep() (bytes int, err error) {
 	return bytes, err
 }
 
-// sweepLarge closes the leftovers that the kernel takes now.
+// sweepLarge closes the cached regions, and the leftovers that the kernel takes now.
 func (h *Heap) sweepLarge() error {
-	h.large.mu.Lock()
-	defer h.large.mu.Unlock()
-	bytes, err := h.large.sweep()
+	l := &h.large
+	l.mu.Lock()
+	out := l.cache.all()
+	bytes, err := l.sweep()
+	l.mu.Unlock()
 	h.account.Refund(bytes)
+	return cmp.Or(err, h.closeCached(out))
+}
+
+// coolLarge closes the cached regions that nobody took for decayAfter.
+func (h *Heap) coolLarge(now uint32) {
+	l := &h.large
+	l.mu.Lock()
+	out := l.cache.due(now)
+	l.mu.Unlock()
+	_ = h.closeCached(out) // what the kernel does not take now is tried again
+}
+
+// evictLarge closes the coldest cached regions, of some bytes together, for a request that would fail. It tells
+// whether there were any.
+func (h *Heap) evictLarge(bytes int) bool {
+	l := &h.large
+	l.mu.Lock()
+	out := l.cache.coldest(bytes, 1)
+	l.mu.Unlock()
+	_ = h.closeCached(out)
+	return len(out) > 0
+}
+
+// closeCached closes regions that were taken out of the cache, without the lock.
+func (h *Heap) closeCached(out []cachedRegion) (err error) {
+	for _, r := range out {
+		err = cmp.Or(err, h.closeLarge(r.Region, r.bytes))
+	}
 	return err
 }
 
-// has tells whether the region of a large object starts at an address.
-func (l *largeObjects) has(base uintptr) bool {
+// regionAt tells whether a region starts at an address that has a large object, or had one and is cached.
+func (l *largeObjects) regionAt(base uintptr) (live, cached bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, o := range l.objects {
 		if uintptr(o.region.Base()) == base {
-			return true
+			return true, false
 		}
 	}
-	return false
+	return false, l.cache.holds(base)
 }
 
+// regions returns all regions.
 func (l *largeObjects) regions() (all []*region.Region) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, left := range l.left {
 		all = append(all, left.region)
 	}
 	for _, o := range l.objects {
 		all = append(all, o.region)
 	}
+	for _, r := range l.cache.regions {
+		all = append(all, r.Region)
+	}
 	return all
 }
 
-// getLarge allocates a large object. It reads zero. It is aligned
-// to align, to OS pages at least, and to 2 MiB if it has 2 MiB or more.
+// getLarge allocates a large object; clean tells whether it reads zero. It is aligned to align, and to OS pages at
+// least.
 func (h *Heap) getLarge(k client, size, align int) (b []byte, clean bool, err error) {
 	h.usable("Alloc")
-	b, err = h.tryLarge(size, align)
-	if err != nil && k.reclaim(ticks(), err) {
-		b, err = h.tryLarge(size, align)
+	if b, ok := h.getCached(size, align); ok {
+		return b, false, nil
+	}
+	now := ticks()
+	raise(k.decay(now))
+	b, err = h.newLarge(size, align)
+	if err != nil && k.reclaim(now, err) {
+		b, err = h.newLarge(size, align)
 	}
 	if err != nil && region.Reclaim() {
-		b, err = h.tryLarge(size, align)
+		if b, ok := h.getCached(size, align); ok { // OnSoft has freed it
+			return b, false, nil
+		}
+		b, err = h.newLarge(size, align)
 	}
 	if err != nil {
 		h.usable("Alloc")
 		return nil, true, prefixed(err)
 	}
-	region.ReclaimOr(func() { h.freeLarge(unsafe.Pointer(unsafe.SliceData(b))) })
+	region.ReclaimOr(func() { h.dropLarge(addr(b)) })
 	h.usable("Alloc") // OnSoft may have closed the heap
 	return b, true, nil
 }
 
+// getCached makes a large object of a cached region. ok is false if none fits. Nothing is committed, so OnSoft
+// need not be called.
+func (h *Heap) getCached(size, align int) (b []byte, ok bool) {
+	want := alignUp(max(size, 1), guard.PageSize())
+	if want < size {
+		return nil, false // it has overflowed
+	}
+	return h.large.reuse(size, want, align)
+}
+
+// maxHugePages is the size of the largest object that huge pages are asked for. A page fault of 2 MiB takes as
+// long as 40 of 4 KiB, so huge pages pay if a twelfth of the object is touched. A longer object may be sparse:
+// then each touch would bring in 2 MiB.
+const maxHugePages = 64 << 20
+
+// hugePages tells whether a region of some bytes is to have huge pages.
+func hugePages(bytes int) bool { return bytes >= 2<<20 && bytes <= maxHugePages }
+
+// newLarge allocates a large object in a fresh region. Where memory is short, cached regions give way.
+func (h *Heap) newLarge(size, align int) (b []byte, err error) {
+	b, err = h.tryLarge(size, align)
+	for err != nil && h.evictLarge(size) {
+		b, err = h.tryLarge(size, align)
+	}
+	return b, err
+}
+
+// tryLarge is newLarge that does not evict.
 func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if err := h.account.Fits(alignUp(size, guard.PageSize())); err != nil { // before system calls
 		return nil, err
@@ -135,7 +219,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	case align > guard.PageSize():
 		room = max(bytes, 2*maxAlign) // regions of 2 MiB are aligned to that
 	}
-	r, err := region.Reserve(region.Config{Name: h.largeName(), Size: room, PartOf: h.region, DeferOnSoft: true})
+	r, err := region.Reserve(region.Config{Name: h.largeName(), Size: room, HugePages: hugePages(size), PartOf: h.region, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
@@ -182,9 +266,9 @@ func (h *Heap) commitLarge(r *region.Region, from, to int) error {
 	return nil
 }
 
-// resizeLarge resizes the large object b.
-func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
-	p := unsafe.Pointer(unsafe.SliceData(b))
+// resizeLarge resizes the large object b, which is aligned to align, and stays so.
+func (h *Heap) resizeLarge(b []byte, size, align int) ([]byte, error) {
+	p := addr(b)
 	o, ok := h.largeAt(p)
 	if !ok {
 		panic(h.noObject("Realloc", p)) // freed meanwhile
@@ -192,7 +276,10 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 	r := o.region
 	had, want := int(r.Committed()), alignUp(size, guard.PageSize())
 	grow := func() (err error) {
-		r, err = h.growLarge(r, had, want)
+		r, err = h.growLarge(r, had, want, align)
+		for err != nil && h.evictLarge(want-had) {
+			r, err = h.growLarge(r, had, want, align)
+		}
 		return err
 	}
 	var err error
@@ -223,7 +310,7 @@ func (h *Heap) resizeLarge(b []byte, size int) ([]byte, error) {
 
 // growLarge commits more of the object's region, or of one twice as long to which it moves: so the
 // next times it need not. If there is an error, or OnSoft panics, the object is as it was.
-func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error) {
+func (h *Heap) growLarge(r *region.Region, had, want, align int) (*region.Region, error) {
 	if want <= r.Size() {
 		err := h.commitLarge(r, had, want)
 		if err == nil {
@@ -238,7 +325,12 @@ func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error
 	if err := h.account.Fits(want - had); err != nil { // before system calls
 		return r, err
 	}
-	to, err := region.Reserve(region.Config{Name: r.Name(), Size: want + min(want, maxReserve), MinSize: want, PartOf: r, DeferOnSoft: true})
+	least := want
+	if align > guard.PageSize() {
+		least = max(want, 2*maxAlign) // regions of 2 MiB are aligned to that
+	}
+	to, err := region.Reserve(region.Config{
+		Name: r.Name(), Size: least + min(want, maxReserve), MinSize: least, HugePages: hugePages(want), PartOf: r, DeferOnSoft: true})
 	if err != nil {
 		return r, err
 	}
@@ -262,6 +354,7 @@ func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error
 	o := l.objects[uintptr(r.Base())]
 	delete(l.objects, uintptr(r.Base()))
 	l.objects[uintptr(to.Base())] = largeObject{to, o.size}
+	l.reserved += to.Reserved() - r.Reserved()
 	if r.Close() != nil {
 		l.left = append(l.left, leftover{region: r})
 		h.note()
@@ -269,52 +362,112 @@ func (h *Heap) growLarge(r *region.Region, had, want int) (*region.Region, error
 	return to, nil
 }
 
-// freeLarge frees the large object at p; false if there is none. Should the kernel refuse to take
-// it back, that is tried again later. It stays an object if it was overrun.
+// freeLarge frees the large object at p; false if there is none. It stays an object if it was overrun.
 func (h *Heap) freeLarge(p unsafe.Pointer) bool {
+	if !h.dropLarge(p) {
+		return false
+	}
+	raise(h.client().decay(ticks()))
+	return true
+}
+
+// dropLarge is freeLarge that does nothing else.
+func (h *Heap) dropLarge(p unsafe.Pointer) bool {
+	if h.hard != nil {
+		return h.dropHardened(p)
+	}
+	out, ok := h.large.retire(p)
+	if ok {
+		h.note()
+		_ = h.closeCached(out)
+	}
+	return ok
+}
+
+// dropHardened frees a large object of a hardened heap. It is not cached, so a touch faults from then on.
+func (h *Heap) dropHardened(p unsafe.Pointer) bool {
 	o, ok := h.large.take(p)
 	if !ok {
 		return false
 	}
-	freed := false
+	n := int(o.region.Committed())
+	intact := false
 	defer func() {
-		if !freed && !h.large.add(p, o) { // overrun, or a fault
-			h.closeLarge(o)
+		if intact || !h.large.add(p, o) { // else it was overrun, or there was a fault
+			h.large.resize(-n, -o.size)
+			_ = h.closeLarge(o.region, n)
 		}
 	}()
-	if h.hard != nil {
-		if at, ok := h.hard.intact(o, p); !ok {
-			panic(h.overrun(p, at))
-		}
+	at := 0
+	if at, intact = h.hard.intact(o, p); !intact {
+		panic(h.overrun(p, at))
 	}
-	freed = true
-	h.closeLarge(o)
 	return true
 }
 
-// closeLarge gives back the memory of an object that was taken out.
-func (h *Heap) closeLarge(o largeObject) {
-	n := int(o.region.Committed())
-	left := o.region.Close() != nil
+// closeLarge gives back the memory of a region that has no object any more. Should the kernel refuse to take it,
+// that is tried again later.
+func (h *Heap) closeLarge(r *region.Region, bytes int) error {
+	err := r.Close()
+	if err == nil {
+		h.account.Refund(bytes)
+		return nil
+	}
 	l := &h.large
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bytes -= n
-	l.asked -= o.size
-	if left {
-		l.left = append(l.left, leftover{o.region, n})
-		h.note()
-	} else {
-		h.account.Refund(n)
-	}
+	l.left = append(l.left, leftover{r, bytes})
+	h.note()
+	return err
 }
 
-// take takes the object at p out, so that nobody else frees it.
+// retire takes the object at p out and caches its region. It returns the regions that are to be closed for that.
+func (l *largeObjects) retire(p unsafe.Pointer) (out []cachedRegion, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o, ok := l.objects[uintptr(p)]
+	if !ok {
+		return nil, false
+	}
+	n := int(o.region.Committed())
+	delete(l.objects, uintptr(p))
+	l.reserved -= o.region.Reserved()
+	l.bytes -= n
+	l.asked -= o.size
+	r := cachedRegion{o.region, n, ticks()}
+	if l.shut {
+		return []cachedRegion{r}, true
+	}
+	return l.cache.put(r, l.bytes), true
+}
+
+// reuse makes an object of a cached region that has room for want bytes. ok is false if none fits.
+func (l *largeObjects) reuse(size, want, align int) (b []byte, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shut {
+		return nil, false
+	}
+	r, ok := l.cache.take(want, align)
+	if !ok {
+		return nil, false
+	}
+	room := int(r.Committed())
+	l.objects[uintptr(r.Base())] = largeObject{r, size}
+	l.reserved += r.Reserved()
+	l.bytes += room
+	l.asked += size
+	return r.Bytes()[:size:room], true
+}
+
+// take takes the object at p out, so that nobody else frees it. Its bytes stay counted.
 func (l *largeObjects) take(p unsafe.Pointer) (o largeObject, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	o, ok = l.objects[uintptr(p)]
-	delete(l.objects, uintptr(p))
+	if o, ok = l.objects[uintptr(p)]; ok {
+		delete(l.objects, uintptr(p))
+		l.reserved -= o.region.Reserved()
+	}
 	return o, ok
 }
 
@@ -326,6 +479,7 @@ func (l *largeObjects) add(p unsafe.Pointer, o largeObject) bool {
 		return false
 	}
 	l.objects[uintptr(p)] = o
+	l.reserved += o.region.Reserved()
 	return true
 }
 

@@ -24,12 +24,12 @@ func TestLargeGrows(t *testing.T) {
 	filled, moves := len(b), 0
 	count := vm.Inject(vm.Mremap, 0, nil)
 	for _, size := range []int{2<<20 + 5, 3 << 20, 5 << 20, 9 << 20, 9<<20 + 4097, 30 << 20, 12 << 20, 31 << 20, 64 << 20, 1<<20 + 1, 2 << 20} {
-		was := addr(b)
+		was := address(b)
 		b = h.Realloc(b, size)
-		if addr(b) != was {
+		if address(b) != was {
 			moves++
 		}
-		shrunk := size <= filled && addr(b) == was // then the capacity ends with it
+		shrunk := size <= filled && address(b) == was // then the capacity ends with it
 		if len(b) != size || cap(b) < size || h.Size(b) != cap(b) && !(shrunk && cap(b) == size) {
 			t.Fatalf("%d bytes, room for %d, Size %d; want %d", len(b), cap(b), h.Size(b), size)
 		}
@@ -65,6 +65,10 @@ func TestLargeGrows(t *testing.T) {
 	h.Free(b)
 	if s := h.Stats(); s.Live != before.Live {
 		t.Errorf("%+v", s)
+	}
+	h.check()
+	if err := h.Purge(); err != nil {
+		t.Fatal(err)
 	}
 	if l := &h.large; len(l.objects) != 0 || l.bytes != 0 || h.account.Bytes() != 0 {
 		t.Errorf("%d large objects of %d bytes; %d charged", len(l.objects), l.bytes, h.account.Bytes())

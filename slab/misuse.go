@@ -100,11 +100,15 @@ func (h *Heap) notLive(op string, p unsafe.Pointer) *guard.Violation {
 func (h *Heap) noOtherObject(op string, p unsafe.Pointer) *guard.Violation {
 	f := guard.Locate(uintptr(p))
 	sampled := sampled.Owner(p) == h.id()
+	live, cached := false, false
+	if f != nil {
+		live, cached = h.large.regionAt(f.Addr - uintptr(f.Offset))
+	}
 	switch {
 	case f == nil:
-	case sampled && f.Kind == guard.UseAfterFree, f.Kind == guard.UseAfterClose && f.Region == h.largeName():
+	case sampled && f.Kind == guard.UseAfterFree, cached, f.Kind == guard.UseAfterClose && f.Region == h.largeName():
 		return h.notLive(op, p)
-	case sampled, h.large.has(f.Addr - uintptr(f.Offset)):
+	case sampled, live:
 		return h.violation(op, guard.InvalidPointer, notTheStart, p)
 	}
 	return h.violation(op, guard.InvalidPointer, "into other memory", p)

@@ -15,7 +15,8 @@ import (
 )
 
 // What is free goes back to the system after a while: slots that wait in a depot go into their
-// slabs, empty slabs into units, and units that nobody took for decayAfter are decommitted. There is no
+// slabs, empty slabs into units, and units that nobody took for decayAfter are decommitted. Freed large objects are
+// closed after as long. There is no
 // goroutine for it: slow paths look whether it is time.
 const (
 	decayAfter = 500 // ticks that a unit stays committed when it is free
@@ -49,6 +50,7 @@ func (k client) decay(now uint32) (bad *guard.Violation) {
 		bad = cmp.Or(bad, h.settle(c, idle))
 	}
 	_ = h.space.Purge(age, now) // what the kernel does not take now stays free
+	h.coolLarge(now)
 	return bad
 }
 
@@ -161,7 +163,8 @@ func (h *Heap) collect() (bad *guard.Violation) {
 	return bad
 }
 
-// Purge gives all free memory back to the system, except for slots that Locals cache. It stops the world for
+// Purge gives all free memory back to the system, freed large objects that are kept included, except for slots that
+// Locals cache. It stops the world for
 // some microseconds, to take the slots that processors cache. Some free memory lies between live objects, and
 // decommitting it would take more mappings than the process may hold (vm.max_map_count): it goes out of RAM,
 // but stays charged (Stats.Discarded). An error comes from the kernel. Memory that the kernel did not take

@@ -9,12 +9,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
-// Size returns the number of bytes that the object b has room for: the size of its slot, or of its OS
-// pages if it is large. In a hardened heap, and for a sampled object, it returns the size that was asked
+// Size returns the number of bytes that the object b has room for: the size of its slot or, if it is large, of its OS
+// pages and of up to an eighth more. In a hardened heap, and for a sampled object, it returns the size that was asked
 // for. Size panics with a *guard.Violation if b is not a live object of the heap.
 func (h *Heap) Size(b []byte) int {
-	h.markRead(unsafe.Pointer(unsafe.SliceData(b)))
-	return h.size("Size", unsafe.Pointer(unsafe.SliceData(b)))
+	h.markRead(addr(b))
+	return h.size("Size", addr(b))
 }
 
 func (h *Heap) size(op string, p unsafe.Pointer) int {
@@ -45,16 +45,16 @@ func (h *Heap) size(op string, p unsafe.Pointer) int {
 // Realloc of nil allocates. Realloc to 0 bytes does not free: it returns an object of no bytes, which must be
 // freed.
 //
-// The result is aligned to 16. A larger alignment that b was allocated with is lost when the object
-// moves: allocate, copy and free such an object instead.
+// The result is aligned to 16. A larger alignment that b was allocated with is lost when the object moves: see
+// ReallocAligned.
 //
 // Realloc panics as Alloc and Free do, and with a *guard.Violation if b is longer than its Size. If there
 // is no memory, b is as it was.
 //
-// The capacity is the size of the slot, as for Alloc, if the object became longer or moved. If it stayed in
-// its place and did not become longer, the capacity is size: old bytes may lie behind its end. So append
-// copies such an object to the Go heap when it must grow, while Realloc uses the room behind it, and
-// clears it.
+// The capacity is the Size, as for Alloc, if the object became longer or moved. If it stayed in its place and did
+// not become longer, the capacity is size: old bytes may lie behind its end. So append copies such an object to the
+// Go heap when it must grow, while Realloc uses the room behind it, and clears it. In a hardened heap, and for a
+// sampled object, the capacity is always size.
 //
 // An object of more than 1 MiB that stays above 1 MiB grows in its place if it has grown before, or the
 // kernel moves its OS pages to another place, without a copy. In a hardened heap every object moves, and
@@ -63,28 +63,43 @@ func (h *Heap) Realloc(b []byte, size int) []byte { return must(h.TryRealloc(b, 
 
 // TryRealloc is Realloc that returns its error.
 func (h *Heap) TryRealloc(b []byte, size int) ([]byte, error) {
+	return h.TryReallocAligned(b, size, sizeclass.Granule)
+}
+
+// ReallocAligned is Realloc that aligns the result to align: a power of two up to 1 MiB, as for Alloc. An object that
+// is aligned so already stays in its place where Realloc would leave it; one that is not is copied to another place.
+// So an object keeps its alignment if each call names it.
+func (h *Heap) ReallocAligned(b []byte, size, align int) []byte {
+	return must(h.TryReallocAligned(b, size, align))
+}
+
+// TryReallocAligned is ReallocAligned that returns its error.
+func (h *Heap) TryReallocAligned(b []byte, size, align int) ([]byte, error) {
 	if b == nil {
-		return h.TryAlloc(size, sizeclass.Granule)
+		return h.TryAlloc(size, align)
 	}
-	h.markWrite(unsafe.Pointer(unsafe.SliceData(b)))
-	room := h.size("Realloc", unsafe.Pointer(unsafe.SliceData(b)))
+	p := addr(b)
+	h.markWrite(p)
+	room := h.size("Realloc", p)
 	if len(b) > room {
-		panic(h.violation("Realloc", guard.WrongSize, otherSize, unsafe.Pointer(unsafe.SliceData(b))))
+		panic(h.violation("Realloc", guard.WrongSize, otherSize, p))
 	}
-	all := unsafe.Slice(unsafe.SliceData(b), room)
+	if err := checkAlloc(size, align); err != nil {
+		return nil, err
+	}
 	switch {
-	case h.hard != nil || sampled.Holds(unsafe.Pointer(unsafe.SliceData(b))): // always elsewhere
+	case h.hard != nil || sampled.Holds(p) || uintptr(p)%uintptr(align) != 0: // always elsewhere
 	case stays(room, size):
 		if size > len(b) {
-			clear(all[len(b):])
+			clear(unsafe.Slice((*byte)(p), room)[len(b):])
 		}
-		h.noteAsked(unsafe.Pointer(unsafe.SliceData(b)), size)
-		return upToZeroes(all[:size], len(b)), nil
+		h.noteAsked(p, size)
+		return upToZeroes(unsafe.Slice((*byte)(p), room)[:size], len(b)), nil
 	case room > sizeclass.Largest && size > sizeclass.Largest && size < math.MaxInt/4:
-		out, err := h.resizeLarge(b, size)
+		out, err := h.resizeLarge(b, size, align)
 		return upToZeroes(out, len(b)), err
 	}
-	out, clean, err := h.get(size, sizeclass.Granule)
+	out, clean, err := h.get(size, align)
 	if err != nil {
 		return nil, err
 	}

@@ -17,9 +17,8 @@
 //	└────┴────┴────┴────┴ ─ ─ ┴────┘          └───┴───┴───┴───┴ ─
 //
 // A slab is a run of equal slots of one size class. There is a class for each multiple of 16 up to 128
-// bytes, and eight between a power of two and the next up to 1 MiB. A larger object is large: it has a
-// region of its own. Metadata, the states among them, lie apart from the slots, so an overrun cannot
-// reach them.
+// bytes, and eight between a power of two and the next up to 1 MiB. A larger object is large: see below.
+// Metadata, the states among them, lie apart from the slots, so an overrun cannot reach them.
 //
 // # Life of a slot
 //
@@ -43,6 +42,21 @@
 //	    first drains the processors' caches, where that may free a MiB or more: it stops the world for
 //	    some microseconds. Purge does all this at once.
 //
+// # Large objects
+//
+// An object of more than 1 MiB has a region of its own, as has one that is aligned to more than 64 KiB. A touch behind
+// the region faults.
+//
+//  1. Free keeps the region, committed, for the next object that it fits: one of the same size or up to an eighth
+//     less. Such an object takes no system call and no page fault; Alloc clears it, AllocDirty does not.
+//  2. At most 256 regions are kept, and 256 MiB or, if that is more, as many bytes as live large objects have. The
+//     coldest leave first.
+//  3. What was kept for half a second is closed by a later slow path; Purge closes all at once. A request that would
+//     fail for want of memory or addresses closes what is in its way first.
+//  4. Fresh objects of 2 to 64 MiB get huge pages where the system has them. A longer one may be sparse, and then
+//     each touch would take 2 MiB of RAM.
+//  5. Realloc moves the OS pages of an object that grows, without a copy.
+//
 // # Concurrency
 //
 //  1. Any number of goroutines may use a Heap, and any of them may free an object.
@@ -58,8 +72,9 @@
 // object that was freed already, a pointer into or between objects, and memory of others. Three misuses
 // go unnoticed in a heap that is not hardened:
 //
-//   - A late Free, after the slot was handed out again: it frees the new object.
-//   - A write behind the end of an object, or after it was freed.
+//   - A late Free, after the slot or the region was handed out again: it frees the new object.
+//   - A touch behind the end of an object, or after it was freed. After Free of a large object, a touch faults once the
+//     heap keeps its region no longer: see Large objects.
 //   - Some races of two goroutines that free one object at the same moment. The slot is then cached
 //     twice, and the second one that leaves a magazine is the violation. The call that takes it out raises
 //     it, which may be any Alloc, Free, Purge or Local.Close; the heap is whole afterwards. It goes
@@ -82,6 +97,7 @@
 //   - The memory behind each slab, and that of empty slabs, is inaccessible. Large objects end at
 //     inaccessible memory, as nearly as their alignment allows, and objects of no bytes lie in such
 //     memory.
+//   - Free of a large object keeps nothing: a touch faults at once.
 //   - The capacity of an object is its length, and Free[T] and FreeSlice compare the size of what they
 //     free with the size that was asked for.
 //
@@ -110,7 +126,7 @@
 //
 // Loads and stores do not count: the detector knows the Go heap only. To have a store looked at, call
 // RaceWrite beside it; for a load, call Size or HandleOf. The object counts as a whole. Large objects are
-// not looked at: a touch after Free faults. In such builds a processor's cache has a lock, so two
+// not looked at. In such builds a processor's cache has a lock, so two
 // goroutines that allocate may seem to be synchronised when they are not.
 //
 // # Cost
@@ -135,6 +151,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
@@ -165,7 +182,7 @@ type Config struct {
 	// sizes only when all of its slots are free. One live object in each slab is enough to keep all of them:
 	// then 2,000 freed objects of 128 bytes make no room for one of 640.
 	//
-	// Cached slots keep their slab, too. When memory runs out, here or at guard.Budget.Hard, the caches of
+	// Freed large objects that are kept count, too, until they make room. Cached slots keep their slab. When memory runs out, here or at guard.Budget.Hard, the caches of
 	// processors are emptied at most ten times a second, because that stops the world; the caches of other
 	// Locals are not emptied. So an allocation may fail although enough objects were freed. Call Purge and try
 	// again before you free more.
@@ -307,7 +324,11 @@ func openHeap(c Config, class int) (*Heap, error) {
 	h.account.Open(c.Name, c.Limit)
 	h.space.Open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
-	h.stock, h.freed, h.tables = &h.caches, &h.caches, []*percpu.Table[cache]{&h.caches}
+	h.stock = &h.caches
+	if !pointerfree.Trusted {
+		h.stock = new(percpu.Table[cache]) // so that no fast path finds a cache: New would not look at its type
+	}
+	h.freed, h.tables = h.stock, []*percpu.Table[cache]{h.stock}
 	if c.Hardened {
 		h.harden()
 	}

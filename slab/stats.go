@@ -1,9 +1,12 @@
 package slab
 
 import (
+	"errors"
+	"fmt"
 	"iter"
 	"unsafe"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
@@ -13,7 +16,6 @@ import (
 type Stats struct {
 	Reserved  int64 // addresses, guards included
 	Committed int64 // charged to the budget
-	Resident  int64 // in RAM; -1 where the system does not tell. Sampled objects count as they are committed
 	Live      int64 // slots, large objects and sampled objects in use
 	HighWater int64 // the maximum of the bytes in slabs and large objects
 
@@ -22,7 +24,7 @@ type Stats struct {
 	Waste int64
 
 	// Committed memory that is not live is in one of these, in metadata, or in free units.
-	Cached int64 // free slots in caches and depots
+	Cached int64 // free slots in caches and depots, and freed large objects that are kept for the next
 	Free   int64 // free slots in slabs: the cost of fragmentation
 	Tails  int64 // the ends of slabs, where no slot fits
 
@@ -51,9 +53,8 @@ type ClassStats struct {
 
 // Stats returns the heap's figures. Any goroutine may call it while others allocate and free: a slot that
 // changes hands meanwhile may be counted both as live and as cached. guard.Budget.OnSoft may call it, for
-// the heap that commits, too. After Close all figures are zero but HighWater.
-//
-// Cost: for Resident, a system call for each 256 MiB committed.
+// the heap that commits, too. After Close all figures are zero but HighWater. It asks the kernel for nothing: see
+// Resident.
 func (h *Heap) Stats() (s Stats) {
 	h.made("Stats")
 	s.HighWater = h.account.HighWater()
@@ -88,29 +89,53 @@ func (h *Heap) Stats() (s Stats) {
 		s.Tails += int64(slabs) * int64(c.Units*unit-c.Slots*c.Size)
 	}
 	s.Discarded = h.space.DiscardedBytes()
-	h.large.mu.Lock()
-	defer h.large.mu.Unlock()
 	_, sampled, committed := sampled.Live(h.id())
-	s.Live += int64(h.large.bytes + sampled)
-	s.Waste += int64(h.large.bytes - h.large.asked)
-	s.Reserved += int64(committed)
-	s.Committed += int64(committed)
-	s.Resident += int64(committed)
-	regions := append(h.large.regions(), h.region, h.slots.Region())
-	for _, r := range regions {
-		s.Reserved += r.Reserved()
-		s.Committed += r.Committed()
-		n, err := r.Resident()
-		if err != nil || s.Resident < 0 {
-			s.Resident = -1
-			continue
-		}
-		s.Resident += n
-	}
+	s.Live += int64(sampled)
+	s.Reserved += int64(committed) + h.region.Reserved() + h.slots.Region().Reserved()
+	s.Committed += int64(committed) + h.region.Committed() + h.slots.Region().Committed()
+	h.large.addTo(&s)
 	if h.closed.Load() { // meanwhile
 		return Stats{HighWater: s.HighWater}
 	}
 	return s
+}
+
+// addTo adds the figures of large objects. They are kept as sums, however many objects there are.
+func (l *largeObjects) addTo(s *Stats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Live += int64(l.bytes)
+	s.Waste += int64(l.bytes - l.asked)
+	s.Cached += int64(l.cache.bytes)
+	s.Reserved += l.reserved + l.cache.reserved
+	s.Committed += int64(l.bytes + l.cache.bytes)
+	for _, left := range l.left {
+		s.Reserved += left.region.Reserved()
+		s.Committed += left.region.Committed()
+	}
+}
+
+// Resident asks the kernel how many bytes of the heap are in RAM, metadata and cached memory included. Sampled objects
+// count as they are committed. The error wraps errors.ErrUnsupported where the system does not tell, and
+// guard.ErrClosed after Close. Any goroutine may call it.
+//
+// Cost: a system call for each large object, and for each 256 MiB committed.
+func (h *Heap) Resident() (int64, error) {
+	h.made("Resident")
+	_, _, committed := sampled.Live(h.id())
+	total := int64(committed)
+	for _, r := range append(h.large.regions(), h.region, h.slots.Region()) { // without a lock: it may take seconds
+		n, err := r.Resident()
+		switch {
+		case err == nil:
+			total += n
+		case h.closed.Load():
+			return 0, fmt.Errorf("slab: resident %q: %w", h.config.Name, guard.ErrClosed)
+		case !errors.Is(err, guard.ErrClosed): // else a large object that was freed meanwhile
+			return 0, fmt.Errorf("slab: %w", err)
+		}
+	}
+	return total, nil
 }
 
 // count is for the registry: it is Stats.Live and the number of objects, without locks under which

@@ -1,10 +1,60 @@
 package slab
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
+
+// resident returns how many bytes of a heap are in RAM; -1 where the system does not tell.
+func resident(tb testing.TB, h *Heap) int64 {
+	tb.Helper()
+	n, err := h.Resident()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return -1
+	case err != nil:
+		tb.Fatal(err)
+	}
+	return n
+}
+
+// TestResident looks at what is in RAM: what was touched, in slots and large objects, and nothing once the heap is
+// closed.
+func TestResident(t *testing.T) {
+	h := open(t, Config{})
+	before := resident(t, h)
+	if before < 0 {
+		t.Skip("the system does not tell")
+	}
+	const size = 65 << 20 // so long that it has no huge pages
+	b := h.Alloc(size, 8)
+	b[0], b[size/2] = 1, 1
+	if n := resident(t, h) - before; n < 2*int64(guard.PageSize()) || n > 1<<20 {
+		t.Errorf("%d bytes are in RAM, two OS pages were touched", n)
+	}
+	for i := range b[:8<<20] {
+		b[i] = 1
+	}
+	h.Free(h.Alloc(100, 8))
+	if n := resident(t, h) - before; n < 8<<20 || n > 9<<20 {
+		t.Errorf("%d bytes are in RAM, 8 MiB were touched", n)
+	}
+	h.Free(b)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Resident(); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	p := poolFor[int64](t, Config{})
+	p.Get()
+	if n, err := p.Resident(); err != nil || n <= 0 || n > p.Stats().Committed {
+		t.Errorf("pool: %d, %v", n, err)
+	}
+}
 
 // TestWaste compares the estimate of the waste inside slots with the true waste.
 func TestWaste(t *testing.T) {

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"fmt"
 	"math/bits"
 	"sync/atomic"
 
@@ -12,7 +13,6 @@ import (
 type Stats struct {
 	Reserved  int64 // bytes of address space, guards included
 	Committed int64 // bytes charged to the budget: whole stacks and their guards
-	Resident  int64 // bytes in RAM; -1 where the system does not say
 	Live      int64 // bytes in use on all stacks together
 	HighWater int   // most bytes that any one stack ever had in use, stacks that Purge gave back included
 
@@ -36,8 +36,8 @@ const firstColumn = 1 << 10
 // Stats returns the figures of the pool. Other goroutines may get, use and put stacks meanwhile; then
 // the figures are of slightly different moments.
 //
-// Cost: some nanoseconds for each stack, a system call for each stack on which native code ran since its
-// depth was last looked at, and the kernel's time to count resident OS pages.
+// Cost: some nanoseconds for each stack, and a system call for each stack on which native code ran since its
+// depth was last looked at.
 func (p *Pool) Stats() Stats {
 	p.usable("Stats")
 	p.mu.Lock()
@@ -58,14 +58,23 @@ func (p *Pool) Stats() Stats {
 		}
 		s.Depths[column].Stacks++
 	}
-	// Read in this order, Resident cannot exceed Committed, nor Committed exceed Reserved.
-	var err error
-	if s.Resident, err = p.region.Resident(); err != nil {
-		s.Resident = -1
-	}
+	// Read in this order, Committed cannot exceed Reserved.
 	s.Committed = p.region.Committed()
 	s.Reserved = p.region.Reserved()
 	return s
+}
+
+// Resident asks the kernel how many bytes of the pool are in RAM. The error wraps errors.ErrUnsupported where the
+// system does not tell, and guard.ErrClosed after the region of the pool is closed. Any goroutine may call it.
+//
+// Cost: a system call for each 256 MiB committed.
+func (p *Pool) Resident() (int64, error) {
+	p.usable("Resident")
+	n, err := p.region.Resident()
+	if err != nil {
+		return 0, fmt.Errorf("stack: %w", err)
+	}
+	return n, nil
 }
 
 // countUsed counts the stacks in use, and the bytes on them. Caller holds p.mu.

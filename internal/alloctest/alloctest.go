@@ -20,10 +20,12 @@ type Allocator struct {
 	Reset func()         // nil if the allocator cannot free everything at once
 	Stats func() Stats
 	Close func() error
+
+	Resident func() (int64, error) // bytes in RAM
 }
 
 // Stats are the figures that every allocator has, in bytes.
-type Stats struct{ Reserved, Committed, Resident, Live, HighWater int64 }
+type Stats struct{ Reserved, Committed, Live, HighWater int64 }
 
 // Maker opens allocators of one kind.
 type Maker struct {

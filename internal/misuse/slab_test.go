@@ -97,6 +97,10 @@ var slabMisuse = []misuse{
 		poke(b, 100)
 		h.Realloc(b, 200)
 	}, overrun(foundBehind("100"))},
+	{"ReallocAligned of another heap's large object", func(w *world) { h, other := w.heap(), w.heap(); h.ReallocAligned(other.Alloc(largeSize, 8), 100, 64) },
+		everywhere(violates("slab.Realloc", otherMemory, largeRegion, "0"))},
+	{"ReallocAligned of a large object after Free", func(w *world) { h := w.heap(); b := h.Alloc(largeSize, 8); h.Free(b); h.ReallocAligned(b, 100, 64) },
+		everywhere(violates("slab.Realloc", freedAlready, largeRegion, "0"))},
 	{"write behind a large object", func(w *world) { writeBehind(w, largeSize+1, largeSize+1) }, apart(notCaught, violates("slab.Free", behindEnd, largeRegion, "#"), notCaught)},
 	{"write before a large object", func(w *world) { writeBehind(w, largeSize+1, -1) }, apart(
 		`fault: guard: underflow in region "heap: large object": address 0xADDR, 1 bytes before the first of #`,
@@ -116,6 +120,8 @@ var slabMisuse = []misuse{
 		overflow("heap", "9", "40"))}, // behind the 8 bytes of alignment
 	{"touch after Close", func(w *world) { h := w.heap(); b := h.Alloc(40, 8); w.must(h.Close()); peek(b, 0) },
 		afterClosing("heap", usedAfterFree("heap", "0", "40"))},
+	{"touch of a large object after Free and Purge", func(w *world) { h := w.heap(); b := h.Alloc(largeSize, 8); h.Free(b); w.must(h.Purge()); peek(b, 0) },
+		everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
 	{"touch of a large object after Close", func(w *world) { h := w.heap(); b := h.Alloc(largeSize, 8); w.must(h.Close()); peek(b, 0) },
 		everywhere(`fault: guard: use after close in region "heap: large object": address 0xADDR, offset 0 of 2097152`)},
 	{"Alloc after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Alloc(1, 8) }, everywhere("violation: slab.Alloc" + closedHeap)},
@@ -145,6 +151,9 @@ var slabMisuse = []misuse{
 	{"negative size, aligned", func(w *world) { w.heap().AllocDirty(-1, 64) }, everywhere(refused("slab", -1, 64, 1<<20))},
 	{"negative size, Local", func(w *world) { w.heap().Local().AllocDirty(-1, 8) }, everywhere(refused("slab", -1, 8, 1<<20))},
 	{"negative size, batch", func(w *world) { w.heap().AllocN(make([][]byte, 2), -1, 8) }, everywhere(refused("slab", -1, 8, 1<<20))},
+	{"alignment of 3, ReallocAligned", func(w *world) { h := w.heap(); h.ReallocAligned(h.Alloc(10, 8), 20, 3) }, everywhere(refused("slab", 20, 3, 1<<20))},
+	{"alignment of 0, ReallocAligned", func(w *world) { h := w.heap(); h.ReallocAligned(h.Alloc(10, 8), 20, 0) }, everywhere(refused("slab", 20, 0, 1<<20))},
+	{"alignment above the limit, ReallocAligned", func(w *world) { h := w.heap(); h.ReallocAligned(h.Alloc(10, 8), 20, 2<<20) }, everywhere(refused("slab", 20, 2<<20, 1<<20))},
 	{"negative size, Realloc", func(w *world) { h := w.heap(); h.Realloc(h.Alloc(10, 8), -1) }, everywhere(refused("slab", -1, 16, 1<<20))},
 	{"alignment of 3", func(w *world) { w.heap().Alloc(8, 3) }, everywhere(refused("slab", 8, 3, 1<<20))},
 	{"alignment of 48", func(w *world) { w.heap().AllocDirty(8, 48) }, everywhere(refused("slab", 8, 48, 1<<20))},

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -28,6 +29,9 @@ func (rec *record) touchMapping(gap span) error {
 	if !rec.light && rec.guards.at(gap.off) {
 		return nil // all of it is a guard, and nothing is accessible
 	}
+	if off := alignUp(gap.off, hugeAlign); off+hugeAlign <= gap.end && rec.hasHugePages(gap.off) {
+		return rec.touchHugePage(off)
+	}
 	p, n := unsafe.Add(rec.base, gap.off), uintptr(PageSize())
 	if lightGuards {
 		err := vm.Guard(p, n)
@@ -40,6 +44,26 @@ func (rec *record) touchMapping(gap span) error {
 	}
 	*(*byte)(p) = 0
 	return vm.Empty(p, n)
+}
+
+// hasHugePages tells whether the kernel may back the memory at off with huge pages because of a hint.
+func (rec *record) hasHugePages(off uintptr) bool {
+	h, ok := rec.hints.at(off)
+	mode := vm.Probe().HugePageMode
+	return ok && h.tag>>vm.HugePages&1 != 0 && (mode == "madvise" || mode == "always")
+}
+
+// touchHugePage is touchMapping where huge pages fit, in 2 MiB of memory at off. A guard marker would leave a page table,
+// and with it no huge page could form there. A read brings in the kernel's huge page of zeroes, which takes no RAM and
+// can be taken away without a trace. Where the kernel serves small pages all the same, the mapping is not touched:
+// then the kernel may have a few mappings more than the books say.
+func (rec *record) touchHugePage(off uintptr) error {
+	p := unsafe.Add(rec.base, off)
+	atomic.LoadUint32((*uint32)(p)) // which the compiler does not leave out
+	if err := vm.EmptyUnlocked(p, hugeAlign); !vm.IsLocked(err) {
+		return err
+	}
+	return nil // the process keeps it in RAM
 }
 
 // newAnonVMA returns a number that no stretch of the region has.

@@ -195,6 +195,9 @@ func (r *Region) Reserved() int64 { return r.reserved }
 // Committed returns the bytes charged to the budget.
 func (r *Region) Committed() int64 { return r.rec.charge.Load() }
 
+// IsOpen tells whether the region is not closed yet.
+func (r *Region) IsOpen() bool { return r.rec.isOpen() }
+
 // Resident is guard.Region.Resident.
 func (r *Region) Resident() (int64, error) {
 	rec := r.rec

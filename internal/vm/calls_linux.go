@@ -17,10 +17,13 @@ const (
 	madvGuardRemove    = 103
 )
 
+// EmptyUnlocked is Empty that fails for locked memory: see IsLocked.
+func EmptyUnlocked(p unsafe.Pointer, n uintptr) error { return madvise(p, n, unix.MADV_DONTNEED) }
+
 // Empty gives the memory of a usable range back at once; it stays usable and reads zero. MADV_DONTNEED
 // and not MADV_FREE, so that resident is true afterwards.
 func Empty(p unsafe.Pointer, n uintptr) error {
-	err := madvise(p, n, unix.MADV_DONTNEED)
+	err := EmptyUnlocked(p, n)
 	if !IsLocked(err) {
 		return err
 	}
@@ -33,7 +36,7 @@ func Empty(p unsafe.Pointer, n uintptr) error {
 	return madvise(p, n, unix.MADV_DONTNEED)
 }
 
-// IsLocked tells whether err is the error of Guard and Empty for memory that the process has locked into RAM (mlock,
+// IsLocked tells whether err is the error of Guard and EmptyUnlocked for memory that the process has locked into RAM (mlock,
 // mlockall).
 func IsLocked(err error) bool { return err == unix.EINVAL }
 

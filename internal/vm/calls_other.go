@@ -19,6 +19,9 @@ func Empty(p unsafe.Pointer, n uintptr) error {
 	return madvise(p, n, unix.MADV_FREE)
 }
 
+// EmptyUnlocked is Empty.
+func EmptyUnlocked(p unsafe.Pointer, n uintptr) error { return Empty(p, n) }
+
 // IsLocked is false: locked memory is emptied as any other here.
 func IsLocked(error) bool { return false }
 
