@@ -151,6 +151,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
@@ -323,7 +324,11 @@ func openHeap(c Config, class int) (*Heap, error) {
 	h.account.Open(c.Name, c.Limit)
 	h.space.Open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
-	h.stock, h.freed, h.tables = &h.caches, &h.caches, []*percpu.Table[cache]{&h.caches}
+	h.stock = &h.caches
+	if !pointerfree.Trusted {
+		h.stock = new(percpu.Table[cache]) // so that no fast path finds a cache: New would not look at its type
+	}
+	h.freed, h.tables = h.stock, []*percpu.Table[cache]{h.stock}
 	if c.Hardened {
 		h.harden()
 	}

@@ -53,9 +53,11 @@ func minus(a, b string) figure {
 
 // allRows returns all rows. The targets are ratios, the last one a figure.
 func allRows(quick bool) (rows []row) {
-	c1, c, steps := "c1_churn %d 0", "c/churn %s", "" // of anchors, and of bench/c
+	c1, c2, c := "c1_churn %d 0", "c2_xthread %s 0 10000000", "c/churn %s" // of anchors, and of bench/c
+	steps, objects := "", ""
 	if quick {
-		c1, c, steps = c1+" 100000 5000000", c+" 5000000", " -ops 5000000"
+		c1, c2, c = c1+" 100000 5000000", "c2_xthread %s 0 1000000", c+" 5000000"
+		steps, objects = " -ops 5000000", " -ops 1000000"
 	}
 	add := func(name, command string, of figure, with against, driver, target string) {
 		rows = append(rows, row{name: name, command: command, of: of, against: with, c: driver, target: target})
@@ -72,9 +74,9 @@ func allRows(quick bool) (rows []row) {
 	add("Heap: free in order", "bench -kv C3", key("free_inorder"), bestC, "c3_fixed", "")
 	add("Heap: free shuffled", "bench -kv C3", key("free_shuffled"), bestC, "c3_fixed", "")
 	add("Heap: hot", "bench -kv -live 1000"+steps+" churn", key("ns_op"), bestC, fmt.Sprintf(c, "1000"), "")
-	add("Heap: hand-over one way", "bench -kv C2uni", key("ns_pair"), bestC, "c2_xthread uni 0 10000000", "0.5")
-	add("Heap: hand-over both ways", "bench -kv C2bi", key("ns_pair"), bestC, "c2_xthread bi 0 10000000", "1.4")
-	add("Heap: hand-over by turns", "bench -kv C2ph", plus("ns_alloc", "ns_rfree"), bestC, "c2_xthread phase 0 10000000", "1.1")
+	add("Heap: hand-over one way", "bench -kv"+objects+" C2uni", key("ns_pair"), bestC, fmt.Sprintf(c2, "uni"), "0.5")
+	add("Heap: hand-over both ways", "bench -kv"+objects+" C2bi", key("ns_pair"), bestC, fmt.Sprintf(c2, "bi"), "1.4")
+	add("Heap: hand-over by turns", "bench -kv"+objects+" C2ph", plus("ns_alloc", "ns_rfree"), bestC, fmt.Sprintf(c2, "phase"), "1.1")
 	add("zeroed, hot: Local", "bench -kv -local -zero -live 1000"+steps+" churn", key("ns_op"), bestC, fmt.Sprintf(c, "-zero 1000"), "1.15")
 	add("zeroed, hot: Heap", "bench -kv -zero -live 1000"+steps+" churn", key("ns_op"), bestC, fmt.Sprintf(c, "-zero 1000"), "1.35")
 	add("Pool: Get and Put", "BenchmarkPair64/peer=slab.Pool", key("ns"), anotherGo, "BenchmarkPair64/peer=sync.Pool", "0.85")

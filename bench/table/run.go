@@ -226,7 +226,7 @@ func (m *measurement) measure() error {
 		for i, name := range m.order {
 			fmt.Fprintf(os.Stderr, "\rround %d of %d, %d of %d: %-80.80s", round+1, m.rounds, i+1, len(m.order), name)
 			j := m.jobs[name]
-			kv, other, err := j.run()
+			kv, other, err := j.run(interrupted)
 			switch {
 			case interrupted.Err() != nil:
 				m.note("interrupted in round %d", round+1)
@@ -246,9 +246,11 @@ func (m *measurement) measure() error {
 }
 
 // run runs a job. It returns the figures that were printed, and the share of the machine's processors that
-// others used meanwhile.
-func (j *job) run() (kv map[string]float64, other float64, err error) {
-	c := exec.Command(j.command[0], j.command[1:]...)
+// others used meanwhile. Five minutes are too long for a job.
+func (j *job) run(ctx context.Context) (kv map[string]float64, other float64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, j.command[0], j.command[1:]...)
 	if j.preload != "" {
 		c.Env = append(os.Environ(), "LD_PRELOAD="+j.preload)
 	}

@@ -33,7 +33,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	asJSON := f.Bool("json", false, "print one JSON object instead of a table")
 	sample := f.Int("sample", 0, "put one allocation in `N` between guards (slab.SetSampling)")
 	live := f.Int("live", allocbench.ChurnLive, "keep `N` objects live, on each goroutine")
-	ops := f.Int("ops", allocbench.ChurnOps, "replace `N` objects, on each goroutine")
+	ops := f.Int("ops", 0, "replace, or hand over, `N` objects on each goroutine instead of as many as the label says")
 	sizes := f.String("sizes", "", "the folder `DIR` with the tables tcmalloc_N.csv")
 	for _, k := range kindFlags {
 		f.Bool(k.flag, false, k.about)
@@ -60,8 +60,8 @@ func bench(args []string, stdout, stderr io.Writer) int {
 		return f.refuse("-sample %d: it must not be negative", *sample)
 	case *live < 1 || *live > math.MaxInt32:
 		return f.refuse("-live %d: it must be from 1 to %d", *live, math.MaxInt32)
-	case *ops < 1:
-		return f.refuse("-ops %d: it must be above zero", *ops)
+	case *ops < 0:
+		return f.refuse("-ops %d: it must not be negative", *ops)
 	}
 	job := &benchJob{kind: c.kinds[0], live: *live, ops: *ops, sizes: *sizes}
 	if why := c.choose(job, f.FlagSet, label); why != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -25,7 +26,7 @@ type benchCase struct {
 type benchJob struct {
 	kind     allocators.Kind
 	live     int    // objects of a churn, on each goroutine
-	ops      int    // steps of a churn, likewise
+	ops      int    // steps of a churn or objects of a hand-over, likewise; 0 for the usual number
 	sizes    string // the folder of the tables
 	progress measure.Progress
 	report   func(result) // is called with each row of figures as soon as it is measured
@@ -47,7 +48,7 @@ pages (thp)`,
 	{
 		label: "churn", old: "C1t1", kinds: malloc, flags: []string{"sample", "live", "ops"}, run: runChurn(1),
 		about: `replace one of 100,000 objects at random, 50 million times (-live and
--ops set other numbers)`,
+-ops: other numbers)`,
 	},
 	{
 		label: "churn/2", old: "C1t2", kinds: malloc, flags: []string{"sample", "live", "ops"}, run: runChurn(2),
@@ -71,16 +72,16 @@ bytes (2 GB)`,
 up to 10 million (4 GB)`,
 	},
 	{
-		label: "handover", old: "C2uni", kinds: malloc, flags: []string{"sample"}, run: runHandOver(false),
+		label: "handover", old: "C2uni", kinds: malloc, flags: []string{"sample", "ops"}, run: runHandOver(false),
 		about: `10 million objects that one goroutine allocates and another frees`,
 	},
 	{
-		label: "handover/both", old: "C2bi", kinds: malloc, flags: []string{"sample"}, run: runHandOver(true),
+		label: "handover/both", old: "C2bi", kinds: malloc, flags: []string{"sample", "ops"}, run: runHandOver(true),
 		about: `the same both ways: two goroutines allocate, and each frees the objects
 of the other`,
 	},
 	{
-		label: "handover/turns", old: "C2ph", kinds: malloc, flags: []string{"sample"}, run: runTurns,
+		label: "handover/turns", old: "C2ph", kinds: malloc, flags: []string{"sample", "ops"}, run: runTurns,
 		about: `the same by turns: one allocates 65,536 objects (ns_alloc), then the
 other frees them (ns_rfree)`,
 	},
@@ -157,7 +158,7 @@ func runBump(job *benchJob) error {
 
 func runChurn(goroutines int) func(*benchJob) error {
 	return func(job *benchJob) error {
-		c, err := allocbench.MeasureChurn(job.kind, goroutines, job.live, job.ops)
+		c, err := allocbench.MeasureChurn(job.kind, goroutines, job.live, cmp.Or(job.ops, allocbench.ChurnOps))
 		if err != nil {
 			return err
 		}
@@ -195,7 +196,7 @@ func runGrowth(job *benchJob) error {
 
 func runHandOver(both bool) func(*benchJob) error {
 	return func(job *benchJob) error {
-		h, err := allocbench.MeasureHandOver(job.kind, both)
+		h, err := allocbench.MeasureHandOver(job.kind, both, cmp.Or(job.ops, allocbench.HandOverObjects))
 		if err != nil {
 			return err
 		}
@@ -205,7 +206,7 @@ func runHandOver(both bool) func(*benchJob) error {
 }
 
 func runTurns(job *benchJob) error {
-	t, err := allocbench.MeasureTurns(job.kind)
+	t, err := allocbench.MeasureTurns(job.kind, cmp.Or(job.ops, allocbench.HandOverObjects))
 	if err != nil {
 		return err
 	}

@@ -30,15 +30,15 @@ func TestCheckValues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		way, err := measureHandOver(kind, false, n)
+		way, err := MeasureHandOver(kind, false, n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		both, err := measureHandOver(kind, true, n)
+		both, err := MeasureHandOver(kind, true, n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		turns, err := measureTurns(kind, n)
+		turns, err := MeasureTurns(kind, n)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,6 @@
 //  4. Objects are drawn as the drivers for C allocators draw them, to the bit (package workload). Check
 //     values, in State and Sum, prove that the work was the same.
 //
-// Each MeasureX has a form measureX with the numbers as parameters, which tests run with smaller ones.
+// Tests run them with smaller numbers, through a form measureX where MeasureX has no parameter for them.
 // A measurement uses as many processors as it has goroutines, and should have the machine for itself.
 package allocbench

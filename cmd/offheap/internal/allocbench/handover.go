@@ -17,10 +17,12 @@ type HandOver struct {
 	Sum    uint64  `json:"sum"` // of the first bytes of all objects
 }
 
+// HandOverObjects is the usual number of objects that are handed over.
+const HandOverObjects = 10_000_000
+
 const (
-	handOverObjects = 10_000_000
-	ringSize        = 4096
-	ringBatch       = 16 // objects between two publications of an index
+	ringSize  = 4096
+	ringBatch = 16 // objects between two publications of an index
 )
 
 // ring hands objects from one goroutine to one other. Each side keeps a copy of the other's index, and
@@ -88,13 +90,9 @@ func (i *idle) wait() {
 	}
 }
 
-// MeasureHandOver hands 10 million objects from a goroutine that allocates to one that frees. If both,
-// it hands as many each way between two goroutines that allocate and free.
-func MeasureHandOver(kind allocators.Kind, both bool) (HandOver, error) {
-	return measureHandOver(kind, both, handOverObjects)
-}
-
-func measureHandOver(kind allocators.Kind, both bool, n int) (c HandOver, err error) {
+// MeasureHandOver hands n objects from a goroutine that allocates to one that frees. If both, it hands
+// as many each way between two goroutines that allocate and free.
+func MeasureHandOver(kind allocators.Kind, both bool, n int) (c HandOver, err error) {
 	source, done, err := allocators.Open(kind)
 	if err != nil {
 		return c, err
@@ -140,16 +138,15 @@ type Turns struct {
 const turnObjects = 65536
 
 // MeasureTurns lets two goroutines take turns: one allocates 65,536 objects, the other frees them
-// in order. After some 10 million objects it is done. The first turn of each does not count.
-func MeasureTurns(kind allocators.Kind) (Turns, error) { return measureTurns(kind, handOverObjects) }
-
-func measureTurns(kind allocators.Kind, n int) (ph Turns, err error) {
+// in order. After some n objects, but at least two turns of each, it is done. The first turn of each does
+// not count.
+func MeasureTurns(kind allocators.Kind, n int) (ph Turns, err error) {
 	source, done, err := allocators.Open(kind)
 	if err != nil {
 		return ph, err
 	}
 	defer done()
-	rounds := n / turnObjects
+	rounds := max(n/turnObjects, 2)
 	objects := allocators.Objects(turnObjects)
 	before := workload.Resident()
 	var turn atomic.Int64
