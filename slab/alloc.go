@@ -19,7 +19,14 @@ import (
 // negative size or an impossible alignment, and with a *guard.Violation after Close.
 //
 // Cost: as AllocDirty, and clearing the slot unless it was never used.
-func (h *Heap) Alloc(size, align int) []byte { return must(h.TryAlloc(size, align)) }
+func (h *Heap) Alloc(size, align int) []byte {
+	if isNatural(align) {
+		if p, capacity, was := h.allocFast(size); p != nil {
+			return cleared(p, size, capacity, was)
+		}
+	}
+	return must(zeroed(h.get(size, align)))
+}
 
 // TryAlloc is Alloc that returns its error.
 func (h *Heap) TryAlloc(size, align int) ([]byte, error) {
@@ -93,14 +100,14 @@ func checkAlloc(size, align int) error {
 // cleared clears the slot that a fast path took, unless it reads zero already, and returns the object.
 func cleared(p unsafe.Pointer, size int, capacity uint32, was slots.State) []byte {
 	if !was.IsClean() {
-		clearSlot(p, uintptr(capacity))
+		clearSlot(p, capacity)
 	}
 	return (*[slotSpace]byte)(p)[:size:capacity]
 }
 
 // clearSlot clears a slot: a small one with stores that overlap, so that the only branch is one by its size, where
 // clear takes 4 ns for the call.
-func clearSlot(p unsafe.Pointer, size uintptr) {
+func clearSlot(p unsafe.Pointer, size uint32) {
 	end := unsafe.Add(p, size)
 	switch {
 	case size <= 32:
@@ -116,7 +123,7 @@ func clearSlot(p unsafe.Pointer, size uintptr) {
 		*(*[128]byte)(p) = [128]byte{}
 		*(*[128]byte)(unsafe.Add(end, -128)) = [128]byte{}
 	default:
-		clear(unsafe.Slice((*byte)(p), size))
+		clear((*[slotSpace]byte)(p)[:size])
 	}
 }
 

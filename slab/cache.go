@@ -44,7 +44,7 @@ type magazine struct {
 	size    uint32         // of a slot, in bytes
 	room    uint32
 	sampled bool                                      // the allocation that is due next is sampled
-	_       [64 - 17 - unsafe.Sizeof(uintptr(0))]byte // of and forSize count on 64 bytes
+	_       [64 - 17 - unsafe.Sizeof(uintptr(0))]byte // at counts on 64 bytes
 }
 
 const onePass = 1 << 32
@@ -92,18 +92,11 @@ func newCache() *cache {
 // magazine returns the magazine of a class.
 func (pc *cache) magazine(c uint8) *magazine { return &pc.magazines[min(c, sizeclass.Cached)] }
 
-// of returns the magazine of the slab that an entry leads to.
+// at returns the magazine of a class, which is given as slots.Entry.Cached and sizeclass.Tabled give it.
 //
 //go:nosplit
-func (pc *cache) of(e slots.Entry) *magazine {
-	return (*magazine)(unsafe.Add(unsafe.Pointer(&pc.magazines), e.Cached()))
-}
-
-// forSize returns the magazine for a size of at most sizeclass.LargestTabled.
-//
-//go:nosplit
-func (pc *cache) forSize(size int) *magazine {
-	return (*magazine)(unsafe.Add(unsafe.Pointer(&pc.magazines), sizeclass.Tabled(size)))
+func (pc *cache) at(cached uintptr) *magazine {
+	return (*magazine)(unsafe.Add(unsafe.Pointer(&pc.magazines), cached))
 }
 
 // len returns the number of slots.

@@ -36,7 +36,7 @@ func (h *Heap) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slots
 	if pc == nil {
 		return nil, 0, 0
 	}
-	m := pc.forSize(size)
+	m := pc.at(sizeclass.Tabled(size))
 	rest := m.rest()
 	if int64(rest) < 0 {
 		return nil, 0, 0
@@ -60,7 +60,7 @@ func (l *Local) allocFast(size int) (p unsafe.Pointer, capacity uint32, was slot
 	if race.Enabled || l == nil || uint(size) > sizeclass.LargestTabled {
 		return nil, 0, 0
 	}
-	h, m := l.heap, l.cache.forSize(size)
+	h, m := l.heap, l.cache.at(sizeclass.Tabled(size))
 	rest := m.rest()
 	if int64(rest) < 0 {
 		return nil, 0, 0
@@ -94,7 +94,7 @@ func (h *Heap) freeFast(p unsafe.Pointer) bool {
 	}
 	e := h.slots.EntryAt(off)
 	i, place := e.Locate(off)
-	s, m := h.slots.State(i), pc.of(e)
+	s, m := h.slots.State(i), pc.at(e.Cached())
 	is, n := *s, m.n
 	if !is.LiveAt(place) || uint32(n) >= m.room {
 		return false
@@ -120,7 +120,7 @@ func (l *Local) freeFast(p unsafe.Pointer) bool {
 	}
 	e := h.slots.EntryAt(off)
 	i, place := e.Locate(off)
-	s, m := h.slots.State(i), l.cache.of(e)
+	s, m := h.slots.State(i), l.cache.at(e.Cached())
 	is, n := *s, m.n
 	if !is.LiveAt(place) || uint32(n) >= m.room {
 		return false
@@ -130,34 +130,34 @@ func (l *Local) freeFast(p unsafe.Pointer) bool {
 	return true
 }
 
-// takeFast is allocFast for a Pool: it also begins the generation of the object.
+// getFast is allocFast for a Pool: it also begins the generation of the object.
 //
 //go:nosplit
 //go:noinline
 //go:nocheckptr
-func (h *Heap) takeFast(size int) (p unsafe.Pointer, clean bool) {
-	if h == nil || uint(size) > sizeclass.LargestTabled {
-		return nil, false
+func (p *pool) getFast() unsafe.Pointer {
+	if p == nil || p.heap == nil {
+		return nil
 	}
-	pc := percpu.Here(&h.caches)
+	pc := percpu.Here(&p.heap.caches)
 	if pc == nil {
-		return nil, false
+		return nil
 	}
-	m := pc.forSize(size)
+	h, m := p.heap, pc.at(p.cached)
 	rest := m.rest()
 	if int64(rest) < 0 {
-		return nil, false
+		return nil
 	}
 	it := *m.at(int32(rest))
 	s := h.slots.State(it.State())
 	was := *s
 	if !was.IsCached() {
-		return nil, false
+		return nil
 	}
 	*s = was.Claimed()
 	m.n = rest
 	*h.slots.Generation(it.Offset())++
-	return h.slots.At(it), was.IsClean()
+	return h.slots.At(it)
 }
 
 // putFast is freeFast for a Pool: it also ends the generation of the object.
@@ -165,18 +165,18 @@ func (h *Heap) takeFast(size int) (p unsafe.Pointer, clean bool) {
 //go:nosplit
 //go:noinline
 //go:nocheckptr
-func (h *Heap) putFast(p unsafe.Pointer) bool {
-	if h == nil {
+func (p *pool) putFast(x unsafe.Pointer) bool {
+	if p == nil || p.heap == nil {
 		return false
 	}
-	pc := percpu.Here(&h.caches)
-	off := h.slots.Offset(p)
+	pc := percpu.Here(&p.heap.caches)
+	h := p.heap
+	off := h.slots.Offset(x)
 	if pc == nil || !h.slots.Covers(off) {
 		return false
 	}
-	e := h.slots.EntryAt(off)
-	i, place := e.Locate(off)
-	s, m := h.slots.State(i), pc.of(e)
+	i, place := h.slots.EntryAt(off).Locate(off)
+	s, m := h.slots.State(i), pc.at(p.cached)
 	is, n := *s, m.n
 	if !is.LiveAt(place) || uint32(n) >= m.room {
 		return false

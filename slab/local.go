@@ -185,7 +185,14 @@ func (l *Local) usable(op string) {
 }
 
 // Alloc is Heap.Alloc.
-func (l *Local) Alloc(size, align int) []byte { return must(l.TryAlloc(size, align)) }
+func (l *Local) Alloc(size, align int) []byte {
+	if isNatural(align) {
+		if p, capacity, was := l.allocFast(size); p != nil {
+			return cleared(p, size, capacity, was)
+		}
+	}
+	return must(zeroed(l.get(size, align)))
+}
 
 // TryAlloc is Heap.TryAlloc.
 func (l *Local) TryAlloc(size, align int) ([]byte, error) {

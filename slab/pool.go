@@ -18,11 +18,16 @@ import (
 // OpenPool makes one; the methods of a zero or nil Pool panic with a *guard.Violation. A Pool must not be
 // copied.
 type Pool[T any] struct {
-	_    nocopy.NoCopy
-	heap *Heap
-	size int
+	_ nocopy.NoCopy
+	pool
+}
 
-	salt uint32 // mixed into the generations in handles. It is even, so it keeps them even or odd
+// pool is what the code of a Pool needs that does not depend on its type.
+type pool struct {
+	heap   *Heap
+	cached uintptr // of the class: see slots.Entry.Cached
+	size   int     // of an object, in bytes
+	salt   uint32  // mixed into the generations in handles. It is even, so it keeps them even or odd
 }
 
 // Handle names an object of a Pool: HandleOf makes it, Deref follows it. It takes 8 bytes without a pointer.
@@ -60,7 +65,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Pool[T]{heap: h, size: size, salt: rand.Uint32() &^ 1}, nil
+		return &Pool[T]{pool: pool{h, uintptr(min(class, sizeclass.Cached)) * 64, size, rand.Uint32() &^ 1}}, nil
 	})
 }
 
@@ -68,32 +73,45 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 // one. The object is valid until Put. Get panics with an error that wraps guard.ErrNoMemory where there is
 // no memory, and with a *guard.Violation after Close. Any goroutine may call it.
 //
-// Cost: inlined, and a call of a leaf (see takeFast).
+// Cost: inlined, a call of a leaf (see getFast), and clearing the T.
 func (p *Pool[T]) Get() *T {
-	if p != nil {
-		if x, clean := p.heap.takeFast(p.size); x != nil {
-			if !clean {
-				*(*T)(x) = *new(T)
-			}
-			return (*T)(x)
-		}
-	}
-	return must(p.TryGet())
+	return getObject[T]((*pool)(unsafe.Pointer(p)), (*pool).getFast, (*pool).get)
 }
+
+// getObject is Get with its calls as parameters: see allocDirty.
+func getObject[T any](p *pool, fast, slow func(*pool) unsafe.Pointer) *T {
+	x := (*T)(fast(p))
+	if x == nil {
+		return (*T)(slow(p))
+	}
+	*x = *new(T)
+	return x
+}
+
+// get is Get where the fast path has no slot.
+func (p *pool) get() unsafe.Pointer { return must(p.tryGet()) }
 
 // TryGet is Get that returns its error.
 func (p *Pool[T]) TryGet() (*T, error) {
+	x, err := (*pool)(unsafe.Pointer(p)).tryGet()
+	return (*T)(x), err
+}
+
+func (p *pool) tryGet() (unsafe.Pointer, error) {
 	b, err := zeroed(p.opened("Get").get(p.size, sizeclass.Granule))
-	return (*T)(addr(b)), err
+	return addr(b), err
 }
 
 // opened returns the pool's heap. It panics if the Pool is nil or zero.
-func (p *Pool[T]) opened(op string) *Heap {
+func (p *pool) opened(op string) *Heap {
 	if p == nil || p.heap == nil {
 		panic(zeroUse(op, "slab.OpenPool makes a Pool"))
 	}
 	return p.heap
 }
+
+// opened returns the pool's heap. It panics if the Pool is nil or zero.
+func (p *Pool[T]) opened(op string) *Heap { return (*pool)(unsafe.Pointer(p)).opened(op) }
 
 // Put takes an object back; its handles are stale from here on. Any goroutine may put any object. Putting
 // nil does nothing. Put panics with a *guard.Violation, and changes nothing, if x is not a live object of
@@ -101,15 +119,20 @@ func (p *Pool[T]) opened(op string) *Heap {
 //
 // Cost: inlined, and a call of a leaf (see putFast).
 func (p *Pool[T]) Put(x *T) {
-	if p == nil || !p.heap.putFast(unsafe.Pointer(x)) {
-		p.put(x)
+	putObject((*pool)(unsafe.Pointer(p)), unsafe.Pointer(x), (*pool).putFast, (*pool).put)
+}
+
+// putObject is Put with its calls as parameters: see allocDirty.
+func putObject(p *pool, x unsafe.Pointer, fast func(*pool, unsafe.Pointer) bool, slow func(*pool, unsafe.Pointer)) {
+	if !fast(p, x) {
+		slow(p, x)
 	}
 }
 
 // put is Put where the fast path has not put x.
-func (p *Pool[T]) put(x *T) {
+func (p *pool) put(x unsafe.Pointer) {
 	if x != nil {
-		p.opened("Put").client().put("Put", unsafe.Pointer(x))
+		p.opened("Put").client().put("Put", x)
 	}
 }
 
@@ -148,12 +171,16 @@ func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
 // probability of 2^-31 two pools have the same number; then each may accept handles of the other.
 func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	if p != nil && p.heap != nil {
-		h := p.heap
-		at := unsafe.Add(h.slots.Base(), uintptr(x.at)*sizeclass.Granule)
-		// A handle of another pool may name no slot, and so may any handle once the heap is closed.
-		if _, it, ok := h.slots.Live(at); ok && x.generation%2 != 0 && *h.slots.Generation(it.Offset()) == x.generation^p.salt {
-			h.markRead(at)
-			return (*T)(at), true
+		t, off := &p.heap.slots, uintptr(x.at)*sizeclass.Granule
+		if t.Covers(off) && x.generation%2 != 0 && *t.Generation(off) == x.generation^p.salt {
+			// A handle of another pool may name no slot, and so may any handle once the heap is closed.
+			if e := t.EntryAt(off); e.InSlab() {
+				if i, place := e.Locate(off); t.State(i).LiveAt(place) {
+					object = (*T)(unsafe.Add(t.Base(), off))
+					p.heap.markRead(unsafe.Pointer(object))
+					return object, true
+				}
+			}
 		}
 	}
 	return x.derefOther(p)

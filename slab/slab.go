@@ -47,8 +47,8 @@
 // An object of more than 1 MiB has a region of its own, as has one that is aligned to more than 64 KiB. A touch behind
 // the region faults.
 //
-//  1. Free keeps the region, committed, for the next object that it fits: one of the same size or up to an eighth
-//     less. Such an object takes no system call and no page fault; Alloc clears it, AllocDirty does not.
+//  1. Free keeps the region, committed, for the next object that it fits: the region may be an eighth longer than the
+//     object. Such an object takes no system call and no page fault; Alloc clears it, AllocDirty does not.
 //  2. At most 256 regions are kept, and 256 MiB or, if that is more, as many bytes as live large objects have. The
 //     coldest leave first.
 //  3. What was kept for half a second is closed by a later slow path; Purge closes all at once. A request that would
@@ -151,6 +151,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
 	"github.com/seed-9a6c551e/offheap/internal/percpu"
+	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/slab/internal/account"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sampled"
@@ -323,7 +324,11 @@ func openHeap(c Config, class int) (*Heap, error) {
 	h.account.Open(c.Name, c.Limit)
 	h.space.Open(r, c.Hardened)
 	h.large.objects = map[uintptr]largeObject{}
-	h.stock, h.freed, h.tables = &h.caches, &h.caches, []*percpu.Table[cache]{&h.caches}
+	h.stock = &h.caches
+	if !pointerfree.Trusted {
+		h.stock = new(percpu.Table[cache]) // so that no fast path finds a cache: New would not look at its type
+	}
+	h.freed, h.tables = h.stock, []*percpu.Table[cache]{h.stock}
 	if c.Hardened {
 		h.harden()
 	}

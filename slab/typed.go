@@ -9,7 +9,6 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/pointerfree"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
-	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
 // New returns a zeroed T that lives until Free. It panics as Heap.Alloc does, and with an error that names
@@ -17,25 +16,16 @@ import (
 //
 // Cost: as AllocDirty, and clearing the T.
 func New[T any](h *Heap) *T {
-	return newObject[T](h, (*Heap).allocFast, (*Heap).newObject)
-}
-
-// newObject is New with its calls as parameters: see allocDirty.
-func newObject[T any](h *Heap, fast func(*Heap, int) (unsafe.Pointer, uint32, slots.State), slow func(h *Heap, size int, p any) unsafe.Pointer) *T {
-	// The constant comes first: a type with pointers never comes to the fast path.
-	if pointerfree.Words((*T)(nil)) == 0 && pointerfree.Trusted {
-		if p, _, _ := fast(h, int(unsafe.Sizeof(*new(T)))); p != nil {
-			*(*T)(p) = *new(T)
-			return (*T)(p)
+	// A constant: a type with pointers never comes to the fast path. Nor does any type where Words cannot be
+	// trusted: see openHeap.
+	if pointerfree.Words((*T)(nil)) == 0 {
+		if p, _, _ := h.allocFast(int(unsafe.Sizeof(*new(T)))); p != nil {
+			x := (*T)(p)
+			*x = *new(T)
+			return x
 		}
 	}
-	return (*T)(slow(h, int(unsafe.Sizeof(*new(T))), (*T)(nil)))
-}
-
-// newObject is New where the fast path has no slot. p is a nil *T.
-func (h *Heap) newObject(size int, p any) unsafe.Pointer {
-	mustBePointerFree(p)
-	return addr(must(zeroed(h.get(size, sizeclass.Granule))))
+	return must(TryNew[T](h))
 }
 
 // TryNew is New that returns its error. It panics if T contains pointers.

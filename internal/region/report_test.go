@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-9a6c551e/offheap/internal/trap"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -154,6 +155,46 @@ func TestReportOfABusyRegion(t *testing.T) {
 	}
 	if got, ok := reportAt(addr, syscall.SIGSEGV); !ok || got.in != string(Decommitted) {
 		t.Errorf("%+v, %v afterwards", got, ok)
+	}
+}
+
+// TestChangesWaitForTheHandler changes the registry and the books of a region while a handler looks at them.
+func TestChangesWaitForTheHandler(t *testing.T) {
+	r := mustReserve(t, Config{Size: PageSize()})
+	other := mustReserve(t, Config{Size: PageSize()})
+	var fresh *Region
+	for _, c := range []struct {
+		what   string
+		latch  *trap.Latch
+		change func() error
+	}{
+		{"Reserve", &registry.latch, func() (err error) { fresh, err = Reserve(Config{Size: 1}); return err }},
+		{"release", &registry.latch, func() error {
+			if err := fresh.Close(); err != nil || !releaseOldest() {
+				return fmt.Errorf("nothing was released, %v", err)
+			}
+			return nil
+		}},
+		{"Commit", &r.rec.mu.latch, func() error { return r.Commit(0, PageSize()) }},
+		{"Move to", &other.rec.mu.latch, func() error { return r.Move(other, PageSize()) }},
+		{"Guard", &r.rec.mu.latch, func() error { return r.Guard(0, PageSize()) }},
+		{"Close", &r.rec.mu.latch, r.Close},
+	} {
+		if !c.latch.Take() {
+			t.Fatalf("%s: the latch is taken", c.what)
+		}
+		done := make(chan error, 1)
+		go func() { done <- c.change() }()
+		select {
+		case err := <-done:
+			t.Errorf("%s does not wait for the handler: %v", c.what, err)
+			c.latch.Drop()
+		case <-time.After(10 * time.Millisecond):
+			c.latch.Drop()
+			if err := <-done; err != nil {
+				t.Errorf("%s: %v", c.what, err)
+			}
+		}
 	}
 }
 

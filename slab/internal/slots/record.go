@@ -84,7 +84,7 @@ func (t *Table) Pick(first uint32) Item {
 func (t *Table) freeIn(block, word uint32) uint64 {
 	const each = 0x0101010101010101
 	w := binary.LittleEndian.Uint64((*[8]byte)(unsafe.Pointer(t.State(block + word*8)))[:])
-	w = (w ^ each*uint64(free)) & (each * uint64(codeMask))
+	w = (w ^ each*uint64(free)) >> 3 & (each * uint64(codeMask>>3))
 	return ^(w + each*0x7f) & (each * 0x80) // a byte overflows into its highest bit unless it is 0
 }
 

@@ -19,16 +19,17 @@
 // A slab is divided into blocks of 2^k bytes in which one slot starts at most (package sizeclass). Each block
 // has a State, a byte: where in the block the slot starts, in eighths, and a code.
 //
-//	 7   5 4       0            rotated by 64-k, an offset falls into the number of its
-//	┌─────┬─────────┐           block, below, and the place in the block, on top:
-//	│place│  code   │
-//	└─────┴─────────┘            63        64-k              0
+//	 7       3 2   0            rotated by 64-k, an offset falls into the number of its
+//	┌─────────┬─────┐           block, below, and the place in the block, on top:
+//	│  code   │place│
+//	└─────────┴─────┘            63        64-k              0
 //	                            ┌───────────┬────────────────┐
 //	                            │   place   │ block          │
 //	                            └───────────┴────────────────┘
 //
-// The code of a live slot is 0. So one rotation, one addition and one comparison show that a live object starts
-// at an address: its place, shifted to the top, is the place of the address with nothing behind.
+// The code of a live slot is 0. So two rotations, one addition and one comparison show that a live object starts
+// at an address: the state, rotated so that its place comes to the top of 32 bits, is equal to the place of the
+// address. Other codes stay at the bottom of the 32 bits, where the place of an address is 0: k is at most 16.
 //
 // # Life of a slot
 //
@@ -426,7 +427,7 @@ func template(c uint8) []State {
 		}
 		for i := range k.Slots {
 			at := i * k.Pitch
-			t.states[at>>k.Shift] = State(at>>(k.Shift-3)&7<<5) | free
+			t.states[at>>k.Shift] = State(at>>(k.Shift-3)&7) | free
 		}
 	})
 	return t.states
@@ -456,7 +457,7 @@ func newEntry(c uint8, first, states uint32) Entry {
 // to: rotated by 32, the place of an offset is its lower half, and its block, below 16, the upper half.
 func noSlab(unit uint32) Entry {
 	e := Entry(sizeclass.Cached)<<6 | 32
-	if uint32(elsewhere)<<8 == unit&0xffff { // the lower half may be equal to that
+	if elsewhere.place()>>unitBits == unit&0xffff { // the lower half may be equal to that
 		e |= noSlabStates << 32
 	}
 	return e
@@ -492,7 +493,7 @@ func (e Entry) states(first uint32) uint32 {
 // item returns the item of a state of the slab.
 func (e Entry) item(state uint32, s State) Item {
 	block := uint64(state - uint32(e>>32))
-	off := bits.RotateLeft64(block|uint64(s&placeMask)<<56, -int(e))
+	off := bits.RotateLeft64(block|uint64(s&placeMask)<<61, -int(e))
 	return NewItem(uintptr(off), state)
 }
 
@@ -500,14 +501,14 @@ func (e Entry) item(state uint32, s State) Item {
 type State uint8
 
 const (
-	live     State = 0    // an object
-	cached   State = 1    // in a magazine, a batch or quarantine
-	free     State = 2    // in its slab
-	clean    State = 4    // besides cached: the slot reads zero
-	none     State = 0x1e // no slot starts in the block
-	codeMask State = 0x1f
+	live     State = 0         // an object
+	cached   State = 1 << 3    // in a magazine, a batch or quarantine
+	free     State = 2 << 3    // in its slab
+	clean    State = 4 << 3    // besides cached: the slot reads zero
+	none     State = 0x1e << 3 // no slot starts in the block
+	codeMask State = 0x1f << 3
 
-	placeMask State = 0xe0
+	placeMask State = 7
 
 	elsewhere = none | placeMask // of units that are in no slab
 )
@@ -535,4 +536,9 @@ func (s State) Freed() State { return s | cached }
 // LiveAt tells whether the slot is live and starts at a place that Locate returned.
 //
 //go:nosplit
-func (s State) LiveAt(place uint32) bool { return place == uint32(s)<<24 }
+func (s State) LiveAt(place uint32) bool { return place == s.place() }
+
+// place returns the state with its place in the upper 3 of 32 bits, and its code in the lower ones.
+//
+//go:nosplit
+func (s State) place() uint32 { return bits.RotateLeft32(uint32(s), 29) }
