@@ -35,8 +35,9 @@
 //	release                  give the addresses back
 //	discard                  give committed memory back in place: it stays committed, and reads zero
 //	purge                    give back all that is free now
-//	reserved, committed,     the four figures of every Stats: addresses; what the budget is charged;
-//	resident, live           what is in RAM; what is handed out
+//	reserved, committed,     figures of every Stats: addresses; what the budget is charged;
+//	live                     what is handed out
+//	resident                 what is in RAM: a call of its own, because it asks the kernel
 //	guard                    inaccessible memory beside data: a touch faults
 //	canary                   bytes behind an object that are compared when it is freed
 //	poison                   bytes that freed memory is filled with, compared when it is used again

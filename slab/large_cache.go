@@ -10,7 +10,7 @@ import (
 // system calls and no page faults. The regions stay committed, and hold old contents. It is part of
 // largeObjects, whose lock guards it. A hardened heap keeps nothing here.
 //
-//	 Free               an object of up to the same size, less an eighth at most
+//	 Free               an object that it fits
 //	──────▶  cached  ────────▶  live
 //	           │
 //	           └────────▶  closed   after half a second, if there are too many, by Purge, for want of memory

@@ -275,7 +275,7 @@ func TestLargeCacheIsBounded(t *testing.T) {
 	}
 	// There are not too many either.
 	many := fresh(h, slices.Repeat([]int{mib + 1}, maxCachedRegions+10)...)
-	live := h.AllocDirty(3*minCachedBytes, 8)
+	live := h.AllocDirty((maxCachedRegions+20)*mib, 8) // so that bytes are no bound
 	for _, b := range many {
 		h.Free(b)
 	}

@@ -47,8 +47,8 @@
 // An object of more than 1 MiB has a region of its own, as has one that is aligned to more than 64 KiB. A touch behind
 // the region faults.
 //
-//  1. Free keeps the region, committed, for the next object that it fits: one of the same size or up to an eighth
-//     less. Such an object takes no system call and no page fault; Alloc clears it, AllocDirty does not.
+//  1. Free keeps the region, committed, for the next object that it fits: the region may be an eighth longer than the
+//     object. Such an object takes no system call and no page fault; Alloc clears it, AllocDirty does not.
 //  2. At most 256 regions are kept, and 256 MiB or, if that is more, as many bytes as live large objects have. The
 //     coldest leave first.
 //  3. What was kept for half a second is closed by a later slow path; Purge closes all at once. A request that would

@@ -54,16 +54,26 @@ func main() {
 	if flag.NArg() == 2 {
 		o.trees["before"] = flag.Arg(0)
 	}
-	m, err := prepare(o)
-	if err == nil {
-		defer os.RemoveAll(m.folder)
-		err = m.measure()
-	}
-	if err != nil {
+	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "table:", err)
 		os.Exit(1)
 	}
+}
+
+// run measures, and prints the tables.
+func run(o options) error {
+	folder, err := os.MkdirTemp("", "table")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	m, err := prepare(o, folder)
+	if err != nil {
+		return err
+	}
+	m.measure()
 	m.print()
+	return nil
 }
 
 // print writes both tables.

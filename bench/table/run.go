@@ -56,12 +56,8 @@ var allocators = []struct{ name, library, debian string }{
 	{"tcmalloc", "libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"},
 }
 
-// prepare builds everything, and makes the list of the jobs. What cannot be had is a note.
-func prepare(o options) (*measurement, error) {
-	folder, err := os.MkdirTemp("", "table")
-	if err != nil {
-		return nil, err
-	}
+// prepare builds everything in a temporary folder, and makes the list of the jobs. What cannot be had is a note.
+func prepare(o options, folder string) (*measurement, error) {
 	m := &measurement{options: o, folder: folder, jobs: map[string]job{}, printed: map[string][]map[string]float64{}}
 	for side, tree := range m.trees {
 		for _, build := range [][]string{
@@ -218,7 +214,7 @@ func command(folder string, words ...string) error {
 }
 
 // measure runs all jobs, round by round. An interrupt ends it: the figures are those of the runs so far.
-func (m *measurement) measure() error {
+func (m *measurement) measure() {
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer fmt.Fprintln(os.Stderr)
@@ -230,11 +226,9 @@ func (m *measurement) measure() error {
 			switch {
 			case interrupted.Err() != nil:
 				m.note("interrupted in round %d", round+1)
-				return nil
-			case err != nil && strings.HasPrefix(name, "before "):
-				m.note("%s: %v", name, err) // it may be of a time before the flag
+				return
 			case err != nil:
-				return fmt.Errorf("%s: %w", name, err)
+				m.note("%s: %v", name, err) // the checkout may be of a time before a flag
 			case other > m.busy/100:
 				m.leftOut++
 			default:
@@ -242,7 +236,6 @@ func (m *measurement) measure() error {
 			}
 		}
 	}
-	return nil
 }
 
 // run runs a job. It returns the figures that were printed, and the share of the machine's processors that

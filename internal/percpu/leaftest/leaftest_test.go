@@ -18,11 +18,14 @@ func TestLeaves(t *testing.T) {
 // TestFaults reads functions that are no leaves.
 func TestFaults(t *testing.T) {
 	for _, arch := range architectures {
+		if testing.Short() && arch != "amd64" {
+			continue
+		}
 		for _, c := range []struct {
 			build  build
 			faults map[string]string // a part of them, by the function
 		}{
-			{builds[0], map[string]string{
+			{plain, map[string]string{
 				"split":    "split is not nosplit\n" + path + "split has safe points\n" + path + "split calls runtime.morestack",
 				"calls":    "calls calls " + path + "slow",
 				"callsAny": "callsAny calls indirect",
@@ -33,7 +36,7 @@ func TestFaults(t *testing.T) {
 				"missing":  "the module has no " + path + "missing",
 				"helped":   "",
 			}},
-			{builds[3], map[string]string{
+			{instrumented, map[string]string{
 				"method":   "the module has no sync/atomic.(*Uint32).Load",
 				"helped":   "helper has safe points",
 				"calls":    "slow has safe points",
