@@ -267,11 +267,11 @@ func TestEvictUntilItFits(t *testing.T) {
 	real, now := ticks, ticks()
 	ticks = func() uint32 { return now }
 	defer func() { ticks = real }()
-	h := open(t, Config{Limit: 40 * unit})
-	sizes := sizesOfAllClasses()[:50]
+	h := open(t, Config{Limit: 17 * unit})
+	sizes := sizesOfAllClasses()[:51] // three sizes of each of 17 classes
 	for round := range 5 {
 		var live [][]byte
-		for _, size := range sizes { // one object in each slab
+		for _, size := range sizes { // three objects in each slab
 			if b, err := h.TryAlloc(size, 8); err == nil {
 				live = append(live, b)
 			}
