@@ -16,7 +16,8 @@ type Budget struct {
 
 	// OnSoft gets the number of bytes committed. It runs on the goroutine that commits, without any lock held.
 	// It may decommit, close and commit, and free into and purge every heap, pool and stack pool, also the
-	// one that commits. It must not reset, rewind, purge or close an arena that is allocating.
+	// one that commits. It must not reset, rewind, purge or close an arena that is allocating. A heap keeps what is
+	// freed for its own requests: Purge gives it back to all.
 	//
 	// While OnSoft runs it is not called again: another goroutine that exceeds Hard meanwhile gets its
 	// error at once.

@@ -15,7 +15,7 @@ import (
 // to the end of the object's last OS page, or up to an eighth farther if the region is a cached one. A touch
 // behind that faults. In a hardened heap the object lies at the end of the region, between canaries.
 //
-//	           tryLarge                            freeLarge
+//	           newLarge                            freeLarge
 //	(nothing) ──────────▶ in objects, live ──────────────────────▶ in cache ──▶ closed
 //	                          ▲    │  hardened: freeLarge             │            ▲
 //	                          │    └──────────────────────────────────┼────────────┤
@@ -38,6 +38,7 @@ type leftover struct {
 	bytes  int
 }
 
+// largeObject is a live object.
 type largeObject struct {
 	region *region.Region
 	size   int // bytes asked for
@@ -46,6 +47,7 @@ type largeObject struct {
 // largeName returns the name of the regions of large objects.
 func (h *Heap) largeName() string { return h.config.Name + ": large object" }
 
+// close closes all regions. After an error it may be called again.
 func (l *largeObjects) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -178,8 +180,8 @@ func (h *Heap) getLarge(k client, size, align int) (b []byte, clean bool, err er
 	return b, true, nil
 }
 
-// getCached makes a large object of a cached region. ok is false if none fits. Nothing is committed, so OnSoft
-// need not be called.
+// getCached makes a large object of a cached region, with its old contents. ok is false if none fits. Nothing is
+// committed, so OnSoft need not be called.
 func (h *Heap) getCached(size, align int) (b []byte, ok bool) {
 	want := alignUp(max(size, 1), guard.PageSize())
 	if want < size {
@@ -205,7 +207,7 @@ func (h *Heap) newLarge(size, align int) (b []byte, err error) {
 	return b, err
 }
 
-// tryLarge is newLarge that does not evict.
+// tryLarge allocates a large object in a fresh region, charged to the heap's limit.
 func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if err := h.account.Fits(alignUp(size, guard.PageSize())); err != nil { // before system calls
 		return nil, err
@@ -362,7 +364,8 @@ func (h *Heap) growLarge(r *region.Region, had, want, align int) (*region.Region
 	return to, nil
 }
 
-// freeLarge frees the large object at p; false if there is none. It stays an object if it was overrun.
+// freeLarge frees the large object at p, and looks whether free memory is due to go back; false if there is no object.
+// It stays one if it was overrun.
 func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 	if !h.dropLarge(p) {
 		return false
@@ -371,7 +374,7 @@ func (h *Heap) freeLarge(p unsafe.Pointer) bool {
 	return true
 }
 
-// dropLarge is freeLarge that does nothing else.
+// dropLarge caches the region of the large object at p, or closes it in a hardened heap; false if there is no object.
 func (h *Heap) dropLarge(p unsafe.Pointer) bool {
 	if h.hard != nil {
 		return h.dropHardened(p)

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/decay"
 	"github.com/seed-9a6c551e/offheap/internal/region"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -172,7 +173,7 @@ func TestLargeDecays(t *testing.T) {
 			if h.large.cache.bytes < 14*mib {
 				t.Errorf("%d bytes are cached before the time", h.large.cache.bytes)
 			}
-			pass(decay100)
+			pass(decay.Beat)
 			slow(h)
 			if n := h.large.cache.bytes; n < 12*mib || n >= 14*mib {
 				t.Errorf("%d bytes are cached after half a second", n)
@@ -186,8 +187,6 @@ func TestLargeDecays(t *testing.T) {
 		})
 	}
 }
-
-const decay100 = 100 // ticks between two looks
 
 // TestLargeDecayLeavesWhatIsUsed recycles one object each second: it stays.
 func TestLargeDecayLeavesWhatIsUsed(t *testing.T) {

@@ -15,12 +15,7 @@ const offset = unsafe.Offsetof(mHead{}.p)
 // untrusted is whether it was not found there, or not looked for yet.
 var untrusted = true
 
-func init() {
-	untrusted = fuzzing(os.Args) || !verified(leadsToP)
-	if !untrusted {
-		hereOffset, hereLimit = offset, Max
-	}
-}
+func init() { untrusted = fuzzing(os.Args) || !verified(leadsToP) }
 
 // Processor returns the number of the processor that the goroutine is on. ok is false from Max on, and where
 // this way to the number is not to be trusted. Only a leaf may call it, before anything else: see the package
@@ -36,23 +31,6 @@ func Processor() (id uint32, ok bool) {
 	id = **(**uint32)(unsafe.Add(m, offset))
 	return id, id < Max
 }
-
-// Here is Processor and At in one: nil if there is no cache, or Processor is not ok. It takes a cycle more.
-//
-//go:nosplit
-//go:nocheckptr
-func Here[T any](t *Table[T]) *T {
-	id := **(**uint32)(unsafe.Add(getm(), hereOffset))
-	if id >= hereLimit {
-		return nil
-	}
-	return *(**T)(unsafe.Add(unsafe.Pointer(t), id*uint32(unsafe.Sizeof(t))))
-}
-
-var (
-	hereOffset uintptr
-	hereLimit  uint32
-)
 
 // mHead is how the runtime's m begins in Go 1.26 and 1.27, with the runtime's names. (In 1.27 signalSecret is
 // a byte, which moves nothing.) The size of sigset differs between systems. The offset was compared with the

@@ -6,8 +6,3 @@ package percpu
 //
 //go:nosplit
 func Processor() (id uint32, ok bool) { return 0, false }
-
-// Here returns nil.
-//
-//go:nosplit
-func Here[T any](*Table[T]) *T { return nil }

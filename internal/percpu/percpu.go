@@ -218,8 +218,11 @@ func take[T any, P Lockable[T]](tables []*Table[T]) (taken []*T) {
 	defer draining.Unlock()
 	for _, t := range tables {
 		for i := range t.caches {
-			if t.caches[i].Load() != nil { // Swap alone would take each cache line away from other processors
-				taken = append(taken, t.caches[i].Swap(nil))
+			if t.caches[i].Load() == nil { // Swap alone would take each cache line away from other processors
+				continue
+			}
+			if c := t.caches[i].Swap(nil); c != nil { // else Borrow has it
+				taken = append(taken, c)
 			}
 		}
 	}
