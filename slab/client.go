@@ -87,7 +87,7 @@ func (k client) get(size, align int) (b []byte, clean bool, err error) {
 		return h.adopt(c, it, size)
 	}
 	clean = h.slots.State(it.State()).IsClean()
-	if !h.claim(c, it) {
+	if !h.slots.Holds(c, it) || !h.claim(it) {
 		panic(h.freedTwice("Alloc", it))
 	}
 	return h.bytes(it, size, sizeclass.Table[c].Size), clean, nil
@@ -98,15 +98,15 @@ func (h *Heap) class(size, align int) (c uint8, ok bool) {
 	if h.hard != nil {
 		return hardenedClass(size, align)
 	}
-	return sizeclass.Aligned(size, align)
+	return sizeclass.For(size, align)
 }
 
-// claim makes a cached slot of a class an object; false if it is no cached slot.
-func (h *Heap) claim(c uint8, it slots.Item) bool {
-	if !h.slots.Holds(c, it) {
+// claim makes a slot an object; false if it is not cached.
+func (h *Heap) claim(it slots.Item) bool {
+	s := h.slots.State(it.State())
+	if !s.IsCached() {
 		return false
 	}
-	s := h.slots.State(it.State())
 	*s = s.Claimed()
 	h.markAlloc(it.State())
 	if h.slots.HasGenerations() {
@@ -122,6 +122,11 @@ func (h *Heap) bytes(it slots.Item, size int, capacity uint32) []byte {
 
 // take takes a slot of a class from the cache; ok is false if there is none, or an allocation is due.
 func (k client) take(c uint8) (it slots.Item, ok bool) {
+	if k.cache == nil {
+		if it = popFast(k.heap.stock, sizeclass.CachedAt(c)); it != 0 {
+			return it, true
+		}
+	}
 	pc := k.enter(k.heap.stock)
 	if pc != nil {
 		it, ok = pc.magazine(c).pop()
@@ -237,6 +242,9 @@ func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
 // give puts a cached slot into the cache. If the magazine is full, the older half of it goes to the depot.
 func (k client) give(c uint8, it slots.Item) (bad *guard.Violation) {
 	h, most := k.heap, sizeclass.Table[c].MaxCached
+	if k.cache == nil && pushFast(h.freed, sizeclass.CachedAt(c), it) {
+		return nil
+	}
 	if k.cache != nil && k.cache.magazine(c).isFull() {
 		k.cache.magazine(c).grow(most)
 	}

@@ -202,3 +202,53 @@ func (p *pool) putFast(x unsafe.Pointer) bool {
 	h.slots.EndGeneration(off)
 	return true
 }
+
+// popFast takes a slot from the processor's cache in a table; 0 if there is none, or an allocation is due. It is the
+// first half of an allocation in a hardened heap, whose stores queue behind the poison: those of a pin as well.
+//
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func popFast(t *percpu.Table[cache], cached uintptr) slots.Item {
+	id, ok := percpu.Processor()
+	if !ok {
+		return 0
+	}
+	pc := t.At(id)
+	if pc == nil {
+		return 0
+	}
+	m := pc.at(cached)
+	rest := m.rest()
+	if int64(rest) < 0 {
+		return 0
+	}
+	it := *m.at(int32(rest))
+	if it != 0 {
+		m.n = rest
+	}
+	return it
+}
+
+// pushFast puts a slot into the processor's cache in a table; false if there is no room.
+//
+//go:nosplit
+//go:noinline
+//go:nocheckptr
+func pushFast(t *percpu.Table[cache], cached uintptr, it slots.Item) bool {
+	id, ok := percpu.Processor()
+	if !ok {
+		return false
+	}
+	pc := t.At(id)
+	if pc == nil {
+		return false
+	}
+	m := pc.at(cached)
+	n := m.n
+	if uint32(n) >= m.room {
+		return false
+	}
+	m.add(n, it)
+	return true
+}

@@ -114,7 +114,7 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 	if size == 0 {
 		return sizeclass.Zero, align <= sizeclass.ZeroPitch
 	}
-	return sizeclass.Aligned(size+canarySize, align)
+	return sizeclass.For(size+canarySize, align)
 }
 
 // adopt makes a cached slot an object of size bytes: it checks that nobody wrote to the slot, and paints the canary.
@@ -136,7 +136,7 @@ func (h *Heap) adopt(c uint8, it slots.Item, size int) (b []byte, clean bool, er
 		paint(slot[size:], canary)
 	}
 	*asked = uint32(size) + 1
-	if !h.claim(c, it) {
+	if !h.claim(it) {
 		panic(h.freedTwice("Alloc", it))
 	}
 	return slot[:size:size], clean, nil
@@ -157,10 +157,16 @@ func (h *Heap) inspect(c uint8, slot []byte, clean bool) {
 // retire is takeBack in a hardened heap. It checks the canary and poisons the slot. An atomic operation sees
 // to it that only one of several goroutines that free an object succeeds.
 func (h *Heap) retire(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
-	c, it, ok = h.slots.Live(p)
-	if !ok {
+	off := h.slots.Offset(p)
+	if !h.slots.Covers(off) {
 		return 0, 0, false
 	}
+	e := h.slots.EntryAt(off)
+	i, place := e.Locate(off)
+	if !e.InSlab() || !h.slots.State(i).LiveAt(place) {
+		return 0, 0, false
+	}
+	c, it = e.Class(), slots.NewItem(off, i)
 	hd := h.hard
 	slot, asked, canary := unsafe.Slice((*byte)(p), sizeclass.Table[c].Size), int(*h.slots.Size(it.State()))-1, hd.canary(p)
 	if asked < 0 { // the heap was closed since

@@ -52,7 +52,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 		return nil, fmt.Errorf("slab: open pool %q: %w", c.Name, err)
 	}
 	size := int(unsafe.Sizeof(*new(T)))
-	class, ok := sizeclass.Aligned(size, sizeclass.Granule)
+	class, ok := sizeclass.For(size, sizeclass.Granule)
 	if c.Hardened {
 		class, ok = hardenedClass(size, sizeclass.Granule)
 	}
@@ -65,7 +65,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Pool[T]{pool: pool{h, uintptr(min(class, sizeclass.Cached)) * 64, size, rand.Uint32() &^ 1}}, nil
+		return &Pool[T]{pool: pool{h, sizeclass.CachedAt(class), size, rand.Uint32() &^ 1}}, nil
 	})
 }
 

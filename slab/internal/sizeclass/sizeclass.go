@@ -117,12 +117,15 @@ func Of(size uint) uint8 {
 	return compute(size)
 }
 
-// Aligned returns the number of the smallest class for a size and an alignment, which is a power of two; ok is
+// For returns the number of the smallest class for a size and an alignment, which is a power of two; ok is
 // false if no class serves. Slots lie at multiples of their size from the start of a unit, so it is the
 // smallest class whose size is a multiple of align.
-func Aligned(size, align int) (c uint8, ok bool) {
+func For(size, align int) (c uint8, ok bool) {
 	if uint(size) > Largest || align > 1<<unitBits {
 		return 0, false
+	}
+	if align <= Granule {
+		return Of(uint(size)), true
 	}
 	for c := Of(uint(max(size, align))); int(c) < Number; c++ {
 		if Table[c].Size%uint32(align) == 0 {
@@ -131,6 +134,9 @@ func Aligned(size, align int) (c uint8, ok bool) {
 	}
 	return 0, false
 }
+
+// CachedAt returns 64 times a class, or 64 times Cached if caches keep no slots of it.
+func CachedAt(c uint8) uintptr { return uintptr(min(c, Cached)) * 64 }
 
 // compute computes the class of a size, which is at most Largest.
 func compute(size uint) uint8 {

@@ -114,17 +114,17 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
-// TestAligned asks for every size up to 4 KiB with every alignment.
-func TestAligned(t *testing.T) {
+// TestFor asks for every size up to 4 KiB with every alignment.
+func TestFor(t *testing.T) {
 	for align := 1; align <= 2*unit; align *= 2 {
 		for size := 0; size <= 4<<10; size++ {
-			c, ok := Aligned(size, align)
+			c, ok := For(size, align)
 			if ok != (align <= unit) || ok && (int(Table[c].Size) < max(size, 1) || Table[c].Size%uint32(align) != 0) {
 				t.Fatalf("%d bytes aligned to %d get class %d of %d bytes, ok %v", size, align, c, Table[c].Size, ok)
 			}
 		}
 	}
-	if _, ok := Aligned(Largest+1, 1); ok {
+	if _, ok := For(Largest+1, 1); ok {
 		t.Error("a size above Largest has a class")
 	}
 }

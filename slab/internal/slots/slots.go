@@ -450,7 +450,7 @@ const inSlab = 1 << 15
 func newEntry(c uint8, first, states uint32) Entry {
 	k := &sizeclass.Table[c]
 	bias := states - first<<(unitBits-k.Shift)
-	return Entry(bias)<<32 | Entry(c)<<16 | inSlab | Entry(min(c, sizeclass.Cached))<<6 | Entry(64-k.Shift)
+	return Entry(bias)<<32 | Entry(c)<<16 | inSlab | Entry(sizeclass.CachedAt(c)) | Entry(64-k.Shift)
 }
 
 // noSlab returns the entry of a unit that is in no slab. It leads to states that no offset in the unit is equal
@@ -481,8 +481,18 @@ func (e Entry) Cached() uintptr { return uintptr(e & (127 << 6)) }
 //
 //go:nosplit
 func (e Entry) Locate(off uintptr) (state, place uint32) {
-	x := bits.RotateLeft64(uint64(off), int(e))
+	x := rotate(uint64(off), uint(e))
 	return uint32(x) + uint32(e>>32), uint32(x >> 32)
+}
+
+// rotate is bits.RotateLeft64. Where words have 32 bits that is a call, which a leaf must not make.
+//
+//go:nosplit
+func rotate(x uint64, n uint) uint64 {
+	if bits.UintSize == 64 {
+		return bits.RotateLeft64(x, int(n))
+	}
+	return x<<(n&63) | x>>(-n&63)
 }
 
 // states returns the first state of the slab that starts at a unit.
@@ -493,7 +503,7 @@ func (e Entry) states(first uint32) uint32 {
 // item returns the item of a state of the slab.
 func (e Entry) item(state uint32, s State) Item {
 	block := uint64(state - uint32(e>>32))
-	off := bits.RotateLeft64(block|uint64(s&placeMask)<<61, -int(e))
+	off := rotate(block|uint64(s&placeMask)<<61, -uint(e))
 	return NewItem(uintptr(off), state)
 }
 
@@ -541,4 +551,4 @@ func (s State) LiveAt(place uint32) bool { return place == s.place() }
 // place returns the state with its place in the upper 3 of 32 bits, and its code in the lower ones.
 //
 //go:nosplit
-func (s State) place() uint32 { return bits.RotateLeft32(uint32(s), 29) }
+func (s State) place() uint32 { return uint32(s)<<29 | uint32(s)>>3 }
