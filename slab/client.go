@@ -1,7 +1,6 @@
 package slab
 
 import (
-	"cmp"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -179,7 +178,7 @@ func (k client) refill(c uint8, size int) (slots.Item, error) {
 	// The last is for the object. Others may have filled the magazine meanwhile, or the user's OnSoft: then
 	// the depot takes the rest. If one of these was freed twice at the same moment, nobody gets the object.
 	if stocked < n-1 {
-		if bad := h.flush(c, k.owner, items[stocked:n-1]); bad != nil {
+		if _, bad := h.flush(c, k.owner, items[stocked:n-1]); bad != nil {
 			h.giveBack(c, items[n-1:n])
 			h.usable("Alloc")
 			panic(bad)
@@ -261,8 +260,11 @@ func (k client) give(c uint8, it slots.Item) (bad *guard.Violation) {
 		n = pc.magazine(c).exchange(it, items[:])
 	}
 	k.leave(pc)
-	bad = h.flush(c, k.owner, items[:n])
-	return cmp.Or(bad, k.decay(ticks()))
+	look, bad := h.flush(c, k.owner, items[:n])
+	if look && bad == nil {
+		bad = k.decay(ticks())
+	}
+	return bad
 }
 
 // freeOther frees a large or sampled object, and panics if p is neither.

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
-// Local allocates from a Heap, and frees to it, for one goroutine at a time: it does not pin the processor.
+// Local allocates from a Heap, and frees to it, for one goroutine at a time: it need not find the processor.
 // Heap.Local makes one; the methods of a zero or nil Local panic with a *guard.Violation. Objects belong to the
 // heap: the Heap and every Local of it may free them, and they outlive the Local that allocated them. Realloc,
 // Size, batches and typed objects (New, MakeSlice) are calls of the Heap, and take objects of a Local, too. A

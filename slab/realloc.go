@@ -19,20 +19,23 @@ func (h *Heap) Size(b []byte) int {
 
 func (h *Heap) size(op string, p unsafe.Pointer) int {
 	h.made(op)
+	exact := h.hard != nil // the size that was asked for is known, and others are not to be used
 	c, it, ok := h.slots.Live(p)
 	n := int(sizeclass.Table[c].Size)
-	if ok && h.hard != nil {
+	if ok && exact {
 		n = int(*h.slots.Size(it.State())) - 1
+	}
+	if !ok {
+		var o largeObject
+		if o, ok = h.largeAt(p); ok {
+			if n = o.size; !exact {
+				n = int(o.region.Committed())
+			}
+		}
 	}
 	h.usable(op) // checked last: the heap may have been closed while it was read
 	if ok {
 		return n
-	}
-	if o, ok := h.largeAt(p); ok {
-		if h.hard != nil {
-			return o.size
-		}
-		return int(o.region.Committed())
 	}
 	if n, ok := sampled.Size(h.id(), p); ok {
 		return n

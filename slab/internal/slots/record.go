@@ -94,19 +94,39 @@ func (t *Table) freeIn(block, word uint32) uint64 {
 	return ^(w + each*0x7f) & (each * 0x80) // a byte overflows into its highest bit unless it is 0
 }
 
-// Return puts a cached slot of a class back into its slab, and returns the slab; ok is false, and nothing has
-// changed, if the item is no cached slot. Caller holds the lock of the class's depot.
-func (t *Table) Return(c uint8, it Item) (first uint32, r *Record, ok bool) {
-	if !t.Holds(c, it) {
-		return 0, nil, false
+// Return puts cached slots of a class back into their slab: as many of the items as lie in one slab, and after a slab's
+// first free slot, or its last, no more, since its list changes then. n is 0, and nothing has changed, if the first item
+// is no cached slot of the class. Caller holds the lock of the class's depot.
+func (t *Table) Return(c uint8, items []Item) (n int, first uint32, r *Record) {
+	unit := uint32(items[0].Offset() >> unitBits)
+	e, k := *t.entry(uintptr(unit)), &sizeclass.Table[c]
+	if !e.InSlab() || e.Class() != c {
+		return 0, 0, nil
 	}
-	first = t.record(uint32(it.Offset() >> unitBits)).first
+	first = t.record(unit).first
 	r = t.record(first)
-	s := t.State(it.State())
-	*s = *s&placeMask | free
-	r.hint = min(r.hint, (it.State()-t.EntryAt(it.Offset()).states(first))/8)
-	r.Free++
-	return first, r, true
+	start, size, block := uintptr(first)<<unitBits, uintptr(k.Units)<<unitBits, e.states(first)
+	count, low := r.Free, r.hint*8+block
+	for n < len(items) {
+		it := items[n]
+		if it.Offset()-start >= size {
+			break
+		}
+		i, place := e.Locate(it.Offset())
+		s := t.State(i)
+		if i != it.State() || !s.cachedAt(place) {
+			break
+		}
+		*s = s.Claimed() | free
+		low = min(low, i)
+		count++
+		n++
+		if count == 1 || count == k.Slots {
+			break
+		}
+	}
+	r.Free, r.hint = count, (low-block)/8
+	return n, first, r
 }
 
 // List is a list of slabs: the unit of the first one and 1; 0 if it is empty. A slab is in one list at most. The

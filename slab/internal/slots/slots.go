@@ -3,16 +3,18 @@
 // All of this lies in a region of its own, without pointers: an overrun of an object cannot reach it, and the
 // collector does not scan it.
 //
-//		          ┌────────────────┬─────────────────┬──────────────────────────────┬─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─
-//		metadata  │ entry per unit │ record per unit │ blocks of states, one a slab │ sizes │ generations
-//		          └────────────────┴─────────────────┴──────────────────────────────┴─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─
+//	┌────────────────┬─────────────────┬──────────────────────────────┬─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─
+//	│ entry per unit │ record per unit │ blocks of states, one a slab │ sizes │ generations
+//	└────────────────┴─────────────────┴──────────────────────────────┴─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─
 //
-//	  - An Entry leads from an address to its slot. Free reads nothing else.
-//	  - A Record counts the free slots of a slab, and links slabs that have any.
-//	  - A State says who has a slot.
-//	  - Sizes are what was asked for, in a hardened heap: one for each state.
-//	  - Generations tell handles of a Pool that are stale: one for each block of the heap's region. They stay
-//	    when a slab goes.
+// The parts:
+//
+//   - An Entry leads from an address to its slot. Free reads nothing else to find it.
+//   - A Record counts the free slots of a slab, and links slabs that have any.
+//   - A State says who has a slot.
+//   - Sizes are what was asked for, in a hardened heap: one for each state.
+//   - Generations tell handles of a Pool that are stale: one for each block of the heap's region. They stay
+//     when a slab goes.
 //
 // # From an address to a slot
 //
@@ -33,23 +35,27 @@
 //
 // # Life of a slot
 //
-//		       Take                Claim                Free
-//		 free ───────▶ cached ───────────────▶ live ───────────▶ cached
-//		   ▲             │
-//		   └─────────────┘ Return
+//	      Take                Claimed               Freed
+//	free ───────▶ cached ───────────────▶ live ───────────▶ cached
+//	  ▲             │
+//	  └─────────────┘ Return
 //
-//	 1. Add makes a slab of units: all of its slots are free.
-//	 2. Take, or Pick, hands free slots to a cache as Items. A slot of fresh memory is marked Clean as well.
-//	 3. A cache claims a slot for an object, and takes it back: fast paths write the State themselves.
-//	 4. Return puts a cached slot back into its slab. Remove gives up a slab whose slots are all free.
+// Step by step:
+//
+//  1. Add makes a slab of units: all of its slots are free.
+//  2. Take hands free slots to a cache as Items. A slot of fresh memory is marked clean as well.
+//  3. A cache makes a slot an object, and takes it back: fast paths write the State themselves.
+//  4. Return puts cached slots back into their slab. Remove gives up a slab whose slots are all free.
 //
 // # Concurrency
 //
 //  1. Entries and states may be read at any time, by addresses of any kind: what is no slot is found to be
 //     none. Units below Edge have an entry that leads to a state.
-//  2. A cached or live slot's state is written by who has the slot.
+//  2. Who has a cached or live slot writes its state.
 //  3. The lock of a class's depot guards the records of its slabs, and the states of its free slots.
-//  4. After Shut, and the end of all fast paths that began before, nobody finds a slot.
+//  4. After Shut, and the end of all fast paths that began before, nobody finds a slot. A slow path that still reads
+//     entries or states when their memory is released finds zeroes: an entry of no slab, or a state that looks live.
+//     So it asks whether the heap is closed before it believes a state.
 package slots
 
 import (
@@ -254,8 +260,7 @@ func (t *Table) Holds(c uint8, it Item) bool {
 		return false
 	}
 	i, place := e.Locate(it.Offset())
-	s := *t.State(it.State())
-	return i == it.State() && s.IsCached() && s.Claimed().LiveAt(place)
+	return i == it.State() && t.State(i).cachedAt(place)
 }
 
 // Size returns where the size that was asked for is kept, plus 1, in a hardened heap. It is 0 if the slot
@@ -547,6 +552,9 @@ func (s State) Freed() State { return s | cached }
 //
 //go:nosplit
 func (s State) LiveAt(place uint32) bool { return place == s.place() }
+
+// cachedAt tells whether the slot is cached and starts at a place that Locate returned.
+func (s State) cachedAt(place uint32) bool { return (s&^clean ^ cached).LiveAt(place) }
 
 // place returns the state with its place in the upper 3 of 32 bits, and its code in the lower ones.
 //

@@ -67,7 +67,7 @@ func TestEveryAddress(t *testing.T) {
 			}
 			switch {
 			case i%5 == 0:
-				if _, _, ok := f.Return(c, it); !ok {
+				if n, slab, r := f.Return(c, items[i:i+1]); n != 1 || int(slab) != first || r.Free != uint32(i/5+1) {
 					t.Fatal("not returned")
 				}
 			case i%3 != 0: // the others stay cached
@@ -201,17 +201,18 @@ func TestModel(t *testing.T) {
 				for range min(len(s.out), 1+r.IntN(64)) {
 					i := r.IntN(len(s.out))
 					it := s.out[i]
-					if _, _, ok := f.Return(s.c, it); ok {
+					if n, _, _ := f.Return(s.c, []Item{it}); n > 0 {
 						t.Fatal("a live slot was returned")
 					}
 					if !f.FreeOnce(it) || f.FreeOnce(it) {
 						t.Fatal("it is not freed once")
 					}
-					first, _, ok := f.Return(s.c, it)
-					if !ok || first != s.first {
-						t.Fatalf("slot %#x returns to slab %d, want %d", it, first, s.first)
+					// Twice: it is returned once.
+					n, first, r := f.Return(s.c, []Item{it, it})
+					if n != 1 || first != s.first || r != f.Record(first) {
+						t.Fatalf("slot %#x returns to slab %d, want %d: %d", it, first, s.first, n)
 					}
-					if _, _, ok := f.Return(s.c, it); ok {
+					if n, _, _ := f.Return(s.c, []Item{it}); n > 0 {
 						t.Fatal("it was returned twice")
 					}
 					delete(seen, it)
@@ -236,6 +237,38 @@ func TestModel(t *testing.T) {
 			t.Errorf("%d objects that nobody has", len(live))
 		}
 	}
+}
+
+// TestReturn returns runs of slots of two slabs.
+func TestReturn(t *testing.T) {
+	const c = 40
+	k := &sizeclass.Table[c]
+	f := open(t, Config{Units: 8, Class: NoClass})
+	var items [2][]Item
+	for u := range items {
+		f.add(t, c, u)
+		items[u] = make([]Item, k.Slots)
+		f.Take(uint32(u), items[u])
+	}
+	want := func(give []Item, n int, first uint32, free uint32) {
+		t.Helper()
+		got, slab, r := f.Return(c, give)
+		if got != n || n > 0 && (slab != first || r.Free != free) {
+			t.Errorf("%d of slab %d, with %d free, want %d of %d with %d", got, slab, r.Free, n, first, free)
+		}
+	}
+	mixed := append(append([]Item{}, items[0][:5]...), items[1][:3]...)
+	want(mixed, 1, 0, 1) // a slab's first free slot
+	want(mixed[1:], 4, 0, 5)
+	want(mixed[5:], 1, 1, 1)
+	want(mixed[6:], 2, 1, 3)
+	want(mixed, 0, 0, 0)
+	want(items[0][5:], int(k.Slots)-5, 0, k.Slots)
+	want([]Item{items[1][3], 0, items[1][4]}, 1, 1, 4)
+	want([]Item{0}, 0, 0, 0)
+	f.Remove(0)
+	want(items[0], 0, 0, 0)
+	f.Check(c, func(uint32, *Record) {})
 }
 
 // TestList moves slabs in and out of lists.
