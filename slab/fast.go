@@ -204,7 +204,7 @@ func (p *pool) putFast(x unsafe.Pointer) bool {
 }
 
 // popFast takes a slot from the processor's cache in a table; 0 if there is none, or an allocation is due. It is the
-// first half of an allocation in a hardened heap, whose stores queue behind the poison: those of a pin as well.
+// first half of an allocation in a hardened heap. It needs no pin, whose stores would queue behind those of the poison.
 //
 //go:nosplit
 //go:noinline
