@@ -16,6 +16,9 @@ func holds(ok bool, what string, about ...any) {
 // CheckList panics where an invariant of a list does not hold, and returns its slabs. Caller holds the lock of
 // the class's depot.
 func (t *Table) CheckList(l List) (slabs map[uint32]bool) {
+	if l == 0 {
+		return nil
+	}
 	slabs = map[uint32]bool{}
 	for at, before := uint32(l), uint32(0); at != 0; {
 		r := t.record(at - 1)

@@ -101,12 +101,12 @@ func TestNoSlab(t *testing.T) {
 	}
 	f := open(t, Config{Units: 3 << 16, Class: NoClass}) // of 12 GiB
 	f.add(t, 1, 3<<16-1)
-	for high := range uintptr(3) {
-		for _, low := range []uintptr{0, uintptr(none), 0xf0, 0x1e, 0xe000_0000, 0xe000_001e, 0xe000_00f0, 0xe000_0010, 0xdfff_fff0, 0xe001_0000, 1, 8} {
-			off := high<<32 + low
-			if off >= 3<<32-unit {
+	for high := range uint64(3) {
+		for _, low := range []uint64{0, uint64(none), 0xf0, 0x1e, 0xe000_0000, 0xe000_001e, 0xe000_00f0, 0xe000_0010, 0xdfff_fff0, 0xe001_0000, 1, 8} {
+			if high<<32+low >= 3<<32-unit {
 				continue
 			}
+			off := uintptr(high<<32 + low)
 			if e := f.EntryAt(off); e.InSlab() || e.Cached() != sizeclass.Cached*64 {
 				t.Fatalf("offset %#x is in a slab: %#x", off, e)
 			}
