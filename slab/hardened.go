@@ -117,6 +117,17 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 	return sizeclass.For(size+canarySize, align)
 }
 
+// freeHardened frees the object at p; false if none starts there. It is client.put with fewer calls and stores: see
+// popHardened. No Pool calls it: handles stay as they are.
+func (h *Heap) freeHardened(p unsafe.Pointer) bool {
+	h.markWrite(p)
+	c, it, ok := h.retire(p)
+	if ok && !pushFast(h.freed, sizeclass.CachedAt(c), it) {
+		raise(h.client().give(c, it))
+	}
+	return ok
+}
+
 // adopt makes a cached slot an object of size bytes: it checks that nobody wrote to the slot, and paints the canary.
 //
 // Cost, of it and of retire: half of the time goes into reading a whole slot and writing one. In the other
