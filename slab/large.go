@@ -302,6 +302,7 @@ func (h *Heap) resizeLarge(b []byte, size, align int) ([]byte, error) {
 		h.usable("Realloc")
 		return nil, prefixed(err)
 	}
+	h.usable("Realloc") // OnSoft may have closed the heap
 	h.large.resize(want-had, 0)
 	h.large.ask(r.Base(), size)
 	if len(b) < had {
