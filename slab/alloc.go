@@ -80,6 +80,11 @@ func (h *Heap) TryAllocDirty(size, align int) ([]byte, error) {
 
 // get is client.get for a goroutine without a Local.
 func (h *Heap) get(size, align int) (b []byte, clean bool, err error) {
+	if h != nil && h.hard != nil && isNatural(align) {
+		if c, it := h.popHardened(size); it != 0 {
+			return h.adopt(c, it, size)
+		}
+	}
 	h.usable("Alloc")
 	return h.client().get(size, align)
 }
@@ -166,6 +171,9 @@ func free[H any](h *H, p unsafe.Pointer, fast func(*H, unsafe.Pointer) bool, slo
 
 // free is Free where the fast path has not freed the object at p.
 func (h *Heap) free(p unsafe.Pointer) {
+	if h != nil && h.hard != nil && h.freeHardened(p) {
+		return
+	}
 	if h.made("Free"); p != nil {
 		h.client().put("Free", p)
 	}

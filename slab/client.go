@@ -122,11 +122,6 @@ func (h *Heap) bytes(it slots.Item, size int, capacity uint32) []byte {
 
 // take takes a slot of a class from the cache; ok is false if there is none, or an allocation is due.
 func (k client) take(c uint8) (it slots.Item, ok bool) {
-	if k.cache == nil {
-		if it = popFast(k.heap.stock, sizeclass.CachedAt(c)); it != 0 {
-			return it, true
-		}
-	}
 	pc := k.enter(k.heap.stock)
 	if pc != nil {
 		it, ok = pc.magazine(c).pop()
@@ -242,9 +237,6 @@ func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
 // give puts a cached slot into the cache. If the magazine is full, the older half of it goes to the depot.
 func (k client) give(c uint8, it slots.Item) (bad *guard.Violation) {
 	h, most := k.heap, sizeclass.Table[c].MaxCached
-	if k.cache == nil && pushFast(h.freed, sizeclass.CachedAt(c), it) {
-		return nil
-	}
 	if k.cache != nil && k.cache.magazine(c).isFull() {
 		k.cache.magazine(c).grow(most)
 	}

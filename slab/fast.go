@@ -203,34 +203,39 @@ func (p *pool) putFast(x unsafe.Pointer) bool {
 	return true
 }
 
-// popFast takes a slot from the processor's cache in a table; 0 if there is none, or an allocation is due. It is the
-// first half of an allocation in a hardened heap. It needs no pin, whose stores would queue behind those of the poison.
+// popHardened pops a slot for an object of size bytes and its canary, and returns the class, too. The item is 0 if the
+// processor's cache has none, or an allocation is due. With adopt it is what client.get does with three times as many
+// calls and stores, which queue behind the poison: replacing one of 1,000 objects takes 118 ns instead of 150.
 //
 //go:nosplit
 //go:noinline
 //go:nocheckptr
-func popFast(t *percpu.Table[cache], cached uintptr) slots.Item {
+func (h *Heap) popHardened(size int) (c uint8, it slots.Item) {
+	if uint(size-1) >= sizeclass.LargestTabled-canarySize {
+		return 0, 0
+	}
 	id, ok := percpu.Processor()
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	pc := t.At(id)
+	pc := h.stock.At(id)
 	if pc == nil {
-		return 0
+		return 0, 0
 	}
+	cached := sizeclass.Tabled(size + canarySize)
 	m := pc.at(cached)
 	rest := m.rest()
 	if int64(rest) < 0 {
-		return 0
+		return 0, 0
 	}
-	it := *m.at(int32(rest))
-	if it != 0 {
+	if it = *m.at(int32(rest)); it != 0 {
 		m.n = rest
 	}
-	return it
+	return uint8(cached / 64), it
 }
 
-// pushFast puts a slot into the processor's cache in a table; false if there is no room.
+// pushFast puts a slot into the processor's cache in a table; false if there is no room. It is the second half of Free in
+// a hardened heap.
 //
 //go:nosplit
 //go:noinline

@@ -117,6 +117,17 @@ func hardenedClass(size, align int) (c uint8, ok bool) {
 	return sizeclass.For(size+canarySize, align)
 }
 
+// freeHardened frees the object at p; false if none starts there. It is client.put with fewer calls and stores: see
+// popHardened. No Pool calls it: handles stay as they are.
+func (h *Heap) freeHardened(p unsafe.Pointer) bool {
+	h.markWrite(p)
+	c, it, ok := h.retire(p)
+	if ok && !pushFast(h.freed, sizeclass.CachedAt(c), it) {
+		raise(h.client().give(c, it))
+	}
+	return ok
+}
+
 // adopt makes a cached slot an object of size bytes: it checks that nobody wrote to the slot, and paints the canary.
 //
 // Cost, of it and of retire: half of the time goes into reading a whole slot and writing one. In the other
@@ -182,6 +193,22 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
 	}
 	hd.poison.Fill(slot)
 	return c, it, true
+}
+
+// tryLargeHardened is Heap.tryLarge in a hardened heap: the object ends where its region does, as nearly as its alignment
+// allows, between canaries.
+func (h *Heap) tryLargeHardened(size, align int) ([]byte, error) {
+	r, err := h.reserveLarge(h.hard.roomFor(size, align), size)
+	if err != nil {
+		return nil, err
+	}
+	at := h.hard.place(r, size, align)
+	from, to := onPages(at, size) // an object of no bytes lies behind the committed part
+	if err := h.commitLarge(r, from, to); err != nil {
+		return nil, closeAfter(err, r)
+	}
+	h.hard.surround(r, at, size)
+	return h.addLarge(r, at, size, size)
 }
 
 // roomFor returns the size of the region for a large object.

@@ -177,3 +177,32 @@ func TestUsageWhileALocalCloses(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestShiftingSizesFillTheReserve fills a heap with objects of one size after another: what was freed in one size is
+// there for the next.
+func TestShiftingSizesFillTheReserve(t *testing.T) {
+	for _, hard := range []bool{false, true} {
+		h := open(t, Config{Reserve: 2 << 20, Hardened: hard})
+		for _, size := range []int{8, 24, 50, 120, 250, 500, 1000, 4000, 10_000, 30_000, 8} {
+			var all [][]byte
+			for {
+				b, err := h.TryAlloc(size, 1)
+				if err != nil {
+					if !errors.Is(err, guard.ErrNoMemory) {
+						t.Fatal(err)
+					}
+					break
+				}
+				all = append(all, b)
+			}
+			if len(all)*size < 400<<10 {
+				t.Errorf("hardened %v: %d objects of %d bytes fill the heap", hard, len(all), size)
+			}
+			h.FreeN(all)
+			if err := h.Purge(); err != nil {
+				t.Fatal(err)
+			}
+			h.check()
+		}
+	}
+}

@@ -81,7 +81,7 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	switch s := *h.slots.State(i); {
 	case s.LiveAt(place):
 		v.Detail = "freed and allocated again at the same time"
-	case !s.Claimed().LiveAt(place):
+	case !s.StartsAt(place):
 		v.Kind, v.Detail = guard.InvalidPointer, notTheStart
 	}
 	return v

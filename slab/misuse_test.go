@@ -40,6 +40,28 @@ func TestMisuseLeavesTheHeapWhole(t *testing.T) {
 	h.check()
 }
 
+// TestInteriorFreesSaySo frees every address in objects of several sizes, among them those where no slot starts in the
+// block: none of them is called a double free.
+func TestInteriorFreesSaySo(t *testing.T) {
+	for _, hard := range []bool{false, true} {
+		h := open(t, Config{Hardened: hard})
+		for _, size := range []int{40, 72, 100, 300, 700, 5000, 110_000, 140_000, 1_000_000} {
+			b := h.Alloc(size, 1)
+			step := 1
+			if size > 10_000 {
+				step = 16 << 10
+			}
+			for at := step; at < len(b); at += step {
+				v, _ := panicOf(func() { h.Free(b[at:]) }).(*guard.Violation)
+				if v == nil || v.Kind != guard.InvalidPointer || v.Detail != notTheStart {
+					t.Fatalf("hardened %v: Free of %d bytes behind the start of %d: %v", hard, at, size, v)
+				}
+			}
+			h.Free(b)
+		}
+	}
+}
+
 // TestLocalCloses checks the errors of Local.Close.
 func TestLocalCloses(t *testing.T) {
 	h := open(t, Config{})

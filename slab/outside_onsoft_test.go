@@ -293,3 +293,18 @@ func TestOutsideOnSoftPanics(t *testing.T) {
 		}
 	}
 }
+
+// TestOutsideOnSoftClosesDuringRealloc closes the heap from the OnSoft that is called for a large object, which grows in
+// its place or moves.
+func TestOutsideOnSoftClosesDuringRealloc(t *testing.T) {
+	for _, size := range []int{3 << 20, 30 << 20} {
+		h := open(t, Config{})
+		b := h.Realloc(h.Alloc(2<<20, 1), 2<<20+1) // so that it can grow to 4 MiB in its place
+		calls := withBudget(t, 4096, 0, func() { _ = h.Close() })
+		v, _ := panicOf(func() { h.Realloc(b, size) }).(*guard.Violation)
+		if *calls == 0 || v == nil || v.Kind != guard.UseAfterClose {
+			t.Errorf("Realloc to %d bytes, OnSoft closed the heap %d times: %v", size, *calls, v)
+		}
+		guard.SetBudget(guard.Budget{})
+	}
+}

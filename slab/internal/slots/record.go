@@ -34,32 +34,41 @@ func (t *Table) Take(first uint32, out []Item) (n int) {
 		return n
 	}
 	r, e := t.record(first), *t.entry(uintptr(first))
-	block := e.states(first)
-	for word := r.hint; r.Free > 0; word++ {
-		w := (*[8]State)(unsafe.Pointer(t.State(block + word*8)))
-		for set := t.freeIn(block, word); set != 0; set &= set - 1 {
-			if n == len(out) {
-				r.hint = word
-				return n
+	n = min(len(out), int(r.Free))
+	if n == 0 {
+		return 0
+	}
+	block, unused := e.states(first), cached
+	if r.clean {
+		unused |= clean
+	}
+	last, fresh := t.take(e, block+r.hint*8, block+r.fresh, unused, out[len(out)-n:])
+	r.Free -= uint32(n)
+	r.hint, r.fresh = (last-block)/8, fresh-block
+	return n
+}
+
+// take is Take for as many slots as out has room for. It looks from the state at on. States from fresh on become
+// unused. It returns the last 8 states that it looked at, and the new fresh. It is apart from Take, as free is from
+// Return, so that nearly all that the loop needs is in registers: a slot is taken and returned in 5.1 ns instead of 6.7.
+func (t *Table) take(e Entry, at, fresh uint32, unused State, out []Item) (last, newFresh uint32) {
+	for left := len(out); ; at += 8 {
+		for set := t.freeIn(at); set != 0; set &= set - 1 {
+			i := at + uint32(bits.TrailingZeros64(set))/8
+			s := t.State(i)
+			is := *s&placeMask | cached
+			if i >= fresh {
+				fresh = i + 1
+				is |= unused
 			}
-			i := uint32(bits.TrailingZeros64(set)) / 8
-			s := w[i%8]&placeMask | cached
-			if word*8+i >= r.fresh {
-				r.fresh = word*8 + i + 1
-				if r.clean {
-					s |= clean
-				}
-			}
-			w[i%8] = s
-			n++
-			out[len(out)-n] = e.item(block+word*8+i, s)
-			if r.Free--; r.Free == 0 {
-				r.hint = word
-				break
+			*s = is
+			left--
+			out[left] = e.item(i, is)
+			if left == 0 {
+				return at, fresh
 			}
 		}
 	}
-	return n
 }
 
 // pick takes a random free slot of a slab that has some: a random one of the first 8 blocks that have any, from
@@ -69,12 +78,12 @@ func (t *Table) pick(first uint32) Item {
 	block := e.states(first)
 	words := (sizeclass.Table[e.Class()].Blocks() + 7) / 8
 	word := mathrand.Uint32N(words)
-	set := t.freeIn(block, word)
+	set := t.freeIn(block + word*8)
 	for set == 0 {
 		if word++; word == words {
 			word = 0
 		}
-		set = t.freeIn(block, word)
+		set = t.freeIn(block + word*8)
 	}
 	for range mathrand.IntN(bits.OnesCount64(set)) {
 		set &= set - 1
@@ -86,10 +95,10 @@ func (t *Table) pick(first uint32) Item {
 	return e.item(i, *s)
 }
 
-// freeIn returns the highest bit of each of 8 states whose slots are free.
-func (t *Table) freeIn(block, word uint32) uint64 {
+// freeIn returns the highest bit of each of 8 states, from one on, whose slots are free.
+func (t *Table) freeIn(state uint32) uint64 {
 	const each = 0x0101010101010101
-	w := binary.LittleEndian.Uint64((*[8]byte)(unsafe.Pointer(t.State(block + word*8)))[:])
+	w := binary.LittleEndian.Uint64((*[8]byte)(unsafe.Pointer(t.State(state)))[:])
 	w = (w ^ each*uint64(free)) >> 3 & (each * uint64(codeMask>>3))
 	return ^(w + each*0x7f) & (each * 0x80) // a byte overflows into its highest bit unless it is 0
 }
@@ -105,28 +114,38 @@ func (t *Table) Return(c uint8, items []Item) (n int, first uint32, r *Record) {
 	}
 	first = t.record(unit).first
 	r = t.record(first)
-	start, size, block := uintptr(first)<<unitBits, uintptr(k.Units)<<unitBits, e.states(first)
-	count, low := r.Free, r.hint*8+block
-	for n < len(items) {
-		it := items[n]
-		if it.Offset()-start >= size {
-			break
-		}
-		i, place := e.Locate(it.Offset())
-		s := t.State(i)
-		if i != it.State() || !s.cachedAt(place) {
-			break
-		}
-		*s = s.Claimed() | free
-		low = min(low, i)
-		count++
-		n++
-		if count == 1 || count == k.Slots {
-			break
-		}
+	most := k.Slots - r.Free
+	if r.Free == 0 {
+		most = 1
 	}
-	r.Free, r.hint = count, (low-block)/8
+	n, low := t.free(e, uintptr(first)<<unitBits, uintptr(k.Units)<<unitBits, items[:min(len(items), int(most))])
+	if n > 0 {
+		r.Free += uint32(n)
+		r.hint = min(r.hint, (low-e.states(first))/8)
+	}
 	return n, first, r
+}
+
+// free makes cached slots of a slab free, up to the first item that is none. It returns their number, and that of the
+// lowest state. It is apart from Return for the reason that take gives.
+func (t *Table) free(e Entry, start, size uintptr, items []Item) (n int, low uint32) {
+	low = 1<<32 - 1
+	for n < len(items) {
+		off, i := items[n].Offset(), items[n].State()
+		state, place := e.Locate(off)
+		if off-start >= size || i != state {
+			break
+		}
+		s := t.State(i)
+		was := *s
+		if !was.cachedAt(place) {
+			break
+		}
+		*s = was.Claimed() | free
+		low = min(low, i)
+		n++
+	}
+	return n, low
 }
 
 // List is a list of slabs: the unit of the first one and 1; 0 if it is empty. A slab is in one list at most. The

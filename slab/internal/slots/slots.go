@@ -96,8 +96,8 @@ type Table struct {
 
 	mu     sync.Mutex // guards what follows, and growth of the tables
 	ready  int        // units whose entries, records and generations are committed
-	next   int        // where the next block of states goes
-	spares [][]uint32 // blocks that are not in use, by their number of 64 bytes
+	next   int        // the number of states that were ever used
+	blocks blocks     // of states, that are in no slab
 	region *region.Region
 }
 
@@ -120,7 +120,7 @@ func (c Config) layout() (l layout) {
 	page := guard.PageSize()
 	l.entries = alignUp(c.Units*int(unsafe.Sizeof(Entry(0))), page)
 	l.records = alignUp(c.Units*int(unsafe.Sizeof(Record{})), page)
-	l.states = alignUp(int(min(uint64(c.Units)*(unit/sizeclass.Granule+64)+firstStates, MaxStates)), page)
+	l.states = alignUp(int(min((uint64(c.Units)+1)*areaSize, MaxStates)), page)
 	if c.Hardened {
 		l.sizes = l.states * 4
 	}
@@ -144,7 +144,6 @@ func (t *Table) Open(of *region.Region, c Config) error {
 		return err
 	}
 	t.region, t.base, t.hardened = r, of.Base(), c.Hardened
-	t.spares = make([][]uint32, unit/sizeclass.Granule/64+2)
 	off := 0
 	for _, part := range []struct {
 		table *table
@@ -313,11 +312,14 @@ func (t *Table) reach(end int) error {
 		return nil
 	}
 	if t.next == 0 {
-		if err := t.stateTable.reach(firstStates); err != nil {
+		if err := t.reachStates(areaSize); err != nil {
 			return err
 		}
 		copy(unsafe.Slice((*State)(t.stateTable.base), firstStates), noStates[:])
-		t.states, t.next = t.stateTable.base, firstStates
+		t.states, t.next = t.stateTable.base, areaSize
+		for size := firstStates; size < areaSize; size *= 2 { // the rest of the first area
+			t.blocks.give(uint32(size), size)
+		}
 	}
 	had := t.entryTable.ready / int(unsafe.Sizeof(Entry(0)))
 	if err := t.entryTable.reach(end * int(unsafe.Sizeof(Entry(0)))); err != nil {
@@ -346,25 +348,39 @@ func (t *Table) reserve(k *sizeclass.Class, end int) (states uint32, err error) 
 		return 0, err
 	}
 	size := blockSize(k)
-	if spare := &t.spares[size/64]; len(*spare) > 0 {
-		states = (*spare)[len(*spare)-1]
-		*spare = (*spare)[:len(*spare)-1]
-		return states, nil
-	}
-	if uint64(t.next+size) > MaxStates {
-		return 0, fmt.Errorf("%q: more than %d objects: %w", t.region.Name(), uint32(MaxStates), guard.ErrNoMemory)
-	}
-	if err := t.stateTable.reach(t.next + size); err != nil {
-		return 0, err
-	}
-	if t.hardened {
-		if err := t.sizes.reach((t.next + size) * 4); err != nil {
+	states, ok := t.blocks.take(size)
+	if !ok {
+		if err = t.extend(); err != nil {
+			t.blocks.join()
+		}
+		if states, ok = t.blocks.take(size); !ok {
 			return 0, err
 		}
 	}
-	states = uint32(t.next)
-	t.next += size
 	return states, nil
+}
+
+// extend commits an area of states. Caller holds t.mu.
+func (t *Table) extend() error {
+	end := t.next + areaSize
+	if end > t.stateTable.size {
+		return fmt.Errorf("%q: more than %d objects: %w", t.region.Name(), uint32(MaxStates), guard.ErrNoMemory)
+	}
+	if err := t.reachStates(end); err != nil {
+		return err
+	}
+	t.blocks.give(uint32(t.next), areaSize)
+	t.next = end
+	return nil
+}
+
+// reachStates commits the first n states, and their sizes. Caller holds t.mu.
+func (t *Table) reachStates(n int) error {
+	err := t.stateTable.reach(n)
+	if err == nil && t.hardened {
+		err = t.sizes.reach(n * 4)
+	}
+	return err
 }
 
 // Add makes a slab of a class in units that are in none. clean tells whether their memory reads zero. Caller holds the lock of the class's depot.
@@ -412,8 +428,7 @@ func (t *Table) Remove(first uint32) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	spare := &t.spares[blockSize(k)/64]
-	*spare = append(*spare, states)
+	t.blocks.give(states, blockSize(k))
 }
 
 // templates has the states of a slab of each class whose slots are all free.
@@ -552,6 +567,9 @@ func (s State) Freed() State { return s | cached }
 //
 //go:nosplit
 func (s State) LiveAt(place uint32) bool { return place == s.place() }
+
+// StartsAt tells whether a slot starts at a place that Locate returned, whoever has it.
+func (s State) StartsAt(place uint32) bool { return s&codeMask != none && s.Claimed().LiveAt(place) }
 
 // cachedAt tells whether the slot is cached and starts at a place that Locate returned.
 func (s State) cachedAt(place uint32) bool { return (s&^clean ^ cached).LiveAt(place) }
