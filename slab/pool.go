@@ -113,7 +113,8 @@ func (p *pool) opened(op string) *Heap {
 // opened returns the pool's heap. It panics if the Pool is nil or zero.
 func (p *Pool[T]) opened(op string) *Heap { return (*pool)(unsafe.Pointer(p)).opened(op) }
 
-// Put takes an object back; its handles are stale from here on. Any goroutine may put any object. Putting
+// Put takes an object back, and its handles are stale from here on. Its memory waits for the next Get, and
+// goes back to the system as the memory of a Heap does. No collection empties a Pool, as it does a sync.Pool. Any goroutine may put any object. Putting
 // nil does nothing. Put panics with a *guard.Violation, and changes nothing, if x is not a live object of
 // the pool.
 //

@@ -568,7 +568,7 @@ func (s State) Freed() State { return s | cached }
 //go:nosplit
 func (s State) LiveAt(place uint32) bool { return place == s.place() }
 
-// StartsAt tells whether a slot starts at a place that Locate returned, whoever has it.
+// StartsAt tells whether a slot, live or not, starts at a place that Locate returned.
 func (s State) StartsAt(place uint32) bool { return s&codeMask != none && s.Claimed().LiveAt(place) }
 
 // cachedAt tells whether the slot is cached and starts at a place that Locate returned.
