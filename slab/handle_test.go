@@ -70,3 +70,22 @@ func TestOutsideSampledHandles(t *testing.T) {
 	}
 	other.Put(y)
 }
+
+// TestForgedHandlesInsideObjects follows handles that name the middle of a live object, with its generation.
+func TestForgedHandlesInsideObjects(t *testing.T) {
+	p, err := OpenPool[[96]byte](Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 100 {
+		x := HandleOf(p, p.Get())
+		for granules := uint32(1); granules < 6; granules++ {
+			forged := x
+			forged.at += granules
+			if _, ok := forged.Deref(p); ok {
+				t.Fatalf("a handle of the byte %d of an object is good", granules*16)
+			}
+		}
+	}
+}
