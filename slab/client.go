@@ -11,9 +11,10 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
 )
 
-// client is who allocates and frees, behind the fast paths: a Local with its cache, or whoever is on a processor.
-// A processor has one cache, or in a hardened heap a pair: one to take slots from, and one for freed slots, which go
-// into quarantine together. It is pinned as long as its cache is looked at.
+// client allocates and frees for one caller, behind the fast paths: for a Local, which has a cache, or for a goroutine
+// without one, which uses the cache of its processor. In a hardened heap a processor has two caches: one to take
+// slots from, and one for freed slots, which go into quarantine together. The goroutine is pinned to its processor
+// while it looks at a processor's cache.
 //
 // The size given to Alloc, and the pointer given to Free, come through here:
 //
@@ -205,7 +206,7 @@ func (k client) fetch(c uint8, size int, out []slots.Item) (n int, err error) {
 	return n, nil
 }
 
-// put frees the object at p; op is what violations say. It panics, and changes nothing, if there is none.
+// put frees the object at p; op is the call that violations name. It panics, and changes nothing, if no object is there.
 func (k client) put(op string, p unsafe.Pointer) {
 	h := k.heap
 	h.usable(op)

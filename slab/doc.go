@@ -61,7 +61,7 @@
 //  2. At most 256 regions are kept, and 256 MiB or, if that is more, as many bytes as live large objects have. The
 //     coldest leave first.
 //  3. What was kept for half a second is closed by a later slow path; Purge closes all at once. A request that would
-//     fail for want of memory or addresses closes what is in its way first.
+//     fail for lack of memory or addresses closes kept regions first.
 //  4. Fresh objects of 2 to 64 MiB get huge pages where the system has them. A longer one may be sparse, and then
 //     each touch would take 2 MiB of RAM.
 //  5. Realloc moves the OS pages of an object that grows, without a copy.
@@ -101,7 +101,7 @@
 //   - Free fills the slot with a random pattern. Before the slot is handed out again, a change of it is
 //     found, and then nobody gets the slot.
 //   - Freed slots are in quarantine until others of their size were freed: 16 KiB of them, at most 512
-//     slots, at least one. A second Free until then is found. Purge, and want of memory, end quarantine.
+//     slots, at least one. A second Free until then is found. Purge, and a lack of memory, end quarantine.
 //   - Slots are handed out in random order.
 //   - The memory behind each slab, and that of empty slabs, is inaccessible. Large objects end at
 //     inaccessible memory, as nearly as their alignment allows, and objects of no bytes lie in such
@@ -140,10 +140,26 @@
 //
 // # Cost
 //
-// Alloc reads the class, a magazine, the slot's name in it and the slot's state; Free reads the unit's entry, the
-// slot's state and the magazine. Each is in a cache line of its own, and none is the object's.
-// bench/RESULTS.md has figures beside C allocators. A hardened heap reads a whole slot when it hands it
-// out and writes it when it is freed, so all of a slab is in RAM from its first use.
+// The time of a call depends on the size and the alignment. Last column: the time of an Alloc and a Free in turn, as a
+// multiple of the first row's.
+//
+//	size                               way of the object                                         time
+//	up to 8 KiB                        a magazine, by one short function without a lock          1
+//	up to 16 KiB, or aligned above 16  a magazine, after a search for the class                  2
+//	up to 1 MiB                        the lock of the class's depot: caches keep no such slots  15
+//	more than 1 MiB                    the lock of the heap's large objects                      15
+//
+// Clearing the object comes on top, and so do the slow paths. A slow path moves up to 64 slots at once.
+//
+// In the first row Alloc reads the class, a magazine, the slot's name in it and the slot's state; Free reads the unit's
+// entry, the slot's state and the magazine. Each is in a cache line of its own, and none is the object's.
+// bench/RESULTS.md has figures beside C allocators.
+//
+// The Go heap holds a cache of 55 KB for each processor that allocates, and the books of the addresses
+// (Config.Reserve).
+//
+// A hardened heap reads a whole slot when it hands it out and writes it when it is freed, so all of a slab is in RAM
+// from its first use.
 //
 // # What it does not do
 //

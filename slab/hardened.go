@@ -195,6 +195,22 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
 	return c, it, true
 }
 
+// tryLargeHardened is Heap.tryLarge in a hardened heap: the object ends where its region does, as nearly as its alignment
+// allows, between canaries.
+func (h *Heap) tryLargeHardened(size, align int) ([]byte, error) {
+	r, err := h.reserveLarge(h.hard.roomFor(size, align), size)
+	if err != nil {
+		return nil, err
+	}
+	at := h.hard.place(r, size, align)
+	from, to := onPages(at, size) // an object of no bytes lies behind the committed part
+	if err := h.commitLarge(r, from, to); err != nil {
+		return nil, closeAfter(err, r)
+	}
+	h.hard.surround(r, at, size)
+	return h.addLarge(r, at, size, size)
+}
+
 // roomFor returns the size of the region for a large object.
 func (hd *hardened) roomFor(size, align int) int {
 	if align > guard.PageSize() && size < math.MaxInt-align { // a larger size is refused anyway

@@ -32,11 +32,16 @@ type Config struct {
 	// The default is 64 GiB, which is the maximum (256 MiB on 32-bit systems). Where RLIMIT_AS leaves
 	// fewer addresses, the default heap takes a quarter of them with all metadata, so that Go's heap
 	// and others have room to grow; if that quarter is less than 16 MiB, opening fails. Where the
-	// system refuses the default for another reason, it is halved, down to 16 MiB.
+	// system refuses the default for another reason, it is halved, down to 16 MiB. A negative Reserve is an error,
+	// and so is one above the maximum.
+	//
+	// The books of the addresses take Go heap without pointers: 4.8 MB for 64 GiB, 120 KB for 1 GiB. So give small
+	// heaps a small Reserve if the program opens many.
 	Reserve int
 
 	// Limit is the maximum of bytes that slabs and large objects may take at a time. The default, 0, is
-	// no limit.
+	// no limit. An allocation beyond it fails with an error that wraps guard.ErrNoMemory. Stats.Committed may be above
+	// the Limit: metadata and free units do not count. A negative Limit is an error.
 	//
 	// It counts slabs, not objects. A slab serves one size class, counts as a whole, and makes room for other
 	// sizes only when all of its slots are free. One live object in each slab is enough to keep all of them:
@@ -78,14 +83,14 @@ type Heap struct {
 	_       nocopy.NoCopy
 	slots   slots.Table
 	closed  atomic.Bool
-	look    decay.Gate // of mayDecay
-	drained decay.Gate // of reclaim, for the caches of processors
+	look    decay.Gate // of client.decay
+	drained decay.Gate // of client.reclaim, for the caches of processors
 	hard    *hardened  // nil unless Config.Hardened
 
 	caches percpu.Table[cache]    // of the fast paths. A hardened heap does not use it
 	stock  *percpu.Table[cache]   // the caches that slots are taken from
-	freed  *percpu.Table[cache]   // and those that freed slots go to. In a hardened heap these are in quarantine
-	tables []*percpu.Table[cache] // both, or the one
+	freed  *percpu.Table[cache]   // the caches that freed slots go to: others only in a hardened heap
+	tables []*percpu.Table[cache] // stock, and freed if it is another
 	depots [sizeclass.Number]depot
 	//lint:ignore U1000 builds for the race detector use it
 	marks   marks
@@ -111,6 +116,8 @@ type Heap struct {
 
 // Open reserves the addresses of a heap; memory is committed when it is allocated. The error wraps
 // guard.ErrNoMemory where the system refuses the addresses.
+//
+// Cost: some milliseconds with the default Reserve. Keep a heap for as long as objects are needed.
 func Open(c Config) (*Heap, error) {
 	if c.Name == "" {
 		c.Name = "heap"
@@ -171,7 +178,7 @@ func addressesFor(reserve int, class int, hardened bool) (bytes int) {
 // mappingOverhead bounds the addresses that a region takes besides its size: guards, and alignment.
 const mappingOverhead = 2*unit + reserveUnit
 
-// openHeap opens a heap, or that of a Pool of a class.
+// openHeap opens the heap of a Pool of a class, or with slots.NoClass a Heap.
 func openHeap(c Config, class int) (*Heap, error) {
 	c.Reserve = alignUp(c.Reserve, reserveUnit)
 	r, err := region.Reserve(region.Config{Name: c.Name, Size: c.Reserve, DeferOnSoft: true})

@@ -212,39 +212,39 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if err := h.account.Fits(alignUp(size, guard.PageSize())); err != nil { // before system calls
 		return nil, err
 	}
-	bytes := max(size, 1)
-	room := bytes
-	switch {
-	case h.hard != nil:
-		bytes = size // an object of no bytes lies behind the committed part
-		room = h.hard.roomFor(size, align)
-	case align > guard.PageSize():
-		room = max(bytes, 2*maxAlign) // regions of 2 MiB are aligned to that
+	if h.hard != nil {
+		return h.tryLargeHardened(size, align)
 	}
-	r, err := region.Reserve(region.Config{Name: h.largeName(), Size: room, HugePages: hugePages(size), PartOf: h.region, DeferOnSoft: true})
+	room := max(size, 1)
+	if align > guard.PageSize() {
+		room = max(room, 2*maxAlign) // regions of 2 MiB are aligned to that
+	}
+	r, err := h.reserveLarge(room, size)
 	if err != nil {
 		return nil, err
 	}
-	at := 0
-	if h.hard != nil {
-		at = h.hard.place(r, size, align)
-	}
-	from, to := onPages(at, bytes)
-	if err := h.commitLarge(r, from, to); err != nil {
+	committed := alignUp(max(size, 1), guard.PageSize())
+	if err := h.commitLarge(r, 0, committed); err != nil {
 		return nil, closeAfter(err, r)
 	}
+	return h.addLarge(r, 0, size, committed)
+}
+
+// reserveLarge reserves room for a large object of some bytes.
+func (h *Heap) reserveLarge(room, size int) (*region.Region, error) {
+	return region.Reserve(region.Config{Name: h.largeName(), Size: room, HugePages: hugePages(size), PartOf: h.region, DeferOnSoft: true})
+}
+
+// addLarge makes an object of the bytes of a region from an offset on, with a capacity.
+func (h *Heap) addLarge(r *region.Region, at, size, capacity int) ([]byte, error) {
 	p := unsafe.Add(r.Base(), at)
-	room = to - at
-	if h.hard != nil {
-		room = size
-		h.hard.surround(r, at, size)
-	}
+	committed := int(r.Committed())
 	if !h.large.add(p, largeObject{r, size}) {
-		h.account.Refund(to - from)
+		h.account.Refund(committed)
 		return nil, closeAfter(guard.ErrClosed, r)
 	}
-	h.large.resize(to-from, size)
-	return unsafe.Slice((*byte)(p), room)[:size], nil // not of Bytes: what ends where it starts may lie at the end
+	h.large.resize(committed, size)
+	return unsafe.Slice((*byte)(p), capacity)[:size], nil // not of Bytes: what ends where it starts may lie at the end
 }
 
 // closeAfter closes a region that is not used because of an error, and returns the error.

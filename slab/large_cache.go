@@ -13,7 +13,7 @@ import (
 //	 Free               an object that it fits
 //	──────▶  cached  ────────▶  live
 //	           │
-//	           └────────▶  closed   after half a second, if there are too many, by Purge, for want of memory
+//	           └────────▶  closed   after half a second, if there are too many, by Purge, when memory is short
 type largeCache struct {
 	regions  []cachedRegion // the coldest first
 	bytes    int            // committed

@@ -20,7 +20,7 @@ import (
 // Size, batches and typed objects (New, MakeSlice) are calls of the Heap, and take objects of a Local, too. A
 // Local must not be copied.
 //
-// A Local takes less than 5 KB of the Go heap at first, and up to 1 KB more for each size class that it
+// A Local takes less than 6 KB of the Go heap at first, and up to 1 KB more for each size class that it
 // caches. It caches up to 64 KiB of free slots of each class, until it is closed, memory runs out, or its
 // slow path runs after a pause of half a second. In a hardened heap it caches none.
 //
@@ -247,7 +247,7 @@ func (l *Local) Free(b []byte) {
 
 // free is Free where the fast path has not freed the object at p.
 func (l *Local) free(p unsafe.Pointer) {
-	if p == nil {
+	if l.opened("Free"); p == nil {
 		return
 	}
 	l.usable("Free")

@@ -22,7 +22,7 @@ type Pool[T any] struct {
 	pool
 }
 
-// pool is what the code of a Pool needs that does not depend on its type.
+// pool is the part of a Pool that does not depend on its type.
 type pool struct {
 	heap   *Heap
 	cached uintptr // of the class: see slots.Entry.Cached
@@ -73,7 +73,7 @@ func OpenPool[T any](c Config) (*Pool[T], error) {
 // one. The object is valid until Put. Get panics with an error that wraps guard.ErrNoMemory where there is
 // no memory, and with a *guard.Violation after Close. Any goroutine may call it.
 //
-// Cost: inlined, a call of a leaf (see getFast), and clearing the T.
+// Cost: one short call without a lock for a T of up to 16 KiB, and clearing the T.
 func (p *Pool[T]) Get() *T {
 	return getObject[T]((*pool)(unsafe.Pointer(p)), (*pool).getFast, (*pool).get)
 }
@@ -91,7 +91,7 @@ func getObject[T any](p *pool, fast, slow func(*pool) unsafe.Pointer) *T {
 // get is Get where the fast path has no slot.
 func (p *pool) get() unsafe.Pointer { return must(p.tryGet()) }
 
-// TryGet is Get that returns its error.
+// TryGet is Get that returns its error. After Close it panics with a *guard.Violation.
 func (p *Pool[T]) TryGet() (*T, error) {
 	x, err := (*pool)(unsafe.Pointer(p)).tryGet()
 	return (*T)(x), err
@@ -113,11 +113,12 @@ func (p *pool) opened(op string) *Heap {
 // opened returns the pool's heap. It panics if the Pool is nil or zero.
 func (p *Pool[T]) opened(op string) *Heap { return (*pool)(unsafe.Pointer(p)).opened(op) }
 
-// Put takes an object back; its handles are stale from here on. Any goroutine may put any object. Putting
+// Put takes an object back, and its handles are stale from here on. Its memory waits for the next Get, and
+// goes back to the system as the memory of a Heap does. No collection empties a Pool, as it does a sync.Pool. Any goroutine may put any object. Putting
 // nil does nothing. Put panics with a *guard.Violation, and changes nothing, if x is not a live object of
 // the pool.
 //
-// Cost: inlined, and a call of a leaf (see putFast).
+// Cost: one short call without a lock, for a T of up to 16 KiB.
 func (p *Pool[T]) Put(x *T) {
 	putObject((*pool)(unsafe.Pointer(p)), unsafe.Pointer(x), (*pool).putFast, (*pool).put)
 }
@@ -131,8 +132,8 @@ func putObject(p *pool, x unsafe.Pointer, fast func(*pool, unsafe.Pointer) bool,
 
 // put is Put where the fast path has not put x.
 func (p *pool) put(x unsafe.Pointer) {
-	if x != nil {
-		p.opened("Put").client().put("Put", x)
+	if h := p.opened("Put"); x != nil {
+		h.client().put("Put", x)
 	}
 }
 
@@ -167,8 +168,10 @@ func handleOfSampled[T any](p *Pool[T], x *T) Handle[T] {
 // Handle. The object is valid until Put: see to it that no goroutine puts it while another uses it. Deref
 // panics with a *guard.Violation if p is nil, zero, or closed.
 //
-// A Handle of another pool is refused: each pool mixes a random number of 31 bits into its handles. With a
+// For a Handle of another pool ok is false: each pool mixes a random number of 31 bits into its handles. With a
 // probability of 2^-31 two pools have the same number; then each may accept handles of the other.
+//
+// Cost: no lock, and no search: some nanoseconds.
 func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	if p != nil && p.heap != nil {
 		t, off := &p.heap.slots, uintptr(x.at)*sizeclass.Granule
@@ -186,7 +189,7 @@ func (x Handle[T]) Deref(p *Pool[T]) (object *T, ok bool) {
 	return x.derefOther(p)
 }
 
-// sampledHandles is the first value of Handle.at that names a sampled object. openPool leaves these
+// sampledHandles is the first value of Handle.at that names a sampled object. OpenPool leaves these
 // granules out of the pool's region.
 const sampledHandles uint32 = 1<<32 - sampled.MaxSlots
 
@@ -222,7 +225,7 @@ func (p *Pool[T]) All() iter.Seq[*T] {
 	}
 }
 
-// Len returns the number of live objects.
+// Len returns the number of live objects. It takes as long as Stats.
 func (p *Pool[T]) Len() int {
 	h := p.opened("Len")
 	n, _, _ := sampled.Live(h.id())

@@ -14,10 +14,9 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
 
-// What is free goes back to the system after a while: slots that wait in a depot go into their
-// slabs, empty slabs into units, and units that nobody took for decayAfter are decommitted. Freed large objects are
-// closed after as long. There is no
-// goroutine for it: slow paths look whether it is time.
+// Free memory goes back to the system after a while: slots that wait in a depot go into their slabs, empty slabs
+// into units, and units that nobody took for decayAfter are decommitted. Freed large objects are closed after as
+// long. There is no goroutine for it: slow paths look whether it is time.
 const (
 	decayAfter = 500 // ticks that a unit stays committed when it is free
 
@@ -168,11 +167,12 @@ func (h *Heap) collect() (bad *guard.Violation) {
 }
 
 // Purge gives all free memory back to the system, freed large objects that are kept included, except for slots that
-// Locals cache. It stops the world for
-// some microseconds, to take the slots that processors cache. Some free memory lies between live objects, and
-// decommitting it would take more mappings than the process may hold (vm.max_map_count): it goes out of RAM,
-// but stays charged (Stats.Discarded). An error comes from the kernel. Memory that the kernel did not take
-// stays free, and is tried again.
+// Locals cache. It stops the world for some microseconds, to take the slots that processors cache. Any goroutine may
+// call it. It panics with a *guard.Violation after Close.
+//
+// Some free memory lies between live objects, and decommitting it would take more mappings than the process may hold
+// (vm.max_map_count): it goes out of RAM, but stays charged (Stats.Discarded). An error comes from the kernel. Memory
+// that the kernel did not take stays free, and is tried again.
 func (h *Heap) Purge() error {
 	h.usable("Purge")
 	bad := cmp.Or(h.dropped.violation(), h.drainProcessors(h.tables...), h.settleAll())

@@ -13,10 +13,12 @@ import (
 //  2. What was open before must not have more objects or bytes in use than it had then. A pool that was open
 //     before may keep regions that it opened meanwhile, if they are idle.
 //
-//     func TestParser(t *testing.T) {
-//     guardtest.CheckLeaks(t)
-//     …
-//     }
+// So a test begins:
+//
+//	func TestParser(t *testing.T) {
+//		guardtest.CheckLeaks(t)
+//		…
+//	}
 //
 // The test's log has the stack of each call that opened something that is left, from the first function on that
 // is not of this module; equal stacks are reported once.

@@ -15,7 +15,7 @@ const offset = unsafe.Offsetof(mHead{}.p)
 // untrusted is whether it was not found there, or not looked for yet.
 var untrusted = true
 
-func init() { untrusted = fuzzing(os.Args) || !verified(leadsToP) }
+func init() { untrusted = fuzzing(os.Args) || !inlines() || !verified(leadsToP) }
 
 // Processor returns the number of the processor that the goroutine is on. ok is false from Max on, and where
 // this way to the number is not to be trusted. Only a leaf may call it, before anything else: see the package
@@ -96,6 +96,23 @@ func isP(word unsafe.Pointer, processor int, m unsafe.Pointer) bool {
 	}
 	p := *(**pHead)(word)
 	return int(p.id) == processor && p.m == uintptr(m)
+}
+
+// inlines reports whether the compiler inlines calls: with -gcflags=all=-l a leaf calls its helpers. A goroutine
+// can be interrupted at the start of each, even of a nosplit one, where the instructions that make its frame are
+// not marked as unsafe points.
+func inlines() bool { return through(callerEntry) == callerEntry() }
+
+// through is inlined where anything is.
+func through(entry func() uintptr) uintptr { return entry() }
+
+// callerEntry returns where the function starts whose machine code calls it.
+//
+//go:noinline
+func callerEntry() uintptr {
+	var pcs [1]uintptr
+	runtime.Callers(2, pcs[:])
+	return runtime.FuncForPC(pcs[0] - 1).Entry()
 }
 
 // fuzzing reports whether go test -fuzz runs the program. The compiler has then put a call into each

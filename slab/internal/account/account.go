@@ -1,13 +1,15 @@
 // Package account counts the bytes that a heap has in slabs and large objects, and refuses more than its Limit.
 //
-//		0                used         peak               limit
-//		├─────────────────┼────────────┼───────────────────┤
-//		  charged bytes      were used     room
+//	0                used         peak               limit
+//	├─────────────────┼────────────┼───────────────────┤
+//	  charged bytes      were used     room
 //
-//	 1. Charge counts bytes before memory is committed, so that two goroutines cannot both take the last of them.
-//	 2. Reach raises the high-water mark when the memory is committed: a request that another limit refuses is no
-//	    high-water mark.
-//	 3. Refund takes bytes back that were decommitted, or were never committed.
+// The life of a byte:
+//
+//  1. Charge counts bytes before memory is committed, so that two goroutines cannot both take the last of them.
+//  2. Reach raises the high-water mark when the memory is committed: a request that another limit refuses is no
+//     high-water mark.
+//  3. Refund takes bytes back that were decommitted, or were never committed.
 //
 // Any number of goroutines may use an Account. Each call takes its mutex, for some instructions.
 //

@@ -13,14 +13,16 @@
 //
 // # Life of a slot
 //
-//		       Alloc            Free
-//		free ────────▶  live  ────────▶  freed  ─ ─ the oldest first ─ ─▶  live  …
+//	       Alloc            Free
+//	free ────────▶  live  ────────▶  freed  ─ ─ the oldest first ─ ─▶  live  …
 //
-//	 1. The region of all slots is reserved for the first sampled allocation, and stays as long as the program.
-//	 2. Slots that are not live wait in one queue. Alloc takes the oldest, makes the pages of its object
-//	    accessible, and paints the canary.
-//	 3. Free compares the canary and makes the pages inaccessible. The slot keeps the stacks of Alloc and Free, for
-//	    the fault of a late touch, and goes to the end of the queue.
+// Step by step:
+//
+//  1. The region of all slots is reserved for the first sampled allocation, and stays as long as the program.
+//  2. Slots that are not live wait in one queue. Alloc takes the oldest, makes the pages of its object
+//     accessible, and paints the canary.
+//  3. Free compares the canary and makes the pages inaccessible. The slot keeps the stacks of Alloc and Free, for
+//     the fault of a late touch, and goes to the end of the queue.
 //
 // # Concurrency
 //

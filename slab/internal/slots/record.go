@@ -135,8 +135,8 @@ func (t *Table) Return(c uint8, items []Item) (n int, first uint32, r *Record) {
 	return n, first, r
 }
 
-// free makes cached slots of a slab free, up to the first item that is none. It returns their number, and that of the
-// lowest state. It is apart from Return for the reason that take gives.
+// free makes cached slots of a slab free, up to the first item that is no such slot. It returns how many, and the
+// number of the lowest state. It is apart from Return for the reason that take gives.
 func (t *Table) free(e Entry, start, size uintptr, items []Item) (n int, low uint32) {
 	low = 1<<32 - 1
 	for n < len(items) {

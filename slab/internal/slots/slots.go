@@ -49,7 +49,7 @@
 //
 // # Concurrency
 //
-//  1. Entries and states may be read at any time, by addresses of any kind: what is no slot is found to be
+//  1. Entries and states may be read at any time, by addresses of any kind: an address of no slot is found to be
 //     none. Units below Edge have an entry that leads to a state.
 //  2. Who has a cached or live slot writes its state.
 //  3. The lock of a class's depot guards the records of its slabs, and the states of its free slots.
@@ -169,8 +169,8 @@ func (t *Table) Region() *region.Region { return t.region }
 //go:nosplit
 func (t *Table) Edge() uint32 { return atomic.LoadUint32(&t.edge) }
 
-// Shut makes all units be in no slab. Nobody adds slabs any more. Who has called Entry before may still use
-// what it returned.
+// Shut makes all units be in no slab. Nobody adds slabs any more. A goroutine that has called EntryAt before may
+// still use the Entry.
 func (t *Table) Shut() { atomic.StoreUint32(&t.edge, 0) }
 
 // Base returns the address that offsets count from.
@@ -233,7 +233,7 @@ func (t *Table) IsLive(p unsafe.Pointer) bool {
 	return ok
 }
 
-// Around returns the slot that p lies in, whoever has it; ok is false if p lies in no slot.
+// Around returns the slot that contains p, live or not; ok is false if none does.
 func (t *Table) Around(p unsafe.Pointer) (it Item, ok bool) {
 	off := t.Offset(p)
 	if !t.Covers(off) || !t.EntryAt(off).InSlab() {
@@ -291,7 +291,7 @@ func (t *Table) HasGenerations() bool { return t.generations.base != nil }
 // write them when it frees.
 func blockSize(k *sizeclass.Class) int { return alignUp(int(k.Blocks()), 64) }
 
-// firstStates is the number of states at the start that are of no slab: see NoSlab. An Item of 0 leads to the
+// firstStates is the number of states at the start that are of no slab: see noSlab. An Item of 0 leads to the
 // first of them.
 const firstStates = 64
 
@@ -568,7 +568,7 @@ func (s State) Freed() State { return s | cached }
 //go:nosplit
 func (s State) LiveAt(place uint32) bool { return place == s.place() }
 
-// StartsAt tells whether a slot starts at a place that Locate returned, whoever has it.
+// StartsAt tells whether a slot, live or not, starts at a place that Locate returned.
 func (s State) StartsAt(place uint32) bool { return s&codeMask != none && s.Claimed().LiveAt(place) }
 
 // cachedAt tells whether the slot is cached and starts at a place that Locate returned.

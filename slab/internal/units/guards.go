@@ -64,7 +64,7 @@ func (s *Space) commitGuarded(first, n int) error {
 	return err
 }
 
-// uncommitGuarded restores units to what they were before commitGuarded: decommitted or discarded.
+// uncommitGuarded undoes commitGuarded: the units are decommitted or discarded, as they were before.
 func (s *Space) uncommitGuarded(first, n int) {
 	for i, end := first, first+n; i < end; {
 		decommitted, run := s.decommitted.Has(i), 1
