@@ -240,19 +240,16 @@ func (k client) give(c uint8, it slots.Item) (bad *guard.Violation) {
 	if k.cache != nil && k.cache.magazine(c).isFull() {
 		k.cache.magazine(c).grow(most)
 	}
-	pc := k.enterNew(h.freed)
-	pushed := pc != nil && pc.magazine(c).push(it)
-	k.leave(pc)
-	if pushed {
-		return nil
-	}
 	items := batch{it}
 	n := 1
-	pc = k.enter(h.freed)
+	pc := k.enterNew(h.freed)
 	if pc != nil && most > 0 {
 		n = pc.magazine(c).exchange(it, items[:])
 	}
 	k.leave(pc)
+	if n == 0 {
+		return nil
+	}
 	look, bad := h.flush(c, k.owner, items[:n])
 	if look && bad == nil {
 		bad = k.decay(ticks())

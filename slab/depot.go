@@ -199,6 +199,7 @@ const flushesPerLook = 4
 // and returns the violation: the caller raises it when its own work is done. Caller holds d.mu.
 func (h *Heap) returnToSlabs(c uint8, d *depot, items []slots.Item) (bad *guard.Violation) {
 	defer h.checked(c, d)
+	most := sizeclass.Table[c].Slots
 	for len(items) > 0 {
 		n, first, r := h.slots.Return(c, items)
 		if n == 0 {
@@ -208,20 +209,28 @@ func (h *Heap) returnToSlabs(c uint8, d *depot, items []slots.Item) (bad *guard.
 		}
 		items = items[n:]
 		d.free += n
-		list := &d.partial[r.Owner]
-		if r.Free == 1 {
-			h.slots.Push(list, first)
-		}
-		if r.Free == sizeclass.Table[c].Slots {
-			h.slots.Unlink(list, first)
-			if d.empty == 0 {
-				h.slots.Push(&d.empty, first)
-			} else {
-				h.drop(c, d, first)
-			}
+		if r.Free == 1 || r.Free == most {
+			h.relist(c, d, first)
 		}
 	}
 	return bad
+}
+
+// relist puts a slab into the list that it belongs to, now that it has its first free slot or its last. Caller holds d.mu.
+func (h *Heap) relist(c uint8, d *depot, first uint32) {
+	r := h.slots.Record(first)
+	list := &d.partial[r.Owner]
+	if r.Free == 1 {
+		h.slots.Push(list, first)
+	}
+	if r.Free == sizeclass.Table[c].Slots {
+		h.slots.Unlink(list, first)
+		if d.empty == 0 {
+			h.slots.Push(&d.empty, first)
+		} else {
+			h.drop(c, d, first)
+		}
+	}
 }
 
 // grow makes a slab and links it to an owner. Caller holds d.mu.

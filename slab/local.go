@@ -247,7 +247,7 @@ func (l *Local) Free(b []byte) {
 
 // free is Free where the fast path has not freed the object at p.
 func (l *Local) free(p unsafe.Pointer) {
-	if p == nil {
+	if l.opened("Free"); p == nil {
 		return
 	}
 	l.usable("Free")

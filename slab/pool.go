@@ -132,8 +132,8 @@ func putObject(p *pool, x unsafe.Pointer, fast func(*pool, unsafe.Pointer) bool,
 
 // put is Put where the fast path has not put x.
 func (p *pool) put(x unsafe.Pointer) {
-	if x != nil {
-		p.opened("Put").client().put("Put", x)
+	if h := p.opened("Put"); x != nil {
+		h.client().put("Put", x)
 	}
 }
 

@@ -20,11 +20,11 @@ func TestOutsideZeroLocal(t *testing.T) {
 			"Alloc 5": func() { _, _ = l.TryAllocDirty(-1, 8) },
 			"Free 1":  func() { l.Free(b) },
 			"Free 2":  func() { l.Free(make([]byte, 1)) },
+			"Free 3":  func() { l.Free(nil) }, // as that of a Heap
 			"Close 1": func() { _ = l.Close() },
 		} {
 			expectZero(t, name+" Local", op, call, "use of a zero value: Heap.Local makes a Local")
 		}
-		l.Free(nil)
 	}
 	h.Free(b)
 }
@@ -40,6 +40,7 @@ func TestOutsideZeroPool(t *testing.T) {
 			"Get 2":      func() { _, _ = q.TryGet() },
 			"Put 1":      func() { q.Put(x) },
 			"Put 2":      func() { q.Put(new(order)) },
+			"Put 3":      func() { q.Put(nil) },
 			"HandleOf 1": func() { HandleOf(q, x) },
 			"Deref 1":    func() { handle.Deref(q) },
 			"Deref 2":    func() { Handle[order]{}.Deref(q) },
@@ -56,7 +57,6 @@ func TestOutsideZeroPool(t *testing.T) {
 		} {
 			expectZero(t, name+" Pool", op, call, "use of a zero value: slab.OpenPool makes a Pool")
 		}
-		q.Put(nil)
 		if !HandleOf(q, nil).IsNil() {
 			t.Error("nil has a handle")
 		}

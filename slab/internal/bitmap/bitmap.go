@@ -8,8 +8,8 @@
 // A Set has no lock. It neither grows nor checks its arguments beyond what Go checks: a number at or above the
 // length that New was given is a mistake of the caller.
 //
-// Cost: the searches skip 64 numbers at a time where none fits. Other methods look at each number that they are
-// given.
+// Cost: Add, Remove, and the searches where nothing fits, take 64 numbers at a time. Other methods look at each number
+// that they are given.
 package bitmap
 
 import "math/bits"
@@ -31,16 +31,21 @@ func (s Set) Has(i int) bool { return s.words[i/64]>>(i%64)&1 != 0 }
 
 // Add makes n numbers members, from first on.
 func (s Set) Add(first, n int) {
-	for i := first; i < first+n; i++ {
-		s.words[i/64] |= 1 << (i % 64)
+	for end := first + n; first < end; first = first&^63 + 64 {
+		s.words[first/64] |= mask(first, end)
 	}
 }
 
 // Remove takes n numbers out of the set, from first on.
 func (s Set) Remove(first, n int) {
-	for i := first; i < first+n; i++ {
-		s.words[i/64] &^= 1 << (i % 64)
+	for end := first + n; first < end; first = first&^63 + 64 {
+		s.words[first/64] &^= mask(first, end)
 	}
+}
+
+// mask returns the bits of the numbers from first to before end, as far as they are in first's word.
+func mask(first, end int) uint64 {
+	return ^uint64(0) << (first % 64) & (^uint64(0) >> max(0, first&^63+64-end))
 }
 
 // HasAll tells whether n numbers are members, from first on.

@@ -114,11 +114,20 @@ func (t *Table) Return(c uint8, items []Item) (n int, first uint32, r *Record) {
 	}
 	first = t.record(unit).first
 	r = t.record(first)
-	most := k.Slots - r.Free
-	if r.Free == 0 {
-		most = 1
+	if r.Free == 0 || len(items) == 1 || uint32(items[1].Offset()>>unitBits) != unit {
+		// Alone, as in memory that is freed in no order: without the loop a Free takes 18 ns instead of 22.
+		it := items[0]
+		i, place := e.Locate(it.Offset())
+		s := t.State(i)
+		if i != it.State() || !s.cachedAt(place) {
+			return 0, first, r
+		}
+		*s = s.Claimed() | free
+		r.Free++
+		r.hint = min(r.hint, (i-e.states(first))/8)
+		return 1, first, r
 	}
-	n, low := t.free(e, uintptr(first)<<unitBits, uintptr(k.Units)<<unitBits, items[:min(len(items), int(most))])
+	n, low := t.free(e, uintptr(first)<<unitBits, uintptr(k.Units)<<unitBits, items[:min(len(items), int(k.Slots-r.Free))])
 	if n > 0 {
 		r.Free += uint32(n)
 		r.hint = min(r.hint, (low-e.states(first))/8)
