@@ -84,8 +84,9 @@
 //  7. Nor is it ok where nobody has tried it: with Go 1.28 and newer, and on systems and architectures
 //     that leaf.go does not name. Nor where calls are put into all functions: in builds with -race, -msan
 //     and -asan, and while go test -fuzz runs. Nor in builds with -gcflags=all=-l, where helpers are calls: a
-//     goroutine can be interrupted at the start of a function, before its frame is made. Nor with the build tag offheap_pin, which is for tests. All
-//     goes by the pin then.
+//     goroutine can be interrupted at the start of a function, before its frame is made. (A build in which some
+//     packages of the module are inlined and others are not is not noticed.) Nor with the build tag offheap_pin,
+//     which is for tests. All goes by the pin then.
 //  8. noinline keeps a leaf from becoming part of a function that is not nosplit. nocheckptr keeps calls
 //     out of it in builds with -gcflags=-d=checkptr.
 //
