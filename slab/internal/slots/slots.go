@@ -272,7 +272,7 @@ func (t *Table) Size(state uint32) *uint32 {
 //
 //go:nosplit
 func (t *Table) Generation(off uintptr) *uint32 {
-	return (*uint32)(unsafe.Add(t.generations.base, off>>t.shift*4))
+	return (*uint32)(unsafe.Add(t.generations.base, off>>(t.shift&63)*4))
 }
 
 // EndGeneration makes handles of the object at an offset stale. The generation is even afterwards, even if several
