@@ -1,8 +1,6 @@
 package slab
 
 import (
-	"fmt"
-
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 	"github.com/seed-9a6c551e/offheap/slab/internal/slots"
@@ -19,33 +17,27 @@ func (h *Heap) checked(c uint8, d *depot) {
 	}
 }
 
-func holds(ok bool, what string, about ...any) {
-	if !ok {
-		panic("slab: invariant broken: " + fmt.Sprintf(what, about...))
-	}
-}
-
 // checkDepot panics where an invariant of a class does not hold. Its lock is held.
 func (h *Heap) checkDepot(c uint8, d *depot) {
 	listed := map[uint32]bool{}
 	for owner, list := range d.partial {
 		for first := range h.slots.CheckList(list) {
-			holds(int(h.slots.Record(first).Owner) == owner, "slab %d is in the list of its owner %d: %d", first, h.slots.Record(first).Owner, owner)
-			holds(!listed[first], "slab %d is listed once", first)
+			invariant.Holds("slab", int(h.slots.Record(first).Owner) == owner, "slab %d is in the list of its owner %d: %d", first, h.slots.Record(first).Owner, owner)
+			invariant.Holds("slab", !listed[first], "slab %d is listed once", first)
 			listed[first] = true
 		}
 	}
-	holds(len(d.givers) == len(d.batches), "%d batches have %d givers", len(d.batches), len(d.givers))
+	invariant.Holds("slab", len(d.givers) == len(d.batches), "%d batches have %d givers", len(d.batches), len(d.givers))
 	empty := h.slots.CheckList(d.empty)
-	holds(len(empty) <= 1, "%d empty slabs are kept", len(empty))
+	invariant.Holds("slab", len(empty) <= 1, "%d empty slabs are kept", len(empty))
 	count, free := 0, 0
 	h.slots.Check(c, func(first uint32, r *slots.Record) {
 		count++
 		free += int(r.Free)
-		holds(listed[first] == (r.Free > 0 && !empty[first]), "slab %d with %d free slots is listed: %v", first, r.Free, listed[first])
-		holds(!empty[first] || r.Free == sizeclass.Table[c].Slots, "the empty slab has %d free slots", r.Free)
+		invariant.Holds("slab", listed[first] == (r.Free > 0 && !empty[first]), "slab %d with %d free slots is listed: %v", first, r.Free, listed[first])
+		invariant.Holds("slab", !empty[first] || r.Free == sizeclass.Table[c].Slots, "the empty slab has %d free slots", r.Free)
 	})
-	holds(count == d.slabs && free == d.free, "class %d has %d slabs and %d free slots, its depot says %d and %d", c, count, free, d.slabs, d.free)
+	invariant.Holds("slab", count == d.slabs && free == d.free, "class %d has %d slabs and %d free slots, its depot says %d and %d", c, count, free, d.slabs, d.free)
 }
 
 // check panics where an invariant of the heap does not hold. Nobody else uses it meanwhile.
@@ -58,10 +50,10 @@ func (h *Heap) check() {
 		units += d.slabs * int(sizeclass.Table[c].Units)
 		d.mu.Unlock()
 	}
-	holds(h.space.Taken() == units, "%d units are in slabs, the space says %d", units, h.space.Taken())
+	invariant.Holds("slab", h.space.Taken() == units, "%d units are in slabs, the space says %d", units, h.space.Taken())
 	h.space.Check(func(u int) bool { return h.slots.InSlab(uint32(u)) })
 	charged := h.large.check()
-	holds(units*unit+charged == h.account.Bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.Bytes())
+	invariant.Holds("slab", units*unit+charged == h.account.Bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.Bytes())
 }
 
 // check panics where an invariant of the large objects does not hold, and returns the bytes that are charged for them.
@@ -71,25 +63,25 @@ func (l *largeObjects) check() (charged int) {
 	bytes, asked, reserved := 0, 0, int64(0)
 	for p, o := range l.objects {
 		base, n := uintptr(o.region.Base()), int(o.region.Committed())
-		holds(p >= base && p+uintptr(o.size) <= base+uintptr(o.region.Size()), "the object at %#x of %d bytes lies in its region at %#x", p, o.size, base)
-		holds(o.size <= n, "the object at %#x has %d bytes, %d are committed", p, o.size, n)
+		invariant.Holds("slab", p >= base && p+uintptr(o.size) <= base+uintptr(o.region.Size()), "the object at %#x of %d bytes lies in its region at %#x", p, o.size, base)
+		invariant.Holds("slab", o.size <= n, "the object at %#x has %d bytes, %d are committed", p, o.size, n)
 		bytes += n
 		asked += o.size
 		reserved += o.region.Reserved()
 	}
-	holds(bytes == l.bytes && asked == l.asked, "large objects have %d bytes, %d were asked for, the sums say %d and %d", bytes, asked, l.bytes, l.asked)
-	holds(reserved == l.reserved, "large objects have %d bytes of addresses, the sum says %d", reserved, l.reserved)
+	invariant.Holds("slab", bytes == l.bytes && asked == l.asked, "large objects have %d bytes, %d were asked for, the sums say %d and %d", bytes, asked, l.bytes, l.asked)
+	invariant.Holds("slab", reserved == l.reserved, "large objects have %d bytes of addresses, the sum says %d", reserved, l.reserved)
 	cached, reserved := 0, int64(0)
 	for i, r := range l.cache.regions {
 		_, live := l.objects[uintptr(r.Base())]
-		holds(!live, "the cached region at %p has no object", r.Base())
-		holds(int64(r.bytes) == r.Committed(), "the cached region at %p has %d bytes committed, the cache says %d", r.Base(), r.Committed(), r.bytes)
-		holds(i == 0 || int32(r.freed-l.cache.regions[i-1].freed) >= 0, "cached region %d is colder than the next", i-1)
+		invariant.Holds("slab", !live, "the cached region at %p has no object", r.Base())
+		invariant.Holds("slab", int64(r.bytes) == r.Committed(), "the cached region at %p has %d bytes committed, the cache says %d", r.Base(), r.Committed(), r.bytes)
+		invariant.Holds("slab", i == 0 || int32(r.freed-l.cache.regions[i-1].freed) >= 0, "cached region %d is colder than the next", i-1)
 		cached += r.bytes
 		reserved += r.Reserved()
 	}
-	holds(cached == l.cache.bytes && len(l.cache.regions) <= maxCachedRegions, "%d cached regions have %d bytes, the cache says %d", len(l.cache.regions), cached, l.cache.bytes)
-	holds(reserved == l.cache.reserved, "cached regions have %d bytes of addresses, the sum says %d", reserved, l.cache.reserved)
+	invariant.Holds("slab", cached == l.cache.bytes && len(l.cache.regions) <= maxCachedRegions, "%d cached regions have %d bytes, the cache says %d", len(l.cache.regions), cached, l.cache.bytes)
+	invariant.Holds("slab", reserved == l.cache.reserved, "cached regions have %d bytes of addresses, the sum says %d", reserved, l.cache.reserved)
 	for _, left := range l.left {
 		charged += left.bytes
 	}

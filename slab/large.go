@@ -215,11 +215,7 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if h.hard != nil {
 		return h.tryLargeHardened(size, align)
 	}
-	room := max(size, 1)
-	if align > guard.PageSize() {
-		room = max(room, 2*maxAlign) // regions of 2 MiB are aligned to that
-	}
-	r, err := h.reserveLarge(room, size)
+	r, err := h.reserveLarge(alignedRoom(max(size, 1), align), size)
 	if err != nil {
 		return nil, err
 	}
@@ -228,6 +224,14 @@ func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 		return nil, closeAfter(err, r)
 	}
 	return h.addLarge(r, 0, size, committed)
+}
+
+// alignedRoom returns the size of a region for some bytes that are to be aligned: regions of 2 MiB are aligned to that.
+func alignedRoom(bytes, align int) int {
+	if align > guard.PageSize() {
+		return max(bytes, 2*maxAlign)
+	}
+	return bytes
 }
 
 // reserveLarge reserves room for a large object of some bytes.
@@ -328,10 +332,7 @@ func (h *Heap) growLarge(r *region.Region, had, want, align int) (*region.Region
 	if err := h.account.Fits(want - had); err != nil { // before system calls
 		return r, err
 	}
-	least := want
-	if align > guard.PageSize() {
-		least = max(want, 2*maxAlign) // regions of 2 MiB are aligned to that
-	}
+	least := alignedRoom(want, align)
 	to, err := region.Reserve(region.Config{
 		Name: r.Name(), Size: least + min(want, maxReserve), MinSize: least, HugePages: hugePages(want), PartOf: r, DeferOnSoft: true})
 	if err != nil {

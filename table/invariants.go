@@ -1,7 +1,6 @@
 package table
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
@@ -17,11 +16,7 @@ func (t *typed[K, V]) checkAfterChange() {
 
 // check panics if an invariant of the table does not hold.
 func (t *typed[K, V]) check() {
-	holds := func(ok bool, what string, about ...any) {
-		if !ok {
-			panic("table: invariant broken: " + fmt.Sprintf(what, about...))
-		}
-	}
+	holds := func(ok bool, what string, about ...any) { invariant.Holds("table", ok, what, about...) }
 	r := t.root
 	old := r.current()
 	holds(r.moved < old.homes || r.lagging > 0, "%d groups of %d were moved", r.moved, old.homes)

@@ -113,7 +113,6 @@ package percpu
 
 import (
 	"iter"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -231,8 +230,7 @@ func take[T any, P Lockable[T]](tables []*Table[T]) (taken []*T) {
 	if len(taken) > 0 {
 		// A goroutine may have loaded the pointer to its cache just before. It is pinned as long as it
 		// uses the cache, and the world does not stop before it is unpinned.
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
+		Wait()
 	}
 	for _, c := range taken {
 		visitLocked[T, P](func(*T) {}, c) // where there is no pin, this waits instead

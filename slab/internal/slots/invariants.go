@@ -1,17 +1,9 @@
 package slots
 
 import (
-	"fmt"
-
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/slab/internal/sizeclass"
 )
-
-// holds panics where an invariant does not hold.
-func holds(ok bool, what string, about ...any) {
-	if !ok {
-		panic("slab: invariant broken: " + fmt.Sprintf(what, about...))
-	}
-}
 
 // CheckList panics where an invariant of a list does not hold, and returns its slabs. Caller holds the lock of
 // the class's depot.
@@ -22,9 +14,9 @@ func (t *Table) CheckList(l List) (slabs map[uint32]bool) {
 	slabs = map[uint32]bool{}
 	for at, before := uint32(l), uint32(0); at != 0; {
 		r := t.record(at - 1)
-		holds(!slabs[at-1], "slab %d is listed once", at-1)
-		holds(r.prev == before, "slab %d knows the slab before", at-1)
-		holds(r.Free > 0, "slab %d has free slots", at-1)
+		invariant.Holds("slab", !slabs[at-1], "slab %d is listed once", at-1)
+		invariant.Holds("slab", r.prev == before, "slab %d knows the slab before", at-1)
+		invariant.Holds("slab", r.Free > 0, "slab %d has free slots", at-1)
 		slabs[at-1] = true
 		before, at = at, r.next
 	}
@@ -46,21 +38,21 @@ func (t *Table) Check(c uint8, visit func(first uint32, r *Record)) {
 		for i := range uint32(blockSize(k)) {
 			s := *t.State(states + i)
 			if i >= k.Blocks() || want[i] == none {
-				holds(s == none, "no slot starts in block %d of slab %d, its state is %#x", i, u, s)
+				invariant.Holds("slab", s == none, "no slot starts in block %d of slab %d, its state is %#x", i, u, s)
 				continue
 			}
-			holds(s&placeMask == want[i]&placeMask, "the slot in block %d of slab %d starts at another place: %#x", i, u, s)
+			invariant.Holds("slab", s&placeMask == want[i]&placeMask, "the slot in block %d of slab %d starts at another place: %#x", i, u, s)
 			if s&codeMask == free {
 				slots++
-				holds(i/8 >= r.hint, "slot %d of slab %d is free, the hint is %d", i, u, r.hint)
+				invariant.Holds("slab", i/8 >= r.hint, "slot %d of slab %d is free, the hint is %d", i, u, r.hint)
 			} else {
-				holds(s&codeMask == live || s&codeMask&^clean == cached, "slot %d of slab %d has the state %#x", i, u, s)
-				holds(i < r.fresh, "slot %d of slab %d was handed out, fresh is %d", i, u, r.fresh)
+				invariant.Holds("slab", s&codeMask == live || s&codeMask&^clean == cached, "slot %d of slab %d has the state %#x", i, u, s)
+				invariant.Holds("slab", i < r.fresh, "slot %d of slab %d was handed out, fresh is %d", i, u, r.fresh)
 			}
 		}
-		holds(slots == r.Free, "slab %d has %d free slots, its record says %d", u, slots, r.Free)
+		invariant.Holds("slab", slots == r.Free, "slab %d has %d free slots, its record says %d", u, slots, r.Free)
 		for v := u + 1; v < u+k.Units; v++ {
-			holds(*t.entry(uintptr(v)) == e && t.record(v).first == u, "unit %d is of the slab at %d", v, u)
+			invariant.Holds("slab", *t.entry(uintptr(v)) == e && t.record(v).first == u, "unit %d is of the slab at %d", v, u)
 		}
 		visit(u, r)
 	}

@@ -195,7 +195,7 @@ func (t *Table) Offset(p unsafe.Pointer) uintptr { return uintptr(p) - uintptr(t
 //
 //go:nosplit
 func (t *Table) Covers(off uintptr) bool {
-	return off>>unitBits < uintptr(atomic.LoadUint32(&t.edge))
+	return off>>unitBits < uintptr(t.Edge())
 }
 
 //go:nosplit
@@ -236,10 +236,13 @@ func (t *Table) IsLive(p unsafe.Pointer) bool {
 // Around returns the slot that contains p, live or not; ok is false if none does.
 func (t *Table) Around(p unsafe.Pointer) (it Item, ok bool) {
 	off := t.Offset(p)
-	if !t.Covers(off) || !t.EntryAt(off).InSlab() {
+	if !t.Covers(off) {
 		return 0, false
 	}
 	e := t.EntryAt(off)
+	if !e.InSlab() {
+		return 0, false
+	}
 	k := &sizeclass.Table[e.Class()]
 	first := uintptr(t.record(uint32(off>>unitBits)).first) << unitBits
 	slot := (off - first) / uintptr(k.Pitch)

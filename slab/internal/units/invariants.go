@@ -1,17 +1,6 @@
 package units
 
-import (
-	"fmt"
-
-	"github.com/seed-9a6c551e/offheap/internal/invariant"
-)
-
-// holds panics if an invariant does not hold.
-func holds(ok bool, what string, about ...any) {
-	if !ok {
-		panic("slab: invariant broken: " + fmt.Sprintf(what, about...))
-	}
-}
+import "github.com/seed-9a6c551e/offheap/internal/invariant"
 
 // checked checks the sets in builds with -tags invariants: small ones after every change, large ones now and then.
 // Caller holds s.mu.
@@ -31,13 +20,13 @@ func (s *Space) checkSets() {
 		f, d := s.free.Has(u), s.decommitted.Has(u)
 		switch {
 		case f && d:
-			holds(false, "unit %d is free or decommitted, not both", u)
+			invariant.Holds("slab", false, "unit %d is free or decommitted, not both", u)
 		case (f || d) && u < s.hint:
-			holds(false, "unit %d is free or decommitted, the hint is %d", u, s.hint)
+			invariant.Holds("slab", false, "unit %d is free or decommitted, the hint is %d", u, s.hint)
 		case s.clean.Has(u) && !f:
-			holds(false, "unit %d is clean, so it is free", u)
+			invariant.Holds("slab", false, "unit %d is clean, so it is free", u)
 		case s.discarded.Has(u) && !s.clean.Has(u):
-			holds(false, "unit %d is discarded, so it is clean", u)
+			invariant.Holds("slab", false, "unit %d is discarded, so it is clean", u)
 		case f:
 			free++
 		case !d:
@@ -47,8 +36,8 @@ func (s *Space) checkSets() {
 			discarded++
 		}
 	}
-	holds(free == s.nFree && discarded == s.nDiscarded, "%d units are free and %d discarded, the space says %d and %d", free, discarded, s.nFree, s.nDiscarded)
-	holds(rest >= s.nTaken && rest <= s.nTaken*(1+s.guards), "%d units are taken, and %d are neither free nor decommitted", s.nTaken, rest)
+	invariant.Holds("slab", free == s.nFree && discarded == s.nDiscarded, "%d units are free and %d discarded, the space says %d and %d", free, discarded, s.nFree, s.nDiscarded)
+	invariant.Holds("slab", rest >= s.nTaken && rest <= s.nTaken*(1+s.guards), "%d units are taken, and %d are neither free nor decommitted", s.nTaken, rest)
 }
 
 // Check panics where an invariant of the space does not hold. taken tells whether a unit is in a slab, as its caller
@@ -57,13 +46,13 @@ func (s *Space) Check(taken func(u int) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checkSets()
-	holds(s.decommitted.HasAll(s.top, s.decommitted.Len()-s.top), "all units from %d on are decommitted", s.top)
+	invariant.Holds("slab", s.decommitted.HasAll(s.top, s.decommitted.Len()-s.top), "all units from %d on are decommitted", s.top)
 	inSlabs, committed, behindSlab := 0, 0, false
 	for u := range s.free.Len() {
 		isTaken, idle := taken(u), s.free.Has(u) || s.decommitted.Has(u)
 		switch {
 		case isTaken && idle:
-			holds(false, "unit %d is taken, so it is neither free nor decommitted", u)
+			invariant.Holds("slab", false, "unit %d is taken, so it is neither free nor decommitted", u)
 		case isTaken:
 			inSlabs++
 			committed++
@@ -72,15 +61,15 @@ func (s *Space) Check(taken func(u int) bool) {
 				committed++
 			}
 		default:
-			holds(s.guards > 0 && behindSlab, "unit %d is a guard, so there is a slab before", u)
+			invariant.Holds("slab", s.guards > 0 && behindSlab, "unit %d is a guard, so there is a slab before", u)
 			if s.markers {
 				committed++
 			}
 		}
 		behindSlab = isTaken
 	}
-	holds(inSlabs == s.nTaken, "%d units are in slabs, the space says %d", inSlabs, s.nTaken)
-	holds(int64(committed)*Size == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
+	invariant.Holds("slab", inSlabs == s.nTaken, "%d units are in slabs, the space says %d", inSlabs, s.nTaken)
+	invariant.Holds("slab", int64(committed)*Size == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
 }
 
 // Hold runs f while the space is locked. It is for tests of what must not need the space.
