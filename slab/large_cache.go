@@ -37,7 +37,7 @@ const (
 )
 
 // take takes the region out that an object of want bytes, whole OS pages, leaves the least of unused. At most an
-// eighth of the object is left unused, which is what a slot may leave. Of equal regions it takes the warmest.
+// eighth of the object is left unused, as in a slot. Of equal regions it takes the warmest.
 func (c *largeCache) take(want, align int) (r *region.Region, ok bool) {
 	best := -1
 	for i := len(c.regions) - 1; i >= 0; i-- {

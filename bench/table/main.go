@@ -10,7 +10,7 @@
 //  3. leaves out a run during which the rest of the machine was busy;
 //  4. prints medians, and ratios of medians.
 //
-// rows.go says what is run for which row.
+// rows.go has the commands of each row.
 package main
 
 import (

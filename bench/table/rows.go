@@ -21,7 +21,7 @@ const (
 type row struct {
 	name    string
 	command string // of offheap, or with a leading "Benchmark" a benchmark of module bench
-	of      figure // of what both sides print
+	of      figure // which of the printed figures the row shows
 	against against
 	c       string // the driver for C allocators; or the benchmark of a Go package
 	target  string

@@ -37,7 +37,7 @@ type job struct {
 	only    string // the word that the line with the figures has; "" if there is only one line
 }
 
-// measurement has the jobs and what they printed.
+// measurement has the jobs and the figures that they printed.
 type measurement struct {
 	options
 	folder  string         // temporary
@@ -213,7 +213,7 @@ func command(folder string, words ...string) error {
 	return nil
 }
 
-// measure runs all jobs, round by round. An interrupt ends it: the figures are those of the runs so far.
+// measure runs all jobs, round by round. An interrupt ends it: then only the runs so far count.
 func (m *measurement) measure() {
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

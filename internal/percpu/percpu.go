@@ -67,7 +67,7 @@
 // A leaf is a pinned section, for these reasons and under these conditions:
 //
 //  1. Processor asks the runtime which thread the goroutine is on (runtime.getm). The thread's record,
-//     the m, points to that of its processor, the p, which begins with the processor's number.
+//     the m, points to the description of its processor, the p, which begins with the processor's number.
 //  2. Nobody else runs on the processor until the leaf returns. A goroutine leaves its processor only
 //     where it blocks, where a function that it calls looks at its start whether it should, or where a
 //     signal interrupts it. A leaf does not block. It calls nothing but getm, and that first. And no signal

@@ -1,4 +1,4 @@
-// Package slots knows the slots of a heap: in which slab each lies, and who has it.
+// Package slots keeps, for each slot of a heap, the slab that it lies in, and whether it is free, cached or live.
 //
 // All of this lies in a region of its own, without pointers: an overrun of an object cannot reach it, and the
 // collector does not scan it.
@@ -11,7 +11,7 @@
 //
 //   - An Entry leads from an address to its slot. Free reads nothing else to find it.
 //   - A Record counts the free slots of a slab, and links slabs that have any.
-//   - A State says who has a slot.
+//   - A State tells whether a slot is free, cached or live.
 //   - Sizes are what was asked for, in a hardened heap: one for each state.
 //   - Generations tell handles of a Pool that are stale: one for each block of the heap's region. They stay
 //     when a slab goes.
@@ -530,7 +530,7 @@ func (e Entry) item(state uint32, s State) Item {
 	return NewItem(uintptr(off), state)
 }
 
-// State says who has the slot that starts in a block, and where in the block it starts.
+// State tells whether the slot that starts in a block is free, cached or live, and where in the block it starts.
 type State uint8
 
 const (

@@ -72,7 +72,7 @@ func (s *Space) Check(taken func(u int) bool) {
 	invariant.Holds("slab", int64(committed)*Size == s.region.Committed(), "%d units are committed, the region has %d bytes", committed, s.region.Committed())
 }
 
-// Hold runs f while the space is locked. It is for tests of what must not need the space.
+// Hold runs f while the space is locked. It is for tests of calls that must not wait for the space.
 func (s *Space) Hold(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,9 +2,8 @@ package allocators
 
 import "unsafe"
 
-// The functions of this file are what inner loops use, which do what gcc makes of the drivers for C
-// allocators: no bounds checks, and no question at each store of an address whether the collector is
-// marking.
+// Inner loops use the functions of this file, so that their machine code does no more than gcc's for the drivers of C
+// allocators: no bounds checks, and no question at each store of an address whether the collector is marking.
 
 // At returns the address of s[i], without a bounds check.
 func At[T any](s []T, i uint32) *T {
