@@ -83,12 +83,16 @@ func Readable(addr uintptr) bool {
 	return errno == unix.EINVAL
 }
 
-// Nap sleeps for a millisecond, or less if a signal comes. Signal handlers may use it.
+// Nap sleeps for a millisecond, through signals too: the Go runtime sends some to a thread that it wants to have back.
+// Signal handlers may use it.
 //
 //go:nosplit
 //go:noinline
 //go:norace
 func Nap() {
-	millisecond := [2]uintptr{0, 1_000_000} // the kernel's struct timespec
-	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&millisecond)), 0, 0)
+	left := [2]uintptr{0, 1_000_000} // the kernel's struct timespec
+	for interrupted := true; interrupted; {
+		_, _, errno := unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&left)), uintptr(unsafe.Pointer(&left)), 0)
+		interrupted = errno == unix.EINTR
+	}
 }
