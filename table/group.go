@@ -1,121 +1,111 @@
 package table
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"unsafe"
 )
 
-// A group is 15 slots for entries, and a header of 16 bytes, which lies apart. The header has a byte for
-// each slot: the tag of the key in it, 7 bits of its hash, which is not 0; and one bit that says whether the
-// entry is displaced, which means that its home is an earlier group. The byte of a free slot is 0. The last
-// byte of the header counts overflows: entries that passed this group because it was full.
+// A group is a header and seven slots behind it. With entries of 16 bytes it is 128 bytes, two cache lines.
 //
-//	byte 0  1  2  3  4  5  6  7 │ 8  9 10 11 12 13 14 15
-//	slot 0  2  4  6  8 10 12 14 │ 1  3  5  7  9 11 13 overflow
-//	     even                   │ odd
+//	byte   0  1  2  3  4  5  6    7          8 … 15                  16 …
+//	tags   0  1  2  3  4  5  6    displaced  passed: 16 × 4 bits     slots 0 … 6
 //
-// All slots are looked at with two words. A set of slots is a word with 4 bits for each slot, of which one
-// is used: slot i is bit 4i+3. Even and odd slots are in different words so that the results of both fit
-// into one, and the number of a slot is the position of its bit divided by 4.
+// A tag is 8 bits of the hash of the slot's entry, and 0 in a free slot. Bit i of displaced says that the entry in slot i
+// has its home in an earlier group. passed counts the entries that an insertion found no room for here, and that lie in
+// a later group: 16 counters, chosen by 4 bits of the hash. So nearly every search for an absent key ends in its home.
+type header struct {
+	tags   uint64
+	passed uint64
+}
+
 const (
-	groupSlots = 15
-	headerSize = 16
+	groupSlots = 7
+	headerSize = unsafe.Sizeof(header{})
 
-	displaced     = 0x80
-	lowBits       = 0x0101010101010101
-	highBits      = 0x8080808080808080
-	displacedTags = highBits // the bits that make tags those of displaced entries
+	lowBits  = 0x0101010101010101
+	tagsMask = 1<<56 - 1               // the tags of a word, without displaced
+	highBits = 0x8080808080808080 >> 8 // the highest bit of each tag
+	restBits = 0x7f7f7f7f7f7f7f7f >> 8 // the others
+	tagShift = 24                      // of the hash, to its tag
 
-	// The overflow count stays at overflowMost once it is there: then every search passes the group until
-	// the group is moved.
-	overflowByte = headerSize - 1
-	overflowMost = 255
+	// A counter of passed entries stays at passedMost once it is there: then searches go on until the leaf is rebuilt.
+	passedMost = 15
 )
 
-// tagOf returns the tag of a hash. Its bits are well mixed, and are not those that choose the group. A tag
-// is neither 0 nor 1.
-func tagOf(hash uint64) uint8 {
-	tag := uint32(hash>>tagShift) & (displaced - 1)
-	return uint8(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
+// tagOf returns the tag of a hash: never 0, which is a free slot, nor 1, see matching.
+func tagOf(hash uint64) uint64 {
+	tag := uint32(hash >> tagShift & 0xff)
+	return uint64(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
 }
 
-const tagShift = 24
-
-// words returns the header of a group.
-func words(header unsafe.Pointer) (even, odd uint64) {
-	h := (*[headerSize]byte)(header)
-	return binary.LittleEndian.Uint64(h[:8]), binary.LittleEndian.Uint64(h[8:])
-}
-
-func setWords(header unsafe.Pointer, even, odd uint64) {
-	h := (*[headerSize]byte)(header)
-	binary.LittleEndian.PutUint64(h[:8], even)
-	binary.LittleEndian.PutUint64(h[8:], odd)
-}
-
-// slotSet is a set of slots of one group.
+// slotSet is a set of the slots of one group: bit 8i+7 is slot i.
 type slotSet uint64
 
-// matching returns the slots with a tag; each byte of tags is that tag. Rarely it returns other slots, too:
-// those whose byte differs from the tag in the lowest bit, where the subtraction borrowed. It never returns a
-// free slot, because no tag is 1.
-func matching(even, odd, tags uint64) slotSet {
-	even ^= tags
-	odd ^= tags
-	return slotsOf((even-lowBits)&^even, (odd-lowBits)&^odd)
+// matching returns the slots with a tag; each byte of pattern is that tag. Rarely it returns other slots, too: those
+// whose tag differs in the lowest bit, where the subtraction borrowed. It never returns a free slot, because no tag is 1.
+func matching(tags, pattern uint64) slotSet {
+	x := tags ^ pattern
+	return slotSet((x - lowBits) &^ x & highBits)
 }
 
 // usedSlots returns the slots that have an entry.
-func usedSlots(even, odd uint64) slotSet {
-	const rest = ^uint64(highBits)
-	return slotsOf(even&rest+rest, odd&rest+rest)
-}
-
-// displacedSlots returns the slots whose entry is displaced.
-func displacedSlots(even, odd uint64) slotSet { return slotsOf(even, odd) }
-
-// slotsOf makes a set of the high bits of all bytes that belong to slots.
-func slotsOf(even, odd uint64) slotSet { return slotSet(even&highBits>>4 | odd&(highBits>>8)) }
+func usedSlots(tags uint64) slotSet { return slotSet((tags&restBits + restBits | tags) & highBits) }
 
 // freeSlots returns the slots that have no entry.
-func freeSlots(even, odd uint64) slotSet {
-	const all = highBits>>4 | highBits>>8
-	return usedSlots(even, odd) ^ all
+func freeSlots(tags uint64) slotSet { return usedSlots(tags) ^ highBits }
+
+// displacedSlots returns the slots whose entry is displaced.
+func displacedSlots(tags uint64) slotSet {
+	d := tags >> 56
+	// Bit i goes to bit 8i+7: 7 copies of d, 7 bits apart, put each bit there once.
+	return slotSet(d * (1<<7 | 1<<14 | 1<<21 | 1<<28 | 1<<35 | 1<<42 | 1<<49) & highBits)
 }
 
-func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
+func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 8 }
 func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
-// setTag writes the tag of a slot. It writes a whole word, because a search that follows at once reads
-// whole words, and would have to wait for a byte.
-func setTag(header unsafe.Pointer, slot uintptr, tag uint8) {
-	word := (*[8]byte)(unsafe.Add(header, slot&1*8))[:]
-	shift := slot / 2 * 8
-	binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)&^(0xff<<shift)|uint64(tag)<<shift)
-}
-
-// putTag writes the tag of a slot in a header that is not read soon.
-func putTag(header unsafe.Pointer, slot uintptr, tag uint8) {
-	*(*uint8)(unsafe.Add(header, slot&1*8+slot/2)) = tag
-}
-
-func tagAt(header unsafe.Pointer, slot uintptr) uint8 {
-	return *(*uint8)(unsafe.Add(header, slot&1*8+slot/2))
-}
-
-func overflow(header unsafe.Pointer) uint8 { return (*[headerSize]byte)(header)[overflowByte] }
-
-// addOverflow counts one more entry that passed the group.
-func addOverflow(header unsafe.Pointer) {
-	if p := &(*[headerSize]byte)(header)[overflowByte]; *p != overflowMost {
-		*p++
+// set puts a tag into a free slot.
+func (h *header) set(slot uintptr, tag uint64, displaced bool) {
+	h.tags |= tag << (slot * 8)
+	if displaced {
+		h.tags |= 1 << (56 + slot)
 	}
 }
 
-// dropOverflow counts one entry less.
-func dropOverflow(header unsafe.Pointer) {
-	if p := &(*[headerSize]byte)(header)[overflowByte]; *p != overflowMost {
-		*p--
+// clear makes a slot free.
+func (h *header) clear(slot uintptr) { h.tags &^= 0xff<<(slot*8) | 1<<(56+slot) }
+
+// tag returns the tag of a slot.
+func (h *header) tag(slot uintptr) uint64 { return h.tags >> (slot * 8) & 0xff }
+
+// isDisplaced tells whether the entry in a slot is displaced.
+func (h *header) isDisplaced(slot uintptr) bool { return h.tags>>(56+slot)&1 != 0 }
+
+// passShift returns where the counter of a hash is in passed.
+func passShift(hash uint64) uint64 { return hash >> (tagShift + 4 - 2) & (15 << 2) }
+
+// passes tells whether an entry with the hash may lie in a later group.
+func (h *header) passes(hash uint64) bool { return h.passed>>passShift(hash)&passedMost != 0 }
+
+// addPassed counts one more entry that passed the group.
+func (h *header) addPassed(hash uint64) {
+	if h.passed>>passShift(hash)&passedMost != passedMost {
+		h.passed += 1 << passShift(hash)
 	}
+}
+
+// dropPassed counts one entry less.
+func (h *header) dropPassed(hash uint64) {
+	if h.passed>>passShift(hash)&passedMost != passedMost {
+		h.passed -= 1 << passShift(hash)
+	}
+}
+
+// groupSizeOf returns the bytes of a group. Groups are whole cache lines where that makes them at most an eighth larger.
+func groupSizeOf(slotSize uintptr) uintptr {
+	exact := (headerSize + groupSlots*slotSize + headerSize - 1) &^ (headerSize - 1)
+	if lines := (exact + 63) &^ 63; (lines-exact)*8 <= exact {
+		return lines
+	}
+	return exact
 }

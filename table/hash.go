@@ -13,9 +13,6 @@ import (
 // have the same home.
 type seed struct{ a, b uint64 }
 
-// nonzero is set in every hash: so 0 is no hash.
-const nonzero = 1
-
 func newSeed() seed { return seed{rand.Uint64(), rand.Uint64() | 1} }
 
 // golden is odd and has no structure: the digits of the golden ratio.
@@ -30,10 +27,10 @@ func fold(a, b uint64) uint64 {
 
 // word hashes 8 bytes. The second multiplication is there because a table orders entries by the high bits:
 // in a single product these are evenly spaced for evenly spaced keys, in steps that can meet.
-func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b)*golden | nonzero }
+func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b) * golden }
 
 // pair hashes 16 bytes.
-func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b)*golden | nonzero }
+func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b) * golden }
 
 // memory hashes a key all of whose bytes count.
 func (s seed) memory(key unsafe.Pointer, size uintptr) uint64 {
@@ -67,7 +64,7 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 	case n > 0:
 		x = uint64(load1(p, 0)) | uint64(load1(p, n/2))<<8 | uint64(load1(p, n-1))<<16
 	}
-	return fold(x^h, y^s.b)*golden | nonzero
+	return fold(x^h, y^s.b) * golden
 }
 
 func load8(p unsafe.Pointer, at int) uint64 {
@@ -147,13 +144,8 @@ func plain(parts []part, size uintptr) bool {
 	return size == 0 || len(parts) == 1 && parts[0] == part{0, size, false}
 }
 
-// parts hashes the parts of a key that count. All keys with a NaN have one hash.
+// parts hashes the parts of a key that count. A key with a NaN gets a random hash.
 func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
-	return max(s.partsUnlessNaN(key, parts), nonzero)
-}
-
-// partsUnlessNaN is parts, but returns 0 for a key with a NaN.
-func (s seed) partsUnlessNaN(key unsafe.Pointer, parts []part) uint64 {
 	h := s.a
 	for _, p := range parts {
 		at := unsafe.Add(key, p.off)
@@ -164,29 +156,29 @@ func (s seed) partsUnlessNaN(key unsafe.Pointer, parts []part) uint64 {
 		case p.size == 4:
 			switch f := *(*float32)(at); {
 			case f != f:
-				return 0
+				return randomHash()
 			case f != 0:
 				x = load4(at, 0)
 			}
 		default:
 			switch f := *(*float64)(at); {
 			case f != f:
-				return 0
+				return randomHash()
 			case f != 0:
 				x = load8(at, 0)
 			}
 		}
 		h = fold(x^h, s.b) + x
 	}
-	return fold(h, s.b)*golden | nonzero
+	return fold(h, s.b) * golden
 }
 
 // A key with a NaN does not equal itself, so no search finds its entry, and every such entry may have a hash of its
 // own: otherwise all of them would have one home. The hash is random, and cannot be computed from the key again.
-// But no search needs the tag of the entry either, so the tag is the place that the hash is kept in: its 7 bits are the
-// high bits of the hash, too. The low bits are known from the leaf that the entry lies in, as far as the table uses them.
+// But no search needs the tag of the entry either, so the tag is the place that the hash is kept in: it is the
+// highest byte of the hash, too. The low bits are known from the leaf that the entry lies in, as far as the table uses them.
 //
-//	63     57        31     24                    0
+//	63     56        31     24                    0
 //	├─ tag ─┼─── 0 ───┼─ tag ─┼─ leaf, then random ─┤
 
 // randomHash returns a hash for a new entry whose key has a NaN.
@@ -194,11 +186,10 @@ func randomHash() uint64 { return nanHash(tagOf(rand.Uint64()), 0, 0) }
 
 // nanHash returns the hash of an entry whose key has a NaN. leaf has the low bits of the hash that the table uses,
 // leafBits is their number. The bits between them and the tag are random, and differ from call to call.
-func nanHash(tag uint8, leaf uint64, leafBits uint) uint64 {
+func nanHash(tag, leaf uint64, leafBits uint) uint64 {
 	const low = 1<<tagShift - 1
 	used := uint64(1)<<leafBits - 1
-	t := uint64(tag &^ displaced)
-	return leaf&used | rand.Uint64()&low&^used | t<<tagShift | t<<(64-7) | nonzero
+	return leaf&used | rand.Uint64()&low&^used | tag<<tagShift | tag<<(64-8)
 }
 
 // hasFloat tells whether equal keys may have different bytes that a program can see: 0 and -0. Then an assignment

@@ -1,8 +1,6 @@
 package table
 
 import (
-	"unsafe"
-
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
@@ -18,49 +16,59 @@ func (t *typed[K, V]) checkAfterChange() {
 func (t *typed[K, V]) check() {
 	holds := func(ok bool, what string, about ...any) { invariant.Holds("table", ok, what, about...) }
 	r := t.root
-	old := r.current()
-	holds(r.moved < old.homes || r.lagging > 0, "%d groups of %d were moved", r.moved, old.homes)
-	count := uint64(0)
-	for i := range r.layouts {
-		l := &r.layouts[i]
-		passed := map[uint64]uint64{}
-		from := l.first
-		if l == old {
-			from += r.moved
+	count, blocks := uint64(0), t.freeBlocks()
+	for number := range r.leaves {
+		l := r.leafAt(number)
+		holds(l.groups>>r.shift<<r.shift == l.groups && l.groups>>r.shift <= leafBlocks, "leaf %d has whole blocks: %d groups", number, l.groups)
+		holds(l.groups <= r.lastSize, "leaf %d has %d groups, the most were %d", number, l.groups, r.lastSize)
+		for i, b := range l.blocks {
+			holds((b != 0) == (uint32(i) < l.groups>>r.shift), "block %d of leaf %d, which has %d groups, is %d", i, number, l.groups, b)
 		}
-		for address := from; address < l.segments*segmentGroups; address++ {
-			header, slots := groupAt(t.base(), l.dir, address, t.slotSize)
-			for m := usedSlots(words(header)); m != 0; m &= m - 1 {
-				e := slotAt[K, V](slots, m.first())
-				hash := t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
-				its, home := r.homeOf(hash)
-				tag := tagOf(hash)
-				if its != l || home != address {
-					tag |= displaced
+		blocks += uint64(l.groups >> r.shift)
+		passed := make([][16]int, l.groups)
+		inLeaf := uint32(0)
+		for i := range l.groups {
+			g := r.group(l, i, t.groupSize)
+			for m := usedSlots(g.tags); m != 0; m &= m - 1 {
+				s := m.first()
+				e := slotAt[K, V](g, s)
+				hash := t.storedHash(e, g.tag(s), number)
+				holds(r.leafIndex(hash) == number, "an entry of leaf %d lies in %d", r.leafIndex(hash), number)
+				holds(g.tag(s) == tagOf(hash), "tag %d of group %d is that of the key", s, i)
+				home := homeOf(hash, l.groups)
+				holds(g.isDisplaced(s) == (home != i), "slot %d of group %d is displaced: %v, its home is %d", s, i, g.isDisplaced(s), home)
+				for ; home != i; home = l.after(home) {
+					passed[home][passShift(hash)/4]++
 				}
-				if its != l && r.lags(hash) {
-					its, home = old, from
-				}
-				holds(tagAt(header, m.first()) == tag, "the tag at %d is that of the key", address)
-				holds(its == l && home <= address, "the home of the entry at %d, which is %d, is not behind it", address, home)
-				for ; home < address; home++ {
-					passed[home]++
-				}
-				count++
+				inLeaf++
+			}
+			holds(uint64(g.tags)>>56&^uint64(spread(usedSlots(g.tags))) == 0, "free slots of group %d are not displaced", i)
+		}
+		holds(inLeaf == l.count, "leaf %d has %d entries, its count is %d", number, inLeaf, l.count)
+		for i := range l.groups {
+			g := r.group(l, i, t.groupSize)
+			for c, n := range passed[i] {
+				has := int(g.passed >> (4 * c) & passedMost)
+				holds(has == min(n, passedMost) || has == passedMost, "%d entries passed group %d, its counter %d has %d", n, i, c, has)
 			}
 		}
-		for address := from; address < l.segments*segmentGroups; address++ {
-			n := uint64(overflow(t.header(l, address)))
-			holds(n == passed[address] || n == overflowMost && passed[address] <= r.count, "%d entries passed group %d, whose count is %d", passed[address], address, n)
-		}
-		for address := l.first; address < from; address++ {
-			if l.first > 0 || address/segmentGroups == from/segmentGroups {
-				even, odd := words(t.header(l, address))
-				holds(even == 0 && odd == 0, "group %d is empty, its home was moved", address)
-			}
-		}
+		count += uint64(inLeaf)
 	}
 	holds(count == r.count, "%d entries are there, count is %d", count, r.count)
-	most := old.homes * groupSlots * loadMost / loadPer
-	holds(r.count <= most+1+max(r.moved, old.homes)-old.homes, "%d entries are not above %d", r.count, most)
+	holds(blocks == r.blocks, "%d blocks are used and free, of %d", blocks, r.blocks)
+	free := uint32(0)
+	for b := r.free; b != 0; b = *(*uint32)(t.at(uint64(b) * blockUnit)) {
+		free++
+	}
+	holds(free == r.freeCount, "%d blocks are in the list, freeCount is %d", free, r.freeCount)
+	holds(r.nothing == header{}, "the group without entries is empty")
+	holds(r.count <= r.assured(), "%d entries are not above %d, which are assured", r.count, r.assured())
+}
+
+// spread turns a set of slots into a number with one bit for each.
+func spread(s slotSet) (n uint64) {
+	for ; s != 0; s &= s - 1 {
+		n |= 1 << s.first()
+	}
+	return n
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/arena"
@@ -186,60 +185,6 @@ func TestMapUseAfterFree(t *testing.T) {
 	pa = p.Get()
 	uses("Put and Get", m, sm)
 	p.Put(pa)
-}
-
-// TestMapFailedPutDuringAll lets an insertion fail after it has moved a group. An iteration that had
-// collected the entries of the group must not use the slots where they were.
-func TestMapFailedPutDuringAll(t *testing.T) {
-	inverse := uint64(1) // of golden: it gives keys with chosen hashes
-	for range 6 {
-		inverse *= 2 - golden*inverse
-	}
-	a := openTest(t, arena.Config{Limit: 1 << 20})
-	m := NewMap[uint64, int](a, 500)
-	if homes := m.root.current().homes; homes != 64 {
-		t.Fatalf("%d homes", homes)
-	}
-	m.root.seed = seed{0, 1}
-	n := uint64(0)
-	key := func(home uint64) uint64 {
-		n++
-		return (home<<58 | n<<1 | 1) * inverse
-	}
-	for range groupSlots { // no room in the last group
-		m.Put(key(63), 0)
-	}
-	var moved []uint64
-	for range 5 {
-		moved = append(moved, key(1))
-		m.Put(moved[len(moved)-1], 0)
-	}
-	for home := uint64(2); m.root.count<<fractionBits < m.root.nextMove; home = 2 + (home-1)%61 {
-		m.Put(key(home), 0)
-	}
-	m.Put(key(5), 0) // moves the first group
-	for m.root.count<<fractionBits < m.root.nextMove {
-		m.Put(key(6), 0)
-	}
-	fill(a)
-	failed := false
-	for k, v := range m.All() {
-		if got, _ := m.Get(k); got != v {
-			t.Errorf("All yields %d for %d, Get %d", v, k, got)
-		}
-		if slices.Contains(moved, k) && !failed {
-			failed = true
-			if err := m.TryPut(key(63), 1); err == nil || m.root.moved != 2 {
-				t.Fatalf("error %v, %d groups moved", err, m.root.moved)
-			}
-			for _, k := range moved {
-				m.Put(k, 7)
-			}
-		}
-	}
-	if !failed {
-		t.Error("the group was not met")
-	}
 }
 
 // TestOutsideMapGrownByCallback: a callback of OnReset may grow a table. That memory is freed when the

@@ -140,7 +140,7 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 	}
 	s := search(m, k, m.find, zeroUse)
 	if s != nil {
-		s.value = v
+		*s = slot[K, V]{k, v} // the key too: a -0 is written over a 0, as in Go's maps
 		return nil
 	}
 	s, err := m.insert(m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k)))
@@ -190,11 +190,13 @@ func (m *Map[K, V]) insertKey(k K) (*slot[K, V], error) {
 // Delete removes k, and tells whether k was there. It never fails.
 func (m *Map[K, V]) Delete(k K) bool {
 	m.mustBeMade()
-	s := m.find(&m.typed, k)
-	if s == nil {
+	m.usable()
+	hash := m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))
+	p, ok := m.locate(hash, k)
+	if !ok {
 		return false
 	}
-	m.remove(m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k)), s)
+	m.remove(hash, p)
 	m.checkAfterChange()
 	return true
 }

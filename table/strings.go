@@ -29,7 +29,7 @@ type stringKey struct {
 }
 
 // wholeHash makes a hash from the half that a stringKey keeps.
-func wholeHash(half uint32) uint64 { return uint64(half)<<32 | uint64(uint8(half))<<tagShift | nonzero }
+func wholeHash(half uint32) uint64 { return uint64(half) * golden }
 
 // NewStrings makes an empty table in a. The table does not grow before it has hint entries, but for the
 // bytes of its keys. NewStrings panics as NewMap does.
@@ -61,7 +61,7 @@ func (m *Strings[V]) Len() int {
 
 // Get returns the value of key, and whether key is there.
 func (m *Strings[V]) Get(key string) (v V, ok bool) {
-	if s, _ := m.findKey(key); s != nil {
+	if s := m.lookup(key); s != nil {
 		return s.value, true
 	}
 	return v, false
@@ -73,7 +73,7 @@ func (m *Strings[V]) GetBytes(key []byte) (v V, ok bool) { return m.Get(view(key
 // Lookup returns a pointer to the value of key, nil if key is not there. The pointer is valid until the
 // next insertion, one that fails included, and the next deletion.
 func (m *Strings[V]) Lookup(key string) *V {
-	if s, _ := m.findKey(key); s != nil {
+	if s := m.lookup(key); s != nil {
 		return &s.value
 	}
 	return nil
@@ -128,11 +128,11 @@ func (m *Strings[V]) TryEntryBytes(key []byte) (v *V, inserted bool, err error) 
 
 // Delete removes key, and tells whether key was there. It never fails.
 func (m *Strings[V]) Delete(key string) bool {
-	s, hash := m.findKey(key)
-	if s == nil {
+	p, half, ok := m.findKey(key)
+	if !ok {
 		return false
 	}
-	m.remove(hash, s)
+	m.remove(wholeHash(half), p)
 	m.checkAfterChange()
 	return true
 }
@@ -158,51 +158,57 @@ func (m *Strings[V]) string(k *stringKey) string {
 	return unsafe.String((*byte)(m.at(k.off)), int(k.size))
 }
 
-// findKey returns the slot of a key, nil if it is not there, and the hash of the key.
-func (m *Strings[V]) findKey(key string) (*slot[stringKey, V], uint64) {
+// findKey searches for a key, and returns half of its hash, too: see wholeHash.
+func (m *Strings[V]) findKey(key string) (p place, half uint32, ok bool) {
 	m.mustBeMade()
 	m.usable()
 	r := m.root
-	half := uint32(r.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)
+	half = uint32(r.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)
 	hash := wholeHash(half)
-	l, address := r.homeOf(hash)
-	tags := uint64(tagOf(hash)) * lowBits
-	for {
-		header, slots := groupAt(m.base(), l.dir, address, unsafe.Sizeof(slot[stringKey, V]{}))
-		even, odd := words(header)
-		for set := matching(even, odd, tags); set != 0; set &= set - 1 {
-			e := slotAt[stringKey, V](slots, set.first())
+	p.number = r.leafIndex(hash)
+	l := r.leafAt(p.number)
+	home := homeOf(hash, l.groups)
+	pattern := tagOf(hash) * lowBits
+	for p.group = home; ; {
+		p.g = r.group(l, p.group, groupSizeOf(unsafe.Sizeof(slot[stringKey, V]{})))
+		for set := matching(p.g.tags, pattern); set != 0; set &= set - 1 {
+			p.slot = set.first()
+			e := slotAt[stringKey, V](p.g, p.slot)
 			if e.key.hash == half && int(e.key.size) == len(key) && m.string(&e.key) == key {
-				return e, hash
+				return p, half, true
 			}
 		}
-		address++
-		tags |= displacedTags
-		if odd>>56 == 0 {
-			old := r.current()
-			if l == old || !r.lags(hash) {
-				return nil, hash
-			}
-			l, address = old, old.first+r.moved
+		if !p.g.passes(hash) {
+			return p, half, false
+		}
+		if p.group = l.after(p.group); p.group == home {
+			return p, half, false
 		}
 	}
 }
 
+// lookup returns the slot of a key, nil if it is not there.
+func (m *Strings[V]) lookup(key string) *slot[stringKey, V] {
+	if p, _, ok := m.findKey(key); ok {
+		return slotAt[stringKey, V](p.g, p.slot)
+	}
+	return nil
+}
+
 // upsert returns the slot of a key, which it inserts if it is not there.
 func (m *Strings[V]) upsert(key string) (s *slot[stringKey, V], inserted bool, err error) {
-	s, hash := m.findKey(key)
-	if s != nil {
-		return s, false, nil
-	}
-	if s, err = m.insert(hash); err != nil {
-		return nil, false, err
+	p, half, ok := m.findKey(key)
+	if ok {
+		return slotAt[stringKey, V](p.g, p.slot), false, nil
 	}
 	off, err := m.storeKey(key)
 	if err != nil {
-		m.remove(hash, s)
 		return nil, false, err
 	}
-	*s = slot[stringKey, V]{key: stringKey{off, uint32(len(key)), uint32(hash >> 32)}}
+	if s, err = m.insert(wholeHash(half)); err != nil {
+		return nil, false, err
+	}
+	*s = slot[stringKey, V]{key: stringKey{off, uint32(len(key)), half}}
 	m.checkAfterChange()
 	return s, true, nil
 }
@@ -222,11 +228,11 @@ func (m *Strings[V]) storeKey(key string) (off uint64, err error) {
 		m.next += n
 	case n > block/4:
 		// Alone, because the rest of the last block would be lost.
-		if off, err = m.alloc(n, 1, 8); err != nil {
+		if off, err = m.alloc(n, 1); err != nil {
 			return 0, err
 		}
 	default:
-		if off, err = m.alloc(block, 1, 8); err != nil {
+		if off, err = m.alloc(block, 1); err != nil {
 			return 0, err
 		}
 		m.next, m.end = off+n, off+block

@@ -1,0 +1,222 @@
+package table
+
+import (
+	"fmt"
+	"math/bits"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// A leaf grows when more than loadHigh of loadPer of its slots would be used, and shrinks when with one block less at most
+// loadLow were. Between the two lie some standard deviations of its count, so at constant size leaves seldom change.
+//
+// A table gets leaves when they have splitBlocks blocks each, at that load.
+const (
+	loadPer     = 16 * groupSlots
+	loadHigh    = 104
+	loadLow     = 94
+	splitBlocks = 15
+
+	// splitPeriod is how many insertions lie between two splits: each is some microseconds.
+	splitPeriod = 8
+
+	maxLeaves = 1 << 31
+)
+
+// lastShift returns the shift of large tables: blocks of 4 KiB where groups are small, and of at least 8 groups
+// where these are not too large, so that leaves have some thousand entries and the directory stays in the cache.
+func lastShift(groupSize uintptr) uint32 {
+	groups := max(4096/groupSize, min(8, 16384/groupSize), 1)
+	return uint32(bits.Len(uint(min(groups, 32))) - 1)
+}
+
+// nextShift returns the shift that follows in a table that grows: single groups, then 4, then those of large tables.
+func nextShift(shift, last uint32) uint32 {
+	if shift == 0 {
+		return min(2, last)
+	}
+	return last
+}
+
+// blockSize returns the bytes of a block.
+func (u *untyped) blockSize() uintptr {
+	return (u.groupSize<<u.root.shift + blockUnit - 1) &^ (blockUnit - 1)
+}
+
+// slots returns how many slots a block has.
+func (r *root) slots() uint64 { return groupSlots << r.shift }
+
+// comfortable returns how many entries a number of blocks holds at the highest load that is wanted.
+func (r *root) comfortable(blocks uint64) uint64 { return (blocks << r.shift) * loadHigh / 16 }
+
+// assured returns how many entries the table can have, whatever leaves they are in. If all blocks are used and a leaf
+// is full, some other leaf has more free slots than a block has, and can give a block up: were there none, the other
+// leaves had at most slots-1 free slots each.
+func (r *root) assured() uint64 { return r.assuredWith(r.leaves) }
+
+func (r *root) assuredWith(leaves uint32) uint64 {
+	if leaves == 1 {
+		return min(r.blocks, leafBlocks) * r.slots()
+	}
+	all, waste := r.blocks*r.slots(), uint64(leaves-1)*(r.slots()-1)
+	if waste > all {
+		return 0
+	}
+	return all - waste
+}
+
+// wanted returns how many blocks a table with so many entries takes before it looks for blocks that leaves can do without:
+// those at full load, and what leaves have too much, half a block on average.
+func (r *root) wanted() uint64 {
+	return r.count/r.comfortable(1) + uint64(r.leaves)*5/8 + 2
+}
+
+// openFor makes the leaves of a new table, and their memory, for hint entries.
+func (u *untyped) openFor(hint uint64) (err error) {
+	r := u.root
+	last := lastShift(u.groupSize)
+	for r.comfortable(leafBlocks) < hint && r.shift < last {
+		r.shift = nextShift(r.shift, last)
+	}
+	leaves := uint64(1)
+	for r.shift == last && hint > leaves*r.comfortable(splitBlocks) {
+		leaves *= 2
+		if leaves > maxLeaves {
+			return fmt.Errorf("table: %q: a table for %d entries is not possible: %w", u.arena.Name(), hint, guard.ErrNoMemory)
+		}
+	}
+	if r.dir, err = u.alloc(leaves, leafSize); err != nil {
+		return err
+	}
+	r.dirCap = leaves
+	r.setLeaves(uint32(leaves))
+	for {
+		missing := uint64(1)
+		if comfort := hint/r.comfortable(1) + leaves/2 + 1; r.blocks < comfort {
+			missing = comfort - r.blocks
+		} else if r.assured() >= hint && r.blocks > 0 {
+			break
+		} else if short := hint - r.assured(); short > 0 {
+			missing = (short + r.slots() - 1) / r.slots()
+		}
+		if err := u.addBlocks(missing); err != nil {
+			return err
+		}
+	}
+	r.scheduleSplit()
+	r.schedule()
+	return nil
+}
+
+// addBlocks allocates blocks.
+func (u *untyped) addBlocks(n uint64) error {
+	r := u.root
+	off, err := u.alloc(n, u.blockSize())
+	if err != nil {
+		return err
+	}
+	if end := off + n*uint64(u.blockSize()); end > maxOffset {
+		return fmt.Errorf("table: %q: tables cannot have more than 256 GiB: %w", u.arena.Name(), guard.ErrNoMemory)
+	}
+	if off != r.freshEnd {
+		for r.fresh < r.freshEnd {
+			u.giveBlock(uint32(r.fresh / blockUnit))
+			r.fresh += uint64(u.blockSize())
+		}
+		r.fresh = off
+	}
+	r.freshEnd = off + n*uint64(u.blockSize())
+	r.blocks += n
+	return nil
+}
+
+// moreBlocks allocates some blocks: a 256th of those that there are.
+func (u *untyped) moreBlocks() error {
+	if n := u.root.blocks / 256; n > 1 && u.addBlocks(n) == nil {
+		return nil
+	}
+	return u.addBlocks(1)
+}
+
+// takeBlock takes a free block, whose groups are empty; 0 if there is none.
+func (u *untyped) takeBlock() uint32 {
+	r := u.root
+	switch block := r.free; {
+	case block != 0:
+		b := u.at(uint64(block) * blockUnit)
+		r.free = *(*uint32)(b)
+		r.freeCount--
+		u.clearHeaders(b)
+		return block
+	case r.fresh < r.freshEnd:
+		block = uint32(r.fresh / blockUnit)
+		r.fresh += uint64(u.blockSize())
+		return block
+	}
+	return 0
+}
+
+// giveBlock gives a block back that no leaf uses any more.
+func (u *untyped) giveBlock(block uint32) {
+	*(*uint32)(u.at(uint64(block) * blockUnit)) = u.root.free
+	u.root.free = block
+	u.root.freeCount++
+}
+
+// clearHeaders empties the groups of a block.
+func (u *untyped) clearHeaders(block unsafe.Pointer) {
+	for range 1 << u.root.shift {
+		*(*header)(block) = header{}
+		block = unsafe.Add(block, u.groupSize)
+	}
+}
+
+// growDirectory makes room for one more leaf.
+func (u *untyped) growDirectory() error {
+	r := u.root
+	if uint64(r.leaves) < r.dirCap {
+		return nil
+	}
+	dir, err := u.alloc(2*r.dirCap, leafSize)
+	if err != nil {
+		return err
+	}
+	copy(unsafe.Slice((*leaf)(u.at(dir)), r.leaves), unsafe.Slice(r.leafAt(0), r.leaves))
+	for off, size := r.dir, r.dirCap*uint64(leafSize); size >= uint64(u.blockSize()); size -= uint64(u.blockSize()) {
+		u.giveBlock(uint32(off / blockUnit))
+		r.blocks++
+		off += uint64(u.blockSize())
+	}
+	r.dir, r.dirCap = dir, 2*r.dirCap
+	return nil
+}
+
+// freeBlocks returns how many blocks takeBlock has.
+func (u *untyped) freeBlocks() uint64 {
+	return uint64(u.root.freeCount) + (u.root.freshEnd-u.root.fresh)/uint64(u.blockSize())
+}
+
+// blocksFor returns how many blocks a leaf with so many entries takes.
+func (r *root) blocksFor(entries uint64) uint64 {
+	per := r.comfortable(1)
+	return min((entries+per-1)/per, leafBlocks)
+}
+
+// schedule sets the count at which an insertion looks for memory or leaves.
+func (r *root) schedule() { r.expandAt = min(r.assured(), r.splitAt) }
+
+// scheduleSplit sets the count at which a leaf is split: when all have splitBlocks blocks; and if some of them are split
+// already, soon.
+func (r *root) scheduleSplit() {
+	r.splitAt = uint64(r.leaves) * r.comfortable(splitBlocks)
+	if some := r.leaves&(r.leaves-1) != 0; some || r.splitAt <= r.count {
+		r.splitAt = r.count + splitPeriod
+	}
+}
+
+// nextSplit returns the leaf that is split next, and the bit of a hash that moves its entry to the new one.
+func (r *root) nextSplit() (number uint32, bit int) {
+	bit = bits.Len32(r.leaves) - 1
+	return r.leaves - 1<<bit, bit
+}

@@ -1,0 +1,203 @@
+package table
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+)
+
+// untyped is the part of a table that knows neither its key nor its value type. It is on the Go heap, and never changes
+// but when the arena frees the table: what changes lies in the arena, so that several may be attached to one table.
+type untyped struct {
+	_         nocopy.NoCopy // a copy would not hear of the arena's Reset
+	root      *root         // the table's first object in the arena: all offsets count from it
+	arena     *arena.Arena
+	groupSize uintptr
+	hasher    hasher
+
+	invalid    bool   // the arena frees memory of the table, or has done so
+	epoch      uint64 // of the arena, when that began
+	invalidate func() // makes the table invalid
+	cancel     func() // takes the last registration of invalidate back; nil if there was none
+}
+
+// root is the head of a table in the arena, without pointers. A search reads its first 64 bytes.
+type root struct {
+	nothing header // a group without entries: block 0, where leaves without memory lead
+	seed    seed
+	dir     uint64 // offset of the leaves
+	leaves  uint32 // how many there are
+	mask    uint32 // leaves rounded up to a power of two, minus 1
+	half    uint32 // half of that power of two; 0 for a single leaf
+	shift   uint32 // a block has 1<<shift groups
+
+	count     uint64 // entries
+	expandAt  uint64 // the insertion at this count looks for memory or leaves: see expand
+	splitAt   uint64 // the count at which a leaf is split
+	changes   uint64 // how often entries came, went or were moved
+	dirCap    uint64 // leaves that dir has room for
+	blocks    uint64 // that the table has, used and free
+	fresh     uint64 // offset of blocks that were never used
+	freshEnd  uint64
+	free      uint32 // the first block of the list of free ones, whose first bytes name the next; 0 for none
+	freeCount uint32
+	hand      uint32 // the leaf where the next reclaim begins
+	lastSize  uint32 // groups of the largest leaf that there ever was
+	clears    uint64 // how often all entries were removed at once
+}
+
+// leaf is the entries whose hashes have certain low bits: where their groups are. It grows and shrinks by whole blocks,
+// so each leaf has the memory that its entries need, in whatever order entries come and go.
+type leaf struct {
+	groups uint32 // a multiple of the groups of a block
+	count  uint32 // entries
+	blocks [leafBlocks]uint32
+}
+
+const (
+	leafBlocks = 30
+	leafSize   = unsafe.Sizeof(leaf{})
+
+	// Blocks are named by their offset divided by blockUnit.
+	blockUnit = 64
+	// maxOffset is the end of what blocks can name: 256 GiB.
+	maxOffset = math.MaxUint32 * blockUnit
+)
+
+// leafIndex returns the number of the leaf of a hash: its low bits. Where as many bits give a leaf that does not exist
+// yet, one bit less does.
+func (r *root) leafIndex(hash uint64) uint32 {
+	i := uint32(hash) & r.mask
+	if i >= r.leaves {
+		i -= r.half
+	}
+	return i
+}
+
+// leafAt returns a leaf by its number.
+func (r *root) leafAt(i uint32) *leaf {
+	return (*leaf)(unsafe.Add(unsafe.Pointer(r), uintptr(r.dir)+uintptr(i)*leafSize))
+}
+
+// leafOf returns the leaf of a hash.
+func (r *root) leafOf(hash uint64) *leaf { return r.leafAt(r.leafIndex(hash)) }
+
+// depthOf returns how many low bits of a hash lead to a leaf.
+func (r *root) depthOf(i uint32) int {
+	depth := bits.Len32(r.mask)
+	if i < r.half && i >= r.leaves-r.half {
+		depth-- // not split yet
+	}
+	return depth
+}
+
+// setLeaves sets the number of leaves.
+func (r *root) setLeaves(n uint32) {
+	r.leaves = n
+	r.mask = 1<<bits.Len32(n-1) - 1
+	r.half = (r.mask + 1) / 2
+}
+
+// home returns the group where a search for a hash begins, among a leaf's groups.
+func homeOf(hash uint64, groups uint32) uint32 { return uint32(hash >> 32 * uint64(groups) >> 32) }
+
+// group returns a group of a leaf: one of those that the leaf has, or any for a leaf without memory.
+func (r *root) group(l *leaf, i uint32, groupSize uintptr) *header {
+	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>(r.shift&31))*4))
+	in := i & (1<<(r.shift&31) - 1)
+	return (*header)(unsafe.Add(unsafe.Pointer(r), uintptr(block)*blockUnit+uintptr(in)*groupSize))
+}
+
+// after returns the group behind a group of a leaf: the first behind the last.
+func (l *leaf) after(i uint32) uint32 {
+	if i++; i == l.groups {
+		i = 0
+	}
+	return i
+}
+
+// base returns where offsets count from.
+func (u *untyped) base() unsafe.Pointer { return unsafe.Pointer(u.root) }
+
+// at returns the address of an offset.
+func (u *untyped) at(off uint64) unsafe.Pointer { return unsafe.Add(u.base(), uintptr(off)) }
+
+// open allocates an empty table with room for hint entries. If it fails, the arena keeps nothing of it,
+// unless callbacks of OnReset are running: then the memory goes when they are done.
+func (u *untyped) open(a *arena.Arena, hint int, keys hasher, slotSize uintptr) (err error) {
+	mark := a.Mark()
+	defer func() {
+		if _, ending := a.Epoch(); err != nil && !ending { // callbacks must not rewind
+			a.Rewind(mark)
+		}
+	}()
+	b, err := a.TryAlloc(int(unsafe.Sizeof(root{})), blockUnit)
+	if err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	u.root, u.arena, u.groupSize, u.hasher = (*root)(unsafe.Pointer(unsafe.SliceData(b))), a, groupSizeOf(slotSize), keys
+	u.watchArena()
+	u.root.seed = newSeed()
+	return u.openFor(uint64(hint))
+}
+
+// usable panics if the arena has freed memory of the table. It writes nothing, so that several
+// goroutines may search at once.
+func (u *untyped) usable() {
+	if u.invalid {
+		u.usableInCallback()
+	}
+}
+
+// usableInCallback is usable for an invalid table: callbacks of OnReset may use it, because its memory
+// is freed after them.
+func (u *untyped) usableInCallback() {
+	mustBeOpen(u.arena, u.hasher.typ())
+	if epoch, ending := u.arena.Epoch(); !ending || epoch != u.epoch {
+		panic(&guard.Violation{Op: "table." + u.hasher.typ(), Kind: guard.UseAfterReset, Detail: "the arena freed memory of the table", Region: u.arena.Name()})
+	}
+}
+
+// watchArena registers invalidate, to be called before the memory that the table has now is freed, and
+// before any callback that was registered earlier. While callbacks run the memory is freed as soon as
+// they are done, so invalidate is called at once.
+func (u *untyped) watchArena() {
+	if _, ending := u.arena.Epoch(); ending {
+		u.invalidate()
+		return
+	}
+	if u.cancel != nil {
+		u.cancel() // the call that frees older memory of the table frees the newest, too
+	}
+	u.cancel = u.arena.OnReset(u.invalidate)
+}
+
+// alloc allocates n times size zeroed bytes, aligned to a cache line, and returns their offset.
+func (u *untyped) alloc(n uint64, size uintptr) (uint64, error) {
+	hi, bytes := bits.Mul64(n, uint64(size))
+	if hi != 0 || bytes > math.MaxInt {
+		return 0, fmt.Errorf("table: %q: %d times %d bytes are more than addresses can hold: %w", u.arena.Name(), n, size, guard.ErrNoMemory)
+	}
+	b, err := u.arena.TryAlloc(int(bytes), blockUnit)
+	if err != nil {
+		return 0, fmt.Errorf("table: %w", err)
+	}
+	u.watchArena()
+	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(u.base())), nil
+}
+
+// hash hashes a key.
+func (u *untyped) hash(key unsafe.Pointer, size uintptr) uint64 {
+	switch u.hasher.kind {
+	case byStoredHash:
+		return wholeHash((*stringKey)(key).hash)
+	case byParts:
+		return u.root.seed.parts(key, u.hasher.parts)
+	}
+	return u.root.seed.memory(key, size)
+}
