@@ -35,6 +35,7 @@ func (t *typed[K, V]) insert(hash uint64) (*slot[K, V], error) {
 func (t *typed[K, V]) insertIntoFull(number uint32, l *leaf, g *header, home uint32, hash uint64) *slot[K, V] {
 	away := displacedSlots(g.tags)
 	if away == 0 {
+		g.tags |= awayFlag
 		return t.displace(l, hash, home)
 	}
 	i := away.first()
@@ -56,7 +57,7 @@ func (t *typed[K, V]) remove(hash uint64, p place) {
 	l.count--
 	r.count--
 	r.changes++
-	if p.g.passed != 0 {
+	if p.g.tags&awayFlag != 0 {
 		t.fillGap(p, l)
 	}
 	block := uint32(1) << r.shift
@@ -66,44 +67,38 @@ func (t *typed[K, V]) remove(hash uint64, p place) {
 }
 
 // fillReach is how many groups a deletion searches for an entry to fill the slot that it emptied.
-const fillReach = 2
+const fillReach = 4
 
-// fillGap fills a slot that was emptied with a displaced entry of the next groups, then the slot of that entry, and so
-// on. Without it entries would lie farther from their homes the longer the table lives.
+// fillGap fills a slot that was emptied with an entry that has its home there and is displaced. Without it more and more
+// entries would be displaced the longer the table lives.
 func (t *typed[K, V]) fillGap(p place, l *leaf) {
 	r := t.root
-	to, slot := p.g, p.slot
-	at := p.group
-	from := to
-	for i, distance := at, uint32(1); distance <= fillReach && distance < l.groups && from.passed != 0; distance++ {
-		i = l.after(i)
-		from = r.group(l, i, t.groupSize)
-		for m := displacedSlots(from.tags); m != 0; m &= m - 1 {
-			s := m.first()
-			e := slotAt[K, V](from, s)
-			hash := t.storedHash(e, from.tag(s), p.number)
-			home := homeOf(hash, l.groups)
-			if l.distance(home, i) < distance {
-				continue // its home is behind the gap
-			}
-			to.set(slot, from.tag(s), home != at)
-			*slotAt[K, V](to, slot) = *e
-			from.clear(s)
-			for g := at; g != i; g = l.after(g) {
-				r.group(l, g, t.groupSize).dropPassed(hash)
-			}
-			to, slot, at, distance = from, s, i, 0
+	g := p.g
+	for i, distance := p.group, uint32(1); g.passed != 0; distance++ {
+		if i = l.after(i); i == p.group {
 			break
 		}
+		if distance > fillReach {
+			return // there may be one
+		}
+		g = r.group(l, i, t.groupSize)
+		for m := displacedSlots(g.tags); m != 0; m &= m - 1 {
+			s := m.first()
+			e := slotAt[K, V](g, s)
+			hash := t.storedHash(e, g.tag(s), p.number)
+			if homeOf(hash, l.groups) != p.group {
+				continue
+			}
+			p.g.set(p.slot, g.tag(s), false)
+			*slotAt[K, V](p.g, p.slot) = *e
+			g.clear(s)
+			for at := p.group; at != i; at = l.after(at) {
+				r.group(l, at, t.groupSize).dropPassed(hash)
+			}
+			return
+		}
 	}
-}
-
-// distance returns how many groups lie between two groups of a leaf, around its end.
-func (l *leaf) distance(from, to uint32) uint32 {
-	if to >= from {
-		return to - from
-	}
-	return to + l.groups - from
+	p.g.tags &^= awayFlag
 }
 
 // clearAll removes all entries, and keeps their memory.
@@ -114,7 +109,9 @@ func (u *untyped) clearAll() {
 		if l.groups == 0 {
 			continue
 		}
-		u.setBlocks(l, 0)
+		groups := l.groups
+		l.groups, l.count = 0, 0
+		u.giveBlocks(l, groups>>r.shift)
 	}
 	r.count = 0
 	r.changes++

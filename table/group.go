@@ -8,10 +8,11 @@ import (
 // A group is a header and seven slots behind it. With entries of 16 bytes it is 128 bytes, two cache lines.
 //
 //	byte   0  1  2  3  4  5  6    7          8 … 15                  16 …
-//	tags   0  1  2  3  4  5  6    displaced  passed: 16 × 4 bits     slots 0 … 6
+//	tags   0  1  2  3  4  5  6    flags      passed: 16 × 4 bits     slots 0 … 6
 //
-// A tag is 8 bits of the hash of the slot's entry, and 0 in a free slot. Bit i of displaced says that the entry in slot i
-// has its home in an earlier group. passed counts the entries that an insertion found no room for here, and that lie in
+// A tag is 8 bits of the hash of the slot's entry, and 0 in a free slot. Flag i says that the entry in slot i is
+// displaced: it has its home in an earlier group. Flag 7 says that the group may be the home of entries that
+// are displaced. passed counts the entries that an insertion found no room for here, and that lie in
 // a later group: 16 counters, chosen by 4 bits of the hash. So nearly every search for an absent key ends in its home.
 type header struct {
 	tags   uint64
@@ -23,7 +24,7 @@ const (
 	headerSize = unsafe.Sizeof(header{})
 
 	lowBits  = 0x0101010101010101
-	tagsMask = 1<<56 - 1               // the tags of a word, without displaced
+	awayFlag = 1 << 63                 // flag 7
 	highBits = 0x8080808080808080 >> 8 // the highest bit of each tag
 	restBits = 0x7f7f7f7f7f7f7f7f >> 8 // the others
 	tagShift = 24                      // of the hash, to its tag
@@ -56,7 +57,7 @@ func freeSlots(tags uint64) slotSet { return usedSlots(tags) ^ highBits }
 
 // displacedSlots returns the slots whose entry is displaced.
 func displacedSlots(tags uint64) slotSet {
-	d := tags >> 56
+	d := tags >> 56 & 0x7f
 	// Bit i goes to bit 8i+7: 7 copies of d, 7 bits apart, put each bit there once.
 	return slotSet(d * (1<<7 | 1<<14 | 1<<21 | 1<<28 | 1<<35 | 1<<42 | 1<<49) & highBits)
 }

@@ -42,7 +42,7 @@ func (t *typed[K, V]) check() {
 				}
 				inLeaf++
 			}
-			holds(uint64(g.tags)>>56&^uint64(spread(usedSlots(g.tags))) == 0, "free slots of group %d are not displaced", i)
+			holds(g.tags>>56&0x7f&^uint64(spread(usedSlots(g.tags))) == 0, "free slots of group %d are not displaced", i)
 		}
 		holds(inLeaf == l.count, "leaf %d has %d entries, its count is %d", number, inLeaf, l.count)
 		for i := range l.groups {

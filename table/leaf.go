@@ -8,106 +8,140 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// scratch has the entries of a leaf that is rebuilt, on the Go heap.
+// scratch has what is in the way when a leaf is rebuilt, on the Go heap.
 type scratch struct {
-	memory []uint64 // the blocks of the leaf, one after the other
-	hashes []uint64 // of the entries
-	slots  []uint32 // where the entries are in memory, in bytes
-	later  []uint32 // numbers of the entries whose home is full
+	group   []uint64 // a copy of the slots of one group
+	entries []uint64 // copies of entries that found no place yet
+	hashes  []uint64 // of these entries
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// takeOut copies the entries of a leaf to s, and their hashes. The leaf stays as it is.
-func (t *typed[K, V]) takeOut(s *scratch, number uint32, l *leaf) {
-	r := t.root
-	size := t.blockSize()
-	blocks := uintptr(l.groups >> r.shift)
-	if words := (blocks*size + 7) / 8; uintptr(cap(s.memory)) < words {
-		s.memory = make([]uint64, words)
+// room returns a buffer of at least n bytes, with what is in b.
+func room(b []uint64, n uintptr) []uint64 {
+	if words := int(n+7) / 8; len(b) < words {
+		b = append(b, make([]uint64, max(words-len(b), len(b)))...)
 	}
-	memory := unsafe.Pointer(unsafe.SliceData(s.memory[:cap(s.memory)]))
-	s.hashes, s.slots, s.later = s.hashes[:0], s.slots[:0], s.later[:0]
-	for b := range blocks {
-		to := unsafe.Add(memory, b*size)
-		copy(unsafe.Slice((*byte)(to), size), unsafe.Slice((*byte)(t.at(uint64(l.blocks[b])*blockUnit)), size))
-		for i := range uintptr(1) << r.shift {
-			h := (*header)(unsafe.Add(to, i*t.groupSize))
-			for m := usedSlots(h.tags); m != 0; m &= m - 1 {
-				e := slotAt[K, V](h, m.first())
-				s.hashes = append(s.hashes, t.storedHash(e, h.tag(m.first()), number))
-				s.slots = append(s.slots, uint32(uintptr(unsafe.Pointer(e))-uintptr(memory)))
-			}
-		}
-	}
+	return b
 }
 
-// putBack puts the entries of s into their leaves, which have room for them. First those whose homes have
-// room: so as few as possible are displaced.
-func (t *typed[K, V]) putBack(s *scratch) {
+// rebuild puts the entries of a leaf into other groups: their homes have changed. An entry goes to one of two leaves, which
+// may be the same, by a bit of its hash. It goes through the groups in such a direction that each entry's new
+// home is one of the groups that it has emptied already, or is empty anyway. Entries whose new home is full, and those
+// that were displaced, have to wait until all others have their place. Caller has set the groups of the new leaves.
+func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int, backward bool) {
 	r := t.root
-	memory := unsafe.Pointer(unsafe.SliceData(s.memory[:cap(s.memory)]))
-	for i, hash := range s.hashes {
-		l := r.leafOf(hash)
-		g := r.group(l, homeOf(hash, l.groups), t.groupSize)
-		free := freeSlots(g.tags)
-		if free == 0 {
-			s.later = append(s.later, uint32(i))
-			continue
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	size := unsafe.Sizeof(slot[K, V]{})
+	s.group, s.hashes = room(s.group, groupSlots*size), s.hashes[:0]
+	copied := unsafe.Pointer(unsafe.SliceData(s.group))
+	to[0].count, to[1].count = 0, 0
+	from := to[0]
+	for n := range groups {
+		i := n
+		if backward {
+			i = groups - 1 - n
 		}
-		g.set(free.first(), tagOf(hash), false)
-		*slotAt[K, V](g, free.first()) = *(*slot[K, V])(unsafe.Add(memory, s.slots[i]))
-		l.count++
+		g := r.group(from, i, t.groupSize)
+		tags := g.tags
+		copy(unsafe.Slice((*slot[K, V])(copied), groupSlots), unsafe.Slice(slotAt[K, V](g, 0), groupSlots))
+		*g = header{}
+		for m := usedSlots(tags); m != 0; m &= m - 1 {
+			i := m.first()
+			e := (*slot[K, V])(unsafe.Add(copied, i*size))
+			hash := hashOfSlot(t, e, tags>>(8*i), number, (*typed[K, V]).storedHash)
+			l := to[hash>>bit&1]
+			if tags>>(56+i)&1 == 0 {
+				g := r.group(l, homeOf(hash, l.groups), t.groupSize)
+				if free := freeSlots(g.tags); free != 0 {
+					g.tags |= tagOf(hash) << (8 * free.first())
+					*slotAt[K, V](g, free.first()) = *e
+					l.count++
+					continue
+				}
+			}
+			s.entries = room(s.entries, uintptr(len(s.hashes)+1)*size)
+			*(*slot[K, V])(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), uintptr(len(s.hashes))*size)) = *e
+			s.hashes = append(s.hashes, hash)
+		}
 	}
-	for _, i := range s.later {
-		hash := s.hashes[i]
-		l := r.leafOf(hash)
-		*t.displace(l, hash, homeOf(hash, l.groups)) = *(*slot[K, V])(unsafe.Add(memory, s.slots[i]))
+	for i, hash := range s.hashes {
+		l := to[hash>>bit&1]
+		*t.put(l, hash) = *(*slot[K, V])(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), uintptr(i)*size))
 		l.count++
 	}
 	r.changes++
 }
 
-// displace makes a slot for an entry in the first group with room behind a group that is full. The leaf has room.
+// hashOfSlot is storedHash for loops over many entries: keys of 8 bytes take no call. rest is storedHash: as a parameter
+// its call costs the inliner less.
+func hashOfSlot[K comparable, V any](t *typed[K, V], e *slot[K, V], tag uint64, number uint32, rest func(t *typed[K, V], e *slot[K, V], tag uint64, number uint32) uint64) uint64 {
+	if unsafe.Sizeof(e.key) == 8 && t.hasher.kind == byBytes {
+		return t.root.seed.word(load8(unsafe.Pointer(e), 0))
+	}
+	return rest(t, e, tag&0xff, number)
+}
+
+// put makes a slot for an entry, in its home or behind. The leaf has room.
+func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
+	home := homeOf(hash, l.groups)
+	g := t.root.group(l, home, t.groupSize)
+	if free := freeSlots(g.tags); free != 0 {
+		g.set(free.first(), tagOf(hash), false)
+		return slotAt[K, V](g, free.first())
+	}
+	g.tags |= awayFlag
+	return t.displace(l, hash, home)
+}
+
+// displace makes a slot for an entry in the first group with room behind one that is full: its home, or the group where
+// it was. The leaf has room.
 func (t *typed[K, V]) displace(l *leaf, hash uint64, from uint32) *slot[K, V] {
 	r := t.root
+	home := homeOf(hash, l.groups)
 	for i := from; ; {
 		r.group(l, i, t.groupSize).addPassed(hash)
-		i = l.after(i)
+		if i = l.after(i); i == home {
+			// Once around the leaf: the entry has passed every group once, and begins anew.
+			for range l.groups {
+				r.group(l, i, t.groupSize).dropPassed(hash)
+				i = l.after(i)
+			}
+		}
 		g := r.group(l, i, t.groupSize)
 		if free := freeSlots(g.tags); free != 0 {
-			g.set(free.first(), tagOf(hash), true)
+			g.set(free.first(), tagOf(hash), i != home)
 			return slotAt[K, V](g, free.first())
 		}
 	}
 }
 
-// resize rebuilds a leaf with a number of blocks. It needs as many free ones as the leaf gets more.
+// resize rebuilds a leaf with a number of blocks. There are as many free ones as the leaf gets more.
 func (t *typed[K, V]) resize(number, blocks uint32) {
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	l := t.root.leafAt(number)
-	t.takeOut(s, number, l)
-	t.setBlocks(l, blocks)
-	t.putBack(s)
-	t.root.lastSize = max(t.root.lastSize, l.groups)
+	r := t.root
+	l := r.leafAt(number)
+	groups := l.groups
+	t.takeBlocks(l, blocks)
+	l.groups = blocks << r.shift
+	t.rebuild(number, groups, [2]*leaf{l, l}, 0, l.groups > groups)
+	t.giveBlocks(l, groups>>r.shift)
+	r.lastSize = max(r.lastSize, l.groups)
 }
 
-// setBlocks makes a leaf an empty one of a number of blocks.
-func (u *untyped) setBlocks(l *leaf, blocks uint32) {
-	r := u.root
-	have := l.groups >> r.shift
-	for ; have > blocks; have-- {
-		u.giveBlock(l.blocks[have-1])
-		l.blocks[have-1] = 0
-	}
-	for i := range have {
-		u.clearHeaders(u.at(uint64(l.blocks[i]) * blockUnit))
-	}
-	for ; have < blocks; have++ {
+// takeBlocks gives a leaf blocks until it has a number of them.
+func (u *untyped) takeBlocks(l *leaf, blocks uint32) {
+	for have := l.groups >> u.root.shift; have < blocks; have++ {
 		l.blocks[have] = u.takeBlock()
 	}
-	l.groups, l.count = blocks<<r.shift, 0
+}
+
+// giveBlocks takes the blocks from a leaf that it had and has no groups in.
+func (u *untyped) giveBlocks(l *leaf, had uint32) {
+	for have := l.groups >> u.root.shift; had > have; had-- {
+		u.giveBlock(l.blocks[had-1])
+		l.blocks[had-1] = 0
+	}
 }
 
 // split makes one leaf more, which gets some half of the entries of another one. It tells whether there was memory for
@@ -119,31 +153,36 @@ func (t *typed[K, V]) split() bool {
 	}
 	number, bit := r.nextSplit()
 	l := r.leafAt(number)
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	t.takeOut(s, number, l)
-	moving := uint64(0)
-	for _, hash := range s.hashes {
-		moving += hash >> bit & 1
-	}
-	blocks, twinBlocks := r.blocksFor(uint64(l.count)-moving), r.blocksFor(moving)
-	for have := uint64(l.groups >> r.shift); have+t.freeBlocks() < blocks+twinBlocks; {
-		if t.moreBlocks() != nil {
-			return false
-		}
-	}
-	for r.assuredWith(r.leaves+1) < r.count {
+	staying, moving := t.countBit(number, l, bit)
+	blocks, twinBlocks := r.blocksFor(staying), r.blocksFor(moving)
+	had := l.groups >> r.shift
+	for t.freeBlocks() < max(blocks, uint64(had))-uint64(had)+twinBlocks || r.assuredWith(r.leaves+1) < r.count {
 		if t.moreBlocks() != nil {
 			return false
 		}
 	}
 	twin := r.leafAt(r.leaves)
 	*twin = leaf{}
+	t.takeBlocks(twin, uint32(twinBlocks))
+	t.takeBlocks(l, uint32(blocks))
+	groups := l.groups
+	l.groups, twin.groups = uint32(blocks)<<r.shift, uint32(twinBlocks)<<r.shift
+	t.rebuild(number, groups, [2]*leaf{l, twin}, bit, l.groups > groups)
+	t.giveBlocks(l, had)
 	r.setLeaves(r.leaves + 1)
-	t.setBlocks(l, uint32(blocks))
-	t.setBlocks(twin, uint32(twinBlocks))
-	t.putBack(s)
 	return true
+}
+
+// countBit counts the entries of a leaf by a bit of their hashes.
+func (t *typed[K, V]) countBit(number uint32, l *leaf, bit int) (zero, one uint64) {
+	for i := range l.groups {
+		g := t.root.group(l, i, t.groupSize)
+		for m := usedSlots(g.tags); m != 0; m &= m - 1 {
+			e := slotAt[K, V](g, m.first())
+			one += hashOfSlot(t, e, g.tag(m.first()), number, (*typed[K, V]).storedHash) >> bit & 1
+		}
+	}
+	return uint64(l.count) - one, one
 }
 
 // expand is called by the insertion that reaches expandAt: it allocates blocks until the table is sure to have room for one entry
@@ -256,33 +295,39 @@ func (t *typed[K, V]) shrinkLeaf(number uint32) {
 	if l := r.leafAt(number); l.count > 0 {
 		t.resize(number, l.groups>>r.shift-1)
 	} else if r.leaves > 1 {
-		t.setBlocks(l, 0)
+		t.resize(number, 0)
 	}
 }
 
 // enlargeBlocks gives a table of one leaf larger blocks. It fails, and changes nothing, if the arena is full.
 func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 	r := t.root
-	l := r.leafAt(0)
 	was := r.shift
 	r.shift = shift
 	blocks := r.blocksFor(r.count) + 1
 	off, err := t.alloc(blocks, t.blockSize())
-	r.shift = was
 	if err != nil {
+		r.shift = was
 		return err
 	}
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	t.takeOut(s, 0, l)
-	r.shift = shift
 	// The blocks of before stay unused: all of them together are smaller than one or two new ones.
 	r.free, r.freeCount, r.blocks = 0, 0, blocks
 	r.fresh, r.freshEnd = off, off+blocks*uint64(t.blockSize())
+	l := r.leafAt(0)
+	old := *l
 	*l = leaf{}
-	t.setBlocks(l, uint32(blocks))
-	t.putBack(s)
+	t.takeBlocks(l, uint32(blocks))
+	l.groups = uint32(blocks) << shift
 	r.lastSize = max(r.lastSize, l.groups)
+	for i := range old.groups {
+		g := groupAt(t.base(), &old, i, was, t.groupSize)
+		for m := usedSlots(g.tags); m != 0; m &= m - 1 {
+			e := slotAt[K, V](g, m.first())
+			*t.put(l, t.storedHash(e, g.tag(m.first()), 0)) = *e
+			l.count++
+		}
+	}
+	r.changes++
 	r.scheduleSplit()
 	r.schedule()
 	return nil

@@ -108,9 +108,13 @@ func homeOf(hash uint64, groups uint32) uint32 { return uint32(hash >> 32 * uint
 
 // group returns a group of a leaf: one of those that the leaf has, or any for a leaf without memory.
 func (r *root) group(l *leaf, i uint32, groupSize uintptr) *header {
-	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>(r.shift&31))*4))
-	in := i & (1<<(r.shift&31) - 1)
-	return (*header)(unsafe.Add(unsafe.Pointer(r), uintptr(block)*blockUnit+uintptr(in)*groupSize))
+	return groupAt(unsafe.Pointer(r), l, i, r.shift&31, groupSize)
+}
+
+// groupAt is group for a table whose blocks have 1<<shift groups.
+func groupAt(base unsafe.Pointer, l *leaf, i, shift uint32, groupSize uintptr) *header {
+	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>shift)*4))
+	return (*header)(unsafe.Add(base, uintptr(block)*blockUnit+uintptr(i&(1<<shift-1))*groupSize))
 }
 
 // after returns the group behind a group of a leaf: the first behind the last.
