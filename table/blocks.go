@@ -8,14 +8,14 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-// A leaf grows when more than loadHigh of loadPer of its slots would be used, and shrinks when with one block less at most
+// A leaf grows when more than loadHigh of loadPer of its slots would be used, and shrinks when with fewer blocks at most
 // loadLow were. Between the two lie some standard deviations of its count, so at constant size leaves seldom change.
 //
 // A table gets leaves when they have splitBlocks blocks each, at that load.
 const (
-	loadPer     = 16 * groupSlots
-	loadHigh    = 104
-	loadLow     = 94
+	loadPer     = 64 // a group that is full has 960
+	loadHigh    = 864
+	loadLow     = 790
 	splitBlocks = 15
 
 	// splitPeriod is how many insertions lie between two splits: each is some microseconds.
@@ -24,11 +24,22 @@ const (
 	maxLeaves = 1 << 31
 )
 
-// lastShift returns the shift of large tables: blocks of 4 KiB where groups are small, and of at least 8 groups
+// moreFor returns how many blocks a leaf of so many gets when it grows. Small steps waste less memory, large ones move
+// entries less often. Every other leaf takes its large steps from an odd number of blocks, so that not all have most to spare at the
+// same time.
+func moreFor(blocks, number uint32) uint32 {
+	if blocks < 10 || (blocks^number)&1 != 0 {
+		return 1
+	}
+	return 2
+}
+
+// lastShift returns the shift of large tables: blocks of 4 KiB where groups are small, and of at least 4 groups
 // where these are not too large, so that leaves have some thousand entries and the directory stays in the cache.
-func lastShift(groupSize uintptr) uint32 {
-	groups := max(4096/groupSize, min(8, 16384/groupSize), 1)
-	return uint32(bits.Len(uint(min(groups, 32))) - 1)
+func lastShift(slotSize uintptr) uint32 {
+	size := groupSizeOf(slotSize)
+	groups := max(4096/size, min(4, 16384/size), 1)
+	return uint32(bits.Len(uint(min(groups, 16))) - 1)
 }
 
 // nextShift returns the shift that follows in a table that grows: single groups, then 4, then those of large tables.
@@ -41,14 +52,14 @@ func nextShift(shift, last uint32) uint32 {
 
 // blockSize returns the bytes of a block.
 func (u *untyped) blockSize() uintptr {
-	return (u.groupSize<<u.root.shift + blockUnit - 1) &^ (blockUnit - 1)
+	return (groupSizeOf(u.slotSize)<<u.root.shift + blockUnit - 1) &^ (blockUnit - 1)
 }
 
 // slots returns how many slots a block has.
 func (r *root) slots() uint64 { return groupSlots << r.shift }
 
 // comfortable returns how many entries a number of blocks holds at the highest load that is wanted.
-func (r *root) comfortable(blocks uint64) uint64 { return (blocks << r.shift) * loadHigh / 16 }
+func (r *root) comfortable(blocks uint64) uint64 { return (blocks << r.shift) * loadHigh / loadPer }
 
 // assured returns how many entries the table can have, whatever leaves they are in. If all blocks are used and a leaf
 // is full, some other leaf has more free slots than a block has, and can give a block up: were there none, the other
@@ -69,13 +80,13 @@ func (r *root) assuredWith(leaves uint32) uint64 {
 // wanted returns how many blocks a table with so many entries takes before it looks for blocks that leaves can do without:
 // those at full load, and what leaves have too much, half a block on average.
 func (r *root) wanted() uint64 {
-	return r.count/r.comfortable(1) + uint64(r.leaves)*5/8 + 2
+	return r.count/r.comfortable(1) + uint64(r.leaves) + 2
 }
 
 // openFor makes the leaves of a new table, and their memory, for hint entries.
 func (u *untyped) openFor(hint uint64) (err error) {
 	r := u.root
-	last := lastShift(u.groupSize)
+	last := lastShift(u.slotSize)
 	for r.comfortable(leafBlocks) < hint && r.shift < last {
 		r.shift = nextShift(r.shift, last)
 	}
@@ -166,10 +177,7 @@ func (u *untyped) giveBlock(block uint32) {
 
 // clearHeaders empties the groups of a block.
 func (u *untyped) clearHeaders(block unsafe.Pointer) {
-	for range 1 << u.root.shift {
-		*(*header)(block) = header{}
-		block = unsafe.Add(block, u.groupSize)
-	}
+	clear(unsafe.Slice((*[2]uint64)(block), 1<<u.root.shift))
 }
 
 // growDirectory makes room for one more leaf.

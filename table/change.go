@@ -11,7 +11,7 @@ func (t *typed[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	}
 	number := r.leafIndex(hash)
 	l := r.leafAt(number)
-	if l.count*16 >= l.groups*loadHigh {
+	if l.count*loadPer >= l.groups*loadHigh {
 		if err := t.growLeaf(number); err != nil {
 			return nil, err
 		}
@@ -21,84 +21,79 @@ func (t *typed[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	l.count++
 	r.count++
 	r.changes++
-	home := homeOf(hash, l.groups)
-	g := r.group(l, home, t.groupSize)
-	if free := freeSlots(g.tags); free != 0 {
-		g.set(free.first(), tagOf(hash), false)
-		return slotAt[K, V](g, free.first()), nil
-	}
-	return t.insertIntoFull(number, l, g, home, hash), nil
+	return t.put(l, hash), nil
 }
 
-// insertIntoFull makes a slot for an entry whose home is full. If an entry from an earlier group is there, that one goes on to
-// the next group with room; otherwise the new one does. So entries are displaced only if their home is full of its own.
-func (t *typed[K, V]) insertIntoFull(number uint32, l *leaf, g *header, home uint32, hash uint64) *slot[K, V] {
-	away := displacedSlots(g.tags)
-	if away == 0 {
-		g.tags |= awayFlag
-		return t.displace(l, hash, home)
+// put makes a slot for an entry, in its home or in the next group with room. The leaf has room.
+func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
+	r := t.root
+	home := homeOf(hash, l.groups)
+	for i := home; ; i = l.after(i) {
+		g := r.group(l, i, t.slotSize)
+		if free := g.free(); free != 0 {
+			g.set(free.first(), hash, i != home)
+			return slotAt[K, V](g, free.first())
+		}
+		g.addPassed(hash)
 	}
-	i := away.first()
-	e := slotAt[K, V](g, i)
-	*t.displace(l, t.storedHash(e, g.tag(i), number), home) = *e
-	g.clear(i)
-	g.set(i, tagOf(hash), false)
-	return e
 }
 
 // remove removes an entry.
 func (t *typed[K, V]) remove(hash uint64, p place) {
 	r := t.root
 	l := r.leafAt(p.number)
-	for i := homeOf(hash, l.groups); i != p.group; i = l.after(i) {
-		r.group(l, i, t.groupSize).dropPassed(hash)
+	for i := homeOf(hash, l.groups); i != p.i; i = l.after(i) {
+		r.group(l, i, t.slotSize).dropPassed(hash)
 	}
 	p.g.clear(p.slot)
 	l.count--
 	r.count--
 	r.changes++
-	if p.g.tags&awayFlag != 0 {
+	if p.g.passed() != 0 {
 		t.fillGap(p, l)
 	}
-	block := uint32(1) << r.shift
-	if l.count*16 < (l.groups-block)*loadLow || l.count == 0 {
+	if block := uint32(1) << r.shift; l.count*loadPer < (l.groups-min(l.groups, 2*block))*loadLow || l.count == 0 {
 		t.shrinkLeaf(p.number)
 	}
 }
 
 // fillReach is how many groups a deletion searches for an entry to fill the slot that it emptied.
-const fillReach = 4
+const fillReach = 2
 
-// fillGap fills a slot that was emptied with an entry that has its home there and is displaced. Without it more and more
-// entries would be displaced the longer the table lives.
+// fillGap fills a slot that was emptied with an entry of the next groups that has passed it, then the slot of that
+// entry, and so on. Without it entries would lie farther from their homes the longer the table lives.
 func (t *typed[K, V]) fillGap(p place, l *leaf) {
 	r := t.root
 	g := p.g
-	for i, distance := p.group, uint32(1); g.passed != 0; distance++ {
-		if i = l.after(i); i == p.group {
-			break
-		}
-		if distance > fillReach {
-			return // there may be one
-		}
-		g = r.group(l, i, t.groupSize)
-		for m := displacedSlots(g.tags); m != 0; m &= m - 1 {
+	for i, distance := p.i, uint32(1); distance <= fillReach && distance < l.groups && g.passed() != 0; distance++ {
+		i = l.after(i)
+		g = r.group(l, i, t.slotSize)
+		for m := displacedSlots(g.words()); m != 0; m &= m - 1 {
 			s := m.first()
 			e := slotAt[K, V](g, s)
-			hash := t.storedHash(e, g.tag(s), p.number)
-			if homeOf(hash, l.groups) != p.group {
-				continue
+			hash := t.storedHash(e, g.tag(s), uint64(p.number))
+			home := homeOf(hash, l.groups)
+			if l.distance(home, i) < distance {
+				continue // its home is behind the gap
 			}
-			p.g.set(p.slot, g.tag(s), false)
+			p.g.set(p.slot, hash, home != p.i)
 			*slotAt[K, V](p.g, p.slot) = *e
 			g.clear(s)
-			for at := p.group; at != i; at = l.after(at) {
-				r.group(l, at, t.groupSize).dropPassed(hash)
+			for at := p.i; at != i; at = l.after(at) {
+				r.group(l, at, t.slotSize).dropPassed(hash)
 			}
-			return
+			p.g, p.slot, p.i, distance = g, s, i, 0
+			break
 		}
 	}
-	p.g.tags &^= awayFlag
+}
+
+// distance returns how many groups lie between two groups of a leaf, around its end.
+func (l *leaf) distance(from, to uint32) uint32 {
+	if to >= from {
+		return to - from
+	}
+	return to + l.groups - from
 }
 
 // clearAll removes all entries, and keeps their memory.

@@ -5,108 +5,158 @@ import (
 	"unsafe"
 )
 
-// A group is a header and seven slots behind it. With entries of 16 bytes it is 128 bytes, two cache lines.
+// A group is a header of 16 bytes and 15 slots. The headers of a block lie together in front of its slots, so that those of
+// a large table are in few cache lines. A header has a byte for each slot: the tag of the entry in it, 7 bits of its hash, which is
+// not 0; and one bit that says whether the entry is displaced: its home is an earlier group. The byte of a free slot
+// is 0. The last byte counts the entries that passed the group because it was full: two counters, chosen by a bit of
+// the hash. A search goes on to the next group only if the counter is not 0.
 //
-//	byte   0  1  2  3  4  5  6    7          8 … 15                  16 …
-//	tags   0  1  2  3  4  5  6    flags      passed: 16 × 4 bits     slots 0 … 6
+//	byte 0  1  2  3  4  5  6  7 │ 8  9 10 11 12 13 14 15
+//	slot 0  2  4  6  8 10 12 14 │ 1  3  5  7  9 11 13 passed
+//	     even                   │ odd
 //
-// A tag is 8 bits of the hash of the slot's entry, and 0 in a free slot. Flag i says that the entry in slot i is
-// displaced: it has its home in an earlier group. Flag 7 says that the group may be the home of entries that
-// are displaced. passed counts the entries that an insertion found no room for here, and that lie in
-// a later group: 16 counters, chosen by 4 bits of the hash. So nearly every search for an absent key ends in its home.
-type header struct {
-	tags   uint64
-	passed uint64
+// All slots are looked at with two words. A set of slots is a word with 4 bits for each slot, of which one
+// is used: slot i is bit 4i+3. Even and odd slots are in different words so that the results of both fit
+// into one, and the number of a slot is the position of its bit divided by 4.
+type group struct {
+	header *[2]uint64
+	slots  unsafe.Pointer
 }
 
 const (
-	groupSlots = 7
-	headerSize = unsafe.Sizeof(header{})
+	groupSlots = 15
+	headerSize = unsafe.Sizeof([2]uint64{})
 
-	lowBits  = 0x0101010101010101
-	awayFlag = 1 << 63                 // flag 7
-	highBits = 0x8080808080808080 >> 8 // the highest bit of each tag
-	restBits = 0x7f7f7f7f7f7f7f7f >> 8 // the others
-	tagShift = 24                      // of the hash, to its tag
+	displaced     = 0x80
+	lowBits       = 0x0101010101010101
+	highBits      = 0x8080808080808080
+	displacedTags = highBits // the bits that make tags those of displaced entries
 
 	// A counter of passed entries stays at passedMost once it is there: then searches go on until the leaf is rebuilt.
 	passedMost = 15
 )
 
-// tagOf returns the tag of a hash: never 0, which is a free slot, nor 1, see matching.
+// tagOf returns the tag of a hash. Its bits are well mixed, and choose neither the leaf nor the group. A tag
+// is neither 0 nor 1.
 func tagOf(hash uint64) uint64 {
-	tag := uint32(hash >> tagShift & 0xff)
+	tag := uint32(hash>>tagShift) & (displaced - 1)
 	return uint64(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
 }
 
-// slotSet is a set of the slots of one group: bit 8i+7 is slot i.
+const tagShift = 24
+
+// slotSet is a set of slots of one group.
 type slotSet uint64
 
-// matching returns the slots with a tag; each byte of pattern is that tag. Rarely it returns other slots, too: those
-// whose tag differs in the lowest bit, where the subtraction borrowed. It never returns a free slot, because no tag is 1.
-func matching(tags, pattern uint64) slotSet {
-	x := tags ^ pattern
-	return slotSet((x - lowBits) &^ x & highBits)
+// matching returns the slots with a tag; each byte of tags is that tag. Rarely it returns other slots, too:
+// those whose byte differs from the tag in the lowest bit, where the subtraction borrowed. It never returns a
+// free slot, because no tag is 1.
+func matching(even, odd, tags uint64) slotSet {
+	even ^= tags
+	odd ^= tags
+	return slotsOf((even-lowBits)&^even, (odd-lowBits)&^odd)
 }
 
 // usedSlots returns the slots that have an entry.
-func usedSlots(tags uint64) slotSet { return slotSet((tags&restBits + restBits | tags) & highBits) }
-
-// freeSlots returns the slots that have no entry.
-func freeSlots(tags uint64) slotSet { return usedSlots(tags) ^ highBits }
-
-// displacedSlots returns the slots whose entry is displaced.
-func displacedSlots(tags uint64) slotSet {
-	d := tags >> 56 & 0x7f
-	// Bit i goes to bit 8i+7: 7 copies of d, 7 bits apart, put each bit there once.
-	return slotSet(d * (1<<7 | 1<<14 | 1<<21 | 1<<28 | 1<<35 | 1<<42 | 1<<49) & highBits)
+func usedSlots(even, odd uint64) slotSet {
+	const rest = ^uint64(highBits)
+	return slotsOf(even&rest+rest, odd&rest+rest)
 }
 
-func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 8 }
+// displacedSlots returns the slots whose entry is displaced.
+func displacedSlots(even, odd uint64) slotSet { return slotsOf(even, odd) }
+
+// slotsOf makes a set of the high bits of all bytes that belong to slots.
+func slotsOf(even, odd uint64) slotSet { return slotSet(even&highBits>>4 | odd&(highBits>>8)) }
+
+// freeSlots returns the slots that have no entry.
+func freeSlots(even, odd uint64) slotSet {
+	const all = highBits>>4 | highBits>>8
+	return usedSlots(even, odd) ^ all
+}
+
+func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
 func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
-// set puts a tag into a free slot.
-func (h *header) set(slot uintptr, tag uint64, displaced bool) {
-	h.tags |= tag << (slot * 8)
-	if displaced {
-		h.tags |= 1 << (56 + slot)
+// classShift and classes: see iterate.go.
+const (
+	classShift = 4
+	classes    = displaced >> classShift
+)
+
+// inClass returns the slots whose tags have the given high bits.
+func inClass(even, odd uint64, class uint64) slotSet {
+	const mask = (classes - 1) * lowBits
+	even = even>>classShift&mask ^ class*lowBits
+	odd = odd>>classShift&mask ^ class*lowBits
+	return slotsOf(^(even + highBits - lowBits), ^(odd + highBits - lowBits))
+}
+
+// groupAt returns group i of a leaf; of a leaf without memory, any i. A block has 1<<shift groups.
+func groupAt(base unsafe.Pointer, l *leaf, i, shift uint32, slotSize uintptr) group {
+	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>shift)*4))
+	in := uintptr(i & (1<<shift - 1))
+	at := unsafe.Add(base, uintptr(block)*blockUnit+in*headerSize)
+	return group{(*[2]uint64)(at), unsafe.Add(at, headerSize<<shift+in*(groupSlots*slotSize-headerSize))}
+}
+
+// words returns the header.
+func (g group) words() (even, odd uint64) { return g.header[0], g.header[1] }
+
+// used returns the slots that have an entry.
+func (g group) used() slotSet { return usedSlots(g.words()) }
+
+// free returns the slots that have no entry.
+func (g group) free() slotSet { return freeSlots(g.words()) }
+
+// at returns the address of a slot.
+func (g group) at(slot, slotSize uintptr) unsafe.Pointer { return unsafe.Add(g.slots, slot*slotSize) }
+
+// set puts the tag of a hash into a free slot. It writes a whole word, because a search that follows at once reads
+// whole words, and would have to wait for a byte.
+func (g group) set(slot uintptr, hash uint64, isDisplaced bool) {
+	tag := tagOf(hash)
+	if isDisplaced {
+		tag |= displaced
 	}
+	g.header[slot&1] |= tag << (slot / 2 * 8 & 63)
 }
 
 // clear makes a slot free.
-func (h *header) clear(slot uintptr) { h.tags &^= 0xff<<(slot*8) | 1<<(56+slot) }
+func (g group) clear(slot uintptr) { g.header[slot&1] &^= 0xff << (slot / 2 * 8 & 63) }
 
-// tag returns the tag of a slot.
-func (h *header) tag(slot uintptr) uint64 { return h.tags >> (slot * 8) & 0xff }
+// tag returns the tag of a slot, without displaced.
+func (g group) tag(slot uintptr) uint64 {
+	return g.header[slot&1] >> (slot / 2 * 8 & 63) & (displaced - 1)
+}
 
 // isDisplaced tells whether the entry in a slot is displaced.
-func (h *header) isDisplaced(slot uintptr) bool { return h.tags>>(56+slot)&1 != 0 }
+func (g group) isDisplaced(slot uintptr) bool {
+	return g.header[slot&1]>>(slot/2*8&63)&displaced != 0
+}
 
-// passShift returns where the counter of a hash is in passed.
-func passShift(hash uint64) uint64 { return hash >> (tagShift + 4 - 2) & (15 << 2) }
+// passed returns the counters of both kinds of passed entries together: 0 if no entry has passed the group.
+func (g group) passed() uint64 { return g.header[1] >> 56 }
 
-// passes tells whether an entry with the hash may lie in a later group.
-func (h *header) passes(hash uint64) bool { return h.passed>>passShift(hash)&passedMost != 0 }
+// passShift returns where the counter of a hash is in odd.
+func passShift(hash uint64) uint64 { return hash>>(tagShift+2)&4 | 56 }
+
+// passes tells whether an entry with the hash may lie in a group behind the one with the header word odd.
+func passes(odd, hash uint64) bool { return odd>>passShift(hash)&passedMost != 0 }
 
 // addPassed counts one more entry that passed the group.
-func (h *header) addPassed(hash uint64) {
-	if h.passed>>passShift(hash)&passedMost != passedMost {
-		h.passed += 1 << passShift(hash)
+func (g group) addPassed(hash uint64) {
+	if g.header[1]>>passShift(hash)&passedMost != passedMost {
+		g.header[1] += 1 << passShift(hash)
 	}
 }
 
 // dropPassed counts one entry less.
-func (h *header) dropPassed(hash uint64) {
-	if h.passed>>passShift(hash)&passedMost != passedMost {
-		h.passed -= 1 << passShift(hash)
+func (g group) dropPassed(hash uint64) {
+	if g.header[1]>>passShift(hash)&passedMost != passedMost {
+		g.header[1] -= 1 << passShift(hash)
 	}
 }
 
-// groupSizeOf returns the bytes of a group. Groups are whole cache lines where that makes them at most an eighth larger.
-func groupSizeOf(slotSize uintptr) uintptr {
-	exact := (headerSize + groupSlots*slotSize + headerSize - 1) &^ (headerSize - 1)
-	if lines := (exact + 63) &^ 63; (lines-exact)*8 <= exact {
-		return lines
-	}
-	return exact
-}
+// groupSizeOf returns the bytes of a group: its slots and its header.
+func groupSizeOf(slotSize uintptr) uintptr { return headerSize + groupSlots*slotSize }

@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"unsafe"
 )
 
@@ -176,24 +175,15 @@ func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
 // A key with a NaN does not equal itself, so no search finds its entry, and every such entry may have a hash of its
 // own: otherwise all of them would have one home. The hash is random, and cannot be computed from the key again.
 // But no search needs the tag of the entry either, so the tag is the place that the hash is kept in: it is the
-// highest byte of the hash, too. The low bits are known from the leaf that the entry lies in, as far as the table uses them.
+// seven highest bits of the hash, too. The low bits are known from the leaf that the entry lies in.
 //
-//	63     56        31     24                    0
-//	├─ tag ─┼─── 0 ───┼─ tag ─┼─ leaf, then random ─┤
+//	63     57        31     24            0
+//	├─ tag ─┼─── 0 ───┼─ tag ─┼─ low bits ──┤
 
 // randomHash returns a hash for a new entry whose key has a NaN.
-func randomHash() uint64 { return nanHash(tagOf(rand.Uint64()), 0, 0) }
+func randomHash() uint64 { return nanHash(tagOf(rand.Uint64()), rand.Uint64()) }
 
-// nanHash returns the hash of an entry whose key has a NaN. leaf has the low bits of the hash that the table uses,
-// leafBits is their number. The bits between them and the tag are random, and differ from call to call.
-func nanHash(tag, leaf uint64, leafBits uint) uint64 {
-	const low = 1<<tagShift - 1
-	used := uint64(1)<<leafBits - 1
-	return leaf&used | rand.Uint64()&low&^used | tag<<tagShift | tag<<(64-8)
-}
-
-// hasFloat tells whether equal keys may have different bytes that a program can see: 0 and -0. Then an assignment
-// writes the key of an entry that is there already, as Go's maps do.
-func hasFloat(parts []part) bool {
-	return slices.ContainsFunc(parts, func(p part) bool { return p.float })
+// nanHash returns the hash of an entry whose key has a NaN. Of low the bits count that are below the tag.
+func nanHash(tag, low uint64) uint64 {
+	return low&(1<<tagShift-1) | tag<<tagShift | tag<<(64-7)
 }

@@ -25,30 +25,29 @@ func (t *typed[K, V]) check() {
 			holds((b != 0) == (uint32(i) < l.groups>>r.shift), "block %d of leaf %d, which has %d groups, is %d", i, number, l.groups, b)
 		}
 		blocks += uint64(l.groups >> r.shift)
-		passed := make([][16]int, l.groups)
+		passed := make([][2]int, l.groups)
 		inLeaf := uint32(0)
 		for i := range l.groups {
-			g := r.group(l, i, t.groupSize)
-			for m := usedSlots(g.tags); m != 0; m &= m - 1 {
+			g := r.group(l, i, t.slotSize)
+			for m := g.used(); m != 0; m &= m - 1 {
 				s := m.first()
 				e := slotAt[K, V](g, s)
-				hash := t.storedHash(e, g.tag(s), number)
+				hash := t.storedHash(e, g.tag(s), uint64(number))
 				holds(r.leafIndex(hash) == number, "an entry of leaf %d lies in %d", r.leafIndex(hash), number)
 				holds(g.tag(s) == tagOf(hash), "tag %d of group %d is that of the key", s, i)
 				home := homeOf(hash, l.groups)
 				holds(g.isDisplaced(s) == (home != i), "slot %d of group %d is displaced: %v, its home is %d", s, i, g.isDisplaced(s), home)
 				for ; home != i; home = l.after(home) {
-					passed[home][passShift(hash)/4]++
+					passed[home][passShift(hash)/4%2]++
 				}
 				inLeaf++
 			}
-			holds(g.tags>>56&0x7f&^uint64(spread(usedSlots(g.tags))) == 0, "free slots of group %d are not displaced", i)
 		}
 		holds(inLeaf == l.count, "leaf %d has %d entries, its count is %d", number, inLeaf, l.count)
 		for i := range l.groups {
-			g := r.group(l, i, t.groupSize)
+			g := r.group(l, i, t.slotSize)
 			for c, n := range passed[i] {
-				has := int(g.passed >> (4 * c) & passedMost)
+				has := int(g.passed() >> (4 * c) & passedMost)
 				holds(has == min(n, passedMost) || has == passedMost, "%d entries passed group %d, its counter %d has %d", n, i, c, has)
 			}
 		}
@@ -61,14 +60,6 @@ func (t *typed[K, V]) check() {
 		free++
 	}
 	holds(free == r.freeCount, "%d blocks are in the list, freeCount is %d", free, r.freeCount)
-	holds(r.nothing == header{}, "the group without entries is empty")
+	holds(r.nothing == [2]uint64{}, "the group without entries is empty")
 	holds(r.count <= r.assured(), "%d entries are not above %d, which are assured", r.count, r.assured())
-}
-
-// spread turns a set of slots into a number with one bit for each.
-func spread(s slotSet) (n uint64) {
-	for ; s != 0; s &= s - 1 {
-		n |= 1 << s.first()
-	}
-	return n
 }

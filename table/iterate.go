@@ -3,13 +3,15 @@ package table
 import (
 	"math/bits"
 	"math/rand/v2"
+	"unsafe"
 )
 
 // An iteration goes through the hashes in an order that does not depend on how many leaves there are, nor on their
 // memory: so no entry is missed and none comes twice, whatever happens to the table meanwhile. The low bits of a hash,
-// reversed, are the place of its leaf in the order: a leaf that is split gives two that stand where it stood. Inside the
-// part of the hashes that was one leaf when the iteration came to it, entries are ordered by the upper halves
-// of their hashes, as groups are.
+// reversed, are the place of its leaf in the order: a leaf that is split gives two that stand where it stood. The part
+// of the hashes that was one leaf when the iteration came to it is gone through in eight passes, of the entries whose tags have the
+// same high bits, their class: so a program that deletes what it meets does not empty some groups while others overflow. In
+// a pass entries are ordered by the upper halves of their hashes, as groups are.
 
 // stretch is a part of the hashes: those whose reversed low half begins with depth bits of first.
 type stretch struct {
@@ -48,27 +50,27 @@ type walker[K comparable, V any] struct {
 	visit func(e *slot[K, V]) bool
 }
 
-// walk visits the entries of a stretch whose upper halves are at least from and less than end, at most limit groups at a
-// time. It stops when visit returns false: then more is false; and when stop, which may be nil, returns true after some
+// walk visits the entries of one class of a stretch whose upper halves are at least from and less than end, n groups of its first leaf at a
+// time, and then twice as many if that is not more than limit. It stops when visit returns false: then more is false; and when stop, which may be nil, returns true after some
 // groups: then at is where it would go on. Otherwise at is end.
-func (w *walker[K, V]) walk(s stretch, from, end uint64, limit uint32, stop func() bool) (at uint64, more bool) {
+func (w *walker[K, V]) walk(s stretch, class, from, end uint64, n, limit uint32, stop func() bool) (at uint64, more bool) {
 	t := w.t
 	r := t.root
-	for n := uint32(1); from < end; n = min(2*n, limit) {
+	for ; from < end; n = min(2*n, limit) {
 		l := r.leafOf(uint64(bits.Reverse32(s.first)))
 		upto := end
 		if l.groups > 0 {
 			if next := uint64(homeOf(from<<32, l.groups)) + uint64(n); next < uint64(l.groups) {
 				upto = min(end, l.firstHash(next))
 				if stop != nil {
-					upto = (upto + 1) &^ 1 // as a Cursor has it
+					upto = (upto + cursorStep - 1) &^ (cursorStep - 1)
 				}
 			}
 		}
 		w.batch = w.batch[:0]
 		for first, last := uint64(s.first), uint64(s.first)+s.size(); first < last; {
 			number := r.leafIndex(uint64(bits.Reverse32(uint32(first))))
-			w.collect(number, s, from, upto)
+			w.collect(number, s, class, from, upto)
 			first += 1 << (32 - r.depthOf(number))
 		}
 		changes, clears := r.changes, r.clears
@@ -101,8 +103,8 @@ func (l *leaf) firstHash(group uint64) uint64 {
 	return (group<<32 + uint64(l.groups) - 1) / uint64(l.groups)
 }
 
-// collect adds the entries of a leaf to the batch that are in a stretch, with upper halves from from to upto.
-func (w *walker[K, V]) collect(number uint32, s stretch, from, upto uint64) {
+// collect adds the entries of a leaf to the batch that are in a stretch and a class, with upper halves from from to upto.
+func (w *walker[K, V]) collect(number uint32, s stretch, class, from, upto uint64) {
 	t := w.t
 	r := t.root
 	l := r.leafAt(number)
@@ -110,18 +112,15 @@ func (w *walker[K, V]) collect(number uint32, s stretch, from, upto uint64) {
 		return
 	}
 	first, last := homeOf(from<<32, l.groups), homeOf((upto-1)<<32, l.groups)
-	// Then every entry that is at home in these groups is one of them, and only others must be hashed.
-	whole := s.depth <= r.depthOf(number) && l.firstHash(uint64(first)) == from && (upto == 1<<32 || l.firstHash(uint64(last)+1) == upto)
+	// Then every entry of the leaf is one of them.
+	whole := s.depth <= r.depthOf(number) && from == 0 && upto == 1<<32
 	for i, behind := first, false; ; {
-		g := r.group(l, i, t.groupSize)
-		m := usedSlots(g.tags)
-		if behind {
-			m = displacedSlots(g.tags)
-		}
-		for ; m != 0; m &= m - 1 {
+		g := r.group(l, i, unsafe.Sizeof(slot[K, V]{}))
+		even, odd := g.words()
+		for m := usedSlots(even, odd) & inClass(even, odd, class); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
-			if !whole || g.isDisplaced(m.first()) {
-				hash := t.storedHash(e, g.tag(m.first()), number)
+			if !whole {
+				hash := t.storedHash(e, g.tag(m.first()), uint64(number))
 				if upper := hash >> 32; upper < from || upper >= upto || !s.has(hash) {
 					continue
 				}
@@ -134,7 +133,7 @@ func (w *walker[K, V]) collect(number uint32, s stretch, from, upto uint64) {
 			w.batch = append(w.batch, c)
 		}
 		behind = behind || i == last
-		if behind && g.passed == 0 {
+		if behind && (whole || g.passed() == 0) {
 			return
 		}
 		if i = l.after(i); i == first {
@@ -144,13 +143,18 @@ func (w *walker[K, V]) collect(number uint32, s stretch, from, upto uint64) {
 }
 
 // forEach calls visit for every entry until visit returns false. visit may change the table. It begins at a random
-// place: so a program that deletes the first entries again and again does not empty one end of the table.
+// entry: so a program that deletes the first entry again and again deletes random ones.
 func (t *typed[K, V]) forEach(visit func(e *slot[K, V]) bool) {
 	r := t.root
-	begin := r.stretchAt(bits.Reverse32(rand.Uint32N(r.leaves)))
-	from := uint64(rand.Uint32())
+	number, g, i, ok := t.randomSlot()
+	if !ok {
+		return
+	}
+	hash := t.storedHash(slotAt[K, V](g, i), g.tag(i), uint64(number))
+	begin := r.stretchAt(bits.Reverse32(number))
+	class, from := g.tag(i)>>classShift, hash>>32
 	w := walker[K, V]{t: t, visit: visit}
-	if _, more := w.walk(begin, from, 1<<32, walkGroups, nil); !more {
+	if _, more := w.walk(begin, class, from, 1<<32, 1, walkGroups, nil); !more || !w.walkClasses(begin, class+1, classes) {
 		return
 	}
 	for next := begin.first + uint32(begin.size()); next != begin.first; {
@@ -158,65 +162,83 @@ func (t *typed[K, V]) forEach(visit func(e *slot[K, V]) bool) {
 		for next < begin.first && uint64(next)+s.size() > uint64(begin.first) {
 			s.depth++
 		}
-		if _, more := w.walk(s, 0, 1<<32, walkGroups, nil); !more {
+		if !w.walkClasses(s, 0, classes) {
 			return
 		}
 		next += uint32(s.size())
 	}
-	w.walk(begin, 0, from, walkGroups, nil)
+	if w.walkClasses(begin, 0, class) {
+		w.walk(begin, class, 0, from, wholeLeaf, wholeLeaf, nil)
+	}
 }
 
-// walkGroups is how many groups an iteration visits at a time.
-const walkGroups = 8
+// walkClasses visits the entries of some classes of a stretch. It returns false if visit did.
+func (w *walker[K, V]) walkClasses(s stretch, class, end uint64) bool {
+	for ; class < end; class++ {
+		if _, more := w.walk(s, class, 0, 1<<32, wholeLeaf, wholeLeaf, nil); !more {
+			return false
+		}
+	}
+	return true
+}
+
+// An iteration begins with single groups, because programs that delete the first entry and stop need no more. Then it takes
+// whole leaves, whose entries need not be hashed.
+const (
+	walkGroups = 16
+	wholeLeaf  = leafBlocks << 16
+)
 
 // Cursor is a place in an iteration, for Scan. The zero Cursor is the beginning. It may be stored.
 type Cursor uint64
 
-// A Cursor that is not zero has a stretch, and the upper half that comes next there, without its last bit:
+// A Cursor that is not zero has a stretch, and a class and the upper half that come next there, without its last bits:
 //
-//	63                                  31         0
-//	first bits of the stretch, 1, 0 …   │ upper half
-const cursorBits = 31
+//	63                                  31      28         0
+//	first bits of the stretch, 1, 0 …   │ class │ upper half
+const (
+	cursorBits = 31
+	upperBits  = 28
+	cursorStep = 1 << (32 - upperBits)
+)
 
-func cursorAt(s stretch, from uint64) Cursor {
-	return Cursor(uint64(s.first|1<<(31-s.depth))<<cursorBits | from>>1)
+func cursorAt(s stretch, class, from uint64) Cursor {
+	return Cursor(uint64(s.first|1<<(31-s.depth))<<cursorBits | class<<upperBits | from/cursorStep)
 }
 
-func (c Cursor) place() (s stretch, from uint64) {
+func (c Cursor) place() (s stretch, class, from uint64) {
 	top := uint32(c >> cursorBits)
 	s.depth = 31 - bits.TrailingZeros32(top)
 	s.first = top & (top - 1)
-	return s, uint64(c&(1<<cursorBits-1)) << 1
+	return s, uint64(c) >> upperBits & (classes - 1), uint64(c) & (1<<upperBits - 1) * cursorStep
 }
 
 // scan calls visit for the next entries: n, and those with like hashes. It moves c behind them.
 func (t *typed[K, V]) scan(c *Cursor, n int, visit func(e *slot[K, V]) bool) {
 	r := t.root
-	var s stretch
-	var from uint64
-	if *c == 0 {
-		s = r.stretchAt(0)
-	} else {
-		s, from = c.place()
+	s, class, from := r.stretchAt(0), uint64(0), uint64(0)
+	if *c>>cursorBits != 0 {
+		s, class, from = c.place()
 	}
 	w := walker[K, V]{t: t, visit: func(e *slot[K, V]) bool { n--; return visit(e) }}
 	for {
-		at, more := w.walk(s, from, 1<<32, 1, func() bool { return n <= 0 })
+		at, more := w.walk(s, class, from, 1<<32, 1, walkGroups, func() bool { return n <= 0 })
 		switch {
 		case !more:
-			return // the cursor stays: the group comes again
+			return // the cursor stays: these groups come again
 		case at < 1<<32:
-			*c = cursorAt(s, at)
+			*c = cursorAt(s, class, at)
 			return
 		}
-		next := uint64(s.first) + s.size()
-		if next == 1<<32 {
-			*c = 0
-			return
+		if class, from = class+1, 0; class == classes {
+			next := uint64(s.first) + s.size()
+			if next == 1<<32 {
+				*c = 0
+				return
+			}
+			s, class = r.stretchAt(uint32(next)), 0
 		}
-		s, from = r.stretchAt(uint32(next)), 0
-		*c = cursorAt(s, 0)
-		if n <= 0 {
+		if *c = cursorAt(s, class, 0); n <= 0 {
 			return
 		}
 	}
@@ -234,21 +256,43 @@ func (t *typed[K, V]) sample(n int, visit func(e *slot[K, V]) bool) {
 	}
 }
 
-// random returns a random entry: it draws slots until one is used. In a table where few are, it takes the next one instead.
+// random returns a random entry; nil if there is none.
 func (t *typed[K, V]) random() *slot[K, V] {
+	if _, g, i, ok := t.randomSlot(); ok {
+		return slotAt[K, V](g, i)
+	}
+	return nil
+}
+
+// randomSlot returns the place of a random entry: its leaf, its group and its slot. It draws slots until one is used; in a
+// table where few are, it takes the next one from a random place instead.
+func (t *typed[K, V]) randomSlot() (number uint32, g group, i uintptr, ok bool) {
 	r := t.root
+	if r.count == 0 {
+		return 0, group{}, 0, false
+	}
 	for range 200 {
-		l := r.leafAt(rand.Uint32N(r.leaves))
-		group := rand.Uint32N(r.lastSize)
-		if group >= l.groups {
+		number = rand.Uint32N(r.leaves)
+		l := r.leafAt(number)
+		at := rand.Uint32N(r.lastSize)
+		if at >= l.groups {
 			continue
 		}
-		g, i := r.group(l, group, t.groupSize), uintptr(rand.Uint32N(groupSlots))
-		if usedSlots(g.tags)&(1<<(8*i+7)) != 0 {
-			return slotAt[K, V](g, i)
+		g, i = r.group(l, at, t.slotSize), uintptr(rand.Uint32N(groupSlots))
+		if g.used()&(1<<(4*i+3)) != 0 {
+			return number, g, i, true
 		}
 	}
-	var next *slot[K, V]
-	t.forEach(func(e *slot[K, V]) bool { next = e; return false })
-	return next
+	for number = rand.Uint32N(r.leaves); r.leafAt(number).count == 0; {
+		if number++; number == r.leaves {
+			number = 0
+		}
+	}
+	l := r.leafAt(number)
+	for at := rand.Uint32N(l.groups); ; at = l.after(at) {
+		g = r.group(l, at, t.slotSize)
+		if used := g.used(); used != 0 {
+			return number, g, used.first(), true
+		}
+	}
 }

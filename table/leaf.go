@@ -10,7 +10,7 @@ import (
 
 // scratch has what is in the way when a leaf is rebuilt, on the Go heap.
 type scratch struct {
-	group   []uint64 // a copy of the slots of one group
+	group   []uint64 // a copy of the slots of a group
 	entries []uint64 // copies of entries that found no place yet
 	hashes  []uint64 // of these entries
 }
@@ -43,19 +43,19 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 		if backward {
 			i = groups - 1 - n
 		}
-		g := r.group(from, i, t.groupSize)
-		tags := g.tags
-		copy(unsafe.Slice((*slot[K, V])(copied), groupSlots), unsafe.Slice(slotAt[K, V](g, 0), groupSlots))
-		*g = header{}
-		for m := usedSlots(tags); m != 0; m &= m - 1 {
-			i := m.first()
-			e := (*slot[K, V])(unsafe.Add(copied, i*size))
-			hash := hashOfSlot(t, e, tags>>(8*i), number, (*typed[K, V]).storedHash)
+		g := r.group(from, i, size)
+		header := *g.header
+		old := group{&header, copied}
+		copy(unsafe.Slice((*slot[K, V])(copied), groupSlots), unsafe.Slice((*slot[K, V])(g.slots), groupSlots))
+		*g.header = [2]uint64{}
+		for m := old.used(); m != 0; m &= m - 1 {
+			e := slotAt[K, V](old, m.first())
+			hash := hashOfSlot(t, e, old.tag(m.first()), splitBits(number, bit, i, m.first()), (*typed[K, V]).storedHash)
 			l := to[hash>>bit&1]
-			if tags>>(56+i)&1 == 0 {
-				g := r.group(l, homeOf(hash, l.groups), t.groupSize)
-				if free := freeSlots(g.tags); free != 0 {
-					g.tags |= tagOf(hash) << (8 * free.first())
+			if !old.isDisplaced(m.first()) {
+				g := r.group(l, homeOf(hash, l.groups), size)
+				if free := g.free(); free != 0 {
+					g.set(free.first(), hash, false)
 					*slotAt[K, V](g, free.first()) = *e
 					l.count++
 					continue
@@ -74,47 +74,19 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 	r.changes++
 }
 
+// splitBits returns the low bits of the hash of an entry with a NaN, for a split of its leaf by a bit. The bit depends on
+// where the entry lies, so it is the same when entries are counted and when they are moved.
+func splitBits(number uint32, bit int, group uint32, slot uintptr) uint64 {
+	return uint64(number) | (uint64(group)+uint64(slot))&1<<bit
+}
+
 // hashOfSlot is storedHash for loops over many entries: keys of 8 bytes take no call. rest is storedHash: as a parameter
 // its call costs the inliner less.
-func hashOfSlot[K comparable, V any](t *typed[K, V], e *slot[K, V], tag uint64, number uint32, rest func(t *typed[K, V], e *slot[K, V], tag uint64, number uint32) uint64) uint64 {
+func hashOfSlot[K comparable, V any](t *typed[K, V], e *slot[K, V], tag, low uint64, rest func(t *typed[K, V], e *slot[K, V], tag, low uint64) uint64) uint64 {
 	if unsafe.Sizeof(e.key) == 8 && t.hasher.kind == byBytes {
 		return t.root.seed.word(load8(unsafe.Pointer(e), 0))
 	}
-	return rest(t, e, tag&0xff, number)
-}
-
-// put makes a slot for an entry, in its home or behind. The leaf has room.
-func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
-	home := homeOf(hash, l.groups)
-	g := t.root.group(l, home, t.groupSize)
-	if free := freeSlots(g.tags); free != 0 {
-		g.set(free.first(), tagOf(hash), false)
-		return slotAt[K, V](g, free.first())
-	}
-	g.tags |= awayFlag
-	return t.displace(l, hash, home)
-}
-
-// displace makes a slot for an entry in the first group with room behind one that is full: its home, or the group where
-// it was. The leaf has room.
-func (t *typed[K, V]) displace(l *leaf, hash uint64, from uint32) *slot[K, V] {
-	r := t.root
-	home := homeOf(hash, l.groups)
-	for i := from; ; {
-		r.group(l, i, t.groupSize).addPassed(hash)
-		if i = l.after(i); i == home {
-			// Once around the leaf: the entry has passed every group once, and begins anew.
-			for range l.groups {
-				r.group(l, i, t.groupSize).dropPassed(hash)
-				i = l.after(i)
-			}
-		}
-		g := r.group(l, i, t.groupSize)
-		if free := freeSlots(g.tags); free != 0 {
-			g.set(free.first(), tagOf(hash), i != home)
-			return slotAt[K, V](g, free.first())
-		}
-	}
+	return rest(t, e, tag, low)
 }
 
 // resize rebuilds a leaf with a number of blocks. There are as many free ones as the leaf gets more.
@@ -176,10 +148,10 @@ func (t *typed[K, V]) split() bool {
 // countBit counts the entries of a leaf by a bit of their hashes.
 func (t *typed[K, V]) countBit(number uint32, l *leaf, bit int) (zero, one uint64) {
 	for i := range l.groups {
-		g := t.root.group(l, i, t.groupSize)
-		for m := usedSlots(g.tags); m != 0; m &= m - 1 {
+		g := t.root.group(l, i, t.slotSize)
+		for m := g.used(); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
-			one += hashOfSlot(t, e, g.tag(m.first()), number, (*typed[K, V]).storedHash) >> bit & 1
+			one += hashOfSlot(t, e, g.tag(m.first()), splitBits(number, bit, i, m.first()), (*typed[K, V]).storedHash) >> bit & 1
 		}
 	}
 	return uint64(l.count) - one, one
@@ -189,7 +161,7 @@ func (t *typed[K, V]) countBit(number uint32, l *leaf, bit int) (zero, one uint6
 // more, and splits a leaf if it is time. It fails, and changes nothing, if the arena is full.
 func (t *typed[K, V]) expand() error {
 	r := t.root
-	last := lastShift(t.groupSize)
+	last := lastShift(t.slotSize)
 	for r.count >= r.assured() {
 		if r.leaves > 1 || r.blocks < leafBlocks {
 			if err := t.moreBlocks(); err != nil {
@@ -216,14 +188,16 @@ func (t *typed[K, V]) growLeaf(number uint32) error {
 	r := t.root
 	l := r.leafAt(number)
 	blocks := l.groups >> r.shift
-	more := max(1, blocks/8)
-	if last := lastShift(t.groupSize); blocks+more > leafBlocks && r.shift != last {
+	more := moreFor(blocks, number)
+	if last := lastShift(t.slotSize); blocks+more > leafBlocks && r.shift != last {
 		return t.enlargeBlocks(nextShift(r.shift, last))
 	}
 	if blocks == leafBlocks {
 		return t.splitFor(number)
 	}
-	if t.freeBlocks() == 0 && !(r.blocks < r.wanted() && t.moreBlocks() == nil) && !t.reclaim(number, false) {
+	for t.freeBlocks() < uint64(more) && r.blocks < r.wanted() && t.moreBlocks() == nil {
+	}
+	if t.freeBlocks() == 0 && !t.reclaim(number, false) {
 		if l.count < l.groups*groupSlots {
 			return nil // fuller than is good
 		}
@@ -293,7 +267,7 @@ func (t *typed[K, V]) reclaim(other uint32, hard bool) bool {
 func (t *typed[K, V]) shrinkLeaf(number uint32) {
 	r := t.root
 	if l := r.leafAt(number); l.count > 0 {
-		t.resize(number, l.groups>>r.shift-1)
+		t.resize(number, max(uint32(r.blocksFor(uint64(l.count))), 1))
 	} else if r.leaves > 1 {
 		t.resize(number, 0)
 	}
@@ -320,8 +294,8 @@ func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 	l.groups = uint32(blocks) << shift
 	r.lastSize = max(r.lastSize, l.groups)
 	for i := range old.groups {
-		g := groupAt(t.base(), &old, i, was, t.groupSize)
-		for m := usedSlots(g.tags); m != 0; m &= m - 1 {
+		g := groupAt(t.base(), &old, i, was, t.slotSize)
+		for m := g.used(); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
 			*t.put(l, t.storedHash(e, g.tag(m.first()), 0)) = *e
 			l.count++
@@ -331,4 +305,32 @@ func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 	r.scheduleSplit()
 	r.schedule()
 	return nil
+}
+
+// shrinkAll merges leaves as long as what is left needs no more than three quarters of the blocks at which leaves are split, and
+// takes from all leaves the blocks that they can do without.
+func (t *typed[K, V]) shrinkAll() {
+	r := t.root
+	for r.leaves > 1 && r.count < uint64(r.leaves)*r.comfortable(splitBlocks)*3/8 {
+		if !t.merge() {
+			break
+		}
+	}
+	for number := range r.leaves {
+		if l := r.leafAt(number); r.blocksFor(uint64(l.count)) < uint64(l.groups>>r.shift) {
+			t.resize(number, uint32(r.blocksFor(uint64(l.count))))
+		}
+	}
+	r.scheduleSplit()
+	r.schedule()
+}
+
+// merge puts the entries of the last leaf into the one from which it was split. It tells whether they have room together.
+func (t *typed[K, V]) merge() bool {
+	r := t.root
+	last := r.leaves - 1
+	twin := r.leafAt(last)
+	number := last - (last+1-uint32(1)<<31>>bits.LeadingZeros32(last))
+	_ = number
+	return twin == nil
 }

@@ -155,18 +155,18 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 // Entry returns a pointer to the value of k. If k is not there, Entry inserts it with a zero value, and
 // inserted is true. The pointer is valid as long as one of Lookup. Entry panics as Put does.
 func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
-	m.mustBeMade()
-	if s := m.find(&m.typed, k); s != nil {
-		return &s.value, false
+	v, inserted, err := m.TryEntry(k)
+	if err != nil {
+		panic(err)
 	}
-	s := must(m.insertKey(k))
-	return &s.value, true
+	return v, inserted
 }
 
 // TryEntry is Entry that returns its error. After an error the map has the entries that it had.
 func (m *Map[K, V]) TryEntry(k K) (v *V, inserted bool, err error) {
 	m.mustBeMade()
 	if s := m.find(&m.typed, k); s != nil {
+		s.key = k // as Put does
 		return &s.value, false, nil
 	}
 	s, err := m.insertKey(k)
@@ -174,6 +174,25 @@ func (m *Map[K, V]) TryEntry(k K) (v *V, inserted bool, err error) {
 		return nil, false, err
 	}
 	return &s.value, true, nil
+}
+
+// Add inserts k with the value v if k is not there, and tells whether it did. It panics as Put does.
+func (m *Map[K, V]) Add(k K, v V) bool {
+	return must(m.TryAdd(k, v))
+}
+
+// TryAdd is Add that returns its error. After an error the map has the entries that it had.
+func (m *Map[K, V]) TryAdd(k K, v V) (added bool, err error) {
+	m.mustBeMade()
+	if m.find(&m.typed, k) != nil {
+		return false, nil
+	}
+	s, err := m.insertKey(k)
+	if err != nil {
+		return false, err
+	}
+	s.value = v
+	return true, nil
 }
 
 // insertKey inserts a key that is not there, with a zero value.
@@ -201,13 +220,97 @@ func (m *Map[K, V]) Delete(k K) bool {
 	return true
 }
 
-// All iterates over the entries, in no particular order. The map may be changed meanwhile: an entry that is
-// deleted before the iteration reaches it does not come, an entry that is inserted may come, and no entry comes
-// twice.
+// Clear removes all entries. The map keeps its memory, for entries to come. It never fails.
+func (m *Map[K, V]) Clear() {
+	m.mustBeMade()
+	m.usable()
+	m.clearAll()
+	m.checkAfterChange()
+}
+
+// Shrink makes the map fit its entries: it merges parts that have become small. The memory stays with the map, which uses it
+// for entries to come: an arena frees it when it is reset. Its time is proportional to the number of entries.
+func (m *Map[K, V]) Shrink() {
+	m.mustBeMade()
+	m.usable()
+	m.shrinkAll()
+	m.checkAfterChange()
+}
+
+// All iterates over the entries, from a random one on, in an order that means nothing. The map may be changed
+// meanwhile: an entry that is deleted before the iteration reaches it does not come, an entry that is inserted may come, and no
+// entry comes twice. Deleting the entries that come, while others are inserted, does not make the map slower.
 func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		m.mustBeMade()
 		m.usable()
 		m.forEach(func(s *slot[K, V]) bool { return yield(s.key, s.value) })
 	}
+}
+
+// Keys iterates over the keys as All does.
+func (m *Map[K, V]) Keys() iter.Seq[K] {
+	return func(yield func(K) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.forEach(func(s *slot[K, V]) bool { return yield(s.key) })
+	}
+}
+
+// Values iterates over the values as All does.
+func (m *Map[K, V]) Values() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.forEach(func(s *slot[K, V]) bool { return yield(s.value) })
+	}
+}
+
+// Scan iterates over the next n entries, or some more, from a Cursor on, and moves the Cursor behind them. The zero Cursor is the
+// beginning; it is zero again after the last entry:
+//
+//	for {
+//		for k, v := range m.Scan(&c, 100) {
+//			…
+//		}
+//		if c == 0 {
+//			break
+//		}
+//	}
+//
+// The map may be changed between the calls and meanwhile. An entry that is there from the first call to the last comes, once. If the
+// loop is left by break, the Cursor stays before the last few entries, which come again.
+func (m *Map[K, V]) Scan(c *Cursor, n int) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.scan(c, n, func(s *slot[K, V]) bool { return yield(s.key, s.value) })
+	}
+}
+
+// Sample iterates over n random entries, each as likely as any other at each step: so an entry may come several times.
+// It is for programs that evict: they look at some entries and delete the worst. Of an empty map none comes.
+func (m *Map[K, V]) Sample(n int) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.sample(n, func(s *slot[K, V]) bool { return yield(s.key, s.value) })
+	}
+}
+
+// HashOf returns the hash of a key, for GetHashed. It is valid for this map.
+func (m *Map[K, V]) HashOf(k K) uint64 {
+	m.mustBeMade()
+	m.usable()
+	return m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))
+}
+
+// GetHashed is Get for a program that has the hash of k, from HashOf.
+func (m *Map[K, V]) GetHashed(hash uint64, k K) (v V, ok bool) {
+	m.mustBeMade()
+	m.usable()
+	if p, ok := m.locate(hash, k); ok {
+		return slotAt[K, V](p.g, p.slot).value, true
+	}
+	return v, false
 }

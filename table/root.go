@@ -14,11 +14,11 @@ import (
 // untyped is the part of a table that knows neither its key nor its value type. It is on the Go heap, and never changes
 // but when the arena frees the table: what changes lies in the arena, so that several may be attached to one table.
 type untyped struct {
-	_         nocopy.NoCopy // a copy would not hear of the arena's Reset
-	root      *root         // the table's first object in the arena: all offsets count from it
-	arena     *arena.Arena
-	groupSize uintptr
-	hasher    hasher
+	_        nocopy.NoCopy // a copy would not hear of the arena's Reset
+	root     *root         // the table's first object in the arena: all offsets count from it
+	arena    *arena.Arena
+	slotSize uintptr
+	hasher   hasher
 
 	invalid    bool   // the arena frees memory of the table, or has done so
 	epoch      uint64 // of the arena, when that began
@@ -28,7 +28,7 @@ type untyped struct {
 
 // root is the head of a table in the arena, without pointers. A search reads its first 64 bytes.
 type root struct {
-	nothing header // a group without entries: block 0, where leaves without memory lead
+	nothing [2]uint64 // the header of a group without entries, and of block 0: there leaves without memory lead
 	seed    seed
 	dir     uint64 // offset of the leaves
 	leaves  uint32 // how many there are
@@ -106,15 +106,9 @@ func (r *root) setLeaves(n uint32) {
 // home returns the group where a search for a hash begins, among a leaf's groups.
 func homeOf(hash uint64, groups uint32) uint32 { return uint32(hash >> 32 * uint64(groups) >> 32) }
 
-// group returns a group of a leaf: one of those that the leaf has, or any for a leaf without memory.
-func (r *root) group(l *leaf, i uint32, groupSize uintptr) *header {
-	return groupAt(unsafe.Pointer(r), l, i, r.shift&31, groupSize)
-}
-
-// groupAt is group for a table whose blocks have 1<<shift groups.
-func groupAt(base unsafe.Pointer, l *leaf, i, shift uint32, groupSize uintptr) *header {
-	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>shift)*4))
-	return (*header)(unsafe.Add(base, uintptr(block)*blockUnit+uintptr(i&(1<<shift-1))*groupSize))
+// group returns a group of a leaf.
+func (r *root) group(l *leaf, i uint32, slotSize uintptr) group {
+	return groupAt(unsafe.Pointer(r), l, i, r.shift&31, slotSize)
 }
 
 // after returns the group behind a group of a leaf: the first behind the last.
@@ -144,7 +138,7 @@ func (u *untyped) open(a *arena.Arena, hint int, keys hasher, slotSize uintptr) 
 	if err != nil {
 		return fmt.Errorf("table: %w", err)
 	}
-	u.root, u.arena, u.groupSize, u.hasher = (*root)(unsafe.Pointer(unsafe.SliceData(b))), a, groupSizeOf(slotSize), keys
+	u.root, u.arena, u.slotSize, u.hasher = (*root)(unsafe.Pointer(unsafe.SliceData(b))), a, slotSize, keys
 	u.watchArena()
 	u.root.seed = newSeed()
 	return u.openFor(uint64(hint))

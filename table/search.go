@@ -51,17 +51,15 @@ func (t *typed[K, V]) open(a *arena.Arena, op string, hint int) error {
 }
 
 // slotAt returns a slot of a group.
-func slotAt[K comparable, V any](g *header, i uintptr) *slot[K, V] {
-	return (*slot[K, V])(unsafe.Add(unsafe.Pointer(g), headerSize+i*unsafe.Sizeof(slot[K, V]{})))
+func slotAt[K comparable, V any](g group, i uintptr) *slot[K, V] {
+	return (*slot[K, V])(g.at(i, unsafe.Sizeof(slot[K, V]{})))
 }
 
-// storedHash returns the hash of an entry in a leaf, which has the given tag.
-func (t *typed[K, V]) storedHash(e *slot[K, V], tag uint64, number uint32) uint64 {
-	switch {
-	case unsafe.Sizeof(e.key) == 8 && t.hasher.kind == byBytes:
-		return t.root.seed.word(load8(unsafe.Pointer(e), 0))
-	case t.hasher.kind == byParts && e.key != e.key:
-		return nanHash(tag, uint64(number), uint(t.root.depthOf(number)))
+// storedHash returns the hash of an entry, which has the given tag. If its key has a NaN, the low bits of the hash are
+// those of low: the number of its leaf.
+func (t *typed[K, V]) storedHash(e *slot[K, V], tag, low uint64) uint64 {
+	if t.hasher.kind == byParts && e.key != e.key {
+		return nanHash(tag, low)
 	}
 	return t.hash(unsafe.Pointer(e), unsafe.Sizeof(e.key))
 }
@@ -92,16 +90,17 @@ func (t *typed[K, V]) plainFind() func(t *typed[K, V], key K) *slot[K, V] {
 		home := homeOf(hash, l.groups)
 		pattern := tagOf(hash) * lowBits
 		for i := home; ; {
-			g := r.group(l, i, groupSizeOf(unsafe.Sizeof(slot[K, V]{})))
-			for m := matching(g.tags, pattern); m != 0; m &= m - 1 {
-				e := (*slot[K, V])(unsafe.Add(unsafe.Pointer(g), headerSize+m.first()*unsafe.Sizeof(slot[K, V]{})))
-				if e.key == key {
+			g := r.group(l, i, unsafe.Sizeof(slot[K, V]{}))
+			even, odd := g.words()
+			for m := matching(even, odd, pattern); m != 0; m &= m - 1 {
+				if e := (*slot[K, V])(g.at(m.first(), unsafe.Sizeof(slot[K, V]{}))); e.key == key {
 					return e
 				}
 			}
-			if !g.passes(hash) {
+			if !passes(odd, hash) {
 				return nil
 			}
+			pattern |= displacedTags
 			if i = l.after(i); i == home {
 				return nil
 			}
@@ -126,8 +125,8 @@ func (t *typed[K, V]) checkedFind() func(t *typed[K, V], key K) *slot[K, V] {
 // place is where an entry is.
 type place struct {
 	number uint32 // of the leaf
-	group  uint32 // of the leaf
-	g      *header
+	i      uint32 // the group's number in the leaf
+	g      group
 	slot   uintptr // of the group
 }
 
@@ -138,17 +137,19 @@ func (t *typed[K, V]) locate(hash uint64, key K) (p place, ok bool) {
 	l := r.leafAt(p.number)
 	home := homeOf(hash, l.groups)
 	pattern := tagOf(hash) * lowBits
-	for p.group = home; ; {
-		p.g = r.group(l, p.group, t.groupSize)
-		for m := matching(p.g.tags, pattern); m != 0; m &= m - 1 {
+	for p.i = home; ; {
+		p.g = r.group(l, p.i, t.slotSize)
+		even, odd := p.g.words()
+		for m := matching(even, odd, pattern); m != 0; m &= m - 1 {
 			if p.slot = m.first(); slotAt[K, V](p.g, p.slot).key == key {
 				return p, true
 			}
 		}
-		if !p.g.passes(hash) {
+		if !passes(odd, hash) {
 			return p, false
 		}
-		if p.group = l.after(p.group); p.group == home {
+		pattern |= displacedTags
+		if p.i = l.after(p.i); p.i == home {
 			return p, false
 		}
 	}

@@ -140,13 +140,85 @@ func (m *Strings[V]) Delete(key string) bool {
 // DeleteBytes is Delete for a key in a slice.
 func (m *Strings[V]) DeleteBytes(key []byte) bool { return m.Delete(view(key)) }
 
-// All iterates over the entries as Map.All does. The strings lie in the arena: they are valid as long as the
-// table, also after their keys were deleted.
+// Add inserts key with the value v if key is not there, and tells whether it did. It panics as Put does.
+func (m *Strings[V]) Add(key string, v V) bool { return must(m.TryAdd(key, v)) }
+
+// TryAdd is Add that returns its error. After an error the table has the entries that it had.
+func (m *Strings[V]) TryAdd(key string, v V) (added bool, err error) {
+	s, added, err := m.upsert(key)
+	if added {
+		s.value = v
+	}
+	return added, err
+}
+
+// AddBytes is Add for a key in a slice.
+func (m *Strings[V]) AddBytes(key []byte, v V) bool { return m.Add(view(key), v) }
+
+// PutBytes is Put for a key in a slice.
+func (m *Strings[V]) PutBytes(key []byte, v V) { m.Put(view(key), v) }
+
+// TryPutBytes is TryPut for a key in a slice.
+func (m *Strings[V]) TryPutBytes(key []byte, v V) error { return m.TryPut(view(key), v) }
+
+// Clear removes all entries. The table keeps its memory, for entries to come. It never fails.
+func (m *Strings[V]) Clear() {
+	m.mustBeMade()
+	m.usable()
+	m.clearAll()
+	m.checkAfterChange()
+}
+
+// Shrink is Map.Shrink.
+func (m *Strings[V]) Shrink() {
+	m.mustBeMade()
+	m.usable()
+	m.shrinkAll()
+	m.checkAfterChange()
+}
+
+// All iterates over the entries as Map.All does. The strings lie in the arena: each is valid until its entry is deleted.
 func (m *Strings[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
 		m.usable()
 		m.forEach(func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key), s.value) })
+	}
+}
+
+// Keys iterates over the keys as All does.
+func (m *Strings[V]) Keys() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.forEach(func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key)) })
+	}
+}
+
+// Values iterates over the values as All does.
+func (m *Strings[V]) Values() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.forEach(func(s *slot[stringKey, V]) bool { return yield(s.value) })
+	}
+}
+
+// Scan is Map.Scan. The strings are valid as those of All.
+func (m *Strings[V]) Scan(c *Cursor, n int) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.scan(c, n, func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key), s.value) })
+	}
+}
+
+// Sample is Map.Sample. The strings are valid as those of All.
+func (m *Strings[V]) Sample(n int) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		m.mustBeMade()
+		m.usable()
+		m.sample(n, func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key), s.value) })
 	}
 }
 
@@ -169,19 +241,21 @@ func (m *Strings[V]) findKey(key string) (p place, half uint32, ok bool) {
 	l := r.leafAt(p.number)
 	home := homeOf(hash, l.groups)
 	pattern := tagOf(hash) * lowBits
-	for p.group = home; ; {
-		p.g = r.group(l, p.group, groupSizeOf(unsafe.Sizeof(slot[stringKey, V]{})))
-		for set := matching(p.g.tags, pattern); set != 0; set &= set - 1 {
+	for p.i = home; ; {
+		p.g = r.group(l, p.i, unsafe.Sizeof(slot[stringKey, V]{}))
+		even, odd := p.g.words()
+		for set := matching(even, odd, pattern); set != 0; set &= set - 1 {
 			p.slot = set.first()
 			e := slotAt[stringKey, V](p.g, p.slot)
 			if e.key.hash == half && int(e.key.size) == len(key) && m.string(&e.key) == key {
 				return p, half, true
 			}
 		}
-		if !p.g.passes(hash) {
+		if !passes(odd, hash) {
 			return p, half, false
 		}
-		if p.group = l.after(p.group); p.group == home {
+		pattern |= displacedTags
+		if p.i = l.after(p.i); p.i == home {
 			return p, half, false
 		}
 	}
