@@ -24,7 +24,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/bench/internal/machine"
@@ -94,23 +93,23 @@ func main() {
 		return
 	}
 	fmt.Printf("%s\n\n", surroundings(&o))
-	t := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(t, "| row\t| unit\t| compared with\t| its figure\t| offheap\t| ratio\t| ratio of the least\t| target\t|")
-	fmt.Fprintln(t, "| ---\t| ---\t| ---\t| --:\t| --:\t| --:\t| --:\t| --:\t|")
+	// Each row is printed when it was measured: an interrupt ends the table there.
+	const line = "| %-46s | %-5s | %-15s | %10s | %8s | %5s | %12s | %9s |\n"
+	fmt.Printf(line, "row", "unit", "compared with", "its figure", "offheap", "ratio", "of the least", "target")
+	fmt.Printf(line, "---", "---", "---", "--:", "--:", "--:", "--:", "--:")
 	var notes []string
 	leftOut := 0
 	for i, r := range all {
-		fmt.Fprintf(os.Stderr, "\r%d of %d: %-60.60s", i+1, len(all), r.name)
+		fmt.Fprintf(os.Stderr, "\r%d of %d: %-60.60s\r", i+1, len(all), r.name)
 		m := measure(&o, &r)
-		fmt.Fprintf(t, "| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t|\n", r.name, r.unit, r.beside, number(median(m.theirs)), number(median(m.ours)),
+		fmt.Fprint(os.Stderr, "\033[K")
+		fmt.Printf(line, r.name, r.unit, r.beside, number(median(m.theirs)), number(median(m.ours)),
 			number(median(m.ratios)), number(least(m.ours)/least(m.theirs)), r.target)
 		leftOut += m.leftOut
 		if m.note != "" {
 			notes = append(notes, r.name+": "+m.note)
 		}
 	}
-	fmt.Fprint(os.Stderr, "\r\033[K")
-	t.Flush()
 	fmt.Println()
 	for _, note := range notes {
 		fmt.Println(note)
