@@ -64,7 +64,7 @@ func allRows(by scale) (rows []row) {
 	pops := 200_000 / by.large
 	add(fmt.Sprintf("%d K: pop one after another", pops/1000), "", popping(pops))
 	turned := 1_000_000 / by.large
-	for _, order := range []string{"iteration", "oldest first", "newest first", "random"} {
+	for _, order := range []string{"iteration", "popping", "oldest first", "newest first", "random"} {
 		for _, what := range []string{"get", "miss", "replace"} {
 			rows = append(rows, row{name: fmt.Sprintf("%d K: %s after ten turnovers, %s", turned/1000, what, order),
 				beside: "the fresh table", unit: "ns", target: "1.2", open: turnedOver(turned, order, what)})
@@ -406,6 +406,11 @@ func turnedOver(entries int, order, what string) func(o *options) pair {
 					}
 				}
 				continue
+			case "popping":
+				for k := range old.All() {
+					old.Delete(k)
+					break
+				}
 			case "oldest first":
 				old.Delete(key(next - n))
 			case "newest first":
