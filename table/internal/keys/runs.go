@@ -10,7 +10,7 @@ const (
 	leastRun  = 2  // granules
 	runMark   = 4  // bytes from a run to the key in it, which is the size of a head
 	bins      = 29 // bin i has the holes of 2^(i+1) granules up to before 2^(i+2)
-	attempts  = 8  // holes of a bin that a search looks at
+	attempts  = 16  // holes of a bin that a search looks at
 	unlimited = int(^uint(0) >> 1)
 
 	extentHead  = granule // bytes before the first run of an extent
