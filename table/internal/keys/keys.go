@@ -49,10 +49,10 @@
 // in their bins.
 //
 //	keys      bytes of each   memory : bytes of keys, after all keys were replaced many times
-//	    100     8 to 200      1.6
+//	    100     8 to 200      1.7
 //	  1,000     8 to 200      1.4
 //	100,000     8 to 200      1.1
-//	  1,000 1,000 to 5,000    1.15
+//	  1,000 1,000 to 5,000    1.1
 //
 // # What it does not do
 //
@@ -70,8 +70,8 @@ import (
 // MaxSize is the length of the longest key.
 const MaxSize = math.MaxUint32
 
-// Source gives a Heap its memory. Grow returns the offset of size bytes from the base: a multiple of 16, as size is. It
-// is not 0. The bytes may have any values.
+// Source gives a Heap its memory. Grow returns the offset from the base of size bytes, a multiple of 64. The offset is a
+// multiple of 16, and not 0. The bytes may have any values.
 type Source interface {
 	Grow(size uint64) (off uint64, err error)
 }

@@ -10,11 +10,12 @@ const (
 	leastRun  = 2  // granules
 	runMark   = 4  // bytes from a run to the key in it, which is the size of a head
 	bins      = 29 // bin i has the holes of 2^(i+1) granules up to before 2^(i+2)
-	attempts  = 16  // holes of a bin that a search looks at
+	attempts  = 16 // holes of a bin that a search looks at
 	unlimited = int(^uint(0) >> 1)
 
 	extentHead  = granule // bytes before the first run of an extent
 	extentEnd   = granule // bytes behind the last one, which look like a used run of no granules
+	extentUnit  = 64      // bytes: an owner that aligns to cache lines leaves no gap between extents
 	leastExtent = 256     // bytes, in a new extent
 	mostExtent  = 8 << 30 // bytes of an extent that was extended: a head has room for twice as much
 )
@@ -184,12 +185,12 @@ func (h *Heap) addHole(base unsafe.Pointer, off, size uint64, flags head) {
 // extentFor returns how large a new extent is when there are taken bytes: an eighth, later a 32nd of them. Slabs use all but
 // 4 KiB of an extent, so extents should not be small; what is unused of the last one should not be much.
 func extentFor(taken uint64) uint64 {
-	return max(leastExtent, min(taken/8, max(64<<10, taken/32), 1<<20)&^(granule-1))
+	return max(leastExtent, min(taken/8, max(64<<10, taken/32), 1<<20)&^(extentUnit-1))
 }
 
 // grow takes memory that has a hole of n granules.
 func (h *Heap) grow(base unsafe.Pointer, from Source, n uint64) error {
-	least := n*granule + extentHead + extentEnd
+	least := (n*granule + extentHead + extentEnd + extentUnit - 1) &^ (extentUnit - 1)
 	size := max(least, extentFor(h.taken))
 	off, err := from.Grow(size)
 	if err != nil && size > least {
