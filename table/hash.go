@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"unsafe"
 )
 
@@ -146,8 +147,13 @@ func plain(parts []part, size uintptr) bool {
 	return size == 0 || len(parts) == 1 && parts[0] == part{0, size, false}
 }
 
-// parts hashes the parts of a key that count.
+// parts hashes the parts of a key that count. All keys with a NaN have one hash.
 func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
+	return max(s.partsUnlessNaN(key, parts), nonzero)
+}
+
+// partsUnlessNaN is parts, but returns 0 for a key with a NaN.
+func (s seed) partsUnlessNaN(key unsafe.Pointer, parts []part) uint64 {
 	h := s.a
 	for _, p := range parts {
 		at := unsafe.Add(key, p.off)
@@ -156,15 +162,47 @@ func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
 		case !p.float:
 			x = s.bytes(at, p.size)
 		case p.size == 4:
-			if f := *(*float32)(at); f != 0 {
+			switch f := *(*float32)(at); {
+			case f != f:
+				return 0
+			case f != 0:
 				x = load4(at, 0)
 			}
 		default:
-			if f := *(*float64)(at); f != 0 {
+			switch f := *(*float64)(at); {
+			case f != f:
+				return 0
+			case f != 0:
 				x = load8(at, 0)
 			}
 		}
 		h = fold(x^h, s.b) + x
 	}
 	return fold(h, s.b)*golden | nonzero
+}
+
+// A key with a NaN does not equal itself, so no search finds its entry, and every such entry may have a hash of its
+// own: otherwise all of them would have one home. The hash is random, and cannot be computed from the key again.
+// But no search needs the tag of the entry either, so the tag is the place that the hash is kept in: its 7 bits are the
+// high bits of the hash, too. The low bits are known from the leaf that the entry lies in, as far as the table uses them.
+//
+//	63     57        31     24                    0
+//	├─ tag ─┼─── 0 ───┼─ tag ─┼─ leaf, then random ─┤
+
+// randomHash returns a hash for a new entry whose key has a NaN.
+func randomHash() uint64 { return nanHash(tagOf(rand.Uint64()), 0, 0) }
+
+// nanHash returns the hash of an entry whose key has a NaN. leaf has the low bits of the hash that the table uses,
+// leafBits is their number. The bits between them and the tag are random, and differ from call to call.
+func nanHash(tag uint8, leaf uint64, leafBits uint) uint64 {
+	const low = 1<<tagShift - 1
+	used := uint64(1)<<leafBits - 1
+	t := uint64(tag &^ displaced)
+	return leaf&used | rand.Uint64()&low&^used | t<<tagShift | t<<(64-7) | nonzero
+}
+
+// hasFloat tells whether equal keys may have different bytes that a program can see: 0 and -0. Then an assignment
+// writes the key of an entry that is there already, as Go's maps do.
+func hasFloat(parts []part) bool {
+	return slices.ContainsFunc(parts, func(p part) bool { return p.float })
 }

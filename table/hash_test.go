@@ -2,6 +2,7 @@ package table
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"reflect"
 	"testing"
@@ -84,6 +85,64 @@ func TestHashSpreads(t *testing.T) {
 					t.Errorf("%s: %d of %d keys have the tag %d", name, n, len(keys), tag)
 				}
 			}
+		}
+	}
+}
+
+// TestNaNHash keeps the tag and the leaf of an entry, and computes its hash from them: whatever the table used of the
+// hash stays the same, and the rest is random.
+func TestNaNHash(t *testing.T) {
+	var tags, lows [displaced]int
+	const n = 1 << 16
+	for range n {
+		h := randomHash()
+		if h == 0 {
+			t.Fatal("the hash is 0")
+		}
+		tag := tagOf(h)
+		tags[tag]++
+		lows[h>>1%displaced]++
+		for _, bits := range []uint{0, 1, 5, tagShift} {
+			again := nanHash(tag|displaced, h, bits)
+			if again>>tagShift != h>>tagShift || (again^h)&(1<<bits-1) != 0 {
+				t.Fatalf("%x, then %x with %d bits kept", h, again, bits)
+			}
+		}
+	}
+	for i := range displaced {
+		if tags[i] > 2*n/displaced && i > 3 || lows[i] > 2*n/displaced {
+			t.Errorf("%d of %d hashes have the tag %d, %d these low bits", tags[i], n, i, lows[i])
+		}
+	}
+}
+
+// TestPartsUnlessNaN hashes keys with and without NaNs.
+func TestPartsUnlessNaN(t *testing.T) {
+	type key struct {
+		A byte
+		B [2]float32
+		C complex128
+	}
+	s, parts := newSeed(), partsOf(reflect.TypeFor[key]())
+	nan, zero := math.NaN(), 0.0
+	hash := func(k key) uint64 { return s.partsUnlessNaN(unsafe.Pointer(&k), parts) }
+	for _, k := range []key{{B: [2]float32{float32(nan), 0}}, {B: [2]float32{1, float32(nan)}}, {C: complex(nan, 1)}, {C: complex(1, -nan)}} {
+		if hash(k) != 0 || s.parts(unsafe.Pointer(&k), parts) != nonzero {
+			t.Errorf("%v has the hash %x", k, hash(k))
+		}
+	}
+	if h := hash(key{}); h == 0 || h != hash(key{B: [2]float32{0, float32(-zero)}, C: complex(-zero, 0)}) || h == hash(key{B: [2]float32{0, float32(math.Inf(-1))}}) {
+		t.Errorf("the hash of 0 is %x", h)
+	}
+	for _, c := range []struct {
+		t    reflect.Type
+		want bool
+	}{
+		{reflect.TypeFor[key](), true}, {reflect.TypeFor[float32](), true}, {reflect.TypeFor[[2]complex64](), true},
+		{reflect.TypeFor[uint64](), false}, {reflect.TypeFor[struct{ A, _, B int16 }](), false}, {reflect.TypeFor[struct{ _ float64 }](), false},
+	} {
+		if got := hasFloat(partsOf(c.t)); got != c.want {
+			t.Errorf("%v has floats: %v", c.t, got)
 		}
 	}
 }
