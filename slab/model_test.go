@@ -315,13 +315,6 @@ func run(t testing.TB, data []byte, hardened bool) {
 	}
 }
 
-func first(b []byte) byte {
-	if len(b) == 0 {
-		return 0
-	}
-	return b[0]
-}
-
 func FuzzHeap(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{10, 11, 100, 101, 500, 501, 1000, 1001} {

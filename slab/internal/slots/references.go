@@ -56,27 +56,40 @@ func (t *Table) ReferencesRegion() *region.Region {
 // false if the slot is not live: it was freed meanwhile. The error wraps guard.ErrNoMemory.
 func (t *Table) Refer(it Item) (generation uint32, ok bool, err error) {
 	i := it.State()
-	if r := t.references.Load(); r != nil && t.codeOf(i) == referenced {
-		return atomic.LoadUint32(r.generation(i)), true, nil
+	if *t.State(i)&codeMask == referenced && t.loads(i, referenced, codeMask) {
+		return atomic.LoadUint32(t.references.Load().generation(i)), true, nil
 	}
 	r, err := t.referencesFor(i)
 	if err != nil {
 		return 0, false, err
 	}
-	unit := uint32(it.Offset() >> unitBits)
-	l := &r.locks[unit%uint32(len(r.locks))]
+	l := &r.locks[it.Offset()>>unitBits%uintptr(len(r.locks))]
 	l.Lock()
-	defer l.Unlock()
-	if t.codeOf(i) == referenced { // another goroutine came first
-		return atomic.LoadUint32(r.generation(i)), true, nil
+	generation, ok = t.refer(r, it)
+	l.Unlock()
+	return generation, ok, nil
+}
+
+// refer is Refer where there is memory for the generation. Caller holds the lock of the unit.
+func (t *Table) refer(r *references, it Item) (generation uint32, ok bool) {
+	i := it.State()
+	if *t.State(i)&codeMask == referenced { // another goroutine came first
+		return *r.generation(i), true
 	}
-	count := &t.record(unit).referenced
+	count := &t.record(uint32(it.Offset() >> unitBits)).referenced
 	for generation == 0 {
 		*count++
 		generation = (*count ^ r.salt) & MostGeneration
 	}
-	atomic.StoreUint32(r.generation(i), generation)
-	return generation, t.exchange(i, live, referenced), nil
+	*r.generation(i) = generation // before the state: exchange sees to that
+	return generation, t.exchange(i, live, referenced)
+}
+
+// loads reads a state with an atomic operation, and tells whether its bits in a mask are those of another one. What is
+// read afterwards is as new as the state.
+func (t *Table) loads(i uint32, s, mask State) bool {
+	one := oneState[i%4]
+	return atomic.LoadUint32((*uint32)(unsafe.Pointer(t.State(i&^3))))&(uint32(mask)*one) == uint32(s)*one
 }
 
 // Referenced returns the referenced slot at a place of any value, in granules, whose object has a generation, and its
@@ -92,23 +105,10 @@ func (t *Table) Referenced(at, generation uint32) (c uint8, it Item, ok bool) {
 	if !e.InSlab() || place<<3 != 0 { // a slot starts at an eighth of its block
 		return 0, 0, false
 	}
-	if word, one := t.load(i); word != uint32(referenced|State(place>>29))*one || atomic.LoadUint32(r.generation(i)) != generation {
+	if !t.loads(i, referenced|State(place>>29), 0xff) || atomic.LoadUint32(r.generation(i)) != generation {
 		return 0, 0, false
 	}
 	return e.Class(), NewItem(off, i), true
-}
-
-// load reads a state with an atomic operation, so that what is read afterwards is as new: Refer writes the generation
-// before the state. The state is one times the word.
-func (t *Table) load(i uint32) (word, one uint32) {
-	one = oneState[i%4]
-	return atomic.LoadUint32((*uint32)(unsafe.Pointer(t.State(i&^3)))) & (0xff * one), one
-}
-
-// codeOf returns the code of a state.
-func (t *Table) codeOf(i uint32) State {
-	word, one := t.load(i)
-	return State(word/one) & codeMask
 }
 
 // referencesFor returns the references, in which a state has a generation that is committed.
