@@ -30,7 +30,8 @@
 //  3. A hole that is large enough, small ones first.
 //  4. A free slot that is larger by a quarter at most.
 //  5. A new extent, for a slab or a run as in 2. Extents grow with the memory that there is.
-//  6. If the owner has no memory: any hole or free slot that is large enough.
+//  6. If the owner has no memory: any hole or free slot that is large enough. The owner is then asked for the next key
+//     for which there is none, and for one of 64 others.
 //
 // The last key that leaves a slab makes it a hole. Slabs that are nearly full are filled first.
 //
@@ -39,7 +40,7 @@
 //  1. All state is in the Heap, which its owner puts into the memory that it gives, and in the extents. It has no
 //     pointers and no addresses: everything is an offset from a base, so the memory may be mapped anywhere.
 //  2. Store after Free does not fail if both lengths round to the same size (Round).
-//  3. A Store that fails changes nothing.
+//  3. A Store that fails changes no key, and takes no memory.
 //  4. A Heap is for one goroutine at a time. Goroutines may read keys while none changes the Heap.
 //
 // # Cost
@@ -85,6 +86,7 @@ type Heap struct {
 	inRuns  uint64       // bytes of the runs of keys
 	extents uint64       // offset of the extent that came last, which leads to the others
 	filled  uint32       // a bit for each bin that has holes
+	refused uint32       // not 0 if the owner had no memory when it was asked last: how many keys came since
 	bins    [bins]uint64 // offsets of the first holes, by size
 }
 

@@ -87,6 +87,7 @@ func (m *memory) store(key string) bool {
 	before := m.heap
 	off, err := m.heap.Store(m.base(), m, key)
 	if err != nil {
+		before.refused = m.heap.refused
 		if before != m.heap || !errors.Is(err, errFull) {
 			m.t.Fatalf("Store failed with %v and changed %+v to %+v", err, before, m.heap)
 		}
@@ -272,6 +273,45 @@ func TestReplaceWhenFull(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestOwnerIsAsked counts how often an owner without memory is asked for more while keys are replaced, and that a Store
+// which would fail asks.
+func TestOwnerIsAsked(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 4))
+	m := open(t, 1<<20, nil)
+	lengths := uniform(random, 8, 200)
+	for failed := 0; failed < 50; {
+		if !m.store(text(random, lengths())) {
+			failed++
+		}
+	}
+	asked, stored := 0, 0
+	m.gap = func() uint64 { asked++; return 0 }
+	for range 20_000 {
+		m.free(random.IntN(len(m.keys)))
+		before := asked
+		if m.store(text(random, lengths())) {
+			stored++
+		} else if asked == before {
+			t.Fatal("Store failed without asking the owner")
+		}
+	}
+	if asked > 5*(20_000-stored)+20_000/20 {
+		t.Errorf("the owner was asked %d times, %d of 20,000 keys were stored", asked, stored)
+	}
+	m.limit += 1 << 20
+	m.words = append(m.words, make([]uint64, 1<<17)...)
+	was := m.heap.Stats().Taken
+	for range 2000 {
+		m.free(random.IntN(len(m.keys)))
+		m.store(text(random, lengths()))
+		m.store(text(random, lengths()))
+	}
+	if m.heap.Stats().Taken == was {
+		t.Error("the owner has memory again, and was not asked")
+	}
+	m.check()
 }
 
 // TestTurnover replaces all keys ten times, in several orders; at random 100,000 of them. Memory stays near the bytes of the keys.

@@ -149,6 +149,9 @@ func (h *Heap) keyIn(base unsafe.Pointer, run uint64) (off uint64) {
 // takeLarge returns the offset of memory for a key whose run has n granules.
 func (h *Heap) takeLarge(base unsafe.Pointer, from Source, n uint64) (off uint64, err error) {
 	run := h.takeRun(base, n, attempts)
+	if run == 0 && h.isFull() {
+		run = h.takeRun(base, n, unlimited)
+	}
 	if run == 0 {
 		err = h.grow(base, from, n)
 		if run = h.takeRun(base, n, unlimited); run == 0 {
@@ -188,6 +191,18 @@ func extentFor(taken uint64) uint64 {
 	return max(leastExtent, min(taken/8, max(64<<10, taken/32), 1<<20)&^(extentUnit-1))
 }
 
+// askAgain is how many keys come until an owner that had no memory is asked again: a call that fails takes a microsecond.
+const askAgain = 64
+
+// isFull tells whether a key should get any memory that is large enough before the owner is asked for more.
+func (h *Heap) isFull() bool {
+	if h.refused == 0 {
+		return false
+	}
+	h.refused++
+	return h.refused%askAgain != 0
+}
+
 // grow takes memory that has a hole of n granules.
 func (h *Heap) grow(base unsafe.Pointer, from Source, n uint64) error {
 	least := (n*granule + extentHead + extentEnd + extentUnit - 1) &^ (extentUnit - 1)
@@ -198,8 +213,10 @@ func (h *Heap) grow(base unsafe.Pointer, from Source, n uint64) error {
 		off, err = from.Grow(size)
 	}
 	if err != nil {
+		h.refused = 1
 		return err
 	}
+	h.refused = 0
 	h.taken += size
 	if h.extents != 0 {
 		if last := at[extent](base, h.extents); h.extents+last.size == off && last.size+size <= mostExtent {

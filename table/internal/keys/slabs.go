@@ -148,21 +148,35 @@ func (h *Heap) takeSmall(base unsafe.Pointer, from Source, c uint8) (off uint64,
 	if k := h.larger(base, c, slotSizes[c]/4); k < classes {
 		return h.takeFirst(base, k), nil
 	}
+	if h.isFull() {
+		if off = h.takeAny(base, n, c); off != 0 {
+			return off, nil
+		}
+	}
 	if many && h.grow(base, from, roomForSlab) == nil {
 		h.takeSlab(base, c)
 		return h.takeFirst(base, c), nil
 	}
 	if h.slabs == 0 && h.inRuns >= slabSize && h.grow(base, from, directoryGranules+n) == nil {
 		h.makeDirectory(base)
-	} else if err = h.grow(base, from, n); err != nil {
-		if k := h.larger(base, c, largestSlot); k < classes {
-			return h.takeFirst(base, k), nil
-		}
+	} else {
+		err = h.grow(base, from, n)
 	}
-	if run := h.takeRun(base, n, unlimited); run != 0 {
-		return h.smallIn(base, run, c), nil
+	if off = h.takeAny(base, n, c); off != 0 {
+		return off, nil
 	}
 	return 0, err
+}
+
+// takeAny returns the offset of memory for a key of a class, whose run has n granules, wherever it is; 0 if there is none.
+func (h *Heap) takeAny(base unsafe.Pointer, n uint64, c uint8) (off uint64) {
+	if run := h.takeRun(base, n, unlimited); run != 0 {
+		return h.smallIn(base, run, c)
+	}
+	if k := h.larger(base, c, largestSlot); k < classes {
+		return h.takeFirst(base, k)
+	}
+	return 0
 }
 
 // smallIn returns the offset of the key of a class that a run is for.
