@@ -50,7 +50,7 @@ var floors = map[string]int{
 // leaves import nothing of ours and may be imported from anywhere.
 var leaves = []string{"internal/decay", "internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/percpu/leaftest", "internal/pointerfree", "internal/race", "internal/stacktrace", "internal/typelayout"}
 
-// parts are the floors inside of the command and of slab, whose packages import from lower ones only.
+// parts are the floors inside of the command, of slab and of table, whose packages import from lower ones only.
 var parts = map[string]int{
 	"cmd/offheap":                     3,
 	"cmd/offheap/internal/allocbench": 2,
@@ -66,6 +66,8 @@ var parts = map[string]int{
 	"slab/internal/sampled":           2,
 	"slab/internal/units":             2,
 	"slab/internal/bitmap":            1,
+	"table":                           2,
+	"table/internal/keys":             1,
 }
 
 // guests are the only packages from outside, each with the folder that may import it; and packages of the
@@ -194,6 +196,8 @@ func TestFloorsWouldNotice(t *testing.T) {
 		{"guard", module + "/slab/internal/sampled", true},
 		{"slab/internal/units", module + "/slab/internal/bitmap", false},
 		{"slab/internal/units", module + "/slab/internal/account", true},
+		{"table", module + "/table/internal/keys", false},
+		{"table/internal/keys", module + "/table", true},
 		{"guard", module + "/internal/region", false},
 		{"guard/guardtest", module + "/guard", false},
 		{"internal/region", module + "/guard", true},

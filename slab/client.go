@@ -216,17 +216,28 @@ func (k client) put(op string, p unsafe.Pointer) {
 		h.freeOther(op, p)
 		return
 	}
-	raise(k.give(c, it))
+	if !k.push(c, it) {
+		raise(k.give(c, it))
+	}
+}
+
+// push puts a cached slot into the cache; false if it has no room. give would make a batch first: an Alloc, a Ref and
+// a Free, which no fast path does then, take 53 ns instead of 63.
+func (k client) push(c uint8, it slots.Item) bool {
+	if k.cache != nil {
+		return k.cache.magazine(c).push(it)
+	}
+	return pushFast(k.heap.freed, sizeclass.CachedAt(c), it)
 }
 
 // takeBack makes the slot of the object at p a cached one; ok is false if no object starts there.
 func (h *Heap) takeBack(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
 	if h.hard != nil {
 		c, it, ok = h.retire(p)
-	} else if c, it, ok = h.slots.Live(p); ok {
+	} else if c, it, ok = h.slots.Object(p); ok {
 		h.usable("Free") // before anything is written: the metadata of a closed heap reads as if all were live
 		s := h.slots.State(it.State())
-		*s = s.Freed()
+		*s = s.Claimed().Freed()
 	}
 	if ok && h.slots.HasGenerations() { // before anybody else can get the slot
 		h.slots.EndGeneration(it.Offset())

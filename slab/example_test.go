@@ -28,6 +28,64 @@ func ExampleHeap() {
 	// hello 1000
 }
 
+// A table keeps references, which have no pointers, in place of objects. They may be stale when they are followed.
+func ExampleHeap_Ref() {
+	h, err := slab.Open(slab.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close()
+
+	type entry struct {
+		value  slab.Ref
+		length int // Bytes returns all of the room of an object
+	}
+	put := func(s string) entry {
+		b := h.Alloc(len(s), 1)
+		copy(b, s)
+		return entry{h.Ref(b), len(s)}
+	}
+	table := map[int]entry{1: put("one"), 2: put("two")}
+
+	h.Free(h.Bytes(table[2].value)) // evicted
+	put("three")                    // in the same place, perhaps
+
+	for key := range 4 {
+		e := table[key]
+		b, ok := h.TryBytes(e.value)
+		if !ok {
+			fmt.Println(key, "is not there")
+			continue
+		}
+		fmt.Println(key, string(b[:e.length]))
+	}
+
+	// Output:
+	// 0 is not there
+	// 1 one
+	// 2 is not there
+	// 3 is not there
+}
+
+func ExampleHeap_Reset() {
+	h, err := slab.Open(slab.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close()
+
+	var last slab.Ref
+	for range 1000 {
+		last = h.Ref(h.Alloc(100, 8))
+	}
+	h.Reset()
+	_, ok := h.TryBytes(last)
+	fmt.Println(ok, h.Stats().Live)
+
+	// Output:
+	// false 0
+}
+
 func ExampleNew() {
 	h, err := slab.Open(slab.Config{})
 	if err != nil {

@@ -165,14 +165,30 @@ func (s *scenario) objects() {
 		if b[0] != 1 || b[len(b)-1] != 1 {
 			s.t.Errorf("%s: contents lost", s.what)
 		}
+		var r Ref
+		s.try("Ref", func() (err error) { r, err = h.TryRef(b); return err })
+		if at, ok := h.TryBytes(r); !ok || addr(at) != addr(b) {
+			s.t.Errorf("%s: the reference of an object leads to another", s.what)
+		}
 		h.Free(b)
+	}
+	var refs []Ref
+	for _, size := range []int{10, 60_000, large} {
+		b := s.alloc(size)
+		s.try("Ref", func() error { r, err := h.TryRef(b); refs = append(refs, r); return err })
+	}
+	h.Reset()
+	for _, r := range refs {
+		if _, ok := h.TryBytes(r); ok {
+			s.t.Errorf("%s: a reference outlives Reset", s.what)
+		}
 	}
 	s.try("Purge", h.Purge)
 	if h.Stats().Discarded > 0 { // a decommit failed
 		s.try("Purge", h.Purge)
 	}
 	h.check()
-	if live := h.Stats(); live.Live != 0 || h.account.Bytes() != 0 || live.Committed != h.slots.Region().Committed() {
+	if live := h.Stats(); live.Live != 0 || h.account.Bytes() != 0 || live.Committed != h.slots.Region().Committed()+h.slots.ReferencesRegion().Committed() {
 		s.t.Errorf("%s: after all: %d bytes in units and large objects, %+v", s.what, h.account.Bytes(), live)
 	}
 }

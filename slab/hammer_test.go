@@ -67,7 +67,7 @@ func hammer(t *testing.T, c Config, n int) {
 					if err := zero(b); err != nil {
 						t.Error(err)
 					}
-					o := held{b, byte(r.Uint32())}
+					o := held{b: b, seed: byte(r.Uint32())}
 					fill(o.b, o.seed)
 					live = append(live, o)
 				case 2:
@@ -193,7 +193,7 @@ func TestHammerBudget(t *testing.T) {
 						live = live[:0]
 						continue
 					}
-					o := held{b, byte(r.Uint32())}
+					o := held{b: b, seed: byte(r.Uint32())}
 					fill(o.b, o.seed)
 					live = append(live, o)
 				} else if len(live) > 0 {

@@ -174,7 +174,7 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
 	}
 	e := h.slots.EntryAt(off)
 	i, place := e.Locate(off)
-	if !e.InSlab() || !h.slots.State(i).LiveAt(place) {
+	if !e.InSlab() || !h.slots.State(i).IsLiveAt(place) {
 		return 0, 0, false
 	}
 	c, it = e.Class(), slots.NewItem(off, i)
@@ -184,8 +184,8 @@ func (h *Heap) retire(p unsafe.Pointer) (c uint8, it slots.Item, ok bool) {
 		return 0, 0, false
 	}
 	if behind := slot[asked:]; !isShort(behind) || !isPainted(behind, canary) {
-		if i := changed(behind, canary); i >= 0 && h.slots.IsLive(p) {
-			panic(h.overrun(p, asked+i))
+		if i := changed(behind, canary); i >= 0 && h.slots.IsObject(p) {
+			panic(h.overrun("Free", p, asked+i))
 		}
 	}
 	if !h.slots.FreeOnce(it) {
@@ -259,11 +259,11 @@ func (hd *hardened) intact(o largeObject, p unsafe.Pointer) (at int, ok bool) {
 	return 0, true
 }
 
-// overrun returns the violation of a write behind, or before, the object at p.
-func (h *Heap) overrun(p unsafe.Pointer, at int) *guard.Violation {
+// overrun returns the violation of a write behind, or before, the object at p. op is the call that found it.
+func (h *Heap) overrun(op string, p unsafe.Pointer, at int) *guard.Violation {
 	detail := "object was written to behind its end"
 	if at < 0 {
 		detail = "object was written to before its start"
 	}
-	return h.violation("Free", guard.Overrun, detail, unsafe.Add(p, at))
+	return h.violation(op, guard.Overrun, detail, unsafe.Add(p, at))
 }

@@ -27,7 +27,7 @@ type Config struct {
 
 	// Reserve is the number of bytes of address space for objects of up to 1 MiB; larger ones have regions of
 	// their own. It is rounded up to a multiple of 2 MiB. Metadata take up to 7 % more, up to a third more in a
-	// hardened heap, and up to a quarter on top of that in a Pool.
+	// hardened heap, and up to a quarter on top of that in a Pool, and in a Heap from the first Ref on.
 	//
 	// The default is 64 GiB, which is the maximum (256 MiB on 32-bit systems). Where RLIMIT_AS leaves
 	// fewer addresses, the default heap takes a quarter of them with all metadata, so that Go's heap
@@ -107,9 +107,10 @@ type Heap struct {
 	closing sync.Mutex
 	gone    bool // nothing is left of the closed heap. Written under closing
 
-	mu     sync.Mutex                       // guards locals and opened
+	mu     sync.Mutex                       // guards locals, opened and resets
 	locals map[weak.Pointer[Local]]struct{} // those that are not closed
 	opened uint                             // the number of Locals that were ever made
+	resets uint                             // the number of calls of Reset
 
 	dropped dropped // Locals that became unreachable without Close
 }
@@ -222,9 +223,21 @@ func (h *Heap) Close() error {
 	} else if h.gone {
 		return fmt.Errorf("slab: close %q: %w", h.config.Name, guard.ErrClosed)
 	}
-	err := errors.Join(h.large.close(), closeOnce(h.region), closeOnce(h.slots.Region()))
+	err := errors.Join(h.large.close(), closeOnce(h.region))
+	for _, r := range h.metadata() {
+		err = errors.Join(err, closeOnce(r))
+	}
 	h.gone = err == nil
 	return err
+}
+
+// metadata returns the regions that metadata lie in.
+func (h *Heap) metadata() []*region.Region {
+	all := []*region.Region{h.slots.Region()}
+	if r := h.slots.ReferencesRegion(); r != nil {
+		all = append(all, r)
+	}
+	return all
 }
 
 // closeOnce closes a region that may be closed already.

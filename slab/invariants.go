@@ -60,7 +60,7 @@ func (h *Heap) check() {
 func (l *largeObjects) check() (charged int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bytes, asked, reserved := 0, 0, int64(0)
+	bytes, asked, named, reserved := 0, 0, 0, int64(0)
 	for p, o := range l.objects {
 		base, n := uintptr(o.region.Base()), int(o.region.Committed())
 		invariant.Holds("slab", p >= base && p+uintptr(o.size) <= base+uintptr(o.region.Size()), "the object at %#x of %d bytes lies in its region at %#x", p, o.size, base)
@@ -68,7 +68,12 @@ func (l *largeObjects) check() (charged int) {
 		bytes += n
 		asked += o.size
 		reserved += o.region.Reserved()
+		if o.name != 0 {
+			named++
+			invariant.Holds("slab", l.names[o.name] == p, "the object at %#x is found by its name %d: %#x", p, o.name, l.names[o.name])
+		}
 	}
+	invariant.Holds("slab", named == len(l.names), "%d objects have names, %d names are known", named, len(l.names))
 	invariant.Holds("slab", bytes == l.bytes && asked == l.asked, "large objects have %d bytes, %d were asked for, the sums say %d and %d", bytes, asked, l.bytes, l.asked)
 	invariant.Holds("slab", reserved == l.reserved, "large objects have %d bytes of addresses, the sum says %d", reserved, l.reserved)
 	cached, reserved := 0, int64(0)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -23,6 +24,7 @@ import (
 type largeObjects struct {
 	mu       sync.Mutex
 	objects  map[uintptr]largeObject // by their addresses
+	names    map[uint64]uintptr      // the addresses of those that references name, by their names
 	bytes    int                     // committed, of objects
 	asked    int                     // bytes that were asked for, of objects
 	reserved int64                   // addresses, of objects
@@ -41,7 +43,8 @@ type leftover struct {
 // largeObject is a live object.
 type largeObject struct {
 	region *region.Region
-	size   int // bytes asked for
+	size   int    // bytes asked for
+	name   uint64 // in references; 0 if there are none
 }
 
 // largeName returns the name of the regions of large objects.
@@ -59,10 +62,9 @@ func (l *largeObjects) close() error {
 			errs = append(errs, err)
 			continue
 		}
-		delete(l.objects, p)
+		l.remove(p, o)
 		l.bytes -= n
 		l.asked -= o.size
-		l.reserved -= o.region.Reserved()
 	}
 	for _, r := range l.cache.all() {
 		l.left = append(l.left, leftover{r.Region, r.bytes}) // which sweep closes
@@ -243,7 +245,7 @@ func (h *Heap) reserveLarge(room, size int) (*region.Region, error) {
 func (h *Heap) addLarge(r *region.Region, at, size, capacity int) ([]byte, error) {
 	p := unsafe.Add(r.Base(), at)
 	committed := int(r.Committed())
-	if !h.large.add(p, largeObject{r, size}) {
+	if !h.large.add(p, largeObject{region: r, size: size}) {
 		h.account.Refund(committed)
 		return nil, closeAfter(guard.ErrClosed, r)
 	}
@@ -356,9 +358,8 @@ func (h *Heap) growLarge(r *region.Region, had, want, align int) (*region.Region
 		return r, errors.Join(guard.ErrClosed, undo())
 	}
 	o := l.objects[uintptr(r.Base())]
-	delete(l.objects, uintptr(r.Base()))
-	l.objects[uintptr(to.Base())] = largeObject{to, o.size}
-	l.reserved += to.Reserved() - r.Reserved()
+	l.remove(uintptr(r.Base()), o)
+	l.insert(uintptr(to.Base()), largeObject{region: to, size: o.size}) // without a name: see Ref
 	if r.Close() != nil {
 		l.left = append(l.left, leftover{region: r})
 		h.note()
@@ -405,7 +406,7 @@ func (h *Heap) dropHardened(p unsafe.Pointer) bool {
 	}()
 	at := 0
 	if at, intact = h.hard.intact(o, p); !intact {
-		panic(h.overrun(p, at))
+		panic(h.overrun("Free", p, at))
 	}
 	return true
 }
@@ -435,8 +436,7 @@ func (l *largeObjects) retire(p unsafe.Pointer) (out []cachedRegion, ok bool) {
 		return nil, false
 	}
 	n := int(o.region.Committed())
-	delete(l.objects, uintptr(p))
-	l.reserved -= o.region.Reserved()
+	l.remove(uintptr(p), o)
 	l.bytes -= n
 	l.asked -= o.size
 	r := cachedRegion{o.region, n, ticks()}
@@ -458,8 +458,7 @@ func (l *largeObjects) reuse(size, want, align int) (b []byte, ok bool) {
 		return nil, false
 	}
 	room := int(r.Committed())
-	l.objects[uintptr(r.Base())] = largeObject{r, size}
-	l.reserved += r.Reserved()
+	l.insert(uintptr(r.Base()), largeObject{region: r, size: size})
 	l.bytes += room
 	l.asked += size
 	return r.Bytes()[:size:room], true
@@ -470,8 +469,7 @@ func (l *largeObjects) take(p unsafe.Pointer) (o largeObject, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if o, ok = l.objects[uintptr(p)]; ok {
-		delete(l.objects, uintptr(p))
-		l.reserved -= o.region.Reserved()
+		l.remove(uintptr(p), o)
 	}
 	return o, ok
 }
@@ -483,9 +481,24 @@ func (l *largeObjects) add(p unsafe.Pointer, o largeObject) bool {
 	if l.shut {
 		return false
 	}
-	l.objects[uintptr(p)] = o
-	l.reserved += o.region.Reserved()
+	l.insert(uintptr(p), o)
 	return true
+}
+
+// insert puts an object in. Caller holds l.mu.
+func (l *largeObjects) insert(p uintptr, o largeObject) {
+	l.objects[p] = o
+	l.reserved += o.region.Reserved()
+	if o.name != 0 {
+		l.names[o.name] = p
+	}
+}
+
+// remove takes the object o at p out. Caller holds l.mu.
+func (l *largeObjects) remove(p uintptr, o largeObject) {
+	delete(l.objects, p)
+	l.reserved -= o.region.Reserved()
+	delete(l.names, o.name)
 }
 
 // resize counts bytes that are committed, and asked for, on top.
@@ -513,4 +526,52 @@ func (h *Heap) largeAt(p unsafe.Pointer) (o largeObject, ok bool) {
 	defer h.large.mu.Unlock()
 	o, ok = h.large.objects[uintptr(p)]
 	return o, ok
+}
+
+// lastName is the number of large objects of the process that references ever named. Each has a name of its own.
+var lastName atomic.Uint64
+
+// nameOf returns the name of the large object at p, and gives it one if it has none. ok is false if there is no object.
+func (l *largeObjects) nameOf(p unsafe.Pointer) (name uint64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o, ok := l.objects[uintptr(p)]
+	if !ok {
+		return 0, false
+	}
+	if o.name == 0 {
+		o.name = lastName.Add(1)
+		if l.names == nil {
+			l.names = map[uint64]uintptr{}
+		}
+		l.objects[uintptr(p)], l.names[o.name] = o, uintptr(p)
+	}
+	return o.name, true
+}
+
+// named returns the large object that has a name, and where it starts. ok is false if there is none.
+func (l *largeObjects) named(name uint64) (o largeObject, p unsafe.Pointer, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, ok := l.names[name]
+	if !ok {
+		return largeObject{}, nil, false
+	}
+	o = l.objects[at]
+	return o, o.start(at), true
+}
+
+// all returns where the objects start.
+func (l *largeObjects) all() (all []unsafe.Pointer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for p, o := range l.objects {
+		all = append(all, o.start(p))
+	}
+	return all
+}
+
+// start returns the address of the object as a pointer.
+func (o largeObject) start(p uintptr) unsafe.Pointer {
+	return unsafe.Add(o.region.Base(), p-uintptr(o.region.Base()))
 }

@@ -515,7 +515,7 @@ func TestHammerLarge(t *testing.T) {
 							t.Errorf("byte %d of %d is not zero", i, cap(b))
 						}
 					}
-					o := held{b, byte(r.Uint32())}
+					o := held{b: b, seed: byte(r.Uint32())}
 					fill(o.b, o.seed)
 					live = append(live, o)
 				case 3:

@@ -35,6 +35,7 @@ type Local struct {
 	heap   *Heap
 	owner  uint8 // its group
 	closed bool
+	resets uint // of the heap, when the Local was made or its cache emptied by Reset. The heap's mu guards it
 	part   region.Part
 	self   weak.Pointer[Local]
 	cache  cache // by value: apart, its address is a load more, and objects in order took a tenth longer
@@ -49,6 +50,7 @@ func (h *Heap) Local() *Local {
 	l.self = weak.Make(l)
 	h.mu.Lock()
 	l.owner = uint8(1 + h.opened%(owners-1))
+	l.resets = h.resets
 	h.opened++
 	h.locals[l.self] = struct{}{}
 	h.mu.Unlock()
@@ -94,12 +96,22 @@ func (l *Local) release() (bad *guard.Violation) {
 	h := l.heap
 	// Without the heap's lock, which count takes, because this may wait for one under which memory is
 	// committed; before the heap forgets the Local, so that Stats sees the slots here or in their slabs.
-	bad = h.drain(&l.cache)
+	if l.survives() {
+		bad = h.drain(&l.cache)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.locals, l.self)
 	l.cache = cache{} // every fast path misses, and the slow ones say why
 	return bad
+}
+
+// survives tells whether the slots in the cache are as they were put there. Reset does not find the Locals that became
+// unreachable, and frees the slots that they cache.
+func (l *Local) survives() bool {
+	l.heap.mu.Lock()
+	defer l.heap.mu.Unlock()
+	return l.resets == l.heap.resets
 }
 
 // openLocals returns the heap's Locals that are neither closed nor dropped. Caller holds h.mu.

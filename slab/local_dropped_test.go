@@ -146,7 +146,7 @@ func TestOutsideDroppedLocal(t *testing.T) {
 					b := l.Alloc(100, 8)
 					if i%3 == 0 {
 						fill(b, byte(i))
-						kept = append(kept, held{b, byte(i)})
+						kept = append(kept, held{b: b, seed: byte(i)})
 					} else {
 						free = append(free, b)
 					}

@@ -79,7 +79,7 @@ func (h *Heap) noObject(op string, p unsafe.Pointer) *guard.Violation {
 	}
 	i, place := e.Locate(off)
 	switch s := *h.slots.State(i); {
-	case s.LiveAt(place):
+	case s.IsLiveAt(place):
 		v.Detail = "freed and allocated again at the same time"
 	case !s.StartsAt(place):
 		v.Kind, v.Detail = guard.InvalidPointer, notTheStart

@@ -19,7 +19,7 @@ func TestMisuseLeavesTheHeapWhole(t *testing.T) {
 	h := open(t, Config{})
 	var live []held
 	for i := range 2000 {
-		o := held{h.Alloc(i%600, 8), byte(i)}
+		o := held{b: h.Alloc(i%600, 8), seed: byte(i)}
 		fill(o.b, o.seed)
 		live = append(live, o)
 		for _, off := range []int{1, 8, 16, 48} {

@@ -53,6 +53,7 @@ func ours() (u usage) {
 type held struct {
 	b    []byte
 	seed byte
+	ref  Ref // zero if none was made
 }
 
 // places are the bytes of an object that a test looks at: all of a small one; of a large one the
@@ -132,22 +133,51 @@ func run(t testing.TB, data []byte, hardened bool) {
 		if len(b) != size || zeroed && zero(b) != nil {
 			t.Fatalf("%d bytes for %d: %v", len(b), size, zero(b))
 		}
-		o := held{b, byte(len(live)*31 + 7)}
+		o := held{b: b, seed: byte(len(live)*31 + 7)}
 		fill(b, o.seed)
+		if next()%3 == 0 {
+			o.ref = h.Ref(b)
+		}
 		live = append(live, o)
 	}
-	give := func() (b []byte, ok bool) {
+	var stale []Ref
+	follow := func(o held) {
+		t.Helper()
+		if b, ok := h.TryBytes(o.ref); ok == o.ref.IsNil() || ok && (addr(b) != addr(o.b) || len(b) != h.Size(o.b) || h.Ref(b) != o.ref) {
+			t.Fatalf("the reference %#x of %d bytes at %p leads to %d at %p", o.ref.word, len(o.b), addr(o.b), len(b), addr(b))
+		}
+	}
+	gone := func(o held) {
+		if !o.ref.IsNil() {
+			stale = append(stale, o.ref)
+		}
+	}
+	refuse := func(refs []Ref) {
+		t.Helper()
+		for _, r := range refs {
+			if _, ok := h.TryBytes(r); ok {
+				t.Fatalf("the stale reference %#x is good", r.word)
+			}
+		}
+	}
+	take := func() (o held, ok bool) {
 		if len(live) == 0 {
-			return nil, false
+			return held{}, false
 		}
 		i := (next() | next()<<8) % len(live)
-		o := live[i]
+		o = live[i]
 		if err := o.verify(); err != nil {
 			t.Fatal(err)
 		}
+		follow(o)
 		live[i] = live[len(live)-1]
 		live = live[:len(live)-1]
-		return o.b, true
+		return o, true
+	}
+	give := func() (b []byte, ok bool) { // to be freed
+		o, ok := take()
+		gone(o)
+		return o.b, ok
 	}
 	for len(data) > 0 {
 		l := locals[next()%len(locals)]
@@ -172,13 +202,18 @@ func run(t testing.TB, data []byte, hardened bool) {
 			}
 			took(b, err, n, true)
 		case 7:
-			if b, ok := give(); ok {
+			if o, ok := take(); ok {
 				n := size()
-				was, seed := len(b), first(b)
-				out, err := h.TryRealloc(b, n)
+				was, seed := len(o.b), o.seed
+				out, err := h.TryRealloc(o.b, n)
 				if err != nil {
-					live = append(live, held{b, first(b)})
+					follow(o)
+					live = append(live, o)
 					break
+				}
+				if addr(out) != addr(o.b) {
+					gone(o)
+					o.ref = Ref{}
 				}
 				for i := range places(was) {
 					if i < n && out[i] != seed+byte(i) {
@@ -189,7 +224,8 @@ func run(t testing.TB, data []byte, hardened bool) {
 					t.Fatalf("grown from %d to %d: %v", was, n, zero(out[was:n:n]))
 				}
 				fill(out, seed)
-				live = append(live, held{out, seed})
+				o.b = out
+				live = append(live, o)
 			}
 		case 8:
 			if len(locals) < 4 {
@@ -201,12 +237,26 @@ func run(t testing.TB, data []byte, hardened bool) {
 				locals = locals[:3]
 			}
 		case 9:
-			if next()%8 == 0 {
+			switch next() % 64 {
+			case 0, 1, 2, 3, 4, 5, 6:
 				if err := h.Purge(); err != nil {
 					t.Fatal(err)
 				}
 				h.check()
+			case 7:
+				for _, o := range live {
+					if err := o.verify(); err != nil {
+						t.Fatal(err)
+					}
+					follow(o)
+					gone(o)
+				}
+				live = live[:0]
+				h.Reset()
+				h.check()
+				refuse(stale)
 			}
+			refuse(stale[max(0, len(stale)-100):])
 		case 10, 11, 12:
 			if b, ok := give(); ok {
 				h.Free(b)
@@ -245,8 +295,11 @@ func run(t testing.TB, data []byte, hardened bool) {
 		if err := o.verify(); err != nil {
 			t.Fatal(err)
 		}
+		follow(o)
+		gone(o)
 		h.Free(o.b)
 	}
+	refuse(stale)
 	for _, l := range locals {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
@@ -260,13 +313,6 @@ func run(t testing.TB, data []byte, hardened bool) {
 	if s := h.Stats(); s.Live != 0 || s.Cached != 0 || s.Free != 0 || len(s.Classes) != 0 || h.region.Committed() != 0 {
 		t.Fatalf("after all were freed and purged: %+v", s)
 	}
-}
-
-func first(b []byte) byte {
-	if len(b) == 0 {
-		return 0
-	}
-	return b[0]
 }
 
 func FuzzHeap(f *testing.F) {

@@ -265,7 +265,7 @@ func TestOutsideBooksReadZero(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := guard.Catch(func() {
-			if h.slots.EntryAt(off) != 0 || *h.slots.State(it.State()) != 0 || *generation != 0 || h.slots.Record(0).Free != 0 || h.slots.IsLive(addr(b)) {
+			if h.slots.EntryAt(off) != 0 || *h.slots.State(it.State()) != 0 || *generation != 0 || h.slots.Record(0).Free != 0 || h.slots.IsObject(addr(b)) {
 				t.Error("metadata of a closed heap is not zero")
 			}
 		})

@@ -222,7 +222,7 @@ func (h *Heap) placeOf(p uintptr) string {
 	switch {
 	case !ok:
 		return "end of a slab"
-	case !h.slots.IsLive(h.slots.At(it)):
+	case !h.slots.IsObject(h.slots.At(it)):
 		return "free slot"
 	case off-it.Offset() >= uintptr(*h.slots.Size(it.State())-1):
 		return "canary"

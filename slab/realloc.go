@@ -20,7 +20,7 @@ func (h *Heap) Size(b []byte) int {
 func (h *Heap) size(op string, p unsafe.Pointer) int {
 	h.made(op)
 	exact := h.hard != nil // the size that was asked for is known, and others are not to be used
-	c, it, ok := h.slots.Live(p)
+	c, it, ok := h.slots.Object(p)
 	n := int(sizeclass.Table[c].Size)
 	if ok && exact {
 		n = int(*h.slots.Size(it.State())) - 1
@@ -123,7 +123,7 @@ func (h *Heap) TryReallocAligned(b []byte, size, align int) ([]byte, error) {
 
 // noteAsked notes the new size of a large object that stays where it is; others are not counted.
 func (h *Heap) noteAsked(p unsafe.Pointer, size int) {
-	if !h.slots.IsLive(p) {
+	if !h.slots.IsObject(p) {
 		h.large.ask(p, size)
 	}
 }

@@ -34,7 +34,7 @@ func (h *Heap) sample(size, align int) (b []byte, ok bool) {
 func (h *Heap) freeSampled(p unsafe.Pointer) bool {
 	at, overrun, ok := sampled.Free(h.id(), p)
 	if overrun {
-		panic(h.overrun(p, at))
+		panic(h.overrun("Free", p, at))
 	}
 	return ok
 }

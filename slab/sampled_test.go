@@ -465,7 +465,7 @@ func TestSampledFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		fill(b, 3)
-		if err := (held{b, 3}).verify(); err != nil {
+		if err := (held{b: b, seed: 3}).verify(); err != nil {
 			t.Fatal(err)
 		}
 		h.Free(b)

@@ -90,8 +90,12 @@ func (h *Heap) Stats() (s Stats) {
 	s.Discarded = h.space.DiscardedBytes()
 	_, sampled, committed := sampled.Live(h.id())
 	s.Live += int64(sampled)
-	s.Reserved += int64(committed) + h.region.Reserved() + h.slots.Region().Reserved()
-	s.Committed += int64(committed) + h.region.Committed() + h.slots.Region().Committed()
+	s.Reserved += int64(committed) + h.region.Reserved()
+	s.Committed += int64(committed) + h.region.Committed()
+	for _, r := range h.metadata() {
+		s.Reserved += r.Reserved()
+		s.Committed += r.Committed()
+	}
 	h.large.addTo(&s)
 	if h.closed.Load() { // meanwhile
 		return Stats{HighWater: s.HighWater}
@@ -123,7 +127,7 @@ func (h *Heap) Resident() (int64, error) {
 	h.made("Resident")
 	_, _, committed := sampled.Live(h.id())
 	total := int64(committed)
-	for _, r := range append(h.large.regions(), h.region, h.slots.Region()) { // without a lock: it may take seconds
+	for _, r := range append(append(h.large.regions(), h.metadata()...), h.region) { // without a lock: it may take seconds
 		n, err := r.Resident()
 		switch {
 		case err == nil:

@@ -1,9 +1,11 @@
 package table
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/arena"
@@ -20,112 +22,198 @@ func randomKeys(n int) []uint64 {
 var sinkValue uint64
 
 // BenchmarkMap times a Map and Go's map with the same random keys. Searches come in another order than
-// insertions did; fill begins with an empty map.
+// insertions did; fill begins with an empty map; follow searches for the value that it found last. bench/maps
+// runs the same work in turn, and prints ratios.
 func BenchmarkMap(b *testing.B) {
-	for _, n := range []int{1000, 1_000_000} {
+	for _, n := range []int{1000, 1_000_000, 10_000_000} {
 		keys := randomKeys(n)
-		asked := append([]uint64(nil), keys...)
-		rand.Shuffle(n, func(i, j int) { asked[i], asked[j] = asked[j], asked[i] })
-		ours := func(b *testing.B) *Map[uint64, uint64] {
-			m := NewMap[uint64, uint64](openTest(b, arena.Config{HugePages: true}), 0)
-			for _, k := range keys {
-				m.Put(k, k)
+		asked, missed := shuffled(keys), randomKeys(n)
+		fillOurs := func(m *Map[uint64, uint64]) {
+			for i, k := range keys {
+				m.Put(k, keys[(i+1)%n])
 			}
-			return m
 		}
-		theirs := func() map[uint64]uint64 {
-			m := map[uint64]uint64{}
-			for _, k := range keys {
-				m[k] = k
+		fillTheirs := func(m map[uint64]uint64) {
+			for i, k := range keys {
+				m[k] = keys[(i+1)%n]
 			}
-			return m
 		}
+		a := openTest(b, arena.Config{HugePages: true})
+		var m *Map[uint64, uint64]
+		var g map[uint64]uint64
+		// run times f of both sides, with maps that are made when they are needed first.
 		run := func(what string, arena, heap func(b *testing.B)) {
-			b.Run(fmt.Sprintf("%s/n=%d/arena", what, n), arena)
-			b.Run(fmt.Sprintf("%s/n=%d/go", what, n), heap)
-		}
-		loop := func(b *testing.B, keys []uint64, f func(k uint64)) {
-			b.ResetTimer()
-			for done := 0; done < b.N; done += n {
-				for _, k := range keys[:min(n, b.N-done)] {
-					f(k)
+			b.Run(fmt.Sprintf("%s/n=%d/arena", what, n), func(b *testing.B) {
+				if m == nil {
+					m = NewMap[uint64, uint64](a, 0)
+					fillOurs(m)
 				}
-			}
+				b.ResetTimer()
+				arena(b)
+			})
+			b.Run(fmt.Sprintf("%s/n=%d/go", what, n), func(b *testing.B) {
+				if g == nil {
+					g = map[uint64]uint64{}
+					fillTheirs(g)
+				}
+				b.ResetTimer()
+				heap(b)
+			})
 		}
 		search := func(what string, keys []uint64) {
 			run(what, func(b *testing.B) {
-				m := ours(b)
-				loop(b, keys, func(k uint64) { v, _ := m.Get(k); sinkValue += v })
+				inTurn(b, keys, func(keys []uint64) {
+					for _, k := range keys {
+						v, _ := m.Get(k)
+						sinkValue += v
+					}
+				})
 			}, func(b *testing.B) {
-				m := theirs()
-				loop(b, keys, func(k uint64) { sinkValue += m[k] })
+				inTurn(b, keys, func(keys []uint64) {
+					for _, k := range keys {
+						sinkValue += g[k]
+					}
+				})
 			})
 		}
 		search("get", asked)
-		search("miss", randomKeys(n))
-		run("put", func(b *testing.B) {
-			m := ours(b)
-			loop(b, asked, func(k uint64) { m.Put(k, 1) })
+		search("miss", missed)
+		run("follow", func(b *testing.B) {
+			k := keys[0]
+			for range b.N {
+				k, _ = m.Get(k)
+			}
+			sinkValue += k
 		}, func(b *testing.B) {
-			m := theirs()
-			loop(b, asked, func(k uint64) { m[k] = 1 })
-		})
-		run("churn", func(b *testing.B) {
-			m := ours(b)
-			loop(b, asked, func(k uint64) { m.Delete(k); m.Put(k, 1) })
-		}, func(b *testing.B) {
-			m := theirs()
-			loop(b, asked, func(k uint64) { delete(m, k); m[k] = 1 })
+			k := keys[0]
+			for range b.N {
+				k = g[k]
+			}
+			sinkValue += k
 		})
 		run("all", func(b *testing.B) {
-			m := ours(b)
-			b.ResetTimer()
 			for done := 0; done < b.N; done += n {
 				for k, v := range m.All() {
 					sinkValue += k + v
 				}
 			}
 		}, func(b *testing.B) {
-			m := theirs()
-			b.ResetTimer()
 			for done := 0; done < b.N; done += n {
-				for k, v := range m {
+				for k, v := range g {
 					sinkValue += k + v
 				}
 			}
 		})
-		run("fill", func(b *testing.B) {
-			a := openTest(b, arena.Config{HugePages: true, Retain: 1 << 30})
-			for done := 0; done < b.N; done += n {
-				a.Reset()
-				m := NewMap[uint64, uint64](a, 0)
+		run("put", func(b *testing.B) {
+			inTurn(b, asked, func(keys []uint64) {
 				for _, k := range keys {
-					m.Put(k, k)
+					m.Put(k, 1)
 				}
-			}
+			})
 		}, func(b *testing.B) {
-			for done := 0; done < b.N; done += n {
-				theirs()
-			}
-		})
-		run("fill, with a hint", func(b *testing.B) {
-			a := openTest(b, arena.Config{HugePages: true, Retain: 1 << 30})
-			for done := 0; done < b.N; done += n {
-				a.Reset()
-				m := NewMap[uint64, uint64](a, n)
+			inTurn(b, asked, func(keys []uint64) {
 				for _, k := range keys {
-					m.Put(k, k)
+					g[k] = 1
 				}
-			}
+			})
+		})
+		run("churn", func(b *testing.B) {
+			inTurn(b, asked, func(keys []uint64) {
+				for _, k := range keys {
+					m.Delete(k)
+					m.Put(k, 1)
+				}
+			})
 		}, func(b *testing.B) {
-			for done := 0; done < b.N; done += n {
-				m := make(map[uint64]uint64, n)
+			inTurn(b, asked, func(keys []uint64) {
 				for _, k := range keys {
-					m[k] = k
+					delete(g, k)
+					g[k] = 1
 				}
-			}
+			})
 		})
+		a.Close()
+		m, g = nil, nil
+		for _, hint := range []int{0, n} {
+			what := "fill"
+			if hint > 0 {
+				what = "fill, with a hint"
+			}
+			b.Run(fmt.Sprintf("%s/n=%d/arena", what, n), func(b *testing.B) {
+				a := openTest(b, arena.Config{HugePages: true, Retain: 1 << 30})
+				for done := 0; done < b.N; done += n {
+					a.Reset()
+					fillOurs(NewMap[uint64, uint64](a, hint))
+				}
+			})
+			b.Run(fmt.Sprintf("%s/n=%d/go", what, n), func(b *testing.B) {
+				for done := 0; done < b.N; done += n {
+					fillTheirs(make(map[uint64]uint64, hint))
+				}
+			})
+		}
 	}
+}
+
+// shuffled returns a copy in random order.
+func shuffled(keys []uint64) []uint64 {
+	keys = slices.Clone(keys)
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	return keys
+}
+
+// inTurn calls f with keys, again and again, until it had b.N of them.
+func inTurn(b *testing.B, keys []uint64, f func(keys []uint64)) {
+	for done := 0; done < b.N; done += len(keys) {
+		f(keys[:min(len(keys), b.N-done)])
+	}
+}
+
+// BenchmarkMapWide times maps with entries of 116 bytes: nine of ten operations read a value, the tenth writes one.
+func BenchmarkMapWide(b *testing.B) {
+	type (
+		key   = [16]byte
+		value = [100]byte
+	)
+	const n = 1_000_000
+	keys := make([]key, n)
+	for i := range keys {
+		binary.LittleEndian.PutUint64(keys[i][:], rand.Uint64())
+	}
+	asked := slices.Clone(keys)
+	rand.Shuffle(n, func(i, j int) { asked[i], asked[j] = asked[j], asked[i] })
+	b.Run("arena", func(b *testing.B) {
+		m := NewMap[key, value](openTest(b, arena.Config{HugePages: true}), n)
+		for _, k := range keys {
+			m.Put(k, value{1})
+		}
+		b.ResetTimer()
+		for i := range b.N {
+			k := asked[i%n]
+			if i%10 == 9 {
+				m.Put(k, value{2})
+				continue
+			}
+			v, _ := m.Get(k)
+			sinkValue += uint64(v[0])
+		}
+	})
+	b.Run("go", func(b *testing.B) {
+		m := make(map[key]value, n)
+		for _, k := range keys {
+			m[k] = value{1}
+		}
+		b.ResetTimer()
+		for i := range b.N {
+			k := asked[i%n]
+			if i%10 == 9 {
+				m[k] = value{2}
+				continue
+			}
+			v := m[k]
+			sinkValue += uint64(v[0])
+		}
+	})
 }
 
 // BenchmarkMapStruct is BenchmarkMap/get and /put with a key and a value of several fields.

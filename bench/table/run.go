@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/seed-9a6c551e/offheap/bench/internal/machine"
 )
 
 type options struct {
@@ -257,11 +259,11 @@ func (j *job) run(ctx context.Context) (kv map[string]float64, other float64, er
 	}
 	var says strings.Builder
 	c.Stderr = &says
-	before, _ := busySeconds()
+	before, _ := machine.BusySeconds()
 	start := time.Now()
 	out, err := c.Output()
 	wall := time.Since(start).Seconds()
-	after, processors := busySeconds()
+	after, processors := machine.BusySeconds()
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(says.String()))
 	}
@@ -284,28 +286,6 @@ func (j *job) run(ctx context.Context) (kv map[string]float64, other float64, er
 		}
 	}
 	return kv, other, nil
-}
-
-// busySeconds returns the time that all processors together have worked since the machine started, and
-// their number; not a number where the system does not tell.
-func busySeconds() (seconds float64, processors int) {
-	text, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return math.NaN(), 1
-	}
-	for line := range strings.Lines(string(text)) {
-		words := strings.Fields(line)
-		if len(words) < 6 || !strings.HasPrefix(words[0], "cpu") || words[0] == "cpu" {
-			continue
-		}
-		processors++
-		for i, word := range words[1:] {
-			if x, err := strconv.ParseFloat(word, 64); err == nil && i != 3 && i != 4 { // idle, and idle for a disk
-				seconds += x / 100
-			}
-		}
-	}
-	return seconds, processors
 }
 
 // figure returns the median of a figure of a job; not a number if there is none.

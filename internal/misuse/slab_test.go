@@ -30,6 +30,15 @@ func behindSlabs() string {
 	return "touch of decommitted memory"
 }
 
+// staleRef expects Bytes of a reference that names no object, at an offset in the heap's region if it is of a slot.
+func staleRef(offset string) string {
+	what := "use after free: the object of the reference was freed, or is of another heap"
+	if offset == "" {
+		return "violation: slab.Bytes: " + what + inParentheses("heap")
+	}
+	return violates("slab.Bytes", what, "heap", offset)
+}
+
 var slabMisuse = []misuse{
 	{"free by a Local of what was freed", func(w *world) {
 		h := w.heap()
@@ -85,6 +94,107 @@ var slabMisuse = []misuse{
 		h.Free(b)
 		h.Size(b)
 	}, first("slab.Size", freedAlready)},
+	{"Ref of what was freed", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100, 8)
+		h.Free(b)
+		h.Ref(b)
+	}, first("slab.Ref", freedAlready)},
+	{"Ref of a slice from the middle", func(w *world) { h := w.heap(); h.Ref(h.Alloc(100, 8)[16:]) }, inHeap("slab.Ref", interior, "16")},
+	{"Ref of another heap's object", func(w *world) { h, other := w.heap(), w.heap(); h.Ref(other.Alloc(100, 8)) }, first("slab.Ref", otherMemory)},
+	{"Ref of nil", func(w *world) { w.heap().Ref(nil) }, everywhere("violation: slab.Ref: " + otherMemory + inParentheses("heap"))},
+	{"free of an object with references twice", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100, 8)
+		h.Ref(b)
+		h.Free(b)
+		h.Free(b)
+	}, first("slab.Free", freedAlready)},
+	{"Bytes after Free", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100, 8)
+		r := h.Ref(b)
+		h.Free(b)
+		h.Bytes(r)
+	}, apart(staleRef("#"), staleRef("#"), staleRef(""))},
+	{"Bytes after Free, and another has the place", func(w *world) {
+		h := w.heap()
+		l := h.Local()
+		b := l.Alloc(100, 8)
+		r := h.Ref(b)
+		l.Free(b)
+		h.Ref(l.Alloc(100, 8))
+		h.Bytes(r)
+	}, apart(staleRef("#"), staleRef("#"), staleRef(""))},
+	{"Bytes after Free of a large object", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(largeSize, 8)
+		r := h.Ref(b)
+		h.Free(b)
+		h.Bytes(r)
+	}, everywhere(staleRef(""))},
+	{"Bytes after Realloc has moved the object", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100, 8)
+		r := h.Ref(b)
+		h.Realloc(b, 10_000)
+		h.Bytes(r)
+	}, apart(staleRef("#"), staleRef("#"), staleRef(""))},
+	{"Bytes of another heap's reference", func(w *world) {
+		h, other := w.heap(), w.heap()
+		h.Ref(h.Alloc(100, 8))
+		h.Bytes(other.Ref(other.Alloc(100, 8)))
+	}, apart(staleRef("#"), staleRef("#"), staleRef(""))},
+	{"Bytes of the zero Ref", func(w *world) { w.heap().Bytes(slab.Ref{}) },
+		everywhere(`violation: slab.Bytes: invalid argument: the zero Ref names no object ("heap")`)},
+	{"Bytes after Close", func(w *world) { h := w.heap(); r := h.Ref(h.Alloc(1, 8)); w.must(h.Close()); h.Bytes(r) }, everywhere("violation: slab.Bytes" + closedHeap)},
+	{"Ref after Close", func(w *world) { h := w.heap(); b := h.Alloc(1, 8); w.must(h.Close()); h.Ref(b) }, everywhere("violation: slab.Ref" + closedHeap)},
+	{"Ref of a zero Heap", func(w *world) { b := w.heap().Alloc(1, 8); new(slab.Heap).Ref(b) }, everywhere("violation: slab.Ref: " + zeroHeap)},
+	{"Reset after Close", func(w *world) { h := w.heap(); w.must(h.Close()); h.Reset() }, everywhere("violation: slab.Reset" + closedHeap)},
+	{"Reset of a zero Heap", func(w *world) { new(slab.Heap).Reset() }, everywhere("violation: slab.Reset: " + zeroHeap)},
+	{"Free after Reset", func(w *world) { h := w.heap(); b := h.Alloc(100, 8); h.Reset(); h.Free(b) }, first("slab.Free", freedAlready)},
+	{"Local.Free after Reset", func(w *world) {
+		h := w.heap()
+		l := h.Local()
+		b := l.Alloc(100, 8)
+		h.Reset()
+		l.Free(b)
+	}, first("slab.Free", freedAlready)},
+	{"Bytes after Reset", func(w *world) {
+		h := w.heap()
+		r := h.Ref(h.Alloc(100, 8))
+		h.Reset()
+		h.Bytes(r)
+	}, apart(staleRef("#"), staleRef("#"), staleRef(""))},
+	{"touch after Reset", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100, 8)
+		h.Reset()
+		peek(b, 0)
+	}, apart(notCaught, `fault: guard: touch of decommitted memory in region "heap": address 0xADDR, offset # of #`, usedAfterFree("heap", "0", "100"))},
+	{"Reset with an object that was overrun", func(w *world) {
+		h := w.heap()
+		b := h.Alloc(100, 8)
+		poke(b, 100)
+		h.Reset()
+	}, apart(notCaught, violates("slab.Reset", behindEnd, "heap", "#"), notCaught)},
+	{"references that are good, and some that need not be", func(w *world) {
+		h := w.heap()
+		l := h.Local()
+		for _, size := range []int{0, 100, largeSize} {
+			b := l.Alloc(size, 8)
+			r := h.Ref(b)
+			got, ok := h.TryBytes(r)
+			w.holds(ok && len(got) == h.Size(b) && unsafe.SliceData(got) == unsafe.SliceData(b) && r == h.Ref(got), "a reference leads to its object")
+			l.Free(h.Bytes(r))
+			_, ok = h.TryBytes(r)
+			w.holds(!ok, "TryBytes tells that a reference is stale")
+		}
+		_, ok := h.TryBytes(slab.Ref{})
+		w.holds(!ok && slab.Ref{}.IsNil(), "the zero Ref names no object")
+		h.Reset()
+		l.Free(l.Alloc(100, 8))
+	}, everywhere(fine)},
 	{"realloc of what was freed", func(w *world) {
 		h := w.heap()
 		b := h.Alloc(100, 8)

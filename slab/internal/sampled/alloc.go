@@ -33,7 +33,7 @@ func Alloc(owner uintptr, name string, size, align int) (p unsafe.Pointer, ok bo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.live, x.owner, x.name, x.p, x.size, x.allocated, x.freed = true, owner, name, p, size, stack, ""
-	x.generation++
+	x.generation = (x.generation + 1) & MostGeneration
 	x.watch.SetReport(x.report())
 	return p, true
 }

@@ -73,7 +73,7 @@ func Objects(owner uintptr) iter.Seq[unsafe.Pointer] {
 }
 
 // Name returns the slot and the generation of the owner's object that starts at p. No other object gets the same two until the slot
-// has had 2^32 objects. ok is false if there is no object.
+// has had MostGeneration objects. ok is false if there is no object.
 func Name(owner uintptr, p unsafe.Pointer) (slot, generation uint32, ok bool) {
 	s := opened.Load()
 	if s == nil || !Holds(p) {

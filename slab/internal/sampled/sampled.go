@@ -58,6 +58,9 @@ import (
 // MostSize is the largest object in bytes.
 const MostSize = 1 << 20
 
+// MostGeneration is the largest generation of the objects in a slot.
+const MostGeneration = 1<<31 - 1
+
 // aside is the inaccessible bytes on either side of a room: whole OS pages, also where these have 64 KiB. stride is the
 // bytes of a slot.
 var (

@@ -46,7 +46,7 @@ func (t *Table) Check(c uint8, visit func(first uint32, r *Record)) {
 				slots++
 				invariant.Holds("slab", i/8 >= r.hint, "slot %d of slab %d is free, the hint is %d", i, u, r.hint)
 			} else {
-				invariant.Holds("slab", s&codeMask == live || s&codeMask&^clean == cached, "slot %d of slab %d has the state %#x", i, u, s)
+				invariant.Holds("slab", s&codeMask&^referenced == live || s&codeMask&^clean == cached, "slot %d of slab %d has the state %#x", i, u, s)
 				invariant.Holds("slab", i < r.fresh, "slot %d of slab %d was handed out, fresh is %d", i, u, r.fresh)
 			}
 		}

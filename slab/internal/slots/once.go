@@ -5,17 +5,21 @@ import (
 	"unsafe"
 )
 
-// FreeOnce makes a live slot cached, as the fast paths do, with an atomic operation: of several goroutines that free
-// one object only one succeeds, the others get false.
+// FreeOnce makes a live slot cached, referenced or not, as the fast paths do, with an atomic operation: of several
+// goroutines that free one object only one succeeds, the others get false.
 func (t *Table) FreeOnce(it Item) bool {
-	i := it.State()
+	return t.exchange(it.State(), live, cached) || t.exchange(it.State(), referenced, cached)
+}
+
+// exchange changes the code of a state from one to another with an atomic operation; false if it has another code.
+func (t *Table) exchange(i uint32, from, to State) bool {
 	word, one := (*uint32)(unsafe.Pointer(t.State(i&^3))), oneState[i%4]
 	for {
 		old := atomic.LoadUint32(word)
-		if old&(uint32(codeMask)*one) != uint32(live)*one {
+		if old&(uint32(codeMask)*one) != uint32(from)*one {
 			return false
 		}
-		if atomic.CompareAndSwapUint32(word, old, old|uint32(cached)*one) {
+		if atomic.CompareAndSwapUint32(word, old, old^uint32(from^to)*one) {
 			return true
 		}
 	}

@@ -18,7 +18,7 @@ type Record struct {
 	first      uint32 // the slab's first unit. It is set for the other units of the slab, too
 	clean      bool   // slots from fresh on read zero
 	Owner      uint8  // the group of caches that takes its slots
-	_          [6]byte
+	referenced uint32 // number of objects in the unit that were ever referenced, modulo 2^32. It stays when the slab goes
 }
 
 // Record returns the record of the slab that starts at a unit.

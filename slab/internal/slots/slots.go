@@ -11,10 +11,10 @@
 //
 //   - An Entry leads from an address to its slot. Free reads nothing else to find it.
 //   - A Record counts the free slots of a slab, and links slabs that have any.
-//   - A State tells whether a slot is free, cached or live.
+//   - A State tells whether a slot is free, cached, live, or live and referenced.
 //   - Sizes are what was asked for, in a hardened heap: one for each state.
 //   - Generations tell handles of a Pool that are stale: one for each block of the heap's region. They stay
-//     when a slab goes.
+//     when a slab goes. References to the objects of a Heap have generations in another region: see references.go.
 //
 // # From an address to a slot
 //
@@ -45,7 +45,8 @@
 //  1. Add makes a slab of units: all of its slots are free.
 //  2. Take hands free slots to a cache as Items. A slot of fresh memory is marked clean as well.
 //  3. A cache makes a slot an object, and takes it back: fast paths write the State themselves.
-//  4. Return puts cached slots back into their slab. Remove gives up a slab whose slots are all free.
+//  4. Refer marks an object that references name. Fast paths do not free it: see references.go.
+//  5. Return puts cached slots back into their slab. Remove gives up a slab, whatever its slots are.
 //
 // # Concurrency
 //
@@ -88,8 +89,9 @@ type Table struct {
 	shift    uint8  // of a Pool's class
 	hardened bool
 
-	generations table // only of a Pool
-	sizes       table // only of a hardened heap
+	generations table                      // only of a Pool
+	sizes       table                      // only of a hardened heap
+	references  atomic.Pointer[references] // nil before the first Refer
 	records     table
 	entryTable  table
 	stateTable  table
@@ -171,7 +173,11 @@ func (t *Table) Edge() uint32 { return atomic.LoadUint32(&t.edge) }
 
 // Shut makes all units be in no slab. Nobody adds slabs any more. A goroutine that has called EntryAt before may
 // still use the Entry.
-func (t *Table) Shut() { atomic.StoreUint32(&t.edge, 0) }
+func (t *Table) Shut() {
+	t.mu.Lock() // so that references are there by now, or never
+	defer t.mu.Unlock()
+	atomic.StoreUint32(&t.edge, 0)
+}
 
 // Base returns the address that offsets count from.
 func (t *Table) Base() unsafe.Pointer { return t.base }
@@ -212,8 +218,8 @@ func (t *Table) record(unit uint32) *Record {
 	return (*Record)(unsafe.Add(t.records.base, uintptr(unit)*unsafe.Sizeof(Record{})))
 }
 
-// Live returns the live slot that starts at p, and its class; ok is false if there is none. While the heap is
-// closed, it may take a slot for live.
+// Live returns the live slot that starts at p, and its class; ok is false if there is none. It does not find referenced
+// ones: a Pool has none. While the heap is closed, it may take a slot for live.
 func (t *Table) Live(p unsafe.Pointer) (c uint8, it Item, ok bool) {
 	off := t.Offset(p)
 	if !t.Covers(off) {
@@ -227,9 +233,20 @@ func (t *Table) Live(p unsafe.Pointer) (c uint8, it Item, ok bool) {
 	return e.Class(), NewItem(off, i), t.State(i).LiveAt(place)
 }
 
-// IsLive tells whether a live slot starts at p. While the heap is closed, it may take a slot for live.
-func (t *Table) IsLive(p unsafe.Pointer) bool {
-	_, _, ok := t.Live(p)
+// Object is Live that finds referenced slots, too.
+func (t *Table) Object(p unsafe.Pointer) (c uint8, it Item, ok bool) {
+	c, it, ok = t.Live(p)
+	if !ok && it != 0 { // p lies in a slab
+		i, place := t.EntryAt(t.Offset(p)).Locate(t.Offset(p))
+		ok = t.State(i).IsLiveAt(place)
+	}
+	return c, it, ok
+}
+
+// IsObject tells whether a live slot, referenced or not, starts at p. While the heap is closed, it may take a slot for
+// live.
+func (t *Table) IsObject(p unsafe.Pointer) bool {
+	_, _, ok := t.Object(p)
 	return ok
 }
 
@@ -400,7 +417,8 @@ func (t *Table) Add(c uint8, first int, clean bool) error {
 	}
 	e := newEntry(c, uint32(first), states)
 	for u := uint32(first); u < uint32(first)+k.Units; u++ {
-		*t.record(u) = Record{first: uint32(first)}
+		r := t.record(u)
+		*r = Record{first: uint32(first), referenced: r.referenced}
 	}
 	r := t.record(uint32(first))
 	r.Free, r.clean = k.Slots, clean
@@ -418,7 +436,7 @@ func (t *Table) Add(c uint8, first int, clean bool) error {
 	}
 }
 
-// Remove makes the units of a slab be in none. Its slots are free. Caller holds the lock of the class's depot.
+// Remove makes the units of a slab be in none. Its slots are free, or nobody uses the heap. Caller holds the lock of the class's depot.
 func (t *Table) Remove(first uint32) {
 	e := *t.entry(uintptr(first))
 	k := &sizeclass.Table[e.Class()]
@@ -534,11 +552,15 @@ func (e Entry) item(state uint32, s State) Item {
 type State uint8
 
 const (
-	live     State = 0         // an object
-	cached   State = 1 << 3    // in a magazine, a batch or quarantine
-	free     State = 2 << 3    // in its slab
-	clean    State = 4 << 3    // besides cached: the slot reads zero
-	none     State = 0x1e << 3 // no slot starts in the block
+	live   State = 0         // an object
+	cached State = 1 << 3    // in a magazine, a batch or quarantine
+	free   State = 2 << 3    // in its slab
+	clean  State = 4 << 3    // besides cached: the slot reads zero
+	none   State = 0x1e << 3 // no slot starts in the block
+
+	// referenced is live, and references may name the object: see Refer.
+	referenced State = 8 << 3
+
 	codeMask State = 0x1f << 3
 
 	placeMask State = 7
@@ -566,7 +588,10 @@ func (s State) Claimed() State { return s & placeMask }
 //go:nosplit
 func (s State) Freed() State { return s | cached }
 
-// LiveAt tells whether the slot is live and starts at a place that Locate returned.
+// IsLiveAt is LiveAt that takes a referenced slot for live, too.
+func (s State) IsLiveAt(place uint32) bool { return (s &^ referenced).LiveAt(place) }
+
+// LiveAt tells whether the slot is live, not referenced, and starts at a place that Locate returned.
 //
 //go:nosplit
 func (s State) LiveAt(place uint32) bool { return place == s.place() }

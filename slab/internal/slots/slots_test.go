@@ -62,7 +62,7 @@ func TestEveryAddress(t *testing.T) {
 				t.Fatalf("class %d: slot %d lies at %d, want %d", c, i, it.Offset(), want)
 			}
 			s := f.State(it.State())
-			if !f.Holds(c, it) || !s.IsCached() || !s.IsClean() || f.IsLive(f.At(it)) {
+			if !f.Holds(c, it) || !s.IsCached() || !s.IsClean() || f.IsObject(f.At(it)) {
 				t.Fatalf("class %d: slot %d has the state %#x", c, i, *s)
 			}
 			switch {
@@ -82,7 +82,7 @@ func TestEveryAddress(t *testing.T) {
 			at := off - first*unit
 			slot := at / int(k.Pitch)
 			live := at >= 0 && at%int(k.Pitch) == 0 && slot < int(k.Slots) && (int(k.Slots)-1-slot)%3 != 0 && (int(k.Slots)-1-slot)%5 != 0
-			if got := f.IsLive(unsafe.Add(f.Base(), off)); got != live {
+			if got := f.IsObject(unsafe.Add(f.Base(), off)); got != live {
 				t.Fatalf("class %d, offset %d in the slab: live %v, want %v", c, at, got, live)
 			}
 			in := at >= 0 && slot < int(k.Slots)
@@ -191,7 +191,7 @@ func TestModel(t *testing.T) {
 					}
 					seen[it] = true
 					st := f.State(it.State())
-					if *st = st.Claimed(); !f.IsLive(f.At(it)) {
+					if *st = st.Claimed(); !f.IsObject(f.At(it)) {
 						t.Fatalf("slot %#x is not live", it)
 					}
 				}
