@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"math/bits"
 	"sync"
 	"unsafe"
 
@@ -329,8 +330,32 @@ func (t *typed[K, V]) shrinkAll() {
 func (t *typed[K, V]) merge() bool {
 	r := t.root
 	last := r.leaves - 1
-	twin := r.leafAt(last)
-	number := last - (last+1-uint32(1)<<31>>bits.LeadingZeros32(last))
-	_ = number
-	return twin == nil
+	number := last - 1<<(bits.Len32(last)-1)
+	l, twin := r.leafAt(number), r.leafAt(last)
+	all := uint64(l.count) + uint64(twin.count)
+	blocks := r.blocksFor(all)
+	if r.comfortable(blocks) < all {
+		return false
+	}
+	had := uint64(l.groups >> r.shift)
+	for t.freeBlocks()+had < blocks {
+		if t.moreBlocks() != nil {
+			return false
+		}
+	}
+	t.resize(number, uint32(max(blocks, had)))
+	for i := range twin.groups {
+		g := r.group(twin, i, t.slotSize)
+		for m := g.used(); m != 0; m &= m - 1 {
+			e := slotAt[K, V](g, m.first())
+			*t.put(l, t.storedHash(e, g.tag(m.first()), uint64(last))) = *e
+			l.count++
+		}
+	}
+	groups := twin.groups
+	twin.groups = 0
+	t.giveBlocks(twin, groups>>r.shift)
+	r.setLeaves(last)
+	r.changes++
+	return true
 }

@@ -49,6 +49,11 @@ type root struct {
 	hand      uint32 // the leaf where the next reclaim begins
 	lastSize  uint32 // groups of the largest leaf that there ever was
 	clears    uint64 // how often all entries were removed at once
+
+	mark       uint64          // rootMark
+	layout     arena.Ref[byte] // a text that describes the entries: see internal/typelayout
+	layoutSize uint64
+	kind       kind
 }
 
 // leaf is the entries whose hashes have certain low bits: where their groups are. It grows and shrinks by whole blocks,
@@ -124,25 +129,6 @@ func (u *untyped) base() unsafe.Pointer { return unsafe.Pointer(u.root) }
 
 // at returns the address of an offset.
 func (u *untyped) at(off uint64) unsafe.Pointer { return unsafe.Add(u.base(), uintptr(off)) }
-
-// open allocates an empty table with room for hint entries. If it fails, the arena keeps nothing of it,
-// unless callbacks of OnReset are running: then the memory goes when they are done.
-func (u *untyped) open(a *arena.Arena, hint int, keys hasher, slotSize uintptr) (err error) {
-	mark := a.Mark()
-	defer func() {
-		if _, ending := a.Epoch(); err != nil && !ending { // callbacks must not rewind
-			a.Rewind(mark)
-		}
-	}()
-	b, err := a.TryAlloc(int(unsafe.Sizeof(root{})), blockUnit)
-	if err != nil {
-		return fmt.Errorf("table: %w", err)
-	}
-	u.root, u.arena, u.slotSize, u.hasher = (*root)(unsafe.Pointer(unsafe.SliceData(b))), a, slotSize, keys
-	u.watchArena()
-	u.root.seed = newSeed()
-	return u.openFor(uint64(hint))
-}
 
 // usable panics if the arena has freed memory of the table. It writes nothing, so that several
 // goroutines may search at once.

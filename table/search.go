@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/typelayout"
 )
 
 // typed is what Map and Strings have in common: a table that knows its key and value types. Strings has a
@@ -23,31 +24,58 @@ type slot[K comparable, V any] struct {
 	value V
 }
 
-// open makes an empty table with room for hint entries. op is named in errors.
-func (t *typed[K, V]) open(a *arena.Arena, op string, hint int) error {
+// open makes an empty table with room for hint entries. op is named in errors. If it fails, the arena keeps nothing of it,
+// unless callbacks of OnReset are running: then the memory goes when they are done.
+func (t *typed[K, V]) open(a *arena.Arena, op string, hint int) (err error) {
 	mustBeOpen(a, op)
-	mustBePointerFree(reflect.TypeFor[K]())
-	mustBePointerFree(reflect.TypeFor[V]())
+	if err := t.prepare(a, op); err != nil {
+		return err
+	}
 	if hint < 0 {
 		return fmt.Errorf("table: %s: the hint %d is negative", op, hint)
 	}
-	if size := unsafe.Sizeof(slot[K, V]{}); uint64(size) > math.MaxInt32/(groupSlots*leafBlocks) {
+	mark := a.Mark()
+	defer func() {
+		if _, ending := a.Epoch(); err != nil && !ending { // callbacks must not rewind
+			a.Rewind(mark)
+		}
+	}()
+	b, err := a.TryAlloc(int(unsafe.Sizeof(root{})), blockUnit)
+	if err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	t.root = (*root)(unsafe.Pointer(unsafe.SliceData(b)))
+	t.watchArena()
+	t.root.seed = newSeed()
+	if err := t.describe(typelayout.Describe(reflect.TypeFor[slot[K, V]]())); err != nil {
+		return err
+	}
+	return t.openFor(uint64(hint))
+}
+
+// prepare sets what a table has on the Go heap.
+func (t *typed[K, V]) prepare(a *arena.Arena, op string) error {
+	mustBePointerFree(reflect.TypeFor[K]())
+	mustBePointerFree(reflect.TypeFor[V]())
+	size := unsafe.Sizeof(slot[K, V]{})
+	if uint64(size) > math.MaxInt32/(groupSlots*leafBlocks) {
 		return fmt.Errorf("table: %s: entries of %d bytes are too large for a table: %w", op, size, guard.ErrNoMemory)
 	}
-	keys := hasher{parts: partsOf(reflect.TypeFor[K]())}
+	t.arena, t.slotSize = a, size
+	t.hasher.parts = partsOf(reflect.TypeFor[K]())
 	if _, ok := any(*new(K)).(stringKey); ok {
-		keys.kind = byStoredHash
-	} else if !plain(keys.parts, unsafe.Sizeof(*new(K))) {
-		keys.kind = byParts
+		t.hasher.kind = byStoredHash
+	} else if !plain(t.hasher.parts, unsafe.Sizeof(*new(K))) {
+		t.hasher.kind = byParts
 	}
-	if t.find = t.checkedFind(); keys.kind == byBytes {
+	if t.find = t.checkedFind(); t.hasher.kind == byBytes {
 		t.find = t.plainFind()
 	}
 	t.invalidate = func() {
 		t.invalid, t.find = true, t.checkedFind()
 		t.epoch, _ = a.Epoch()
 	}
-	return t.untyped.open(a, hint, keys, unsafe.Sizeof(slot[K, V]{}))
+	return nil
 }
 
 // slotAt returns a slot of a group.

@@ -1,0 +1,89 @@
+package table
+
+import "unsafe"
+
+// batchSize is how many keys GetBatch searches at a time: enough to overlap all cache misses that a processor has at a time.
+const batchSize = 32
+
+// GetBatch sets values[i] to the value of keys[i], and found[i] to whether it is there, for all keys; values[i] is zero if
+// it is not. found may be nil. It returns how many keys are there. A values or found that is shorter than keys is Go's own panic.
+//
+// It overlaps the cache misses of many searches, so it is faster than as many calls of Get in a map that is larger than the
+// processor's caches.
+func (m *Map[K, V]) GetBatch(keys []K, values []V, found []bool) (hits int) {
+	m.mustBeMade()
+	m.usable()
+	values = values[:len(keys)]
+	if found != nil {
+		found = found[:len(keys)]
+	}
+	for len(keys) > 0 {
+		n := min(len(keys), batchSize)
+		var here []bool
+		if found != nil {
+			here, found = found[:n], found[n:]
+		}
+		hits += m.getBatch(keys[:n], values[:n], here)
+		keys, values = keys[n:], values[n:]
+	}
+	return hits
+}
+
+// getBatch searches at most batchSize keys. Each loop touches the memory that the next one needs, without waiting for it.
+func (m *Map[K, V]) getBatch(keys []K, values []V, found []bool) (hits int) {
+	type search struct {
+		group
+		hash  uint64
+		slots slotSet // with the key's tag
+	}
+	var searches [batchSize]search
+	r := m.root
+	size := unsafe.Sizeof(slot[K, V]{})
+	for i := range keys {
+		s := &searches[i]
+		s.hash = m.hash(unsafe.Pointer(&keys[i]), unsafe.Sizeof(keys[i]))
+		l := r.leafOf(s.hash)
+		s.group = r.group(l, homeOf(s.hash, l.groups), size)
+	}
+	for i := range keys {
+		s := &searches[i]
+		even, odd := s.words()
+		s.slots = matching(even, odd, tagOf(s.hash)*lowBits)
+	}
+	var touched byte
+	for i := range keys {
+		if s := &searches[i]; s.slots != 0 {
+			touched |= *(*byte)(s.at(s.slots.first(), size))
+		}
+	}
+	sink(touched)
+	for i := range keys {
+		s := &searches[i]
+		var e *slot[K, V]
+		for set := s.slots; set != 0 && e == nil; set &= set - 1 {
+			if c := slotAt[K, V](s.group, set.first()); c.key == keys[i] {
+				e = c
+			}
+		}
+		if e == nil && passes(s.header[1], s.hash) {
+			if p, ok := m.locate(s.hash, keys[i]); ok {
+				e = slotAt[K, V](p.g, p.slot)
+			}
+		}
+		if e != nil {
+			values[i] = e.value
+			hits++
+		} else {
+			clear(values[i : i+1])
+		}
+		if found != nil {
+			found[i] = e != nil
+		}
+	}
+	return hits
+}
+
+// sink keeps the compiler from leaving out loads whose results nobody needs.
+//
+//go:noinline
+func sink(byte) {}
