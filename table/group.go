@@ -126,8 +126,11 @@ func (g group) set(slot uintptr, hash uint64, isDisplaced bool) {
 func (g group) clear(slot uintptr) { g.header[slot&1] &^= 0xff << (slot / 2 * 8 & 63) }
 
 // tag returns the tag of a slot, without displaced.
-func (g group) tag(slot uintptr) uint64 {
-	return g.header[slot&1] >> (slot / 2 * 8 & 63) & (displaced - 1)
+func (g group) tag(slot uintptr) uint64 { return tagIn(g.header[0], g.header[1], slot) }
+
+// tagIn is tag for a header.
+func tagIn(even, odd uint64, slot uintptr) uint64 {
+	return [2]uint64{even, odd}[slot&1] >> (slot / 2 * 8 & 63) & (displaced - 1)
 }
 
 // isDisplaced tells whether the entry in a slot is displaced.

@@ -65,8 +65,9 @@ type leaf struct {
 }
 
 const (
-	leafBlocks = 30
-	leafSize   = unsafe.Sizeof(leaf{})
+	leafBlocks    = 30
+	leafSize      = unsafe.Sizeof(leaf{})
+	maxLeafGroups = leafBlocks << maxShift
 
 	// Blocks are named by their offset divided by blockUnit.
 	blockUnit = 64
