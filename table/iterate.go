@@ -189,7 +189,8 @@ const (
 	wholeLeaf  = leafBlocks << 16
 )
 
-// Cursor is a place in an iteration, for Scan. The zero Cursor is the beginning. It may be stored.
+// Cursor is a place in the iteration of one table, for Scan. The zero Cursor is the beginning, and the end. It may be
+// copied, stored and sent: it is a number, and stays good while the table changes. For another table it is some place.
 type Cursor uint64
 
 // A Cursor that is not zero has a stretch, and a class and the upper half that come next there, without its last bits:

@@ -40,7 +40,7 @@ func (t *typed[K, V]) open(a *arena.Arena, op string, hint int) (err error) {
 			a.Rewind(mark)
 		}
 	}()
-	b, err := a.TryAlloc(int(unsafe.Sizeof(root{})), blockUnit)
+	b, err := a.TryAlloc(t.hasher.rootSize(), blockUnit)
 	if err != nil {
 		return fmt.Errorf("table: %w", err)
 	}

@@ -3,10 +3,10 @@ package table
 import (
 	"fmt"
 	"iter"
-	"math"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/table/internal/keys"
 )
 
 // Strings is a hash table in an arena whose keys are strings; values contain no Go pointers. The bytes of
@@ -14,12 +14,35 @@ import (
 // is a *guard.Violation. It must not be copied.
 //
 // Each method that takes a key has a form for []byte, which needs no conversion: the slice may be changed
-// after the call. A key may have up to 4 GiB. The bytes of deleted keys are free again only when the arena
-// is reset. Concurrency, lifetime and memory beside the bytes of keys are those of Map.
+// after the call. A key may have up to 4 GiB. The memory of a deleted key is used again, for keys of any length. Keys of 8
+// to 200 bytes take 1.1 times their bytes if there are 100,000 of them, up to twice as much if there are 100.
+// Concurrency, lifetime and memory beside the bytes of keys are those of Map.
 type Strings[V any] struct {
 	typed[stringKey, V]
-	next, end uint64 // offsets of the free rest of a block for the bytes of keys
 }
+
+// stringsRoot is the root of a Strings.
+type stringsRoot struct {
+	root
+	keys keys.Heap
+}
+
+// rootSize returns how large the root of a table is.
+func (h *hasher) rootSize() int {
+	if h.kind == byStoredHash {
+		return int(unsafe.Sizeof(stringsRoot{}))
+	}
+	return int(unsafe.Sizeof(root{}))
+}
+
+// keyHeap returns the memory for the bytes of keys.
+func (m *Strings[V]) keyHeap() *keys.Heap { return &(*stringsRoot)(m.base()).keys }
+
+// keySource gives the arena's memory to a table's keys.
+type keySource struct{ table *untyped }
+
+// Grow allocates size bytes, and returns their offset.
+func (s keySource) Grow(size uint64) (off uint64, err error) { return s.table.alloc(size, 1) }
 
 // stringKey is a key in the table: where its bytes are, and the half of their hash that is kept.
 type stringKey struct {
@@ -132,7 +155,9 @@ func (m *Strings[V]) Delete(key string) bool {
 	if !ok {
 		return false
 	}
+	k := slotAt[stringKey, V](p.g, p.slot).key
 	m.remove(wholeHash(half), p)
+	m.keyHeap().Free(m.base(), k.off, int(k.size))
 	m.checkAfterChange()
 	return true
 }
@@ -166,6 +191,7 @@ func (m *Strings[V]) Clear() {
 	m.mustBeMade()
 	m.usable()
 	m.clearAll()
+	m.keyHeap().Reset(m.base())
 	m.checkAfterChange()
 }
 
@@ -178,6 +204,7 @@ func (m *Strings[V]) Shrink() {
 }
 
 // All iterates over the entries as Map.All does. The strings lie in the arena: each is valid until its entry is deleted.
+// strings.Clone makes a copy that stays.
 func (m *Strings[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
@@ -275,42 +302,18 @@ func (m *Strings[V]) upsert(key string) (s *slot[stringKey, V], inserted bool, e
 	if ok {
 		return slotAt[stringKey, V](p.g, p.slot), false, nil
 	}
-	off, err := m.storeKey(key)
+	if uint64(len(key)) > keys.MaxSize {
+		return nil, false, fmt.Errorf("table: Strings: a key of %d bytes is longer than 4 GiB", len(key))
+	}
+	off, err := m.keyHeap().Store(m.base(), keySource{&m.untyped}, key)
 	if err != nil {
 		return nil, false, err
 	}
 	if s, err = m.insert(wholeHash(half)); err != nil {
+		m.keyHeap().Free(m.base(), off, len(key))
 		return nil, false, err
 	}
 	*s = slot[stringKey, V]{key: stringKey{off, uint32(len(key)), half}}
 	m.checkAfterChange()
 	return s, true, nil
-}
-
-// keyBlock is how many bytes a larger table allocates at a time for its keys.
-const keyBlock = 8 << 10
-
-// storeKey copies the bytes of a key into the arena.
-func (m *Strings[V]) storeKey(key string) (off uint64, err error) {
-	n := uint64(len(key))
-	block := min(max(m.root.count*8, 256), keyBlock)
-	switch {
-	case n > math.MaxUint32:
-		return 0, fmt.Errorf("table: Strings: a key of %d bytes is longer than 4 GiB", n)
-	case n <= m.end-m.next:
-		off = m.next
-		m.next += n
-	case n > block/4:
-		// Alone, because the rest of the last block would be lost.
-		if off, err = m.alloc(n, 1); err != nil {
-			return 0, err
-		}
-	default:
-		if off, err = m.alloc(block, 1); err != nil {
-			return 0, err
-		}
-		m.next, m.end = off+n, off+block
-	}
-	copy(unsafe.Slice((*byte)(m.at(off)), n), key)
-	return off, nil
 }
