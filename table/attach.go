@@ -48,10 +48,12 @@ func (m *Strings[V]) Ref() Ref {
 // It panics with a *guard.Violation if ref lies outside of what a has handed out, and as NewMap does if K or V
 // contains Go pointers.
 //
-// A Rewind of the arena that frees what one Map allocated when it grew makes that Map invalid, and not the others
-// that are attached: do not use them either. Reset and Close make all of them invalid.
+// A Map that Attach returned becomes invalid when the arena is reset, closed, or rewound to a Mark older than the
+// Attach or than the growth that this Map did last. If a Rewind frees memory of the table, do not use the others that
+// are attached to it either.
 //
-// Cost: some microseconds, whatever the size of the map, and the Go heap's object.
+// Cost: some microseconds, whatever the size of the map. Each Attach takes some hundred bytes on the Go heap until
+// the arena is reset: so keep the Map for the next use.
 func Attach[K comparable, V any](a *arena.Arena, ref Ref) (*Map[K, V], error) {
 	m := new(Map[K, V])
 	if err := m.attach(a, "Attach", ref); err != nil {

@@ -85,8 +85,9 @@ func (r *root) wanted() uint64 {
 func (u *untyped) openFor(hint uint64) (err error) {
 	r := u.root
 	last := lastShift(u.slotSize)
+	r.setShift(0)
 	for r.comfortable(leafBlocks) < hint && r.shift < last {
-		r.shift = nextShift(r.shift, last)
+		r.setShift(nextShift(r.shift, last))
 	}
 	leaves := uint64(1)
 	for r.shift == last && hint > leaves*r.comfortable(splitBlocks) {

@@ -94,10 +94,15 @@ func inClass(even, odd uint64, class uint64) slotSet {
 
 // groupAt returns group i of a leaf; of a leaf without memory, any i. A block has 1<<shift groups.
 func groupAt(base unsafe.Pointer, l *leaf, i, shift uint32, slotSize uintptr) group {
-	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>shift)*4))
-	in := uintptr(i & (1<<shift - 1))
+	return groupIn(base, l, i, shift, 1<<(shift&31)-1, uint32(headerSize)<<(shift&31), slotSize)
+}
+
+// groupIn is groupAt for a caller that has the numbers that follow from shift: see root.
+func groupIn(base unsafe.Pointer, l *leaf, i, shift, inBlock, headers uint32, slotSize uintptr) group {
+	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>(shift&31))*4))
+	in := uintptr(i & inBlock)
 	at := unsafe.Add(base, uintptr(block)*blockUnit+in*headerSize)
-	return group{(*[2]uint64)(at), unsafe.Add(at, headerSize<<shift+in*(groupSlots*slotSize-headerSize))}
+	return group{(*[2]uint64)(at), unsafe.Add(at, uintptr(headers)+in*(groupSlots*slotSize-headerSize))}
 }
 
 // words returns the header.

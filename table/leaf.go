@@ -325,11 +325,11 @@ func (t *typed[K, V]) shrinkLeaf(number uint32) {
 func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 	r := t.root
 	was := r.shift
-	r.shift = shift
+	r.setShift(shift)
 	blocks := r.blocksFor(r.count) + 1
 	off, err := t.alloc(blocks, t.blockSize())
 	if err != nil {
-		r.shift = was
+		r.setShift(was)
 		return err
 	}
 	// The blocks of before stay unused: all of them together are smaller than one or two new ones.
