@@ -11,8 +11,11 @@
 //	the same, from many goroutines at once               arena.Concurrent
 //	an arena for each request, used again                arena.Pool
 //	a large hash table that the collector must not scan  table.Map, table.Strings
-//	objects of any size, freed one by one                slab.Heap: Alloc, Free
+//	such a table that evicts, or expires entries         Sample and Scan of a table
+//	many searches at once in a large table               Map.GetBatch
+//	objects of any size, freed one by one                slab.Heap: Alloc, Free; Reset frees all of them
 //	the same on one goroutine, in a hot loop             slab.Local
+//	a name for such an object, to be kept in a table     slab.Ref: Heap.Ref and Heap.Bytes
 //	objects of one type, named by handles                slab.Pool
 //	values that live as long as a function call          stack.Pool, Stack.Push and Pop
 //	native code without cgo                              native.LoadObject, native.Call

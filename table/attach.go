@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/typelayout"
 )
 
-// Ref names a table in an arena, without a pointer: it may be kept in the arena, in a file that holds the arena's memory, or
-// be sent to another process that has it mapped. The zero Ref names no table.
+// Ref names a table in an arena, in 8 bytes without a pointer: it may be kept in the arena, or in a value of another
+// table. It is valid as long as the table. The zero Ref names no table.
 type Ref struct{ root arena.Ref[root] }
 
 // IsNil tells whether r is the zero Ref.
@@ -20,26 +20,40 @@ func (r Ref) IsNil() bool { return r.root.IsNil() }
 // ErrLayout is wrapped by the errors of Attach and AttachStrings if the table has other types.
 var ErrLayout = errors.New("the table has another layout")
 
-// Ref returns the name of the map, for Attach.
+// Ref returns the name of the map, for Attach. It takes no memory.
 func (m *Map[K, V]) Ref() Ref {
 	m.mustBeMade()
 	m.usable()
 	return Ref{arena.RefOf(m.arena, m.root)}
 }
 
-// Ref returns the name of the table, for AttachStrings.
+// Ref returns the name of the table, for AttachStrings. It takes no memory.
 func (m *Strings[V]) Ref() Ref {
 	m.mustBeMade()
 	m.usable()
 	return Ref{arena.RefOf(m.arena, m.root)}
 }
 
-// Attach returns the map that ref names in a, which was made with the same K and V: by this program, or by an earlier run or another
-// process whose memory a has. An error that wraps ErrLayout names the first field of K or V that differs. A Ref that does not
-// name a map of a is an error, too, or a *guard.Violation if it lies outside of what a has handed out.
+// Attach returns the map in a that ref names, which must have been made with the same K and V. Nothing is copied. The
+// new Map is another name of the same map: what one changes, the other has. All Maps that are attached to one map are
+// for one goroutine at a time together.
 //
-// Several maps may be attached to one; all of them together are for one goroutine at a time, as one map is. What a growing
-// map allocates is watched by that one alone: rewinding the arena below it makes only that one invalid.
+// Attach returns an error
+//
+//   - that wraps ErrLayout, and names the first field of K or V that differs, if the map was made with other types: the names of fields, their order, kinds, sizes and places
+//     must be the same, the names of types need not;
+//   - that wraps ErrLayout if ref names a Strings;
+//   - if ref is the zero Ref, or names no table.
+//
+// It panics with a *guard.Violation if ref lies outside of what a has handed out, and as NewMap does if K or V
+// contains Go pointers.
+//
+// A Map that Attach returned becomes invalid when the arena is reset, closed, or rewound to a Mark older than the
+// Attach or than the growth that this Map did last. If a Rewind frees memory of the table, do not use the others that
+// are attached to it either.
+//
+// Cost: some microseconds, whatever the size of the map. Each Attach takes some hundred bytes on the Go heap until
+// the arena is reset: so keep the Map for the next use.
 func Attach[K comparable, V any](a *arena.Arena, ref Ref) (*Map[K, V], error) {
 	m := new(Map[K, V])
 	if err := m.attach(a, "Attach", ref); err != nil {

@@ -2,14 +2,17 @@ package table
 
 import "unsafe"
 
-// batchSize is how many keys GetBatch searches at a time: enough to overlap all cache misses that a processor has at a time.
+// batchSize is how many keys GetBatch searches at a time: enough to overlap all cache misses that a processor has at
+// a time.
 const batchSize = 32
 
-// GetBatch sets values[i] to the value of keys[i], and found[i] to whether it is there, for all keys; values[i] is zero if
-// it is not. found may be nil. It returns how many keys are there. A values or found that is shorter than keys is Go's own panic.
+// GetBatch searches for all keys. It sets values[i] to the value of keys[i], or to zero if the key is not there, and
+// found[i] to whether it is; found may be nil. It returns how many keys are there. If values, or a found that is not
+// nil, is shorter than keys, that is Go's own panic, and nothing has been set. What lies behind len(keys) is left as
+// it is.
 //
-// It overlaps the cache misses of many searches, so it is faster than as many calls of Get in a map that is larger than the
-// processor's caches.
+// It overlaps the cache misses of 32 searches, so it is faster than as many calls of Get in a map that is larger than the
+// processor's caches. It allocates nothing.
 func (m *Map[K, V]) GetBatch(keys []K, values []V, found []bool) (hits int) {
 	m.mustBeMade()
 	m.usable()

@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"unsafe"
 
@@ -14,24 +15,21 @@ import (
 // A table gets leaves when they have splitBlocks blocks each, at that load.
 const (
 	loadPer     = 64 // a group that is full has 960
-	loadHigh    = 864
-	loadLow     = 790
-	splitBlocks = 15
+	loadHigh    = 900
+	loadLow     = 780
+	splitBlocks = 20
 
 	// splitPeriod is how many insertions lie between two splits: each is some microseconds.
 	splitPeriod = 8
 
 	maxLeaves = 1 << 31
+	maxShift  = 4
 )
 
-// moreFor returns how many blocks a leaf of so many gets when it grows. Small steps waste less memory, large ones move
-// entries less often. Every other leaf takes its large steps from an odd number of blocks, so that not all have most to spare at the
-// same time.
+// moreFor returns how many blocks a leaf of so many gets when it grows: a sixth. Small steps waste less memory, large ones move
+// entries less often. Leaves of different numbers take their steps at different sizes, so that not all have most to spare at the same time.
 func moreFor(blocks, number uint32) uint32 {
-	if blocks < 10 || (blocks^number)&1 != 0 {
-		return 1
-	}
-	return 2
+	return max((blocks*11+number%8*8)/64, 1)
 }
 
 // lastShift returns the shift of large tables: blocks of 4 KiB where groups are small, and of at least 4 groups
@@ -39,7 +37,7 @@ func moreFor(blocks, number uint32) uint32 {
 func lastShift(slotSize uintptr) uint32 {
 	size := groupSizeOf(slotSize)
 	groups := max(4096/size, min(4, 16384/size), 1)
-	return uint32(bits.Len(uint(min(groups, 16))) - 1)
+	return uint32(bits.Len(uint(min(groups, 1<<maxShift))) - 1)
 }
 
 // nextShift returns the shift that follows in a table that grows: single groups, then 4, then those of large tables.
@@ -80,15 +78,16 @@ func (r *root) assuredWith(leaves uint32) uint64 {
 // wanted returns how many blocks a table with so many entries takes before it looks for blocks that leaves can do without:
 // those at full load, and what leaves have too much, half a block on average.
 func (r *root) wanted() uint64 {
-	return r.count/r.comfortable(1) + uint64(r.leaves) + 2
+	return r.count/r.comfortable(1) + uint64(r.leaves)*2 + 2
 }
 
 // openFor makes the leaves of a new table, and their memory, for hint entries.
 func (u *untyped) openFor(hint uint64) (err error) {
 	r := u.root
 	last := lastShift(u.slotSize)
+	r.setShift(0)
 	for r.comfortable(leafBlocks) < hint && r.shift < last {
-		r.shift = nextShift(r.shift, last)
+		r.setShift(nextShift(r.shift, last))
 	}
 	leaves := uint64(1)
 	for r.shift == last && hint > leaves*r.comfortable(splitBlocks) {
@@ -102,18 +101,26 @@ func (u *untyped) openFor(hint uint64) (err error) {
 	}
 	r.dirCap = leaves
 	r.setLeaves(uint32(leaves))
-	for {
-		missing := uint64(1)
-		if comfort := hint/r.comfortable(1) + leaves/2 + 1; r.blocks < comfort {
-			missing = comfort - r.blocks
-		} else if r.assured() >= hint && r.blocks > 0 {
-			break
-		} else if short := hint - r.assured(); short > 0 {
-			missing = (short + r.slots() - 1) / r.slots()
-		}
-		if err := u.addBlocks(missing); err != nil {
+	// Each leaf gets the blocks for its share at once, and for some entries more: shares differ by about their square root.
+	share := hint / leaves
+	more := uint64(0)
+	if leaves > 1 {
+		more = uint64(math.Sqrt(float64(share)))
+	}
+	per := max(r.blocksFor(share+more), 1)
+	if err := u.addBlocks(leaves * per); err != nil {
+		return err
+	}
+	for r.assured() < hint {
+		if err := u.addBlocks((hint - r.assured() + r.slots() - 1) / r.slots()); err != nil {
 			return err
 		}
+	}
+	for i := range r.leaves {
+		l := r.leafAt(i)
+		u.takeBlocks(l, uint32(per))
+		l.groups = uint32(per) << r.shift
+		r.lastSize = l.groups
 	}
 	r.scheduleSplit()
 	r.schedule()

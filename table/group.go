@@ -94,10 +94,15 @@ func inClass(even, odd uint64, class uint64) slotSet {
 
 // groupAt returns group i of a leaf; of a leaf without memory, any i. A block has 1<<shift groups.
 func groupAt(base unsafe.Pointer, l *leaf, i, shift uint32, slotSize uintptr) group {
-	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>shift)*4))
-	in := uintptr(i & (1<<shift - 1))
+	return groupIn(base, l, i, shift, 1<<(shift&31)-1, uint32(headerSize)<<(shift&31), slotSize)
+}
+
+// groupIn is groupAt for a caller that has the numbers that follow from shift: see root.
+func groupIn(base unsafe.Pointer, l *leaf, i, shift, inBlock, headers uint32, slotSize uintptr) group {
+	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>(shift&31))*4))
+	in := uintptr(i & inBlock)
 	at := unsafe.Add(base, uintptr(block)*blockUnit+in*headerSize)
-	return group{(*[2]uint64)(at), unsafe.Add(at, headerSize<<shift+in*(groupSlots*slotSize-headerSize))}
+	return group{(*[2]uint64)(at), unsafe.Add(at, uintptr(headers)+in*(groupSlots*slotSize-headerSize))}
 }
 
 // words returns the header.
@@ -126,8 +131,11 @@ func (g group) set(slot uintptr, hash uint64, isDisplaced bool) {
 func (g group) clear(slot uintptr) { g.header[slot&1] &^= 0xff << (slot / 2 * 8 & 63) }
 
 // tag returns the tag of a slot, without displaced.
-func (g group) tag(slot uintptr) uint64 {
-	return g.header[slot&1] >> (slot / 2 * 8 & 63) & (displaced - 1)
+func (g group) tag(slot uintptr) uint64 { return tagIn(g.header[0], g.header[1], slot) }
+
+// tagIn is tag for a header.
+func tagIn(even, odd uint64, slot uintptr) uint64 {
+	return [2]uint64{even, odd}[slot&1] >> (slot / 2 * 8 & 63) & (displaced - 1)
 }
 
 // isDisplaced tells whether the entry in a slot is displaced.

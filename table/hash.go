@@ -67,11 +67,11 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 }
 
 func load8(p unsafe.Pointer, at int) uint64 {
-	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(p, at))[:])
+	return binary.NativeEndian.Uint64((*[8]byte)(unsafe.Add(p, at))[:])
 }
 
 func load4(p unsafe.Pointer, at int) uint64 {
-	return uint64(binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(p, at))[:]))
+	return uint64(binary.NativeEndian.Uint32((*[4]byte)(unsafe.Add(p, at))[:]))
 }
 
 func load1(p unsafe.Pointer, at uintptr) byte { return *(*byte)(unsafe.Add(p, at)) }

@@ -12,6 +12,21 @@ func (t *typed[K, V]) checkAfterChange() {
 	}
 }
 
+// checkAfterChange checks the memory of keys, too.
+func (m *Strings[V]) checkAfterChange() {
+	if invariant.Enabled && (m.root.count < 200 || m.root.changes%(1<<16) == 0) {
+		m.checkKeys()
+	}
+}
+
+// checkKeys panics if an invariant of the table or of the memory of its keys does not hold.
+func (m *Strings[V]) checkKeys() {
+	m.check()
+	m.keyHeap().Check(m.base(), func(yield func(off uint64, size int) bool) {
+		m.forEach(func(e *slot[stringKey, V]) bool { return yield(e.key.off, int(e.key.size)) })
+	})
+}
+
 // check panics if an invariant of the table does not hold.
 func (t *typed[K, V]) check() {
 	holds := func(ok bool, what string, about ...any) { invariant.Holds("table", ok, what, about...) }

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"iter"
 	"math/bits"
 	"math/rand/v2"
 	"unsafe"
@@ -36,18 +37,65 @@ func (r *root) stretchAt(first uint32) stretch {
 	return stretch{first, depth}
 }
 
-// candidate is an entry that is to be visited.
-type candidate[K comparable, V any] struct {
-	slot *slot[K, V]
-	key  K
-	copy *slot[K, V] // of the entry, if its key does not equal itself (NaN), so that it cannot be searched for
+// candidate is an entry that is to be visited. It has no pointers, so the garbage collector leaves many of them alone.
+type candidate[K comparable] struct {
+	at  uintptr // offset of the slot; if the key does not equal itself (NaN), index in walker.copies
+	key K
+}
+
+// copied is an entry that cannot be searched for.
+type copied[K comparable, V any] struct {
+	at    uintptr
+	entry slot[K, V]
 }
 
 // walker visits entries.
 type walker[K comparable, V any] struct {
-	t     *typed[K, V]
-	batch []candidate[K, V]
-	visit func(e *slot[K, V]) bool
+	t       *typed[K, V]
+	batch   []candidate[K]
+	batches [classes][]candidate[K] // of the classes of a leaf
+	copies  []copied[K, V]
+	visit   func(e *slot[K, V]) bool
+}
+
+// add adds an entry to a batch.
+func (w *walker[K, V]) add(batch []candidate[K], e *slot[K, V]) []candidate[K] {
+	c := candidate[K]{uintptr(unsafe.Pointer(e)) - uintptr(w.t.base()), e.key}
+	if c.key != c.key {
+		w.copies = append(w.copies, copied[K, V]{c.at, *e})
+		c.at = uintptr(len(w.copies) - 1)
+	}
+	return append(batch, c)
+}
+
+// deliver visits the entries of a batch that are still there. The numbers are those of the root when the batch was
+// collected. It returns false if visit did.
+func (w *walker[K, V]) deliver(batch []candidate[K], changes, clears uint64) bool {
+	t := w.t
+	for i := range batch {
+		var e *slot[K, V]
+		switch c := &batch[i]; {
+		case c.key != c.key:
+			copied := &w.copies[c.at]
+			if e = (*slot[K, V])(t.at(uint64(copied.at))); t.root.changes != changes {
+				e = &copied.entry
+			}
+			if t.root.clears != clears {
+				continue
+			}
+		case t.root.changes == changes:
+			e = (*slot[K, V])(t.at(uint64(c.at)))
+		default:
+			if e = t.find(t, c.key); e == nil {
+				continue // deleted
+			}
+		}
+		if !w.visit(e) {
+			return false
+		}
+		t.usable()
+	}
+	return true
 }
 
 // walk visits the entries of one class of a stretch whose upper halves are at least from and less than end, n groups of its first leaf at a
@@ -67,35 +115,31 @@ func (w *walker[K, V]) walk(s stretch, class, from, end uint64, n, limit uint32,
 				}
 			}
 		}
-		w.batch = w.batch[:0]
-		for first, last := uint64(s.first), uint64(s.first)+s.size(); first < last; {
-			number := r.leafIndex(uint64(bits.Reverse32(uint32(first))))
+		w.batch, w.copies = w.batch[:0], w.copies[:0]
+		for number := range r.leavesOf(s) {
 			w.collect(number, s, class, from, upto)
-			first += 1 << (32 - r.depthOf(number))
 		}
-		changes, clears := r.changes, r.clears
-		for i := range w.batch {
-			e := w.batch[i].slot
-			if r.changes != changes {
-				if e = w.batch[i].copy; e == nil {
-					e = t.find(t, w.batch[i].key)
-				} else if r.clears != clears {
-					e = nil
-				}
-				if e == nil {
-					continue // deleted
-				}
-			}
-			if !w.visit(e) {
-				return from, false
-			}
-			t.usable()
+		if !w.deliver(w.batch, r.changes, r.clears) {
+			return from, false
 		}
 		if from = upto; stop != nil && stop() {
 			break
 		}
 	}
 	return from, true
+}
+
+// leavesOf returns the numbers of the leaves that have the hashes of a stretch.
+func (r *root) leavesOf(s stretch) iter.Seq[uint32] {
+	return func(yield func(number uint32) bool) {
+		for first, last := uint64(s.first), uint64(s.first)+s.size(); first < last; {
+			number := r.leafIndex(uint64(bits.Reverse32(uint32(first))))
+			if !yield(number) {
+				return
+			}
+			first += 1 << (32 - r.depthOf(number))
+		}
+	}
 }
 
 // firstHash returns the first upper half of hashes that have their home in a group.
@@ -112,28 +156,19 @@ func (w *walker[K, V]) collect(number uint32, s stretch, class, from, upto uint6
 		return
 	}
 	first, last := homeOf(from<<32, l.groups), homeOf((upto-1)<<32, l.groups)
-	// Then every entry of the leaf is one of them.
-	whole := s.depth <= r.depthOf(number) && from == 0 && upto == 1<<32
 	for i, behind := first, false; ; {
 		g := r.group(l, i, unsafe.Sizeof(slot[K, V]{}))
 		even, odd := g.words()
 		for m := usedSlots(even, odd) & inClass(even, odd, class); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
-			if !whole {
-				hash := t.storedHash(e, g.tag(m.first()), uint64(number))
-				if upper := hash >> 32; upper < from || upper >= upto || !s.has(hash) {
-					continue
-				}
+			hash := t.storedHash(e, g.tag(m.first()), uint64(number))
+			if upper := hash >> 32; upper < from || upper >= upto || !s.has(hash) {
+				continue
 			}
-			c := candidate[K, V]{slot: e, key: e.key}
-			if c.key != c.key {
-				entry := *e
-				c.copy = &entry
-			}
-			w.batch = append(w.batch, c)
+			w.batch = w.add(w.batch, e)
 		}
 		behind = behind || i == last
-		if behind && (whole || g.passed() == 0) {
+		if behind && g.passed() == 0 {
 			return
 		}
 		if i = l.after(i); i == first {
@@ -168,28 +203,72 @@ func (t *typed[K, V]) forEach(visit func(e *slot[K, V]) bool) {
 		next += uint32(s.size())
 	}
 	if w.walkClasses(begin, 0, class) {
-		w.walk(begin, class, 0, from, wholeLeaf, wholeLeaf, nil)
+		w.walk(begin, class, 0, from, walkGroups, walkGroups, nil)
 	}
 }
 
 // walkClasses visits the entries of some classes of a stretch. It returns false if visit did.
 func (w *walker[K, V]) walkClasses(s stretch, class, end uint64) bool {
-	for ; class < end; class++ {
-		if _, more := w.walk(s, class, 0, 1<<32, wholeLeaf, wholeLeaf, nil); !more {
+	if class == end {
+		return true
+	}
+	r := w.t.root
+	w.copies = w.copies[:0]
+	for i := range w.batches {
+		w.batches[i] = w.batches[i][:0]
+	}
+	for number := range r.leavesOf(s) {
+		w.collectLeaf(number, s)
+	}
+	for changes, clears := r.changes, r.clears; class < end; class++ {
+		if !w.deliver(w.batches[class], changes, clears) {
 			return false
 		}
 	}
 	return true
 }
 
+// collectLeaf adds the entries of a leaf that are in a stretch to the batches of their classes. It looks at each group once.
+func (w *walker[K, V]) collectLeaf(number uint32, s stretch) {
+	t := w.t
+	r := t.root
+	l := r.leafAt(number)
+	for i, n := range w.batches {
+		if need := len(n) + int(l.count/classes) + int(l.count/classes/8) + 4; cap(n) < need {
+			w.batches[i] = append(make([]candidate[K], 0, need), n...)
+		}
+	}
+	whole := s.depth <= r.depthOf(number) // every entry of the leaf is in the stretch
+	touched := byte(0)
+	for i := range l.groups {
+		if i&r.inBlock == 0 {
+			touched |= touch(t.at(uint64(l.blocks[i>>(r.shift&31)])*blockUnit), t.blockSize())
+		}
+		g := r.group(l, i, unsafe.Sizeof(slot[K, V]{}))
+		even, odd := g.words()
+		for m := usedSlots(even, odd); m != 0; m &= m - 1 {
+			at := m.first()
+			e := slotAt[K, V](g, at)
+			word := even
+			if at&1 != 0 {
+				word = odd
+			}
+			tag := word >> (at / 2 * 8 & 63) & (displaced - 1)
+			if whole || s.has(t.storedHash(e, tag, uint64(number))) {
+				class := tag >> classShift
+				w.batches[class] = w.add(w.batches[class], e)
+			}
+		}
+	}
+	sink(touched)
+}
+
 // An iteration begins with single groups, because programs that delete the first entry and stop need no more. Then it takes
 // whole leaves, whose entries need not be hashed.
-const (
-	walkGroups = 16
-	wholeLeaf  = leafBlocks << 16
-)
+const walkGroups = 16
 
-// Cursor is a place in an iteration, for Scan. The zero Cursor is the beginning. It may be stored.
+// Cursor is a place in the iteration of one table, for Scan. The zero Cursor is the beginning, and the end. It may be
+// copied, stored and sent: it is a number, and stays good while the table changes. For another table it is some place.
 type Cursor uint64
 
 // A Cursor that is not zero has a stretch, and a class and the upper half that come next there, without its last bits:

@@ -11,9 +11,10 @@ import (
 
 // scratch has what is in the way when a leaf is rebuilt, on the Go heap.
 type scratch struct {
-	group   []uint64 // a copy of the slots of a group
-	entries []uint64 // copies of entries that found no place yet
-	hashes  []uint64 // of these entries
+	filled  [2][maxLeafGroups]uint8 // how many entries each group of the new leaves has
+	group   []uint64                // a copy of the slots of a group
+	entries []uint64                // copies of entries that found no place yet
+	hashes  []uint64                // of these entries
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -26,45 +27,87 @@ func room(b []uint64, n uintptr) []uint64 {
 	return b
 }
 
+// wait keeps an entry until all others have their place.
+func (s *scratch) wait(e unsafe.Pointer, size uintptr, hash uint64) {
+	at := uintptr(len(s.hashes)) * size
+	s.entries = room(s.entries, at+size)
+	copy(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), at)), size), unsafe.Slice((*byte)(e), size))
+	s.hashes = append(s.hashes, hash)
+}
+
 // rebuild puts the entries of a leaf into other groups: their homes have changed. An entry goes to one of two leaves, which
 // may be the same, by a bit of its hash. It goes through the groups in such a direction that each entry's new
 // home is one of the groups that it has emptied already, or is empty anyway. Entries whose new home is full, and those
 // that were displaced, have to wait until all others have their place. Caller has set the groups of the new leaves.
+//
+// Cost: the slots of a group are filled in turn, so a byte that counts them says where the next entry goes; there are no
+// branches but those for entries that wait; and the memory of a whole block is asked for before its first entry is moved.
 func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int, backward bool) {
 	r := t.root
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	size := unsafe.Sizeof(slot[K, V]{})
 	s.group, s.hashes = room(s.group, groupSlots*size), s.hashes[:0]
+	s.filled = [2][maxLeafGroups]uint8{}
 	copied := unsafe.Pointer(unsafe.SliceData(s.group))
-	to[0].count, to[1].count = 0, 0
-	from := to[0]
+	type target struct {
+		*leaf
+		filled *[maxLeafGroups]uint8
+	}
+	targets := [2]target{{to[0], &s.filled[0]}, {to[1], &s.filled[1]}}
+	if to[0] == to[1] {
+		targets[1] = targets[0]
+	}
+	from, shift := to[0], r.shift&31
+	touched, start := byte(0), uint32(0) // of a block: its group that comes first
+	if backward {
+		start = 1<<shift - 1
+	}
 	for n := range groups {
 		i := n
 		if backward {
 			i = groups - 1 - n
 		}
-		g := r.group(from, i, size)
-		header := *g.header
-		old := group{&header, copied}
-		copy(unsafe.Slice((*slot[K, V])(copied), groupSlots), unsafe.Slice((*slot[K, V])(g.slots), groupSlots))
-		*g.header = [2]uint64{}
-		for m := old.used(); m != 0; m &= m - 1 {
+		if i&(1<<shift-1) == start {
+			touched |= touch(t.at(uint64(from.blocks[i>>shift])*blockUnit), t.blockSize())
+		}
+		old := r.group(from, i, size)
+		even, odd := old.words()
+		*old.header = [2]uint64{}
+		if first, last := homesOf(i, groups, from.groups); first <= i && i <= last {
+			copy(unsafe.Slice((*slot[K, V])(copied), groupSlots), unsafe.Slice((*slot[K, V])(old.slots), groupSlots))
+			old.slots = copied
+		}
+		away := displacedSlots(even, odd)
+		for m := usedSlots(even, odd); m != 0; m &= m - 1 {
 			e := slotAt[K, V](old, m.first())
-			hash := hashOfSlot(t, e, old.tag(m.first()), splitBits(number, bit, i, m.first()), (*typed[K, V]).storedHash)
-			l := to[hash>>bit&1]
-			if !old.isDisplaced(m.first()) {
-				g := r.group(l, homeOf(hash, l.groups), size)
-				if free := g.free(); free != 0 {
-					g.set(free.first(), hash, false)
-					*slotAt[K, V](g, free.first()) = *e
-					l.count++
-					continue
-				}
+			var hash uint64
+			if unsafe.Sizeof(e.key) == 8 && t.hasher.kind == byBytes {
+				hash = r.seed.word(load8(unsafe.Pointer(e), 0))
+			} else {
+				hash = t.storedHash(e, tagIn(even, odd, m.first()), splitBits(number, bit, i, m.first()))
 			}
-			s.entries = room(s.entries, uintptr(len(s.hashes)+1)*size)
-			*(*slot[K, V])(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), uintptr(len(s.hashes))*size)) = *e
-			s.hashes = append(s.hashes, hash)
+			l := &targets[hash>>(bit&63)&1]
+			home := homeOf(hash, l.groups)
+			filled := &l.filled[home]
+			slot := uintptr(*filled)
+			if slot == groupSlots || m&-m&away != 0 {
+				s.wait(unsafe.Pointer(e), size, hash)
+				continue
+			}
+			*filled = uint8(slot + 1)
+			g := groupAt(unsafe.Pointer(r), l.leaf, home, shift, size)
+			g.set(slot, hash, false)
+			*slotAt[K, V](g, slot) = *e
+		}
+	}
+	sink(touched)
+	for i := range to {
+		to[i].count = 0
+	}
+	for i, l := range to {
+		for _, n := range s.filled[i][:l.groups] {
+			l.count += uint32(n)
 		}
 	}
 	for i, hash := range s.hashes {
@@ -75,19 +118,23 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 	r.changes++
 }
 
+// homesOf returns the first and the last home among groups that entries may have whose home was group i of was ones.
+func homesOf(i, was, groups uint32) (first, last uint32) {
+	return uint32(uint64(i) * uint64(groups) / uint64(was)), uint32((uint64(i+1)*uint64(groups) + uint64(was) - 1) / uint64(was))
+}
+
+// touch reads a byte of each cache line of a block, so that the processor loads all of them at a time.
+func touch(block unsafe.Pointer, size uintptr) (all byte) {
+	for at := uintptr(0); at < size; at += blockUnit {
+		all |= *(*byte)(unsafe.Add(block, at))
+	}
+	return all
+}
+
 // splitBits returns the low bits of the hash of an entry with a NaN, for a split of its leaf by a bit. The bit depends on
 // where the entry lies, so it is the same when entries are counted and when they are moved.
 func splitBits(number uint32, bit int, group uint32, slot uintptr) uint64 {
 	return uint64(number) | (uint64(group)+uint64(slot))&1<<bit
-}
-
-// hashOfSlot is storedHash for loops over many entries: keys of 8 bytes take no call. rest is storedHash: as a parameter
-// its call costs the inliner less.
-func hashOfSlot[K comparable, V any](t *typed[K, V], e *slot[K, V], tag, low uint64, rest func(t *typed[K, V], e *slot[K, V], tag, low uint64) uint64) uint64 {
-	if unsafe.Sizeof(e.key) == 8 && t.hasher.kind == byBytes {
-		return t.root.seed.word(load8(unsafe.Pointer(e), 0))
-	}
-	return rest(t, e, tag, low)
 }
 
 // resize rebuilds a leaf with a number of blocks. There are as many free ones as the leaf gets more.
@@ -152,7 +199,7 @@ func (t *typed[K, V]) countBit(number uint32, l *leaf, bit int) (zero, one uint6
 		g := t.root.group(l, i, t.slotSize)
 		for m := g.used(); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
-			one += hashOfSlot(t, e, g.tag(m.first()), splitBits(number, bit, i, m.first()), (*typed[K, V]).storedHash) >> bit & 1
+			one += t.storedHash(e, g.tag(m.first()), splitBits(number, bit, i, m.first())) >> bit & 1
 		}
 	}
 	return uint64(l.count) - one, one
@@ -281,11 +328,11 @@ func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 		shift = lastShift(t.slotSize)
 	}
 	was := r.shift
-	r.shift = shift
+	r.setShift(shift)
 	blocks := r.blocksFor(r.count) + 1
 	off, err := t.alloc(blocks, t.blockSize())
 	if err != nil {
-		r.shift = was
+		r.setShift(was)
 		return err
 	}
 	// The blocks of before stay unused: all of them together are smaller than one or two new ones.

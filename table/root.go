@@ -36,6 +36,8 @@ type root struct {
 	mask    uint32 // leaves rounded up to a power of two, minus 1
 	half    uint32 // half of that power of two; 0 for a single leaf
 	shift   uint32 // a block has 1<<shift groups
+	inBlock uint32 // the bits of a group's number that count in its block: 1<<shift - 1
+	headers uint32 // the bytes of the headers of a block
 
 	count     uint64 // entries
 	expandAt  uint64 // the insertion at this count looks for memory or leaves: see expand
@@ -66,8 +68,9 @@ type leaf struct {
 }
 
 const (
-	leafBlocks = 30
-	leafSize   = unsafe.Sizeof(leaf{})
+	leafBlocks    = 30
+	leafSize      = unsafe.Sizeof(leaf{})
+	maxLeafGroups = leafBlocks << maxShift
 
 	// Blocks are named by their offset divided by blockUnit.
 	blockUnit = 64
@@ -114,7 +117,12 @@ func homeOf(hash uint64, groups uint32) uint32 { return uint32(hash >> 32 * uint
 
 // group returns a group of a leaf.
 func (r *root) group(l *leaf, i uint32, slotSize uintptr) group {
-	return groupAt(unsafe.Pointer(r), l, i, r.shift&31, slotSize)
+	return groupIn(unsafe.Pointer(r), l, i, r.shift, r.inBlock, r.headers, slotSize)
+}
+
+// setShift sets the size of blocks.
+func (r *root) setShift(shift uint32) {
+	r.shift, r.inBlock, r.headers = shift, 1<<shift-1, uint32(headerSize)<<shift
 }
 
 // after returns the group behind a group of a leaf: the first behind the last.

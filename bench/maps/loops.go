@@ -18,6 +18,19 @@ func getOurs(m *ours, asked []uint64) (check uint64) {
 	return check
 }
 
+func batchOurs(m *ours, asked []uint64) (check uint64) {
+	var values [256]uint64
+	for len(asked) > 0 {
+		n := min(len(asked), len(values))
+		m.GetBatch(asked[:n], values[:n], nil)
+		for _, v := range values[:n] {
+			check += v
+		}
+		asked = asked[n:]
+	}
+	return check
+}
+
 func getTheirs(m theirs, asked []uint64) (check uint64) {
 	for _, k := range asked {
 		v, _ := m[k]

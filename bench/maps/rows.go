@@ -42,6 +42,9 @@ func allRows(by scale) (rows []row) {
 		add(label+": get", "0.9", both(n, get))
 		add(label+": get, each key is the last value", "0.75", both(n, follow))
 		add(label+": miss", "0.8", both(n, miss))
+		if i == 1 {
+			rows = append(rows, row{name: label + ": GetBatch", beside: "Get", target: "0.5", unit: "ns", open: both(n, batch)})
+		}
 		if i == 2 {
 			continue
 		}
@@ -171,6 +174,16 @@ func get(o *options, t *tables) (a, b func() (float64, uint64)) {
 		},
 		func() (float64, uint64) {
 			return o.timed(len(t.asked), func() uint64 { return getTheirs(t.theirs, t.asked) })
+		}
+}
+
+// batch compares GetBatch with Get.
+func batch(o *options, t *tables) (a, b func() (float64, uint64)) {
+	return func() (float64, uint64) {
+			return o.timed(len(t.asked), func() uint64 { return batchOurs(t.ours, t.asked) })
+		},
+		func() (float64, uint64) {
+			return o.timed(len(t.asked), func() uint64 { return getOurs(t.ours, t.asked) })
 		}
 }
 
