@@ -35,7 +35,7 @@ const copyBytes = 16 << 10
 
 // mostGroups returns how many groups an iteration takes at a time: of each, an eighth of its entries comes.
 func (t *typed[K, V]) mostGroups() uint64 {
-	return min(max(copyBytes/uint64(t.slotSize)*classes/groupSlots, 1), wholeLeaf)
+	return min(max(copyBytes/uint64(t.slotSize)*classes/groupSlots, 1), maxLeafGroups)
 }
 
 // copy copies the entries of one class from a spot on, which are in some number of groups or a few more, and whose upper halves are below end. It returns
@@ -56,7 +56,7 @@ func (b *copier[K, V]) copy(t *typed[K, V], at spot, groups, end uint64) spot {
 			return true
 		}
 	}
-	b.walker.walk(at.s, at.class, at.from, upto, wholeLeaf, wholeLeaf, nil)
+	b.walker.walk(at.s, at.class, at.from, upto, maxLeafGroups, maxLeafGroups, nil)
 	at.from = upto
 	return at
 }
