@@ -14,9 +14,11 @@ import (
 // is a *guard.Violation. It must not be copied.
 //
 // Each method that takes a key has a form for []byte, which needs no conversion: the slice may be changed
-// after the call. A key may have up to 4 GiB. The memory of a deleted key is used again, for keys of any length. Keys of 8
-// to 200 bytes take 1.1 times their bytes if there are 100,000 of them, up to twice as much if there are 100.
-// Concurrency, lifetime and memory beside the bytes of keys are those of Map.
+// after the call. A key may have up to 4 GiB. The memory of a deleted key is used again, for keys of any length.
+//
+// An entry has 16 bytes, the value, and the bytes of its key. Keys of 8 to 200 bytes take 1.1 times their bytes if
+// there are 100,000 of them, up to twice as much if there are 100. Concurrency, lifetime and the memory of entries
+// are those of Map. A search reads the bytes of the key that it finds: one cache miss more than Map has.
 type Strings[V any] struct {
 	typed[stringKey, V]
 }
@@ -54,8 +56,8 @@ type stringKey struct {
 // wholeHash makes a hash from the half that a stringKey keeps.
 func wholeHash(half uint32) uint64 { return uint64(half) * golden }
 
-// NewStrings makes an empty table in a. The table does not grow before it has hint entries, but for the
-// bytes of its keys. NewStrings panics as NewMap does.
+// NewStrings makes an empty table in a, with room for hint entries but not for the bytes of their keys. It panics as
+// NewMap does.
 func NewStrings[V any](a *arena.Arena, hint int) *Strings[V] { return must(TryNewStrings[V](a, hint)) }
 
 // TryNewStrings is NewStrings that returns its error: no memory, or a negative hint. If it fails, it takes
@@ -82,7 +84,7 @@ func (m *Strings[V]) Len() int {
 	return int(m.root.count)
 }
 
-// Get returns the value of key, and whether key is there.
+// Get returns the value of key, and whether key is there. If it is not, the value is zero.
 func (m *Strings[V]) Get(key string) (v V, ok bool) {
 	if s := m.lookup(key); s != nil {
 		return s.value, true
@@ -93,8 +95,8 @@ func (m *Strings[V]) Get(key string) (v V, ok bool) {
 // GetBytes is Get for a key in a slice.
 func (m *Strings[V]) GetBytes(key []byte) (v V, ok bool) { return m.Get(view(key)) }
 
-// Lookup returns a pointer to the value of key, nil if key is not there. The pointer is valid until the
-// next insertion, one that fails included, and the next deletion.
+// Lookup returns a pointer to the value of key, nil if key is not there. The program may write to the value. The
+// pointer is valid until the next insertion, one that fails included, deletion, Clear or Shrink.
 func (m *Strings[V]) Lookup(key string) *V {
 	if s := m.lookup(key); s != nil {
 		return &s.value
@@ -106,7 +108,7 @@ func (m *Strings[V]) Lookup(key string) *V {
 func (m *Strings[V]) LookupBytes(key []byte) *V { return m.Lookup(view(key)) }
 
 // Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena has no room
-// for a new key, and with an error if the key is longer than 4 GiB.
+// for a new key, and with an error if the key is longer than 4 GiB. Setting the value of a key that is there never fails.
 func (m *Strings[V]) Put(key string, v V) {
 	if err := m.TryPut(key, v); err != nil {
 		panic(err)
@@ -149,7 +151,8 @@ func (m *Strings[V]) TryEntryBytes(key []byte) (v *V, inserted bool, err error) 
 	return m.TryEntry(view(key))
 }
 
-// Delete removes key, and tells whether key was there. It never fails.
+// Delete removes key, and tells whether key was there. It never fails. Strings that an iteration has yielded for the
+// key are invalid afterwards: another key may take their bytes.
 func (m *Strings[V]) Delete(key string) bool {
 	p, half, ok := m.findKey(key)
 	if !ok {
@@ -165,7 +168,8 @@ func (m *Strings[V]) Delete(key string) bool {
 // DeleteBytes is Delete for a key in a slice.
 func (m *Strings[V]) DeleteBytes(key []byte) bool { return m.Delete(view(key)) }
 
-// Add inserts key with the value v if key is not there, and tells whether it did. It panics as Put does.
+// Add inserts key with the value v if key is not there, and tells whether it did. A value that is there stays. Add
+// panics as Put does.
 func (m *Strings[V]) Add(key string, v V) bool { return must(m.TryAdd(key, v)) }
 
 // TryAdd is Add that returns its error. After an error the table has the entries that it had.
@@ -177,16 +181,17 @@ func (m *Strings[V]) TryAdd(key string, v V) (added bool, err error) {
 	return added, err
 }
 
-// AddBytes is Add for a key in a slice.
+// AddBytes is Add for a key in a slice. The bytes are copied only if the key is inserted.
 func (m *Strings[V]) AddBytes(key []byte, v V) bool { return m.Add(view(key), v) }
 
-// PutBytes is Put for a key in a slice.
+// PutBytes is Put for a key in a slice. The bytes are copied only if the key is inserted.
 func (m *Strings[V]) PutBytes(key []byte, v V) { m.Put(view(key), v) }
 
 // TryPutBytes is TryPut for a key in a slice.
 func (m *Strings[V]) TryPutBytes(key []byte, v V) error { return m.TryPut(view(key), v) }
 
-// Clear removes all entries. The table keeps its memory, for entries to come. It never fails.
+// Clear removes all entries and all keys. The table keeps its memory, for entries to come. Strings that an iteration
+// has yielded are invalid afterwards. It never fails.
 func (m *Strings[V]) Clear() {
 	m.mustBeMade()
 	m.usable()
@@ -195,7 +200,7 @@ func (m *Strings[V]) Clear() {
 	m.checkAfterChange()
 }
 
-// Shrink is Map.Shrink.
+// Shrink fits the table to its entries, as Map.Shrink does. Keys stay where they are.
 func (m *Strings[V]) Shrink() {
 	m.mustBeMade()
 	m.usable()
@@ -203,8 +208,8 @@ func (m *Strings[V]) Shrink() {
 	m.checkAfterChange()
 }
 
-// All iterates over the entries as Map.All does. The strings lie in the arena: each is valid until its entry is deleted.
-// strings.Clone makes a copy that stays.
+// All iterates over the entries as Map.All does. The strings lie in the arena: each is valid until its entry is
+// deleted, by Clear too, or the arena frees the table. strings.Clone makes a copy that stays.
 func (m *Strings[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
@@ -213,7 +218,7 @@ func (m *Strings[V]) All() iter.Seq2[string, V] {
 	}
 }
 
-// Keys iterates over the keys as All does.
+// Keys iterates over the keys as All does, with strings that are valid as long.
 func (m *Strings[V]) Keys() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		m.mustBeMade()
@@ -231,7 +236,7 @@ func (m *Strings[V]) Values() iter.Seq[V] {
 	}
 }
 
-// Scan is Map.Scan. The strings are valid as those of All.
+// Scan iterates over the next n entries, or some more, as Map.Scan does. The strings are valid as those of All.
 func (m *Strings[V]) Scan(c *Cursor, n int) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
@@ -240,7 +245,7 @@ func (m *Strings[V]) Scan(c *Cursor, n int) iter.Seq2[string, V] {
 	}
 }
 
-// Sample is Map.Sample. The strings are valid as those of All.
+// Sample iterates over n random entries, as Map.Sample does. The strings are valid as those of All.
 func (m *Strings[V]) Sample(n int) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
