@@ -42,10 +42,11 @@ func (m *Strings[V]) Ref() Ref {
 //
 // Attach returns an error
 //
-//   - that wraps ErrLayout, and names the first field of K or V that differs, if the map was made with other types: the names of fields, their order, kinds, sizes and places
-//     must be the same, the names of types need not;
-//   - that wraps ErrLayout if ref names a Strings;
-//   - if ref is the zero Ref, or names no table.
+//   - that wraps ErrLayout, and names the first field of K or V that differs, if the map was made with other types. The
+//     names of fields, their order, kinds, sizes and places must be the same; the names of types need not.
+//   - that wraps ErrLayout if ref names a Strings.
+//   - if ref is the zero Ref, names no table, or names one that was damaged. Attach checks that all memory that the table
+//     names is the arena's. It does not look at entries.
 //
 // It panics with a *guard.Violation if ref lies outside of what a has handed out, and as NewMap does if K or V
 // contains Go pointers.
@@ -54,8 +55,8 @@ func (m *Strings[V]) Ref() Ref {
 // Attach or than the growth that this Map did last. If a Rewind frees memory of the table, do not use the others that
 // are attached to it either.
 //
-// Cost: some microseconds, and 30 more for each million entries: it checks what the table says of its memory. Each Attach takes some hundred bytes on the Go heap until
-// the arena is reset: so keep the Map for the next use.
+// Cost: some microseconds, and 30 more for each million entries. Each Attach takes some 200 bytes on the Go heap
+// until the arena is reset: so attach once, and keep the Map.
 func Attach[K comparable, V any](a *arena.Arena, ref Ref) (*Map[K, V], error) {
 	m := new(Map[K, V])
 	if err := m.attach(a, "Attach", ref); err != nil {
@@ -104,9 +105,9 @@ func (t *typed[K, V]) attach(a *arena.Arena, op string, ref Ref) error {
 	return nil
 }
 
-// validate checks that all memory that the root and the leaves name lies in what the arena has handed out, so that no search or
-// insertion touches other memory, whatever the bytes of the table are. It does not look at entries: those of a damaged
-// table may be any, and the keys of a Strings must be as it wrote them.
+// validate checks that all memory that the root and the leaves name lies in what the arena has handed out, so that no
+// search or insertion touches other memory, whatever the bytes of the table are. It does not look at entries: those
+// of a damaged table may be any, and the keys of a Strings must be as it wrote them.
 func (t *typed[K, V]) validate() error {
 	r := t.root
 	if r.shift > lastShift(t.slotSize) || r.inBlock != 1<<r.shift-1 || r.headers != uint32(headerSize)<<r.shift || r.nothing != [2]uint64{} {

@@ -19,6 +19,7 @@ type untyped struct {
 	arena    *arena.Arena
 	slotSize uintptr
 	hasher   hasher
+	supply   *supply // allocates, if the table is a shard of a Concurrent
 
 	invalid    bool   // the arena frees memory of the table, or has done so
 	epoch      uint64 // of the arena, when that began
@@ -175,12 +176,23 @@ func (u *untyped) alloc(n uint64, size uintptr) (uint64, error) {
 	if hi != 0 || bytes > math.MaxInt {
 		return 0, fmt.Errorf("table: %q: %d times %d bytes are more than addresses can hold: %w", u.arena.Name(), n, size, guard.ErrNoMemory)
 	}
-	b, err := u.arena.TryAlloc(int(bytes), blockUnit)
+	b, err := u.take(int(bytes))
 	if err != nil {
 		return 0, fmt.Errorf("table: %w", err)
 	}
-	u.watchArena()
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(u.base())), nil
+}
+
+// take takes zeroed bytes from the arena, aligned to a cache line.
+func (u *untyped) take(bytes int) ([]byte, error) {
+	if u.supply != nil {
+		return u.supply.take(bytes)
+	}
+	b, err := u.arena.TryAlloc(bytes, blockUnit)
+	if err == nil {
+		u.watchArena()
+	}
+	return b, err
 }
 
 // hash hashes a key.

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // Budget bounds the bytes that all regions together have committed. guard.Budget has the same fields, and documents
@@ -153,6 +154,17 @@ func ReclaimOr(undo func()) {
 	if ledger.due.Load() {
 		orUndo(Reclaim, undo)
 	}
+}
+
+// WithoutOnSoft calls f, which commits memory of the region that contains p, and leaves OnSoft to Reclaim meanwhile, as
+// Config.DeferOnSoft does. It is for callers that hold locks while they call an allocator that holds none. Nobody else may
+// commit memory of the region meanwhile.
+func WithoutOnSoft(p unsafe.Pointer, f func()) {
+	if rec := lookup(uintptr(p)); rec != nil {
+		was := rec.deferOnSoft.Swap(true)
+		defer rec.deferOnSoft.Store(was)
+	}
+	f()
 }
 
 // reclaim calls OnSoft, unless there is none or it is running already. Caller holds no lock.

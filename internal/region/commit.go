@@ -61,7 +61,7 @@ func (r *Region) Commit(off, n int) error {
 		need := r.missing(lo, hi)
 		// Charged without the lock, because OnSoft may call this region.
 		if need > 0 {
-			if err := charge(int64(need), r.deferOnSoft); err != nil {
+			if err := charge(int64(need), r.rec.deferOnSoft.Load()); err != nil {
 				if r.missing(lo, hi) < need {
 					continue // another goroutine committed some of it meanwhile
 				}

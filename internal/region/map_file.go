@@ -30,7 +30,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 		return r.errorf("map file", err)
 	}
 	// Charged without the lock, because OnSoft may call this region.
-	if err := charge(int64(n), r.deferOnSoft); err != nil {
+	if err := charge(int64(n), r.rec.deferOnSoft.Load()); err != nil {
 		return r.errorf("map file", err)
 	}
 	err = r.change("map file", off, n, func(rec *record, lo, hi uintptr) error {

@@ -52,8 +52,6 @@ type Region struct {
 	zeroes   uintptr  // see KeepZeroes
 	count    *counter // rec.count points to it
 	cleanup  runtime.Cleanup
-
-	deferOnSoft bool
 }
 
 // GuardSize is the least bytes of addresses on either side of the data. An overrun with a stride larger than an OS page
@@ -158,7 +156,8 @@ func (rec *record) start(c Config, of *owner) *Region {
 		_ = rec.advise(0, rec.data, vm.HugePages)
 	}
 	register(rec)
-	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault, deferOnSoft: c.DeferOnSoft}
+	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault}
+	rec.deferOnSoft.Store(c.DeferOnSoft)
 	r.cleanup = runtime.AddCleanup(r, leak, rec)
 	return r
 }

@@ -24,15 +24,16 @@ type record struct {
 	reservation unsafe.Pointer // its start
 	size        uintptr        // bytes of the reservation; in quarantine the part that is left
 
-	base    unsafe.Pointer // of the data
-	data    uintptr        // bytes of data
-	light   bool           // guards inside are markers
-	secret  bool           // Config.Secret
-	swap    bool           // Config.MaySwap
-	charge  atomic.Int64   // bytes committed
-	leaked  atomic.Bool
-	explain atomic.Pointer[func(*Fault)] // see Explain; nil for most regions
-	report  trap.Report                  // of a fault that ends the program, without its kinds
+	base        unsafe.Pointer // of the data
+	data        uintptr        // bytes of data
+	light       bool           // guards inside are markers
+	secret      bool           // Config.Secret
+	swap        bool           // Config.MaySwap
+	charge      atomic.Int64   // bytes committed
+	leaked      atomic.Bool
+	deferOnSoft atomic.Bool                  // Config.DeferOnSoft, or WithoutOnSoft is running
+	explain     atomic.Pointer[func(*Fault)] // see Explain; nil for most regions
+	report      trap.Report                  // of a fault that ends the program, without its kinds
 
 	mu        bookMutex // guards the state and the books below
 	state     state
