@@ -32,32 +32,44 @@ func (m *Map[K, V]) GetBatch(keys []K, values []V, found []bool) (hits int) {
 	return hits
 }
 
-// getBatch searches at most batchSize keys. Each loop touches the memory that the next one needs, without waiting for it.
+// getBatch searches at most batchSize keys. The second loop and the fourth one touch the memory that the next one needs, without
+// waiting for it. They are short, so that the processor has as many cache misses under way as it can.
 func (m *Map[K, V]) getBatch(keys []K, values []V, found []bool) (hits int) {
 	type search struct {
 		group
 		hash  uint64
-		slots slotSet // with the key's tag
+		slots slotSet        // with the key's tag
+		first unsafe.Pointer // the first of them, or the header
 	}
-	var searches [batchSize]search
+	var all [batchSize]search
+	searches := all[:len(keys)]
 	r := m.root
 	size := unsafe.Sizeof(slot[K, V]{})
-	for i := range keys {
+	inline := unsafe.Sizeof(*new(K)) == 8 && m.hasher.kind == byBytes
+	for i := range searches {
 		s := &searches[i]
-		s.hash = m.hash(unsafe.Pointer(&keys[i]), unsafe.Sizeof(keys[i]))
+		if inline {
+			s.hash = r.seed.word(load8(unsafe.Pointer(&keys[i]), 0))
+		} else {
+			s.hash = m.hash(unsafe.Pointer(&keys[i]), unsafe.Sizeof(keys[i]))
+		}
 		l := r.leafOf(s.hash)
 		s.group = r.group(l, homeOf(s.hash, l.groups), size)
 	}
-	for i := range keys {
+	touched := byte(0)
+	for i := range searches {
+		touched |= byte(searches[i].header[0])
+	}
+	for i := range searches {
 		s := &searches[i]
 		even, odd := s.words()
 		s.slots = matching(even, odd, tagOf(s.hash)*lowBits)
-	}
-	var touched byte
-	for i := range keys {
-		if s := &searches[i]; s.slots != 0 {
-			touched |= *(*byte)(s.at(s.slots.first(), size))
+		if s.first = unsafe.Pointer(s.header); s.slots != 0 {
+			s.first = s.at(s.slots.first(), size)
 		}
+	}
+	for i := range searches {
+		touched |= *(*byte)(searches[i].first)
 	}
 	sink(touched)
 	for i := range keys {

@@ -4,6 +4,7 @@
 //
 //	Map[K, V]   keys and values of any type without Go pointers
 //	Strings[V]  keys are strings, which the table copies
+//	Concurrent  a Map for any number of goroutines
 //
 // A table keeps its speed and its memory in whatever order entries come and go, and no insertion waits for a
 // whole table to be copied.
@@ -123,6 +124,19 @@
 // entries. If the table has changed meanwhile, it searches for each key. So an entry that was deleted does not
 // come, and a value is the current one.
 //
+// # Many goroutines
+//
+// A Concurrent consists of shards, 32 or more. Each shard is a table of its own, as this page describes it,
+// with a lock and a counter on the Go heap. All shards share the arena's memory.
+//
+//		hash ──▶ shard ──▶ leaf ──▶ group ──▶ slot
+//
+//	 1. A change locks the shard of its key, and moves the counter before and after.
+//	 2. A search takes no lock. It looks at the counter, searches, copies the value, and looks at the counter
+//	    again. If that has moved, it begins anew, and after some tries it takes the lock. What it reads meanwhile
+//	    may be torn, but is memory of the arena.
+//	 3. An iteration copies some entries under the lock of their shard, and visits them without it.
+//
 // # Keys of Strings
 //
 // The bytes of keys are in memory of their own, which the table takes from the arena as it grows. The memory of a
@@ -152,7 +166,8 @@
 //
 // # Concurrency
 //
-//  1. A table is for one goroutine at a time, and so is its arena.
+//  1. A Map or a Strings is for one goroutine at a time, and so is its arena. A Concurrent is for any number:
+//     its comment has the promises.
 //  2. Several goroutines may search and iterate at once (Get, GetBatch, Lookup, All, Scan with a Cursor for
 //     each, Sample, Len) while none changes the table, nor resets, rewinds or closes its arena.
 //  3. Pointers that Lookup and Entry return are valid until the next insertion, deletion, Clear or Shrink.
