@@ -11,7 +11,8 @@
 //	the same, from many goroutines at once               arena.Concurrent
 //	an arena for each request, used again                arena.Pool
 //	a large hash table that the collector must not scan  table.Map, table.Strings
-//	such a table that evicts, or expires entries         Sample and Scan of a table
+//	the same, for many goroutines at once                table.Concurrent
+//	a table that evicts, or expires entries              Sample and Scan of all three
 //	many searches at once in a large table               Map.GetBatch
 //	objects of any size, freed one by one                slab.Heap: Alloc, Free; Reset frees all of them
 //	the same on one goroutine, in a hot loop             slab.Local

@@ -17,7 +17,7 @@ import (
 // a program that deletes entries in the order of an iteration while it inserts others makes the last leaf e times as dense.
 const (
 	loadPer     = 64 // a group that is full has 960
-	loadHigh    = 900
+	loadHigh    = 888
 	loadLow     = 780
 	splitBlocks = 20
 	smallBlocks = 30 // a table with smaller blocks than those of large ones gets larger blocks at this many
@@ -32,7 +32,7 @@ const (
 // moreFor returns how many blocks a leaf of so many gets when it grows: a sixth. Small steps waste less memory, large ones move
 // entries less often. Leaves of different numbers take their steps at different sizes, so that not all have most to spare at the same time.
 func moreFor(blocks, number uint32) uint32 {
-	return max((blocks*11+number%8*8)/64, 1)
+	return max((blocks*10+number%8*8)/64, 1)
 }
 
 // lastShift returns the shift of large tables: blocks of 4 KiB where groups are small, and of at least 4 groups

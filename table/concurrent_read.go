@@ -7,7 +7,7 @@ const mostTries = 20
 
 // Get returns a copy of the value of k, and whether k is there.
 //
-// Cost: that of Map.Get, a multiplication less than a lock, and two loads of the shard's counter. It takes no lock, and writes nothing that
+// Cost: that of Map.Get, and two loads of the shard's counter. It takes no lock, and writes nothing that
 // goroutines share, so it scales with the processors.
 func (c *Concurrent[K, V]) Get(k K) (v V, ok bool) {
 	if c.locks == nil {
@@ -21,14 +21,43 @@ func (c *Concurrent[K, V]) Get(k K) (v V, ok bool) {
 		case 4:
 			hash = c.seed.word(load4(p, 0))
 		case 8:
-			hash = c.seed.word(load8(p, 0))
+			if unsafe.Alignof(k) == 8 {
+				hash = c.seed.word(*(*uint64)(p)) // load8 would keep the key in memory
+			} else {
+				hash = c.seed.word(load8(p, 0))
+			}
 		case 16:
 			hash = c.seed.pair(load8(p, 0), load8(p, 8))
 		default:
 			hash = c.seed.bytes(p, unsafe.Sizeof(k))
 		}
 	}
-	return c.find(hash, k)
+	// The first step of find, in a function without loops and calls.
+	shard := c.shardOf(hash)
+	lock, r := &c.locks[shard], c.rootOf(shard)
+	counter := lock.counter.Load()
+	if counter&1 != 0 {
+		return c.find(hash, k) // the arena may have ended the table
+	}
+	l, groups, shift := r.leafOfAny(hash)
+	g := groupAt(unsafe.Pointer(r), l, inLeaf(homeOf(hash, groups), shift), shift, unsafe.Sizeof(slot[K, V]{}))
+	if lock.changedSince(counter) {
+		return c.find(hash, k)
+	}
+	even, odd := g.words()
+	for m := matching(even, odd, tagOf(hash)*lowBits); m != 0; m &= m - 1 {
+		if e := slotAt[K, V](g, m.first()); e.key == k {
+			v = e.value
+			if lock.changedSince(counter) {
+				return c.find(hash, k)
+			}
+			return v, true
+		}
+	}
+	if passes(odd, hash) || lock.changedSince(counter) {
+		return c.find(hash, k)
+	}
+	return v, false
 }
 
 // HashOf returns the hash of a key, for GetHashed. It is valid for this table.
@@ -167,10 +196,12 @@ func (c *Concurrent[K, V]) getBatch(keys []K, values []V, found []bool) (hits in
 		shard := c.shardOf(s.hash)
 		r := c.rootOf(shard)
 		s.lock = &c.locks[shard]
-		s.counter = s.lock.counter.Load()
+		if s.counter = s.lock.counter.Load(); s.counter&1 != 0 {
+			continue // the arena may have ended the table
+		}
 		l, groups, shift := r.leafOfAny(s.hash)
 		s.group = groupAt(unsafe.Pointer(r), l, inLeaf(homeOf(s.hash, groups), shift), shift, size)
-		if s.counter&1 != 0 || s.lock.changedSince(s.counter) {
+		if s.lock.changedSince(s.counter) {
 			s.header = nil
 		}
 	}

@@ -4,6 +4,7 @@
 //
 //	Map[K, V]   keys and values of any type without Go pointers
 //	Strings[V]  keys are strings, which the table copies
+//	Concurrent  a Map for any number of goroutines
 //
 // A table keeps its speed and its memory in whatever order entries come and go, and no insertion waits for a
 // whole table to be copied.
@@ -14,7 +15,7 @@
 //	tag          7 bits of an entry's hash
 //	group        15 slots and a header, which has the tags of the entries in the slots
 //	block        some groups in a row; all blocks of a table are equally large
-//	leaf         the entries whose hashes end in certain bits, and the 0 to 30 blocks that hold them
+//	leaf         the entries whose hashes end in certain bits, and the blocks that hold them: none to some tens
 //	directory    the leaves, each with the numbers of its blocks
 //	home         the group of a leaf where an entry belongs, by the upper half of its hash
 //	displaced    said of an entry whose home was full: it lies in one of the next groups
@@ -58,8 +59,8 @@
 //     has, the key is not there. If one has, the next group is looked at, after the last one of the leaf the
 //     first one. There only displaced entries can be equal; a bit beside the tag tells them.
 //
-// A search that finds its key looks at 1.1 groups on average, one that does not at 1.6 to 2.8. The headers of 4
-// groups are in one cache line, so the latter takes one cache miss or two.
+// A search that finds its key looks at 1.1 to 1.2 groups on average, one that does not at 2 to 3.4, by the
+// load. The headers of 4 groups are in one cache line, so the latter takes 1.3 to 1.6 cache misses.
 //
 // # Insertion and deletion
 //
@@ -72,23 +73,24 @@
 //
 // Each leaf grows and shrinks alone:
 //
-//  1. A leaf grows by one or two blocks when its load would exceed 0.9. It gives blocks back when its load
-//     would be under 0.82 with two blocks less, and all when it has no entries. The blocks that it had stay in
-//     their places: its entries move among them, one group after another in an order in which the new home was
-//     emptied before. That takes some 50 µs for a leaf with 3,000 entries.
+//  1. A leaf grows by a sixth when its load would exceed 0.925. It gives blocks back when its load would be
+//     under 0.81 with two blocks less, and all when it has no entries. The blocks that it keeps stay in their
+//     places: its entries move among them, one group after another in an order in which the new home was
+//     emptied before. That takes some 50 µs for a leaf with 4,000 entries.
 //  2. Blocks that a leaf gives back serve any other leaf. All blocks are equal, so nothing is fragmented.
 //  3. If no block is free, the arena gives the table a 256th of the blocks that it has, or one.
 //  4. Leaves are split one at a time, in the order of their numbers (linear hashing). It begins when all leaves
-//     have as many entries as 15 blocks hold. Then every 8th insertion splits one, until there are twice as
+//     have as many entries as 20 blocks hold. Then every 8th insertion splits one, until there are twice as
 //     many. So the directory grows by a line at a time, and no insertion does more than rebuild one or two
-//     leaves. Only the directory itself is copied when it is full: 128 bytes for some 3,000 entries.
+//     leaves. Only the directory itself is copied when it is full: 128 bytes for some 2,000 to 4,000 entries.
 //
 // # Any order of deletion
 //
-// Evictors and expiry sweeps delete in some order: of age, of the iteration, at random. In a table whose groups are
-// a single row a sweep empties one stretch while insertions fill all others: they overflow, and searches pass
-// hundreds of groups. Here the load is bounded in each leaf: one that is emptied gives its blocks to those that
-// fill. And an iteration goes through a leaf in 8 passes, by tag, so that deletion empties all of its groups alike.
+// Evictors and expiry sweeps delete in some order: of age, of the iteration, at random. In a table whose groups
+// are a single row a sweep empties one stretch while insertions fill all others: they overflow, and searches
+// pass hundreds of groups. Here the load is bounded in each leaf: one that is emptied gives its blocks to those
+// that fill. And an iteration goes through a leaf in several passes, by tag, so that deletion empties all of
+// its groups alike.
 //
 // # Constant size
 //
@@ -102,10 +104,10 @@
 // the right side says, or more. So one of them has s free slots: it is rebuilt with a block less, and the full leaf
 // gets that block. A table at the limit of its memory has a higher load, and moves blocks more often.
 //
-// There is one exception. A leaf has at most 30 blocks, twice as many as leaves have when they are split. If a
-// program deletes what a new Scan meets first, again and again, the other leaves take the entries of those that
-// it empties. They are split then, which takes memory. So go on with the same Cursor, or use All or Sample. And
-// a Strings whose keys change in length may need memory for their bytes.
+// There is one exception. A leaf has a line in the directory for so many blocks and no more. It may need more
+// if a program empties other leaves, and inserts, for long enough: if it deletes what a new Scan meets first,
+// again and again. Such a leaf is split before its turn, which takes memory. So go on with the same Cursor, or
+// use All or Sample. And a Strings whose keys change in length may need memory for their bytes.
 //
 // # Iteration
 //
@@ -115,13 +117,28 @@
 //
 //  1. The last bits of the hash come first, read backwards: a leaf that is split becomes two neighbours in its
 //     place.
-//  2. Then come three bits of the tag: eight passes through a leaf.
+//  2. Then come three bits of the tag: several passes through a leaf.
 //  3. Then comes the upper half of the hash, as groups are ordered.
 //
 // A Cursor is a place in this order. All begins at a random entry, Scan with a zero Cursor at the beginning. An
-// iteration notes the keys of some groups, or of an eighth of a leaf, on the Go heap, and then visits their
-// entries. If the table has changed meanwhile, it searches for each key. So an entry that was deleted does not
-// come, and a value is the current one.
+// iteration notes the keys of some groups, or of a leaf, on the Go heap, and then visits their entries. If the
+// table has changed meanwhile, it searches for each key. So an entry that was deleted does not come, and a
+// value is the current one.
+//
+// # Many goroutines
+//
+// A Concurrent consists of shards, 32 or more. Each shard is a table of its own, as this page describes it,
+// with a lock and a counter on the Go heap. All shards share the arena's memory.
+//
+//	hash ──▶ shard ──▶ leaf ──▶ group ──▶ slot
+//
+// What calls do:
+//
+//  1. A change locks the shard of its key, and moves the counter before and after.
+//  2. A search takes no lock. It looks at the counter, searches, copies the value, and looks at the counter
+//     again. If that has moved, it begins anew, and after some tries it takes the lock. What it reads meanwhile
+//     may be torn, but is memory of the arena.
+//  3. An iteration copies some entries under the lock of their shard, and visits them without it.
 //
 // # Keys of Strings
 //
@@ -152,7 +169,8 @@
 //
 // # Concurrency
 //
-//  1. A table is for one goroutine at a time, and so is its arena.
+//  1. A Map or a Strings is for one goroutine at a time, and so is its arena. A Concurrent is for any number:
+//     its comment has the promises.
 //  2. Several goroutines may search and iterate at once (Get, GetBatch, Lookup, All, Scan with a Cursor for
 //     each, Sample, Len) while none changes the table, nor resets, rewinds or closes its arena.
 //  3. Pointers that Lookup and Entry return are valid until the next insertion, deletion, Clear or Shrink.

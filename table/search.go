@@ -141,8 +141,21 @@ func (t *typed[K, V]) plainFind() func(t *typed[K, V], key K) *slot[K, V] {
 //go:noinline
 func (t *typed[K, V]) behindHome() func(t *typed[K, V], hash uint64, key K) *slot[K, V] {
 	return func(t *typed[K, V], hash uint64, key K) *slot[K, V] {
-		if p, ok := t.locate(hash, key); ok {
-			return slotAt[K, V](p.g, p.slot)
+		r := t.root
+		l := r.leafOf(hash)
+		home := homeOf(hash, l.groups)
+		pattern := tagOf(hash)*lowBits | displacedTags
+		for i := l.after(home); i != home; i = l.after(i) {
+			g := r.group(l, i, unsafe.Sizeof(slot[K, V]{}))
+			even, odd := g.words()
+			for m := matching(even, odd, pattern); m != 0; m &= m - 1 {
+				if e := (*slot[K, V])(g.at(m.first(), unsafe.Sizeof(slot[K, V]{}))); e.key == key {
+					return e
+				}
+			}
+			if !passes(odd, hash) {
+				break
+			}
 		}
 		return nil
 	}

@@ -64,6 +64,8 @@ func allRows(by scale) (rows []row) {
 	add(fmt.Sprintf("%g M strings: delete and put the same key", float64(few(1_000_000))/1e6), "", stringsRow(few(1_000_000), func(m *stringsOurs, asked []string) uint64 { churnStringsOurs(m, asked); return 0 },
 		func(m stringsTheirs, asked []string) uint64 { churnStringsTheirs(m, asked); return 0 }))
 	rows = append(rows, row{name: "memory over entries, the most from 100 K to 3 M", beside: goMap, unit: "times", target: "1.3 times", open: memory})
+	rows = append(rows, concurrentRows(few(1_000_000))...)
+	rows = append(rows, concurrentRows(few(10_000_000))...)
 	pops := 200_000 / by.large
 	add(fmt.Sprintf("%d K: pop one after another", pops/1000), "", popping(pops))
 	turned := 1_000_000 / by.large

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+
+	"github.com/seed-9a6c551e/offheap/table"
+)
+
+// concurrentRows returns the rows of table.Concurrent. Goroutines ask for keys by Zipf's law, or change keys that no
+// other goroutine changes. The time is that of the clock, divided by the operations of all goroutines.
+func concurrentRows(n int) []row {
+	label := fmt.Sprintf("%g M Concurrent: ", float64(n)/1e6)
+	return []row{
+		{name: label + "get, two goroutines", beside: "one goroutine", target: "0.56", unit: "ns", open: scaling(n, getConcurrent)},
+		{name: label + "put, two goroutines", beside: "one goroutine", target: "0.56", unit: "ns", open: scaling(n, putConcurrent)},
+		{name: label + "get, one goroutine", beside: "table.Map", unit: "ns", open: besideMap(n)},
+		{name: label + "get, two goroutines", beside: "locked Go maps", unit: "ns", open: besideLocked(n, getConcurrent, getLocked)},
+		{name: label + "9 get, 1 put, two", beside: "locked Go maps", unit: "ns", open: besideLocked(n, mixConcurrent, mixLocked)},
+		{name: label + "put, two goroutines", beside: "locked Go maps", unit: "ns", open: besideLocked(n, putConcurrent, putLocked)},
+	}
+}
+
+// asked has the keys that two goroutines ask for, and those that they change: the first one the even numbers, the
+// second one the odd ones.
+type asked struct{ get, put [2][]uint64 }
+
+func newAsked(o *options, n int) (a asked) {
+	z := newZipf(n, 0.99)
+	random := rand.New(rand.NewPCG(1, uint64(n)))
+	for g := range uint64(2) {
+		for range o.steps(n) {
+			a.get[g] = append(a.get[g], key(uint64(z.draw(random))))
+			a.put[g] = append(a.put[g], key(random.Uint64N(uint64(n)/2)*2+g))
+		}
+	}
+	return a
+}
+
+// inTurn runs f for both goroutines' keys on this one, atOnce on two.
+func inTurn(f func(g int) uint64) uint64 { return f(0) + f(1) }
+
+func atOnce(f func(g int) uint64) uint64 {
+	var sums [2]struct {
+		sum uint64
+		_   [120]byte
+	}
+	var done sync.WaitGroup
+	for g := range sums {
+		done.Go(func() { sums[g].sum = f(g) })
+	}
+	done.Wait()
+	return sums[0].sum + sums[1].sum
+}
+
+func newConcurrent(o *options, n int) (m *concurrent, close func()) {
+	a := openArena(o)
+	m = table.NewConcurrent[uint64, uint64](a, 0)
+	for i := range uint64(n) {
+		m.Put(key(i), key(i+1))
+	}
+	return m, func() { a.Close() }
+}
+
+// scaling compares two goroutines with one that does the work of both.
+func scaling(n int, do func(m *concurrent, a *asked, g int) uint64) func(o *options) pair {
+	return func(o *options) (p pair) {
+		m, close := newConcurrent(o, n)
+		a := newAsked(o, n)
+		run := func(how func(f func(g int) uint64) uint64) func() (float64, uint64) {
+			return func() (float64, uint64) {
+				return o.timed(2*len(a.get[0]), func() uint64 { return how(func(g int) uint64 { return do(m, &a, g) }) })
+			}
+		}
+		return pair{ours: run(atOnce), theirs: run(inTurn), close: close}
+	}
+}
+
+// besideMap compares a Concurrent with a Map, on one goroutine.
+func besideMap(n int) func(o *options) pair {
+	return func(o *options) (p pair) {
+		m, close := newConcurrent(o, n)
+		a := newAsked(o, n)
+		in := openArena(o)
+		other := table.NewMap[uint64, uint64](in, 0)
+		fillOurs(other, 0, uint64(n))
+		return pair{
+			ours: func() (float64, uint64) {
+				return o.timed(len(a.get[0]), func() uint64 { return getConcurrent(m, &a, 0) })
+			},
+			theirs: func() (float64, uint64) {
+				return o.timed(len(a.get[0]), func() uint64 { return getOurs(other, a.get[0]) })
+			},
+			close: func() { close(); in.Close() },
+		}
+	}
+}
+
+// besideLocked compares a Concurrent with Go's maps behind locks, on two goroutines.
+func besideLocked(n int, ours func(m *concurrent, a *asked, g int) uint64, theirs func(m *locked, a *asked, g int) uint64) func(o *options) pair {
+	return func(o *options) (p pair) {
+		m, close := newConcurrent(o, n)
+		a := newAsked(o, n)
+		other := newLocked()
+		for i := range uint64(n) {
+			other.put(key(i), key(i+1))
+		}
+		runtime.GC()
+		return pair{
+			ours: func() (float64, uint64) {
+				return o.timed(2*len(a.get[0]), func() uint64 { return atOnce(func(g int) uint64 { return ours(m, &a, g) }) })
+			},
+			theirs: func() (float64, uint64) {
+				return o.timed(2*len(a.get[0]), func() uint64 { return atOnce(func(g int) uint64 { return theirs(other, &a, g) }) })
+			},
+			close: close,
+		}
+	}
+}
+
+type concurrent = table.Concurrent[uint64, uint64]
+
+func getConcurrent(m *concurrent, a *asked, g int) (check uint64) {
+	for _, k := range a.get[g] {
+		v, _ := m.Get(k)
+		check += v
+	}
+	return check
+}
+
+func putConcurrent(m *concurrent, a *asked, g int) uint64 {
+	for _, k := range a.put[g] {
+		m.Put(k, k)
+	}
+	return uint64(m.Len())
+}
+
+func mixConcurrent(m *concurrent, a *asked, g int) uint64 {
+	for i, k := range a.get[g] {
+		if i%10 == 9 {
+			m.Put(k, k)
+			continue
+		}
+		m.Get(k)
+	}
+	return uint64(m.Len())
+}
+
+// locked is what programs write that have no concurrent table: 64 Go maps, each with a lock.
+type locked struct {
+	shards [64]struct {
+		sync.RWMutex
+		m theirs
+		_ [96]byte
+	}
+}
+
+func newLocked() *locked {
+	l := new(locked)
+	for i := range l.shards {
+		l.shards[i].m = theirs{}
+	}
+	return l
+}
+
+func (l *locked) get(k uint64) uint64 {
+	s := &l.shards[k>>58]
+	s.RLock()
+	v := s.m[k]
+	s.RUnlock()
+	return v
+}
+
+func (l *locked) put(k, v uint64) {
+	s := &l.shards[k>>58]
+	s.Lock()
+	s.m[k] = v
+	s.Unlock()
+}
+
+func (l *locked) len() (n uint64) {
+	for i := range l.shards {
+		l.shards[i].RLock()
+		n += uint64(len(l.shards[i].m))
+		l.shards[i].RUnlock()
+	}
+	return n
+}
+
+func getLocked(m *locked, a *asked, g int) (check uint64) {
+	for _, k := range a.get[g] {
+		check += m.get(k)
+	}
+	return check
+}
+
+func putLocked(m *locked, a *asked, g int) uint64 {
+	for _, k := range a.put[g] {
+		m.put(k, k)
+	}
+	return m.len()
+}
+
+func mixLocked(m *locked, a *asked, g int) uint64 {
+	for i, k := range a.get[g] {
+		if i%10 == 9 {
+			m.put(k, k)
+			continue
+		}
+		m.get(k)
+	}
+	return m.len()
+}
+
+// zipf draws numbers below n, i with a probability proportional to 1/(i+1)^theta, by the method of Gray et al., "Quickly
+// generating billion-record synthetic databases" (SIGMOD 1994).
+type zipf struct {
+	n, alpha, zeta, eta, half float64
+}
+
+func newZipf(n int, theta float64) zipf {
+	zeta := func(n int) (sum float64) {
+		for i := range n {
+			sum += math.Pow(float64(i+1), -theta)
+		}
+		return sum
+	}
+	z := zipf{n: float64(n), alpha: 1 / (1 - theta), zeta: zeta(n), half: 1 + math.Pow(0.5, theta)}
+	z.eta = (1 - math.Pow(2/float64(n), 1-theta)) / (1 - zeta(2)/z.zeta)
+	return z
+}
+
+func (z *zipf) draw(random *rand.Rand) int {
+	u := random.Float64()
+	switch uz := u * z.zeta; {
+	case uz < 1:
+		return 0
+	case uz < z.half:
+		return 1
+	}
+	return min(int(z.n*math.Pow(z.eta*u-z.eta+1, z.alpha)), int(z.n)-1)
+}
