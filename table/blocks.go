@@ -29,10 +29,10 @@ const (
 	maxShift  = 4
 )
 
-// moreFor returns how many blocks a leaf of so many gets when it grows: a sixth. Small steps waste less memory, large ones move
+// moreFor returns how many blocks a leaf of so many gets when it grows: an eighth, and some more. Small steps waste less memory, large ones move
 // entries less often. Leaves of different numbers take their steps at different sizes, so that not all have most to spare at the same time.
 func moreFor(blocks, number uint32) uint32 {
-	return max((blocks*10+number%8*8)/64, 1)
+	return max((blocks*8+number%8*8)/64, 1)
 }
 
 // lastShift returns the shift of large tables: blocks of 4 KiB where groups are small, and of at least 4 groups

@@ -13,7 +13,7 @@ import (
 func mostOverEntries(n int) float64 {
 	switch {
 	case n >= 100_000:
-		return 1.3
+		return 1.3 + 0.02 // 1.28 to 1.29 as a rule; how the hashes fall makes it 1.31 now and then
 	case n >= 20_000:
 		return 1.5
 	case n >= 10_000:
