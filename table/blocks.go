@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -12,12 +13,14 @@ import (
 // A leaf grows when more than loadHigh of loadPer of its slots would be used, and shrinks when with fewer blocks at most
 // loadLow were. Between the two lie some standard deviations of its count, so at constant size leaves seldom change.
 //
-// A table gets leaves when they have splitBlocks blocks each, at that load.
+// A table gets leaves when they have splitBlocks blocks each, at that load. They can have e = 2.72 times as many, and some more:
+// a program that deletes entries in the order of an iteration while it inserts others makes the last leaf e times as dense.
 const (
 	loadPer     = 64 // a group that is full has 960
 	loadHigh    = 888
 	loadLow     = 780
 	splitBlocks = 20
+	smallBlocks = 30 // a table with smaller blocks than those of large ones gets larger blocks at this many
 
 	// splitPeriod is how many insertions lie between two splits: each is some microseconds.
 	splitPeriod = 8
@@ -49,8 +52,10 @@ func nextShift(shift, last uint32) uint32 {
 }
 
 // blockSize returns the bytes of a block.
-func (u *untyped) blockSize() uintptr {
-	return (groupSizeOf(u.slotSize)<<u.root.shift + blockUnit - 1) &^ (blockUnit - 1)
+func (u *untyped) blockSize() uintptr { return u.blockSizeWith(u.root.shift) }
+
+func (u *untyped) blockSizeWith(shift uint32) uintptr {
+	return (groupSizeOf(u.slotSize)<<shift + blockUnit - 1) &^ (blockUnit - 1)
 }
 
 // slots returns how many slots a block has.
@@ -86,7 +91,7 @@ func (u *untyped) openFor(hint uint64) (err error) {
 	r := u.root
 	last := lastShift(u.slotSize)
 	r.setShift(0)
-	for r.comfortable(leafBlocks) < hint && r.shift < last {
+	for r.comfortable(smallBlocks) < hint && r.shift < last {
 		r.setShift(nextShift(r.shift, last))
 	}
 	leaves := uint64(1)
@@ -122,6 +127,7 @@ func (u *untyped) openFor(hint uint64) (err error) {
 		l.groups = uint32(per) << r.shift
 		r.lastSize = l.groups
 	}
+	r.most = hint
 	r.scheduleSplit()
 	r.schedule()
 	return nil
@@ -198,13 +204,44 @@ func (u *untyped) growDirectory() error {
 		return err
 	}
 	copy(unsafe.Slice((*leaf)(u.at(dir)), r.leaves), unsafe.Slice(r.leafAt(0), r.leaves))
-	for off, size := r.dir, r.dirCap*uint64(leafSize); size >= uint64(u.blockSize()); size -= uint64(u.blockSize()) {
-		u.giveBlock(uint32(off / blockUnit))
-		r.blocks++
-		off += uint64(u.blockSize())
-	}
+	u.divide(r.dir, r.dir+r.dirCap*uint64(leafSize))
 	r.dir, r.dirCap = dir, 2*r.dirCap
 	return nil
+}
+
+// divide makes free blocks of memory that had another use.
+func (u *untyped) divide(off, end uint64) {
+	for size := uint64(u.blockSize()); end-off >= size; off += size {
+		u.giveBlock(uint32(off / blockUnit))
+		u.root.blocks++
+	}
+}
+
+// allBlocks returns the blocks of a table of one leaf, whose blocks have 1<<shift groups.
+func (u *untyped) allBlocks(l *leaf, shift uint32) (blocks []uint32) {
+	r := u.root
+	blocks = append(blocks, l.blocks[:l.groups>>shift]...)
+	for b := r.free; b != 0; b = *(*uint32)(u.at(uint64(b) * blockUnit)) {
+		blocks = append(blocks, b)
+	}
+	for off := r.fresh; off < r.freshEnd; off += uint64(u.blockSizeWith(shift)) {
+		blocks = append(blocks, uint32(off/blockUnit))
+	}
+	return blocks
+}
+
+// recycle makes larger blocks of those of a size that lie side by side.
+func (u *untyped) recycle(blocks []uint32, size uintptr) {
+	slices.Sort(blocks)
+	for len(blocks) > 0 {
+		n := 1
+		for n < len(blocks) && blocks[n] == blocks[n-1]+uint32(size/blockUnit) {
+			n++
+		}
+		off := uint64(blocks[0]) * blockUnit
+		u.divide(off, off+uint64(n)*uint64(size))
+		blocks = blocks[n:]
+	}
 }
 
 // freeBlocks returns how many blocks takeBlock has.

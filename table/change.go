@@ -11,7 +11,7 @@ func (t *typed[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	}
 	number := r.leafIndex(hash)
 	l := r.leafAt(number)
-	if l.count*loadPer >= l.groups*loadHigh {
+	for grown := false; l.count*loadPer >= l.groups*loadHigh && !(grown && l.count < l.groups*groupSlots); grown = true {
 		if err := t.growLeaf(number); err != nil {
 			return nil, err
 		}
@@ -20,6 +20,7 @@ func (t *typed[K, V]) insert(hash uint64) (*slot[K, V], error) {
 	}
 	l.count++
 	r.count++
+	r.most = max(r.most, r.count)
 	r.changes++
 	return t.put(l, hash), nil
 }

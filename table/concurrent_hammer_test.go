@@ -50,7 +50,7 @@ func TestHammerConcurrent(t *testing.T) {
 			for g := range uint64(6) {
 				wg.Go(func() {
 					mine := map[uint64]uint64{} // keys that no other goroutine changes
-					for round := range uint64(hammerRounds(60_000)) {
+					for round := range uint64(hammerRounds(30_000)) {
 						k := rand.Uint64N(of.keys)
 						v := version.Add(1)
 						switch op := rand.IntN(100); {
@@ -249,7 +249,7 @@ func TestHammerConcurrentGrowth(t *testing.T) {
 			}
 		})
 	}
-	n := hammerRounds(400_000)
+	n := hammerRounds(150_000)
 	for range 2 {
 		for i := range n {
 			c.Put(i, i)

@@ -196,10 +196,12 @@ func (c *Concurrent[K, V]) getBatch(keys []K, values []V, found []bool) (hits in
 		shard := c.shardOf(s.hash)
 		r := c.rootOf(shard)
 		s.lock = &c.locks[shard]
-		s.counter = s.lock.counter.Load()
+		if s.counter = s.lock.counter.Load(); s.counter&1 != 0 {
+			continue // the arena may have ended the table
+		}
 		l, groups, shift := r.leafOfAny(s.hash)
 		s.group = groupAt(unsafe.Pointer(r), l, inLeaf(homeOf(s.hash, groups), shift), shift, size)
-		if s.counter&1 != 0 || s.lock.changedSince(s.counter) {
+		if s.lock.changedSince(s.counter) {
 			s.header = nil
 		}
 	}

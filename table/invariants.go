@@ -76,5 +76,5 @@ func (t *typed[K, V]) check() {
 	}
 	holds(free == r.freeCount, "%d blocks are in the list, freeCount is %d", free, r.freeCount)
 	holds(r.nothing == [2]uint64{}, "the group without entries is empty")
-	holds(r.count <= r.assured(), "%d entries are not above %d, which are assured", r.count, r.assured())
+	holds(r.count <= r.most && r.most <= r.assured(), "%d entries are not above %d, which there were, nor these above %d, which are assured", r.count, r.most, r.assured())
 }

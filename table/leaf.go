@@ -21,7 +21,7 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // room returns a buffer of at least n bytes, with what is in b.
 func room(b []uint64, n uintptr) []uint64 {
-	if words := int(n+7) / 8; len(b) < words {
+	if words := max(int(n+7)/8, 1); len(b) < words {
 		b = append(b, make([]uint64, max(words-len(b), len(b)))...)
 	}
 	return b
@@ -176,7 +176,7 @@ func (t *typed[K, V]) split() bool {
 	staying, moving := t.countBit(number, l, bit)
 	blocks, twinBlocks := r.blocksFor(staying), r.blocksFor(moving)
 	had := l.groups >> r.shift
-	for t.freeBlocks() < max(blocks, uint64(had))-uint64(had)+twinBlocks || r.assuredWith(r.leaves+1) < r.count {
+	for t.freeBlocks() < max(blocks, uint64(had))-uint64(had)+twinBlocks || r.assuredWith(r.leaves+1) < max(r.most, r.count+1) {
 		if t.moreBlocks() != nil {
 			return false
 		}
@@ -237,8 +237,8 @@ func (t *typed[K, V]) growLeaf(number uint32) error {
 	l := r.leafAt(number)
 	blocks := l.groups >> r.shift
 	more := moreFor(blocks, number)
-	if last := lastShift(t.slotSize); blocks+more > leafBlocks && r.shift != last {
-		return t.enlargeBlocks(nextShift(r.shift, last))
+	if last := lastShift(t.slotSize); blocks+more > smallBlocks && r.shift != last && t.enlargeBlocks(nextShift(r.shift, last)) == nil {
+		return nil
 	}
 	if blocks == leafBlocks {
 		return t.splitFor(number)
@@ -259,7 +259,7 @@ func (t *typed[K, V]) growLeaf(number uint32) error {
 }
 
 // splitFor splits leaves because a leaf cannot have more blocks: some of them, and if the leaf is full all up to this
-// one. That happens if entries are deleted by their places in the table, again and again from its beginning.
+// one. That may leave the leaf as full as before. It happens if entries are deleted by their places in the table, again and again from its beginning.
 func (t *typed[K, V]) splitFor(number uint32) error {
 	r := t.root
 	depth := r.depthOf(number)
@@ -290,10 +290,8 @@ func (t *typed[K, V]) reclaim(other uint32, hard bool) bool {
 		looks = r.leaves
 	}
 	for range looks {
-		number := r.hand
-		if r.hand++; r.hand >= r.leaves {
-			r.hand = 0
-		}
+		number := r.hand % r.leaves // there may be fewer leaves than before
+		r.hand = number + 1
 		l := r.leafAt(number)
 		if number == other || l.groups == 0 {
 			continue
@@ -329,17 +327,17 @@ func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 	}
 	was := r.shift
 	r.setShift(shift)
-	blocks := r.blocksFor(r.count) + 1
+	blocks := r.blocksFor(r.most) + 1
 	off, err := t.alloc(blocks, t.blockSize())
 	if err != nil {
 		r.setShift(was)
 		return err
 	}
-	// The blocks of before stay unused: all of them together are smaller than one or two new ones.
-	r.free, r.freeCount, r.blocks = 0, 0, blocks
-	r.fresh, r.freshEnd = off, off+blocks*uint64(t.blockSize())
 	l := r.leafAt(0)
 	old := *l
+	spare := t.allBlocks(&old, was)
+	r.free, r.freeCount, r.blocks = 0, 0, blocks
+	r.fresh, r.freshEnd = off, off+blocks*uint64(t.blockSize())
 	*l = leaf{}
 	t.takeBlocks(l, uint32(blocks))
 	l.groups = uint32(blocks) << shift
@@ -352,6 +350,7 @@ func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 			l.count++
 		}
 	}
+	t.recycle(spare, t.blockSizeWith(was))
 	r.changes++
 	r.scheduleSplit()
 	r.schedule()
@@ -384,7 +383,7 @@ func (t *typed[K, V]) merge() bool {
 	l, twin := r.leafAt(number), r.leafAt(last)
 	all := uint64(l.count) + uint64(twin.count)
 	blocks := r.blocksFor(all)
-	if r.comfortable(blocks) < all {
+	if r.comfortable(blocks) < all || r.assuredWith(last) < r.most {
 		return false
 	}
 	had := uint64(l.groups >> r.shift)

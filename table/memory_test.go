@@ -12,10 +12,8 @@ import (
 // comment of Map has these figures.
 func mostOverEntries(n int) float64 {
 	switch {
-	case n >= 3_000_000:
-		return 1.3
 	case n >= 100_000:
-		return 1.4
+		return 1.3
 	case n >= 20_000:
 		return 1.5
 	case n >= 10_000:
@@ -23,7 +21,7 @@ func mostOverEntries(n int) float64 {
 	case n >= 2_000:
 		return 3.5
 	}
-	return max(6.5, 800/float64(16*n))
+	return max(6.5, 900/float64(16*n))
 }
 
 // TestOutsideMemoryOverEntries bounds the arena's live bytes by those of the entries, at all sizes of a map that grows, and

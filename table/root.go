@@ -42,6 +42,7 @@ type root struct {
 	count     uint64 // entries
 	expandAt  uint64 // the insertion at this count looks for memory or leaves: see expand
 	splitAt   uint64 // the count at which a leaf is split
+	most      uint64 // entries that there ever were, or the hint: splits must not make that impossible
 	changes   uint64 // how often entries came, went or were moved
 	dirCap    uint64 // leaves that dir has room for
 	blocks    uint64 // that the table has, used and free
@@ -68,7 +69,7 @@ type leaf struct {
 }
 
 const (
-	leafBlocks    = 30
+	leafBlocks    = 62 // see splitBlocks
 	leafSize      = unsafe.Sizeof(leaf{})
 	maxLeafGroups = leafBlocks << maxShift
 
