@@ -26,12 +26,12 @@ import (
 // Memory in the arena while a map grows without a hint, at most, in times the bytes of its entries:
 //
 //	entries        16 bytes each   64 bytes or more each
-//	from 100,000   1.34            1.25
-//	from 20,000    1.5             1.3
-//	from 2,000     2.5             1.8
-//	from 200       2.9             2.5
-//	from 16        3.5             2.5
-//	fewer          15 entries and some 450 bytes
+//	from 100,000   1.33            1.25
+//	from 20,000    1.4             1.3
+//	from 2,000     2.0             1.7
+//	from 200       2.7             2.5
+//	from 16        4.3             2.6
+//	fewer          15 entries and some 600 bytes
 //
 // A hint for NewMap saves the time of growing, and memory: maps of up to some 2,000 entries leave what they grew out
 // of to the arena's Reset. A map that loses entries uses their memory for entries to come: see Shrink.
