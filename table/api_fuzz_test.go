@@ -141,7 +141,7 @@ func operate(t *testing.T, ops []byte) {
 	}
 	for i := 0; i+3 < len(ops); i += 4 {
 		k, n, v := binary.LittleEndian.Uint16(ops[i+1:])%5000, int(ops[i+3]), uint32(i+1)
-		want, there := model[k]
+		_, there := model[k]
 		switch ops[i] % 12 {
 		case 0:
 			put(k, v)
@@ -286,7 +286,7 @@ func operate(t *testing.T, ops []byte) {
 				t.Fatalf("Keys and Values have others than the model")
 			}
 		}
-		want, there = model[k]
+		want, there := model[k]
 		if v, ok := m.GetHashed(m.HashOf(k), k); v != want || ok != there {
 			t.Fatalf("GetHashed(%d) = %d, %v; model %d, %v", k, v, ok, want, there)
 		}

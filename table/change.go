@@ -59,7 +59,7 @@ func (t *typed[K, V]) remove(hash uint64, p place) {
 }
 
 // fillReach is how many groups a deletion searches for an entry to fill the slot that it emptied.
-const fillReach = 2
+const fillReach = 8
 
 // fillGap fills a slot that was emptied with an entry of the next groups that has passed it, then the slot of that
 // entry, and so on. Without it entries would lie farther from their homes the longer the table lives.

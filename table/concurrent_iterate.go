@@ -33,7 +33,7 @@ type copier[K comparable, V any] struct {
 // copyBytes is about how many bytes of entries an iteration copies at a time.
 const copyBytes = 16 << 10
 
-// mostGroups returns how many groups an iteration takes at a time: of each, an eighth of its entries comes.
+// mostGroups returns how many groups an iteration takes at a time: of each, a 32nd of its entries comes.
 func (t *typed[K, V]) mostGroups() uint64 {
 	return min(max(copyBytes/uint64(t.slotSize)*classes/groupSlots, 1), maxLeafGroups)
 }

@@ -259,6 +259,7 @@ func (t *typed[K, V]) spare(shift uint32, hard bool) (block uint32) {
 	}
 	block = t.takeBlock()
 	r.blocks--
+	r.most = min(r.most, r.assured()) // the shards together keep what was promised
 	r.schedule()
 	t.checkAfterChange()
 	return block

@@ -80,7 +80,7 @@ func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
 
 // classShift and classes: see iterate.go.
 const (
-	classShift = 4
+	classShift = 2
 	classes    = displaced >> classShift
 )
 

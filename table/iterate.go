@@ -10,7 +10,7 @@ import (
 // An iteration goes through the hashes in an order that does not depend on how many leaves there are, nor on their
 // memory: so no entry is missed and none comes twice, whatever happens to the table meanwhile. The low bits of a hash,
 // reversed, are the place of its leaf in the order: a leaf that is split gives two that stand where it stood. The part
-// of the hashes that was one leaf when the iteration came to it is gone through in eight passes, of the entries whose tags have the
+// of the hashes that was one leaf when the iteration came to it is gone through in 32 passes, of the entries whose tags have the
 // same high bits, their class: so a program that deletes what it meets does not empty some groups while others overflow. In
 // a pass entries are ordered by the upper halves of their hashes, as groups are.
 
@@ -273,11 +273,11 @@ type Cursor uint64
 
 // A Cursor that is not zero has a stretch, and a class and the upper half that come next there, without its last bits:
 //
-//	63                                  31      28         0
+//	63                                  31      26         0
 //	first bits of the stretch, 1, 0 …   │ class │ upper half
 const (
 	cursorBits = 31
-	upperBits  = 28
+	upperBits  = 26
 	cursorStep = 1 << (32 - upperBits)
 )
 

@@ -2,6 +2,7 @@ package table
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -185,6 +186,34 @@ func (u *turnover) run(t testing.TB, replacements int) {
 	}
 }
 
+// work is how many groups searches look at, on average.
+type work struct{ hit, miss float64 }
+
+// work searches for all entries, and for as many that are not there.
+func (u *turnover) work(t testing.TB) (w work) {
+	t.Helper()
+	hits, misses, entries := 0, 0, uint64(0)
+	u.m.all(func(i uint64) bool {
+		hits += u.m.searched(i)
+		entries++
+		return true
+	})
+	if entries != u.n || u.m.len() != int(u.n) {
+		t.Fatalf("All has %d entries, Len is %d, want %d", entries, u.m.len(), u.n)
+	}
+	for i := range u.n {
+		misses += u.m.searched(1<<60 + i)
+	}
+	return work{float64(hits) / float64(u.n), float64(misses) / float64(u.n)}
+}
+
+// ahead is what a search costs before it looks at groups, in the time that it takes for one group more: it computes the
+// hash, finds the leaf, and waits for the memory of its home. A group more lies beside the one before.
+const ahead = 3
+
+// cost returns the cost of misses, in times that of another table.
+func (w work) cost(fresh work) float64 { return (ahead + w.miss) / (ahead + fresh.miss) }
+
 // sizes returns numbers of entries for turnovers. OFFHEAP_ENTRIES asks for another one.
 func sizes(short int, long ...int) []int {
 	if n, err := strconv.Atoi(os.Getenv("OFFHEAP_ENTRIES")); err == nil {
@@ -194,6 +223,55 @@ func sizes(short int, long ...int) []int {
 		return []int{short}
 	}
 	return long
+}
+
+// TestOutsideTurnover replaces all entries ten times, in every order of deletion. Hits must not look at more groups than
+// in the fresh table, misses must not take more time, and All must find an entry at once.
+func TestOutsideTurnover(t *testing.T) {
+	for _, n := range sizes(5_000, 5_000, 40_000) {
+		mostHit, mostMiss := 1.2, 1.2
+		if n < 40_000 {
+			// Such a table has one or two leaves. Where an order of deletion has come to in one of them shows in the mean, and
+			// a block more or less is a twentieth of all memory.
+			mostHit, mostMiss = 1.4, 2
+		}
+		for kind, open := range newNumbered {
+			for _, order := range orders {
+				t.Run(fmt.Sprintf("%s/%s/%d", kind, order, n), func(t *testing.T) {
+					m, err := open(openTest(t, arena.Config{}), 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					mostMiss := mostMiss
+					if order == "iteration" || order == "scanning" {
+						// What lies ahead is denser, and what lies behind emptier: more misses go on to a second group. In time it is
+						// less, because the leaves behind are in the cache; bench/maps measures it.
+						mostMiss = max(mostMiss, 1.5)
+					}
+					u := newTurnover(t, m, n, order)
+					fresh := u.work(t)
+					var now work
+					worstHit, worstMiss := 0.0, 0.0
+					for quarter := range 40 {
+						u.run(t, n/4)
+						if quarter%4 != 3 && quarter > 4 {
+							continue
+						}
+						now = u.work(t)
+						worstHit, worstMiss = max(worstHit, now.hit/fresh.hit), max(worstMiss, now.cost(fresh))
+						if worstHit > mostHit || worstMiss > mostMiss {
+							t.Fatalf("after %d quarters of a turnover searches look at more groups:\nfresh %.3f\nnow   %.3f", quarter+1, fresh, now)
+						}
+						if passed := m.passed(); passed > 8 {
+							t.Fatalf("after %d quarters of a turnover All passes %.1f groups before it meets an entry", quarter+1, passed)
+						}
+					}
+					t.Logf("groups of hits and misses: fresh %.3f, after ten turnovers %.3f; at worst %.2f times the groups, %.2f times the cost", fresh, now, worstHit, worstMiss)
+					m.check()
+				})
+			}
+		}
+	}
 }
 
 // TestOutsidePopping empties tables entry after entry, each the first that All meets. The groups that All passes
