@@ -246,10 +246,13 @@ func (t *typed[K, V]) growLeaf(number uint32) error {
 	for t.freeBlocks() < uint64(more) && r.blocks < r.wanted() && t.moreBlocks() == nil {
 	}
 	if t.freeBlocks() == 0 && !t.reclaim(number, false) {
-		if l.count < l.groups*groupSlots {
+		if l.count < l.groups*groupSlots*31/32 {
 			return nil // fuller than is good
 		}
 		if err := t.moreBlocks(); err != nil && !t.reclaim(number, true) {
+			if l.count < l.groups*groupSlots {
+				return nil
+			}
 			return err
 		}
 	}
