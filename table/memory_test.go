@@ -51,7 +51,7 @@ func TestOutsideMemoryOverEntries(t *testing.T) {
 		for n := range hint {
 			m.Put(uint64(n), 1)
 		}
-		if full := a.Stats().Live; full > made+made/50 || float64(full) > 1.3*16*float64(hint) {
+		if full := a.Stats().Live; full > made+made/8 || float64(full) > 1.3*16*float64(hint) {
 			t.Errorf("a map for %d entries takes %.3f times their bytes, and %d more to be filled", hint, float64(made)/float64(16*hint), full-made)
 		}
 		for n := hint; n < 2*hint; n++ {
