@@ -215,11 +215,11 @@ func (c *Concurrent[K, V]) rootOf(shard uint32) *root {
 	return (*root)(unsafe.Add(c.roots, uintptr(shard)*rootStride))
 }
 
-// shardOf returns the shard of a hash. It is chosen by bits that choose little else: the lower half of a hash chooses the leaf and
-// has the tag, and of the upper half, which is the place in the leaf, these are the lowest. The lower half takes part because the hash of
-// a key with a NaN has zeroes there.
+// shardOf returns the shard of a hash. It is chosen by bits that choose little else: the place in the leaf depends on the
+// highest bits of the upper half, and the leaf on other pairs of bits, see leafBits. The lower half takes part because the
+// upper half of the hash of a key with a NaN has zeroes there.
 func (c *Concurrent[K, V]) shardOf(hash uint64) uint32 {
-	return (uint32(hash>>32) ^ uint32(hash)) & uint32(len(c.locks)-1)
+	return (uint32(hash>>32) ^ uint32(hash)>>8) & uint32(len(c.locks)-1)
 }
 
 // hash hashes a key.

@@ -131,7 +131,7 @@ again:
 // leafOfAny is leafOf for a root that may be changing, with what is needed of both. See find.
 func (r *root) leafOfAny(hash uint64) (l *leaf, groups, shift uint32) {
 	mask := r.mask
-	i := uint32(hash) & mask
+	i := leafBits(hash) & mask
 	if i >= r.leaves {
 		i &= mask >> 1
 	}

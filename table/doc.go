@@ -49,7 +49,7 @@
 // # A search
 //
 //  1. The key is hashed, with a secret of the table.
-//  2. The lowest bits of the hash choose the leaf. Its line in the directory has 256 bytes, of which a search
+//  2. Low bits of the hash, mixed with high ones, choose the leaf. Its line in the directory has 256 bytes, of which a search
 //     reads 8 and the number of one block. A table with 10 million entries of 16 bytes has a directory of a
 //     megabyte, which mostly stays in the processor's cache.
 //  3. The upper half of the hash chooses the home among the leaf's groups: half · groups / 2^32.
@@ -116,7 +116,7 @@
 // on where entries lie in memory. So no entry comes twice and none is missed, whatever is inserted, deleted,
 // split or rebuilt meanwhile:
 //
-//  1. The last bits of the hash come first, read backwards: a leaf that is split becomes two neighbours in its
+//  1. The bits that choose the leaf come first, read backwards: a leaf that is split becomes two neighbours in its
 //     place.
 //  2. Then come three bits of the tag: several passes through a leaf.
 //  3. Then comes the upper half of the hash, as groups are ordered.

@@ -39,8 +39,8 @@ const (
 // tagOf returns the tag of a hash. Its bits are well mixed, and choose neither the leaf nor the group. A tag
 // is neither 0 nor 1.
 func tagOf(hash uint64) uint64 {
-	tag := uint32(hash>>tagShift) & (displaced - 1)
-	return uint64(tag + (tag-2)>>31*2) // adds 2 to 0 and 1, without a branch
+	tag := hash >> tagShift & (displaced - 1)
+	return tag + (tag-2)>>63*2 // adds 2 to 0 and 1, without a branch
 }
 
 const tagShift = 24

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 	"unsafe"
@@ -36,10 +37,14 @@ func TestPartsOf(t *testing.T) {
 	}
 }
 
-// TestHashSpreads hashes keys that differ in few bits. Their groups must be filled as evenly as those of
-// random keys.
+// TestHashSpreads hashes keys that differ in few bits. Their groups and their leaves must be filled as evenly as those of
+// random keys. The seeds are the same in each run: one in some thousand is beyond the bounds.
 func TestHashSpreads(t *testing.T) {
-	const n, groups = 1 << 16, 1 << 13
+	const n, groups, leaves = 1 << 16, 1 << 13, 1 << 8
+	rounds := 40 // some seeds are worse than others
+	if testing.Short() {
+		rounds = 8
+	}
 	for name, hash := range map[string]func(s seed, i uint64) uint64{
 		"counting":        func(s seed, i uint64) uint64 { return s.word(i) },
 		"counting by 4 K": func(s seed, i uint64) uint64 { return s.word(i << 12) },
@@ -57,10 +62,12 @@ func TestHashSpreads(t *testing.T) {
 			return s.bytes(unsafe.Pointer(&b), 3)
 		},
 	} {
-		for range 8 {
-			s := newSeed()
+		r := rand.New(rand.NewPCG(1, 1))
+		for range rounds {
+			s := seed{r.Uint64(), r.Uint64() | 1}
 			keys := map[uint64]bool{}
 			var full [groups]int
+			var inLeaf [leaves]int
 			var tags [displaced]int
 			for i := range uint64(n) {
 				h := hash(s, i)
@@ -70,6 +77,7 @@ func TestHashSpreads(t *testing.T) {
 				keys[h] = true
 				g, _ := bits.Mul64(h, groups)
 				full[g]++
+				inLeaf[leafBits(h)%leaves]++
 				tags[tagOf(h)]++
 			}
 			square := 0.0
@@ -79,6 +87,13 @@ func TestHashSpreads(t *testing.T) {
 			}
 			if square/groups > 1.3 { // 1 is random; the standard deviation is 0.016
 				t.Errorf("%s: groups are %.2f times as uneven as random ones", name, square/groups)
+			}
+			square, mean = 0, float64(len(keys))/leaves
+			for _, n := range inLeaf {
+				square += (float64(n) - mean) * (float64(n) - mean) / mean
+			}
+			if square/leaves > 4 { // leaves deviate twice as far: they have room for that
+				t.Errorf("%s: leaves are %.2f times as uneven as random ones", name, square/leaves)
 			}
 			for tag, n := range tags {
 				if tag > 3 && n > 2*len(keys)/displaced+40 {

@@ -8,24 +8,24 @@ import (
 )
 
 // An iteration goes through the hashes in an order that does not depend on how many leaves there are, nor on their
-// memory: so no entry is missed and none comes twice, whatever happens to the table meanwhile. The low bits of a hash,
+// memory: so no entry is missed and none comes twice, whatever happens to the table meanwhile. The leafBits of a hash,
 // reversed, are the place of its leaf in the order: a leaf that is split gives two that stand where it stood. The part
 // of the hashes that was one leaf when the iteration came to it is gone through in 32 passes, of the entries whose tags have the
 // same high bits, their class: so a program that deletes what it meets does not empty some groups while others overflow. In
 // a pass entries are ordered by the upper halves of their hashes, as groups are.
 
-// stretch is a part of the hashes: those whose reversed low half begins with depth bits of first.
+// stretch is a part of the hashes: those whose reversed leafBits begin with depth bits of first.
 type stretch struct {
 	first uint32
 	depth int
 }
 
-// size returns how many reversed low halves are in the stretch: 1<<32 for all.
+// size returns how many reversed leafBits are in the stretch: 1<<32 for all.
 func (s stretch) size() uint64 { return 1 << (32 - s.depth) }
 
 // has tells whether a hash is in the stretch.
 func (s stretch) has(hash uint64) bool {
-	return uint64(bits.Reverse32(uint32(hash))-s.first) < s.size()
+	return uint64(bits.Reverse32(leafBits(hash))-s.first) < s.size()
 }
 
 // stretchAt returns the stretch of the leaf at a place, as far as it begins there.

@@ -87,7 +87,7 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 			} else {
 				hash = t.storedHash(e, tagIn(even, odd, m.first()), splitBits(number, bit, i, m.first()))
 			}
-			l := &targets[hash>>(bit&63)&1]
+			l := &targets[leafBits(hash)>>(bit&31)&1]
 			home := homeOf(hash, l.groups)
 			filled := &l.filled[home]
 			slot := uintptr(*filled)
@@ -111,7 +111,7 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 		}
 	}
 	for i, hash := range s.hashes {
-		l := to[hash>>bit&1]
+		l := to[leafBits(hash)>>bit&1]
 		*t.put(l, hash) = *(*slot[K, V])(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), uintptr(i)*size))
 		l.count++
 	}
@@ -199,7 +199,7 @@ func (t *typed[K, V]) countBit(number uint32, l *leaf, bit int) (zero, one uint6
 		g := t.root.group(l, i, t.slotSize)
 		for m := g.used(); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
-			one += t.storedHash(e, g.tag(m.first()), splitBits(number, bit, i, m.first())) >> bit & 1
+			one += uint64(leafBits(t.storedHash(e, g.tag(m.first()), splitBits(number, bit, i, m.first()))) >> bit & 1)
 		}
 	}
 	return uint64(l.count) - one, one

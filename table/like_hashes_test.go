@@ -6,12 +6,12 @@ import (
 	"github.com/seed-9a6c551e/offheap/arena"
 )
 
-// TestOutsideLikeHashes inserts keys whose hashes have the same low bits: a program that takes every 4096th key by HashOf does so. All of
-// them are in one leaf until the table has as many leaves.
+// TestOutsideLikeHashes inserts keys whose hashes have the same low leafBits: a program that chooses keys by HashOf may do so.
+// All of them are in one leaf until the table has as many leaves.
 func TestOutsideLikeHashes(t *testing.T) {
 	m := NewMap[uint64, [1000]byte](openTest(t, arena.Config{}), 0)
 	for k := uint64(0); m.Len() < 1100; k++ {
-		if m.HashOf(k)%4096 == 0 {
+		if leafBits(m.HashOf(k))%4096 == 0 {
 			m.Put(k, [1000]byte{byte(k)})
 		}
 	}

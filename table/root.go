@@ -60,7 +60,7 @@ type root struct {
 	kind       kind
 }
 
-// leaf is the entries whose hashes have certain low bits: where their groups are. It grows and shrinks by whole blocks,
+// leaf is the entries whose hashes have certain leafBits: where their groups are. It grows and shrinks by whole blocks,
 // so each leaf has the memory that its entries need, in whatever order entries come and go.
 type leaf struct {
 	groups uint32 // a multiple of the groups of a block
@@ -79,10 +79,14 @@ const (
 	maxOffset = math.MaxUint32 * blockUnit
 )
 
-// leafIndex returns the number of the leaf of a hash: its low bits. Where as many bits give a leaf that does not exist
+// leafBits returns the bits of a hash whose low ones choose its leaf. The low half of a hash alone would not do: for keys
+// that are counted, one seed in twenty would make leaves of very different sizes.
+func leafBits(hash uint64) uint32 { return uint32(hash) ^ uint32(hash>>32) }
+
+// leafIndex returns the number of the leaf of a hash: its low leafBits. Where as many bits give a leaf that does not exist
 // yet, one bit less does.
 func (r *root) leafIndex(hash uint64) uint32 {
-	i := uint32(hash) & r.mask
+	i := leafBits(hash) & r.mask
 	if i >= r.leaves {
 		i -= r.half
 	}
@@ -97,7 +101,7 @@ func (r *root) leafAt(i uint32) *leaf {
 // leafOf returns the leaf of a hash.
 func (r *root) leafOf(hash uint64) *leaf { return r.leafAt(r.leafIndex(hash)) }
 
-// depthOf returns how many low bits of a hash lead to a leaf.
+// depthOf returns how many leafBits of a hash lead to a leaf.
 func (r *root) depthOf(i uint32) int {
 	depth := bits.Len32(r.mask)
 	if i < r.half && i >= r.leaves-r.half {
