@@ -58,6 +58,7 @@ var parts = map[string]int{
 	"cmd/offheap":                     3,
 	"cmd/offheap/internal/allocbench": 2,
 	"cmd/offheap/internal/index":      2,
+	"cmd/offheap/internal/service":    2,
 	"cmd/offheap/internal/stackbench": 2,
 	"cmd/offheap/internal/trace":      2,
 	"cmd/offheap/internal/allocators": 1,
