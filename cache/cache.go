@@ -151,7 +151,7 @@ func (c *Cache) Get(dst, key []byte) (value []byte, ok bool) {
 		return dst, false
 	}
 	s.counts.hits++
-	l.entry.hit()
+	s.hit(l.place, l.entry)
 	if v := s.valueOf(l.entry); len(v) <= mostUnderLock {
 		dst = append(dst, v...)
 		s.mu.Unlock()

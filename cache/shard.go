@@ -141,6 +141,7 @@ func (s *shard) kill(p place, e entry) {
 	if e.isApart() {
 		s.dropApart(e.number())
 	}
+	s.left(e, seg.queue)
 	*e.head() |= deadBit
 	seg.dead += size
 	q := &s.queues[seg.queue]
@@ -278,11 +279,13 @@ func (s *shard) insert(it *item) need {
 	if !ok {
 		return needsSegment
 	}
-	it.write(s.cache.at(p), granules)
+	e := s.cache.at(p)
+	it.write(e, granules)
 	if it.deadline != 0 {
 		s.withTTL++
 	}
 	s.index.Insert(it.hash, p, s.rehash)
+	s.inserted(e, it.hash)
 	s.counts.sets++
 	s.tidy(granules)
 	return nothing
@@ -294,9 +297,10 @@ func (s *shard) replace(l *live, it *item) need {
 	granules, seg := it.granules(), t.of(l.place)
 	ttl := it.deadline != 0
 	if granules == e.granules() && seg.pins == 0 && it.number == 0 && !e.isApart() && ttl == e.hasTTL() {
-		hits := e.hits()
+		was := *e.head()
 		it.write(e, granules)
-		e.setHits(min(hits+1, mostHits))
+		e.keepHits(was)
+		s.hit(l.place, e)
 		s.counts.sets++
 		s.tidy(granules)
 		return nothing
@@ -307,12 +311,14 @@ func (s *shard) replace(l *live, it *item) need {
 	}
 	n := s.cache.at(p)
 	it.write(n, granules)
-	n.setHits(min(e.hits()+1, mostHits))
+	n.keepHits(*e.head())
 	if ttl {
 		s.withTTL++
 	}
 	l.search.Set(p)
+	s.joined(n, seg.queue)
 	s.kill(l.place, e)
+	s.hit(p, n)
 	s.counts.sets++
 	s.tidy(granules)
 	return nothing
@@ -324,16 +330,15 @@ func (s *shard) remove(l *live) {
 	s.kill(l.place, l.entry)
 }
 
-// move copies an entry to the head of a queue, with a number of hits; false if there is no room. Caller holds s.mu.
-func (s *shard) move(p place, e entry, queue uint8, hits int) bool {
+// move copies an entry to the head of a queue; ok is false if there is no room. The copy has its hits. Caller holds s.mu.
+func (s *shard) move(p place, e entry, queue uint8) (n entry, ok bool) {
 	granules := e.granules()
 	to, ok := s.room(queue, granules)
 	if !ok {
-		return false
+		return e, false
 	}
-	n := s.cache.at(to)
+	n = s.cache.at(to)
 	copy(unsafe.Slice((*byte)(n.p), granules*granule), unsafe.Slice((*byte)(e.p), granules*granule))
-	n.setHits(hits)
 	if search, ok := s.findPlace(s.rehash(p), p); ok {
 		search.Set(to)
 	}
@@ -342,6 +347,7 @@ func (s *shard) move(p place, e entry, queue uint8, hits int) bool {
 		s.withTTL++
 	}
 	*e.head() &^= apartBit
+	s.joined(n, queue)
 	s.kill(p, e)
-	return true
+	return n, true
 }
