@@ -62,6 +62,9 @@ func (s *shard) joined(e entry, queue uint8) {}
 // left is called when an entry is about to die in a queue.
 func (s *shard) left(e entry, queue uint8) {}
 
+// forget is called when all entries of the shard were deleted at once: left was not called for them.
+func (s *shard) forget() { s.ghosts = ghosts{} }
+
 // queueFor returns the queue for a new entry. Caller holds s.mu.
 func (s *shard) queueFor(hash uint64) uint8 {
 	if s.cache.config.Limit == 0 || s.ghosts.take(hash) {
