@@ -128,6 +128,9 @@ func (s *shard) hit(at place, e entry) {
 	}
 }
 
+// forget is called when all entries of the shard were deleted at once: left was not called for them.
+func (s *shard) forget() { s.policy = policy{} }
+
 // queueFor returns the queue for a new entry.
 func (s *shard) queueFor(hash uint64) uint8 {
 	if s.cache.config.Limit == 0 {

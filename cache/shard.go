@@ -259,6 +259,17 @@ func (it *item) write(e entry, granules int) {
 	}
 }
 
+// write writes an item as the entry at a place, and counts it. Caller holds s.mu.
+func (s *shard) write(it *item, e entry, granules int) {
+	it.write(e, granules)
+	if it.deadline != 0 {
+		s.withTTL++
+	}
+	if it.number != 0 {
+		s.apart[it.number-1].wait = false
+	}
+}
+
 // set sets an item, or returns what it lacks: then nothing has changed. Caller holds s.mu.
 func (s *shard) set(it *item) need {
 	l, ok := s.find(it.hash, it.key)
@@ -280,10 +291,7 @@ func (s *shard) insert(it *item) need {
 		return needsSegment
 	}
 	e := s.cache.at(p)
-	it.write(e, granules)
-	if it.deadline != 0 {
-		s.withTTL++
-	}
+	s.write(it, e, granules)
 	s.index.Insert(it.hash, p, s.rehash)
 	s.inserted(e, it.hash)
 	s.counts.sets++
@@ -310,11 +318,8 @@ func (s *shard) replace(l *live, it *item) need {
 		return needsSegment
 	}
 	n := s.cache.at(p)
-	it.write(n, granules)
+	s.write(it, n, granules)
 	n.keepHits(*e.head())
-	if ttl {
-		s.withTTL++
-	}
 	l.search.Set(p)
 	s.joined(n, seg.queue)
 	s.kill(l.place, e)
