@@ -77,7 +77,7 @@ func Open(config Config) (*Cache, error) {
 	if config.Limit != 0 && config.Limit < MinLimit {
 		return nil, fmt.Errorf("cache: open %q: the Limit of %d bytes is below %d", config.Name, config.Limit, MinLimit)
 	}
-	heap, err := slab.Open(slab.Config{Name: config.Name, Limit: config.Limit, LimitCommitted: config.Limit > 0})
+	heap, err := slab.Open(slab.Config{Name: config.Name, Limit: config.Limit, LimitCommitted: config.Limit > 0, HugePages: config.Limit == 0 || config.Limit >= leastForHuge})
 	if err != nil {
 		return nil, fmt.Errorf("cache: open %q: %w", config.Name, err)
 	}
@@ -104,9 +104,10 @@ func Open(config Config) (*Cache, error) {
 }
 
 const (
+	leastForHuge     = 64 << 20 // bytes of the Limit
 	mostShards       = 128
-	leastPerShard    = 256 << 10 // bytes of the Limit
-	segmentsPerShard = 64        // at least, if segments are not the smallest
+	leastPerShard    = 1 << 20 // bytes of the Limit
+	segmentsPerShard = 64      // at least, if segments are not the smallest
 )
 
 // floor returns the largest power of two that is at most n.

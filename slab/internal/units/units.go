@@ -102,6 +102,7 @@ type Space struct {
 	guards  int  // units behind each slab that are its guard: 1 in a hardened heap
 	markers bool // guards are committed, and have kernel markers
 
+	huge   bool                  // see CommitHuge
 	charge func(bytes int) error // see Account
 	refund func(bytes int)
 
@@ -127,6 +128,13 @@ func (s *Space) Open(r *region.Region, hardened bool) {
 func (s *Space) Account(charge func(bytes int) error, refund func(bytes int)) {
 	s.charge, s.refund = charge, refund
 }
+
+// CommitHuge has Take commit whole huge pages, where there is memory for them: otherwise the kernel puts small pages there. A
+// hardened space does not.
+func (s *Space) CommitHuge() { s.huge = true }
+
+// unitsPerHugePage is the number of units in 2 MiB.
+const unitsPerHugePage = 2 << 20 / Size
 
 // Take takes n units in a row, at least one, and returns the first. clean tells whether they read zero. The error wraps
 // guard.ErrNoMemory: a *FullError, or the region's error.
@@ -164,7 +172,11 @@ func (s *Space) commitMore(n int, now uint32) (first int, err error) {
 		return 0, s.full(n)
 	}
 	more := n
-	for ahead := min(max(s.nTaken/8, 1), 64); more < n+ahead && first+more < all && s.decommitted.Has(first+more); {
+	ahead := min(max(s.nTaken/8, 1), 64)
+	if s.huge {
+		ahead += unitsPerHugePage - 1 - (first+n+ahead-1)%unitsPerHugePage
+	}
+	for more < n+ahead && first+more < all && s.decommitted.Has(first+more) {
 		more++
 	}
 	if err = s.commit(first, more, now); err != nil && more > n {
