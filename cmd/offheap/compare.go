@@ -42,7 +42,7 @@ const (
 	leastFactor = 1.4
 )
 
-// mostEntryBytes is what an entry takes at most in any of the services, without a limit: go_flat, before a collection.
+// mostEntryBytes bounds the memory of an entry in all services: that of go_flat without a limit, before a collection.
 const mostEntryBytes = 1200
 
 // comparison has the figures of all services, as -json prints them. A service that was not measured is nil.
@@ -79,7 +79,7 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	limit := f.String("limit", "", "give each process so many `BYTES`, as 1200MiB; 0 for no limit (default: by the entries)")
 	f.Float64Var(&j.rate, "rate", 50_000*float64(procs), "`N` requests a second are due in the open loop")
 	seconds := f.Float64("seconds", 1.5, "each loop takes `S` seconds")
-	f.BoolVar(&j.search, "search", false, "search for the limit at which go serves as many requests as offheap; takes a minute")
+	f.BoolVar(&j.search, "search", false, "search for the limit at which go serves as many requests as offheap; takes a minute or two")
 	f.BoolVar(&j.asJSON, "json", false, "print one JSON object instead of a table")
 	if status, ok := f.parse(args, 0); !ok {
 		return status
