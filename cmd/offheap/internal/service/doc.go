@@ -37,7 +37,7 @@
 //  4. Open loop: requests are due at a fixed rate, and their latency counts from then on. A worker that is early
 //     yields its processor again and again. A service that is late by the length of the loop is ended early.
 //  5. The limits are lifted, and a collection is timed.
-//  6. A shorter closed loop follows.
+//  6. Another closed loop follows.
 //
 // # Answers
 //

@@ -22,7 +22,7 @@ type Job struct {
 	Entries int
 	Limit   int64         // bytes; 0 for none
 	Rate    float64       // of the open loop, in requests a second
-	Long    time.Duration // of each loop
+	Long    time.Duration // of the closed loop; the others take half of it
 	Plenty  bool          // measure without a limit, too
 
 	// Target makes Measure search for the limit at which the service serves so many requests a second; Limit and
@@ -226,8 +226,9 @@ func (r *run) open(report *Report) error {
 	if err := r.restore(phaseClosed); err != nil {
 		return err
 	}
-	requests := int(r.Rate * r.Long.Seconds())
-	h, _, _, err := r.loop("open loop", r.Long, nil, func(w *worker, start time.Time) { w.open(start, r.Rate, requests, r.Long) })
+	long := r.Long / 2
+	requests := int(r.Rate * long.Seconds())
+	h, _, _, err := r.loop("open loop", long, nil, func(w *worker, start time.Time) { w.open(start, r.Rate, requests, long) })
 	report.OpenLoop = h.latencies()
 	report.Open = r.sums()
 	report.Open.Late = report.Open.Requests < int64(requests)
@@ -264,7 +265,7 @@ func (r *run) plenty(report *Report) error {
 		return err
 	}
 	before, cpu := measure.ReadCollector(), workload.ProcessorTime()
-	long := r.Long * 2 / 3
+	long := r.Long / 2
 	h, _, took, err := r.loop("without a limit", long, nil, func(w *worker, start time.Time) { w.closed(phasePlenty, start, long) })
 	cpu = workload.ProcessorTime() - cpu
 	after := measure.ReadCollector()
