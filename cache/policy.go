@@ -124,7 +124,7 @@ func (s *shard) evict(p place, e entry, turn uint8) {
 	}
 	s.counts.evictions++
 	if s.cache.config.OnEvict != nil {
-		s.evicted = append(s.evicted, s.pin(p, e))
+		s.evicted = append(s.evicted, s.evictedAt(p, e))
 	}
 	s.drop(p, e, hash)
 }

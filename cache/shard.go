@@ -43,9 +43,9 @@ type shard struct {
 
 	compacting  uint32 // the number, plus 1, of the segment that compact works on
 	compactHand uint32
-	compactFrom uint32 // the number, plus 1, of the segment that chooseDeadest looks at next
-	evicted     []pin  // entries that OnEvict is to be called for
-	calling     bool   // a goroutine calls OnEvict
+	compactFrom uint32    // the number, plus 1, of the segment that chooseDeadest looks at next
+	evicted     []evicted // entries that OnEvict is to be called for
+	calling     int       // calls of OnEvict that run
 	pins        int
 
 	withTTL    int    // entries
