@@ -38,7 +38,8 @@ type Config struct {
 
 	// OnEvict is called with the key and the value of each entry that is evicted to make room: not for entries that
 	// expire, are deleted or replaced. The slices are valid until it returns, and must not be written to. No lock is held:
-	// OnEvict may call the cache. It runs on a goroutine that sets or reads, soon after the eviction. Default none.
+	// OnEvict may call the cache, but if it sets as much as is evicted there is no end to it. It runs on a goroutine that sets
+	// or reads, soon after the eviction: a call later, if OnEvict runs already. Default none.
 	OnEvict func(key, value []byte)
 }
 
@@ -56,14 +57,15 @@ type Cache struct {
 	mostInLog   int // granules of an entry; larger ones lie apart
 	reserve     int
 
-	heap      *slab.Heap
-	config    Config
-	opened    time.Time
-	clock     func() int64  // of tests; nil for the system's
-	users     atomic.Int64  // of the heap: one as long as the cache is open. See enter
-	nSegments atomic.Int64  // of all shards
-	victim    atomic.Uint32 // the shard that is to give memory to others
-	closed    atomic.Bool
+	heap     *slab.Heap
+	config   Config
+	opened   time.Time
+	clock    func() int64  // of tests; nil for the system's
+	users    atomic.Int64  // of the heap: one as long as the cache is open. See enter
+	held     atomic.Int64  // bytes of segments and of objects apart
+	returned atomic.Uint64 // objects that went back to the heap
+	victim   atomic.Uint32 // the shard that is to give memory to others
+	closed   atomic.Bool
 }
 
 // Open opens a cache. It reserves addresses; memory is committed as entries come. The error wraps guard.ErrNoMemory where
