@@ -24,6 +24,7 @@
 //	memory that another allocator, a wasm host or a      guard.Reserve: a region with guards, Commit,
 //	parser manages itself                                Protect, Grow
 //	a file as memory, which others may make shorter      guard.MapFile, Region.File
+//	memory that processes share                          shm.Create, Memory.Send, shm.Receive
 //	a bound on all of it                                 guard.SetBudget
 //	a fuzz test that fails at the byte read too far      guardtest.Fence
 //	a test that fails if something is left open          guardtest.CheckLeaks

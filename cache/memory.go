@@ -104,7 +104,7 @@ func (c *Cache) provide(s *shard, what need) error {
 func (s *shard) hasSpare() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.spares.n > 0
+	return s.hasSpareToFill()
 }
 
 // makeRoom calls try until that finds memory. In between it gives back what is free, and evicts entries if the cache has a

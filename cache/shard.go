@@ -210,6 +210,9 @@ func (s *shard) room(queue uint8, granules int) (p place, ok bool) {
 			return p, true
 		}
 	}
+	if queue == small && !s.hasSpareToFill() {
+		return 0, false
+	}
 	n, ok := s.spares.pop(t)
 	if !ok {
 		return 0, false
@@ -219,6 +222,12 @@ func (s *shard) room(queue uint8, granules int) (p place, ok bool) {
 	q.push(t, n)
 	q.live += granules
 	return n<<t.shift | first(n), true
+}
+
+// hasSpareToFill tells whether there is a spare segment for new entries. When memory is short one more is kept for entries that go to the
+// main queue: without it they would have to be evicted, however frequent they are. Caller holds s.mu.
+func (s *shard) hasSpareToFill() bool {
+	return s.spares.n > 1 || s.spares.n == 1 && !s.full
 }
 
 // hasRoom tells whether room would find some.
