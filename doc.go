@@ -22,7 +22,8 @@
 //	values that live as long as a function call          stack.Pool, Stack.Push and Pop
 //	native code without cgo                              native.LoadObject, native.Call
 //	memory that another allocator, a wasm host or a      guard.Reserve: a region with guards, Commit,
-//	parser manages itself                                Protect, MapFile
+//	parser manages itself                                Protect, Grow
+//	a file as memory, which others may make shorter      guard.MapFile, Region.File
 //	a bound on all of it                                 guard.SetBudget
 //	a fuzz test that fails at the byte read too far      guardtest.Fence
 //	a test that fails if something is left open          guardtest.CheckLeaks

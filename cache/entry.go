@@ -19,10 +19,10 @@ type place = uint32
 //
 // The header is a word:
 //
-//	63   56 55  54 53   52    51     50        34 33       17 16       0
-//	┌──────┬──────┬────┬─────┬──────┬────────────┬───────────┬──────────┐
-//	│      │ hits │ –  │apart│ TTL  │ –, granules│ value len │ key len  │
-//	└──────┴──────┴────┴─────┴──────┴────────────┴───────────┴──────────┘
+//	63    56    52     51    50   49        34 33        17 16       0
+//	┌──────┬─┬───────┬─────┬──────┬────────────┬───────────┬──────────┐
+//	│ hits │ │ apart │ TTL │ dead │  granules  │ value len │ key len  │
+//	└──────┴─┴───────┴─────┴──────┴────────────┴───────────┴──────────┘
 //
 // Its writer holds the shard's lock.
 type entry struct{ p unsafe.Pointer }
@@ -36,8 +36,8 @@ const (
 	deadBit      = 1 << 50
 	ttlBit       = 1 << 51
 	apartBit     = 1 << 52
-	hitsShift    = 54
-	mostHits     = 3
+	hitsShift    = 56
+	hitsMask     = 0xff << hitsShift // for the policy
 
 	headerSize   = 8
 	deadlineSize = 8
@@ -49,24 +49,19 @@ func header(key, value, granules int, flags uint64) uint64 {
 	return uint64(key) | uint64(value)<<valueShift | uint64(granules)<<granuleShift | flags
 }
 
-func (e entry) head() *uint64   { return (*uint64)(e.p) }
-func (e entry) granules() int   { return int(*e.head() >> granuleShift & (1<<granuleBits - 1)) }
-func (e entry) isDead() bool    { return *e.head()&deadBit != 0 }
-func (e entry) isApart() bool   { return *e.head()&apartBit != 0 }
-func (e entry) hasTTL() bool    { return *e.head()&ttlBit != 0 }
-func (e entry) hits() int       { return int(*e.head() >> hitsShift & mostHits) }
-func (e entry) setHits(n int)   { *e.head() = *e.head()&^(mostHits<<hitsShift) | uint64(n)<<hitsShift }
+func (e entry) head() *uint64 { return (*uint64)(e.p) }
+func (e entry) granules() int { return int(*e.head() >> granuleShift & (1<<granuleBits - 1)) }
+func (e entry) isDead() bool  { return *e.head()&deadBit != 0 }
+func (e entry) isApart() bool { return *e.head()&apartBit != 0 }
+func (e entry) hasTTL() bool  { return *e.head()&ttlBit != 0 }
+
+// keepHits gives the entry what the policy keeps in another header.
+func (e entry) keepHits(was uint64) { *e.head() = *e.head()&^hitsMask | was&hitsMask }
+
 func (e entry) deadline() int64 { return *(*int64)(unsafe.Add(e.p, headerSize)) }
 
 // setDeadline writes the point in time at which the entry expires, in ns since Open. The entry has a TTL.
 func (e entry) setDeadline(at int64) { *(*int64)(unsafe.Add(e.p, headerSize)) = at }
-
-// hit counts a hit, up to mostHits: so the entries that are hit most are not written to.
-func (e entry) hit() {
-	if h := *e.head(); h&(mostHits<<hitsShift) != mostHits<<hitsShift {
-		*e.head() = h + 1<<hitsShift
-	}
-}
 
 // body returns where the key, or the number, begins.
 func (e entry) body() unsafe.Pointer {

@@ -26,10 +26,9 @@ const (
 	small = 0
 	main  = 1
 
-	smallShare  = 10 // the small queue has at most the 10th part of the granules
-	hitsToStay  = 2  // in the small queue
-	evictAhead  = 4  // granules that are looked at for each that is set
-	evictAtOnce = 8  // entries, at most, that a call looks at ahead
+	mostHits   = 3
+	smallShare = 10 // the small queue has at most the 10th part of the granules
+	hitsToStay = 2  // in the small queue
 )
 
 // queue is a part of the log.
@@ -39,31 +38,39 @@ type queue struct {
 	live int    // granules of live entries
 }
 
+// hits returns how often an entry was hit.
+func (e entry) hits() int { return int(*e.head() >> hitsShift) }
+
+func (e entry) setHits(n int) { e.keepHits(uint64(n) << hitsShift) }
+
+// The calls of the shard to the policy. Caller holds s.mu.
+
+// hit is called when an entry was found, or has got another value. It seldom writes: the entries that are hit most are not
+// written to.
+func (s *shard) hit(p place, e entry) {
+	if n := e.hits(); n < mostHits {
+		e.setHits(n + 1)
+	}
+}
+
+// inserted is called when a new key has got an entry, in the queue that queueFor named.
+func (s *shard) inserted(e entry, hash uint64) {}
+
+// joined is called when a copy of an entry has come into a queue, with the hits of the other, which left is called for next.
+func (s *shard) joined(e entry, queue uint8) {}
+
+// left is called when an entry is about to die in a queue.
+func (s *shard) left(e entry, queue uint8) {}
+
+// forget is called when all entries of the shard were deleted at once: left was not called for them.
+func (s *shard) forget() { s.ghosts = ghosts{} }
+
 // queueFor returns the queue for a new entry. Caller holds s.mu.
 func (s *shard) queueFor(hash uint64) uint8 {
 	if s.cache.config.Limit == 0 || s.ghosts.take(hash) {
 		return main
 	}
 	return small
-}
-
-// tidy does a little of the work that a cache owes, after some granules were set. Caller holds s.mu.
-func (s *shard) tidy(granules int) {
-	if s.full && s.spares.n < mostSpares {
-		looked := 0
-		for range evictAtOnce {
-			n := s.evictNext()
-			if looked += n; n == 0 || looked >= granules*evictAhead || s.spares.n >= mostSpares {
-				break
-			}
-		}
-	}
-	if s.counts.dead > 0 {
-		s.compact(granules)
-	}
-	if s.withTTL > 0 {
-		s.expireSome()
-	}
 }
 
 // evictNext looks at the next entry in its turn, and moves or evicts it. It returns the granules that it looked at; 0 if there
@@ -92,12 +99,21 @@ func (s *shard) evictNext() (granules int) {
 	case e.hasTTL() && e.deadline() <= s.cache.now():
 		s.drop(p, e, s.rehash(p))
 		s.counts.expirations++
-	case turn == small && e.hits() >= hitsToStay && s.move(p, e, main, 0):
-	case turn == main && e.hits() > 0 && s.move(p, e, main, e.hits()-1):
+	case turn == small && e.hits() >= hitsToStay && s.keep(p, e, 0):
+	case turn == main && e.hits() > 0 && s.keep(p, e, e.hits()-1):
 	default:
 		s.evict(p, e, turn)
 	}
 	return granules
+}
+
+// keep moves an entry to the head of the main queue; false if there is no room. Caller holds s.mu.
+func (s *shard) keep(p place, e entry, hits int) bool {
+	e, ok := s.move(p, e, main)
+	if ok {
+		e.setHits(hits)
+	}
+	return ok
 }
 
 // evict removes an entry to make room. Caller holds s.mu.
@@ -119,74 +135,4 @@ func (s *shard) drop(p place, e entry, hash uint64) {
 		search.Remove()
 	}
 	s.kill(p, e)
-}
-
-const (
-	deadShare     = 4 // compact works when more than a 4th of the log is dead
-	compactAhead  = 3 // granules that it looks at for each that is set
-	compactTries  = 8 // segments that it chooses from
-	compactAtOnce = 64
-)
-
-// compact copies entries out of a segment that has much dead memory, a few at a time. Caller holds s.mu.
-func (s *shard) compact(granules int) {
-	t := &s.cache.segments
-	if s.compacting == 0 {
-		all := s.queues[small].n + s.queues[main].n
-		if s.counts.dead*deadShare < all<<t.shift || all < 4 {
-			return
-		}
-		s.chooseDeadest()
-		if s.compacting == 0 {
-			return
-		}
-	}
-	n := s.compacting - 1
-	seg := t.at(n)
-	for looked, i := 0, 0; looked < granules*compactAhead && i < compactAtOnce; i++ {
-		if s.compactHand >= seg.used {
-			s.compacting = 0 // pinned
-			return
-		}
-		p := n<<t.shift | s.compactHand
-		e := s.cache.at(p)
-		size := e.granules()
-		if !e.isDead() {
-			if !s.hasRoom(seg.queue, size) {
-				return
-			}
-			s.move(p, e, seg.queue, e.hits())
-		}
-		if s.compacting == 0 {
-			return
-		}
-		s.compactHand += uint32(size)
-		looked += size
-	}
-}
-
-// chooseDeadest chooses the segment with most dead memory out of some, which come in turn. Caller holds s.mu.
-func (s *shard) chooseDeadest() {
-	t := &s.cache.segments
-	q := &s.queues[main]
-	if s.compactFrom == 0 {
-		if s.compactFrom = q.tail; s.queues[small].n > q.n {
-			s.compactFrom = s.queues[small].tail
-		}
-	}
-	best, most := uint32(0), uint32(0)
-	for range compactTries {
-		n := s.compactFrom
-		if n == 0 {
-			break
-		}
-		seg := t.at(n - 1)
-		s.compactFrom = seg.next
-		if seg.dead > most && seg.pins == 0 && s.queues[seg.queue].head != n {
-			best, most = n, seg.dead
-		}
-	}
-	if most*deadShare >= 1<<t.shift {
-		s.compacting, s.compactHand = best, first(best-1)
-	}
 }

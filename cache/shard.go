@@ -141,6 +141,7 @@ func (s *shard) kill(p place, e entry) {
 	if e.isApart() {
 		s.dropApart(e.number())
 	}
+	s.left(e, seg.queue)
 	*e.head() |= deadBit
 	seg.dead += size
 	q := &s.queues[seg.queue]
@@ -258,6 +259,17 @@ func (it *item) write(e entry, granules int) {
 	}
 }
 
+// write writes an item as the entry at a place, and counts it. Caller holds s.mu.
+func (s *shard) write(it *item, e entry, granules int) {
+	it.write(e, granules)
+	if it.deadline != 0 {
+		s.withTTL++
+	}
+	if it.number != 0 {
+		s.apart[it.number-1].wait = false
+	}
+}
+
 // set sets an item, or returns what it lacks: then nothing has changed. Caller holds s.mu.
 func (s *shard) set(it *item) need {
 	l, ok := s.find(it.hash, it.key)
@@ -278,11 +290,10 @@ func (s *shard) insert(it *item) need {
 	if !ok {
 		return needsSegment
 	}
-	it.write(s.cache.at(p), granules)
-	if it.deadline != 0 {
-		s.withTTL++
-	}
+	e := s.cache.at(p)
+	s.write(it, e, granules)
 	s.index.Insert(it.hash, p, s.rehash)
+	s.inserted(e, it.hash)
 	s.counts.sets++
 	s.tidy(granules)
 	return nothing
@@ -294,9 +305,10 @@ func (s *shard) replace(l *live, it *item) need {
 	granules, seg := it.granules(), t.of(l.place)
 	ttl := it.deadline != 0
 	if granules == e.granules() && seg.pins == 0 && it.number == 0 && !e.isApart() && ttl == e.hasTTL() {
-		hits := e.hits()
+		was := *e.head()
 		it.write(e, granules)
-		e.setHits(min(hits+1, mostHits))
+		e.keepHits(was)
+		s.hit(l.place, e)
 		s.counts.sets++
 		s.tidy(granules)
 		return nothing
@@ -306,13 +318,12 @@ func (s *shard) replace(l *live, it *item) need {
 		return needsSegment
 	}
 	n := s.cache.at(p)
-	it.write(n, granules)
-	n.setHits(min(e.hits()+1, mostHits))
-	if ttl {
-		s.withTTL++
-	}
+	s.write(it, n, granules)
+	n.keepHits(*e.head())
 	l.search.Set(p)
+	s.joined(n, seg.queue)
 	s.kill(l.place, e)
+	s.hit(p, n)
 	s.counts.sets++
 	s.tidy(granules)
 	return nothing
@@ -324,16 +335,15 @@ func (s *shard) remove(l *live) {
 	s.kill(l.place, l.entry)
 }
 
-// move copies an entry to the head of a queue, with a number of hits; false if there is no room. Caller holds s.mu.
-func (s *shard) move(p place, e entry, queue uint8, hits int) bool {
+// move copies an entry to the head of a queue; ok is false if there is no room. The copy has its hits. Caller holds s.mu.
+func (s *shard) move(p place, e entry, queue uint8) (n entry, ok bool) {
 	granules := e.granules()
 	to, ok := s.room(queue, granules)
 	if !ok {
-		return false
+		return e, false
 	}
-	n := s.cache.at(to)
+	n = s.cache.at(to)
 	copy(unsafe.Slice((*byte)(n.p), granules*granule), unsafe.Slice((*byte)(e.p), granules*granule))
-	n.setHits(hits)
 	if search, ok := s.findPlace(s.rehash(p), p); ok {
 		search.Set(to)
 	}
@@ -342,6 +352,7 @@ func (s *shard) move(p place, e entry, queue uint8, hits int) bool {
 		s.withTTL++
 	}
 	*e.head() &^= apartBit
+	s.joined(n, queue)
 	s.kill(p, e)
-	return true
+	return n, true
 }

@@ -86,7 +86,7 @@ func (c *Cache) View(key []byte, f func(value []byte)) bool {
 		return false
 	}
 	s.counts.hits++
-	l.entry.hit()
+	s.hit(l.place, l.entry)
 	held := s.pin(l.place, l.entry)
 	s.mu.Unlock()
 	defer s.release(held)

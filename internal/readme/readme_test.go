@@ -81,6 +81,7 @@ const wrapper = `package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 

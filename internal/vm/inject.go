@@ -15,10 +15,15 @@ const (
 	Mincore
 	Mremap
 	Sigaction
-	Kinds // how many there are
+	Msync
+	Dup
+	Ftruncate
+	Fallocate
+	Pwrite // of zeroes, where there is no fallocate
+	Kinds  // how many there are
 )
 
-var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction"}
+var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite"}
 
 func (k Kind) String() string { return kindNames[k] }
 

@@ -33,11 +33,11 @@
 //
 //  1. The workers load the first values of all entries.
 //  2. Closed loop: each worker serves one request after the other.
-//  3. Collections are forced, to tell what the collector did and what a collection takes.
-//  4. The workers restore the first values.
-//  5. Open loop: requests are due at a fixed rate, and their latency counts from then on. A worker that is early
+//  3. The workers restore the first values.
+//  4. Open loop: requests are due at a fixed rate, and their latency counts from then on. A worker that is early
 //     yields its processor again and again. A service that is late by the length of the loop is ended early.
-//  6. The limits are lifted, and a closed loop follows.
+//  5. The limits are lifted, and a collection is timed.
+//  6. A shorter closed loop follows.
 //
 // # Answers
 //

@@ -39,6 +39,7 @@ type run struct {
 	stop        atomic.Bool
 	interrupted atomic.Bool
 	progress    measure.Progress
+	began       measure.Collector // before the closed loop
 }
 
 // Measure runs a job. The figures are of the whole process, so it must have nothing else to do, and be started with
@@ -88,12 +89,14 @@ func (r *run) onInterrupt() (end func()) {
 }
 
 func (r *run) measure(report *Report) (err error) {
+	off := r.Limit
 	if r.Limit > 0 && r.Side == OffHeap {
-		if _, err := guard.SetBudget(guard.Budget{Hard: offHeapShare(r.Limit), ShareGoLimit: true}); err != nil {
+		off -= OwnMemory / 2 // the rest is for the Go heap
+		if _, err := guard.SetBudget(guard.Budget{Hard: off, ShareGoLimit: true}); err != nil {
 			return err
 		}
 	}
-	if r.service, err = Open(r.Side, r.Entries, r.Limit); err != nil {
+	if r.service, err = Open(r.Side, r.Entries, off); err != nil {
 		return err
 	}
 	defer func() {
@@ -105,7 +108,7 @@ func (r *run) measure(report *Report) (err error) {
 	for i := range n {
 		r.workers = append(r.workers, &worker{service: r.service, worker: i, workers: n, entries: r.Entries, stop: &r.stop})
 	}
-	steps := []func(*Report) error{r.load, r.closed, r.open, r.plenty}
+	steps := []func(*Report) error{r.load, r.closed, r.open, r.collect, r.plenty}
 	if r.Target > 0 {
 		steps = []func(*Report) error{r.load, r.search}
 	}
@@ -116,9 +119,6 @@ func (r *run) measure(report *Report) (err error) {
 	}
 	return nil
 }
-
-// offHeapShare is how much of a limit memory off the heap may take: the rest is for the program itself.
-func offHeapShare(limit int64) int64 { return limit - OwnMemory/2 }
 
 // OwnMemory is how many bytes of a limit are for the program itself: its code, stacks and the answers on their way.
 const OwnMemory = 32 << 20
@@ -158,13 +158,13 @@ func (r *run) load(report *Report) error {
 }
 
 // loop begins a loop of every worker, runs it, and merges what they measured.
-func (r *run) loop(what string, f func(w *worker, start time.Time)) (h histogram, series []interval, took time.Duration, err error) {
+func (r *run) loop(what string, long time.Duration, f func(w *worker, start time.Time)) (h histogram, series []interval, took time.Duration, err error) {
 	for _, w := range r.workers {
-		w.begin(r.Long)
+		w.begin(long)
 	}
 	start := time.Now()
 	elapsed := func() int { return int(time.Since(start) / time.Millisecond) }
-	err = r.each(what+", milliseconds", int(r.Long/time.Millisecond), elapsed, func(w *worker) { f(w, start) })
+	err = r.each(what+", milliseconds", int(long/time.Millisecond), elapsed, func(w *worker) { f(w, start) })
 	took = time.Since(start)
 	series = make([]interval, len(r.workers[0].series))
 	for _, w := range r.workers {
@@ -187,19 +187,26 @@ func (r *run) sums() (l Loop) {
 }
 
 func (r *run) closed(report *Report) error {
-	runtime.GC()
-	before, cpu := measure.ReadCollector(), workload.ProcessorTime()
-	h, series, took, err := r.loop("closed loop", func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+	r.began = measure.ReadCollector()
+	cpu := workload.ProcessorTime()
+	h, series, took, err := r.loop("closed loop", r.Long, func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
 	cpu = workload.ProcessorTime() - cpu
-	r.collect(report, &before)
+	r.usage(report)
 	report.Closed = r.sums()
 	report.RequestsPerSecond, report.Latencies = rate(h.n, took), h.latencies()
 	report.CPUPerRequest = float64(cpu) / float64(max(h.n, 1))
 	for _, i := range series {
 		report.Series = append(report.Series, Interval{i.requests, i.max})
 	}
-	report.PeakRSSBytes = workload.Peak()
 	return err
+}
+
+// usage takes the figures of memory, and of the collector since the closed loop began.
+func (r *run) usage(report *Report) {
+	now := measure.ReadCollector()
+	done := now.Since(&r.began)
+	report.Cycles, report.GCCPUSeconds = done.Cycles, done.CPUSeconds
+	report.PeakRSSBytes = workload.Peak()
 }
 
 func rate(n uint64, took time.Duration) float64 { return float64(n) / took.Seconds() }
@@ -213,50 +220,47 @@ func (r *run) open(report *Report) error {
 		return err
 	}
 	requests := int(r.Rate * r.Long.Seconds())
-	h, _, _, err := r.loop("open loop", func(w *worker, start time.Time) { w.open(start, r.Rate, requests, r.Long) })
+	h, _, _, err := r.loop("open loop", r.Long, func(w *worker, start time.Time) { w.open(start, r.Rate, requests, r.Long) })
 	report.OpenLoop = h.latencies()
 	report.Open = r.sums()
 	report.Open.Late = report.Open.Requests < int64(requests)
-	report.PeakRSSBytes = workload.Peak()
+	r.usage(report)
 	return err
 }
 
-// collect takes the collector's figures of the closed loop. The runtime counts the time of a cycle when it ends: so a
-// collection ends the cycle that is under way, and collects once more; another one, which is timed, tells what that
-// was.
-func (r *run) collect(report *Report, before *measure.Collector) {
-	end := measure.ReadCollector()
-	done := end.Since(before)
-	report.Cycles, report.GCCPUSeconds = done.Cycles, done.CPUSeconds
-	if r.stop.Load() {
-		return
-	}
-	runtime.GC()
-	ended := measure.ReadCollector()
-	start := time.Now()
-	runtime.GC()
-	report.ForcedGCSeconds = time.Since(start).Seconds()
-	forced := measure.ReadCollector()
-	report.GCCPUSeconds = max(done.CPUSeconds, ended.Since(before).CPUSeconds-forced.Since(&ended).CPUSeconds)
-}
-
-// plenty lifts the limits, and measures a closed loop again.
-func (r *run) plenty(report *Report) error {
-	if !r.Plenty {
-		return nil
-	}
+// collect lifts the limits, times a collection, and completes the figures of the collector. The runtime counts the work of a
+// collection when it ends: so the first one here ends the collection that is under way, and then collects once more. The
+// second one tells how much of that to leave out.
+func (r *run) collect(report *Report) error {
 	if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 		return err
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
+	runtime.GC()
+	ended, start := measure.ReadCollector(), time.Now()
+	runtime.GC()
+	report.ForcedGCSeconds = time.Since(start).Seconds()
+	after := measure.ReadCollector()
+	all, forced := ended.Since(&r.began), after.Since(&ended)
+	report.Cycles = max(report.Cycles, all.Cycles-1)
+	report.GCCPUSeconds = max(report.GCCPUSeconds, all.CPUSeconds-forced.CPUSeconds)
+	return nil
+}
+
+// plenty measures a closed loop again, now that the limits are lifted.
+func (r *run) plenty(report *Report) error {
+	if !r.Plenty {
+		return nil
+	}
 	if err := r.restore(phaseOpen); err != nil {
 		return err
 	}
-	workload.RestartPeak()
-	cpu := workload.ProcessorTime()
-	h, _, took, err := r.loop("without a limit", func(w *worker, start time.Time) { w.closed(phasePlenty, start, r.Long) })
+	before, cpu := measure.ReadCollector(), workload.ProcessorTime()
+	long := r.Long * 2 / 3
+	h, _, took, err := r.loop("without a limit", long, func(w *worker, start time.Time) { w.closed(phasePlenty, start, long) })
 	cpu = workload.ProcessorTime() - cpu
-	report.Plenty = &Plenty{rate(h.n, took), h.latencies(), float64(cpu) / float64(max(h.n, 1)), workload.Peak()}
+	after := measure.ReadCollector()
+	report.Plenty = &Plenty{rate(h.n, took), h.latencies(), float64(cpu) / float64(max(h.n, 1)), after.Since(&before).Cycles, workload.Peak()}
 	return err
 }
 
@@ -267,7 +271,7 @@ func (r *run) search(report *Report) error {
 	try := func(limit int64) (requests float64, err error) {
 		debug.SetMemoryLimit(limit)
 		runtime.GC()
-		h, _, took, err := r.loop(fmt.Sprintf("limit %d MiB", limit>>20), func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+		h, _, took, err := r.loop(fmt.Sprintf("limit %d MiB", limit>>20), r.Long, func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
 		return rate(h.n, took), err
 	}
 	low, high := r.Limit, r.Most
