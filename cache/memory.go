@@ -179,7 +179,7 @@ func (s *shard) evictUntilFree(least int) (freed bool) {
 			return false
 		}
 		s.full = true
-		s.ghosts.fit(s.index.Len())
+		s.policy.ghosts.fit(s.index.Len())
 		had := s.spares.n + s.trash.n
 		looked := 1
 		for n := 0; n < 32 && looked > 0 && !freed; n++ {

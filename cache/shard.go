@@ -51,7 +51,7 @@ type shard struct {
 	withTTL    int    // entries
 	expireAt   uint32 // the number, plus 1, of the segment that expireSome looks at
 	expireHand uint32 // granules of it that were looked at
-	ghosts     ghosts
+	policy     policy
 
 	counts counts
 	rehash func(place) uint64

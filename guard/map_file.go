@@ -38,6 +38,10 @@ type FileConfig struct {
 	// Populate brings the file into RAM before MapFile returns, as Region.Prefetch does.
 	Populate bool
 
+	// Memory says that the file is memory and has no disk behind it, as files of /dev/shm are: its bytes are charged to
+	// the budget in every mode.
+	Memory bool
+
 	// Near is the hint that Config.Near is.
 	Near uintptr
 }
@@ -53,7 +57,7 @@ type FileConfig struct {
 // package comment for what happens when the file becomes shorter or the disk is full.
 //
 // FilePrivate is charged to the budget, and may call Budget.OnSoft; the other modes are not, because their memory is the
-// kernel's cache of the file. Resident counts OS pages of the file that any process brought into RAM.
+// kernel's cache of the file, unless FileConfig.Memory says otherwise. Resident counts OS pages of the file that any process brought into RAM.
 //
 // The error wraps ErrNoMemory where there are no addresses or mappings or the budget refuses, or lengths are more than
 // addresses can hold; io.ErrUnexpectedEOF where Offset or Length reach beyond the end of the file; fs.ErrPermission
@@ -64,7 +68,7 @@ type FileConfig struct {
 func MapFile(f *os.File, c FileConfig) (*Region, error) {
 	config := region.FileConfig{
 		Name: c.Name, Offset: c.Offset, Length: c.Length, Prot: ReadWrite, Reserve: c.Reserve, Populate: c.Populate,
-		Near: c.Near, Skip: 1,
+		Near: c.Near, Memory: c.Memory, Skip: 1,
 	}
 	switch c.Mode {
 	case FileRead:

@@ -168,6 +168,9 @@ func (j *compareJob) remarks(reports map[service.Side]*service.Report, search *s
 			lines = append(lines, fmt.Sprintf("%s does not fit into its limit, which Go may exceed: its collector runs all the time.", side))
 		}
 	}
+	if r := reports[service.GoMaps]; r != nil && r.Plenty != nil && r.Plenty.Cycles == 0 {
+		lines = append(lines, "With memory in plenty the loop was over before go had collected once: -limit 0 -seconds 20 shows collections.")
+	}
 	if search != nil {
 		verdict := "needs a limit of %s to serve as many requests as offheap (%s)."
 		if !search.Reached {

@@ -86,6 +86,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/cache"
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 	"github.com/seed-9a6c551e/offheap/slab"

@@ -20,10 +20,18 @@ const (
 	Ftruncate
 	Fallocate
 	Pwrite // of zeroes, where there is no fallocate
-	Kinds  // how many there are
+	MemfdCreate
+	Fcntl // seals, and for what a descriptor is open
+	Open
+	Sendmsg
+	Recvmsg
+	Flock
+	Unlink
+	Kinds // how many there are
 )
 
-var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite"}
+var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite",
+	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "unlink"}
 
 func (k Kind) String() string { return kindNames[k] }
 

@@ -88,6 +88,9 @@ const (
 	advices
 )
 
+// Seals is a set of what nobody can do any more to memory that is a file.
+type Seals uint
+
 // Unlimited is the value of a limit that is not set.
 const Unlimited = ^uint64(0)
 

@@ -22,7 +22,7 @@ type Job struct {
 	Entries int
 	Limit   int64         // bytes; 0 for none
 	Rate    float64       // of the open loop, in requests a second
-	Long    time.Duration // of each loop
+	Long    time.Duration // of the closed loop; the others take half of it
 	Plenty  bool          // measure without a limit, too
 
 	// Target makes Measure search for the limit at which the service serves so many requests a second; Limit and
@@ -157,13 +157,19 @@ func (r *run) load(report *Report) error {
 	return err
 }
 
-// loop begins a loop of every worker, runs it, and merges what they measured.
-func (r *run) loop(what string, long time.Duration, f func(w *worker, start time.Time)) (h histogram, series []interval, took time.Duration, err error) {
+// loop runs a loop of each worker, which takes so long, and merges what the workers measured. It calls tick, if there is one,
+// some times a second meanwhile.
+func (r *run) loop(what string, long time.Duration, tick func(), f func(w *worker, start time.Time)) (h histogram, series []interval, took time.Duration, err error) {
 	for _, w := range r.workers {
 		w.begin(long)
 	}
 	start := time.Now()
-	elapsed := func() int { return int(time.Since(start) / time.Millisecond) }
+	elapsed := func() int {
+		if tick != nil {
+			tick()
+		}
+		return int(time.Since(start) / time.Millisecond)
+	}
 	err = r.each(what+", milliseconds", int(long/time.Millisecond), elapsed, func(w *worker) { f(w, start) })
 	took = time.Since(start)
 	series = make([]interval, len(r.workers[0].series))
@@ -187,9 +193,10 @@ func (r *run) sums() (l Loop) {
 }
 
 func (r *run) closed(report *Report) error {
+	endCycle()
 	r.began = measure.ReadCollector()
 	cpu := workload.ProcessorTime()
-	h, series, took, err := r.loop("closed loop", r.Long, func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+	h, series, took, err := r.loop("closed loop", r.Long, nil, func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
 	cpu = workload.ProcessorTime() - cpu
 	r.usage(report)
 	report.Closed = r.sums()
@@ -219,8 +226,9 @@ func (r *run) open(report *Report) error {
 	if err := r.restore(phaseClosed); err != nil {
 		return err
 	}
-	requests := int(r.Rate * r.Long.Seconds())
-	h, _, _, err := r.loop("open loop", r.Long, func(w *worker, start time.Time) { w.open(start, r.Rate, requests, r.Long) })
+	long := r.Long / 2
+	requests := int(r.Rate * long.Seconds())
+	h, _, _, err := r.loop("open loop", long, nil, func(w *worker, start time.Time) { w.open(start, r.Rate, requests, long) })
 	report.OpenLoop = h.latencies()
 	report.Open = r.sums()
 	report.Open.Late = report.Open.Requests < int64(requests)
@@ -228,22 +236,23 @@ func (r *run) open(report *Report) error {
 	return err
 }
 
-// collect lifts the limits, times a collection, and completes the figures of the collector. The runtime counts the work of a
-// collection when it ends: so the first one here ends the collection that is under way, and then collects once more. The
-// second one tells how much of that to leave out.
+// endCycle waits until the collection that is under way has ended. The runtime counts its work then.
+func endCycle() {
+	// The runtime's setGCPercent promises it: to turn the collector off waits for its end.
+	debug.SetGCPercent(debug.SetGCPercent(-1))
+}
+
+// collect completes the collector's figures of both loops, lifts the limits, and times a collection.
 func (r *run) collect(report *Report) error {
+	endCycle()
+	r.usage(report)
 	if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 		return err
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
-	runtime.GC()
-	ended, start := measure.ReadCollector(), time.Now()
+	start := time.Now()
 	runtime.GC()
 	report.ForcedGCSeconds = time.Since(start).Seconds()
-	after := measure.ReadCollector()
-	all, forced := ended.Since(&r.began), after.Since(&ended)
-	report.Cycles = max(report.Cycles, all.Cycles-1)
-	report.GCCPUSeconds = max(report.GCCPUSeconds, all.CPUSeconds-forced.CPUSeconds)
 	return nil
 }
 
@@ -256,22 +265,38 @@ func (r *run) plenty(report *Report) error {
 		return err
 	}
 	before, cpu := measure.ReadCollector(), workload.ProcessorTime()
-	long := r.Long * 2 / 3
-	h, _, took, err := r.loop("without a limit", long, func(w *worker, start time.Time) { w.closed(phasePlenty, start, long) })
+	long := r.Long / 2
+	h, _, took, err := r.loop("without a limit", long, nil, func(w *worker, start time.Time) { w.closed(phasePlenty, start, long) })
 	cpu = workload.ProcessorTime() - cpu
 	after := measure.ReadCollector()
 	report.Plenty = &Plenty{rate(h.n, took), h.latencies(), float64(cpu) / float64(max(h.n, 1)), after.Since(&before).Cycles, workload.Peak()}
 	return err
 }
 
+// longestTry bounds the time of a limit at which there is no collection, in loops.
+const longestTry = 8
+
+const gcCycles = "/gc/cycles/total:gc-cycles"
+
 // search halves the limits between Limit and Most until it knows to 3 % the smallest one at which the service
-// serves Target requests a second. GOGC is off: the limit alone says when to collect.
+// serves Target requests a second. GOGC is off: the limit alone says when to collect. Each limit is tried from the end of
+// one collection to the end of the next, so that the work of the collector is in the figure.
 func (r *run) search(report *Report) error {
 	debug.SetGCPercent(-1)
 	try := func(limit int64) (requests float64, err error) {
 		debug.SetMemoryLimit(limit)
 		runtime.GC()
-		h, _, took, err := r.loop(fmt.Sprintf("limit %d MiB", limit>>20), r.Long, func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+		cycles, start := measure.Metric(gcCycles).Uint64(), time.Now()
+		enough := func() {
+			if time.Since(start) >= r.Long && measure.Metric(gcCycles).Uint64() > cycles {
+				r.stop.Store(true)
+			}
+		}
+		long := r.Long * longestTry
+		h, _, took, err := r.loop(fmt.Sprintf("limit %d MiB", limit>>20), long, enough, func(w *worker, start time.Time) { w.closed(phaseClosed, start, long) })
+		if err == nil && !r.interrupted.Load() {
+			r.stop.Store(false)
+		}
 		return rate(h.n, took), err
 	}
 	low, high := r.Limit, r.Most
