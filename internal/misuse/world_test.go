@@ -18,6 +18,8 @@ var suites = []suite{
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
 	{"table", false, tableMisuse},
+	{"table.Concurrent", false, concurrentMisuse()},
+	{"two goroutines", false, goroutinesMisuse},
 	{"stack", false, stackMisuse},
 	{"stack/native", false, nativeMisuse},
 	{"guard", false, regionMisuse},
