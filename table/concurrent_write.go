@@ -21,22 +21,8 @@ func (c *Concurrent[K, V]) Put(k K, v V) {
 // TryPut is Put that returns its error. After an error the table has the entries that it had.
 func (c *Concurrent[K, V]) TryPut(k K, v V) error {
 	c.mustBeMade()
-	hash := c.hash(&k)
-	shard := c.shardOf(hash)
-	lock, t := &c.locks[shard], &c.shards[shard]
-	for tries := 0; ; tries++ {
-		counter := lock.lock(c.supply)
-		if p, ok := t.locate(hash, k); ok {
-			*slotAt[K, V](p.g, p.slot) = slot[K, V]{k, v} // the key too: see Map
-			lock.unlock(counter)
-			return nil
-		}
-		err := t.insertEntry(hash, k, v)
-		lock.unlock(counter)
-		if !c.makeRoom(shard, tries, err) {
-			return err
-		}
-	}
+	_, err := c.put(c.hash(&k), k, v, true)
+	return err
 }
 
 // Add inserts k with the value v if k is not there, and tells whether it did. It panics as Put does.
@@ -49,17 +35,27 @@ func (c *Concurrent[K, V]) TryAdd(k K, v V) (added bool, err error) {
 	if _, there := c.find(hash, k); there {
 		return false, nil // without the lock
 	}
+	return c.put(hash, k, v, false)
+}
+
+// put inserts k with the value v if k is not there, and tells whether it did. If k is there, it sets the value if replace says so.
+func (c *Concurrent[K, V]) put(hash uint64, k K, v V, replace bool) (inserted bool, err error) {
 	shard := c.shardOf(hash)
 	lock, t := &c.locks[shard], &c.shards[shard]
-	for tries := 0; ; tries++ {
+	for refused := 0; ; refused++ {
 		counter := lock.lock(c.supply)
-		if _, there := t.locate(hash, k); there {
+		switch p, there := t.locate(hash, k); {
+		case there && replace:
+			*slotAt[K, V](p.g, p.slot) = slot[K, V]{k, v} // the key too: see Map
+			lock.unlock(counter)
+			return false, nil
+		case there:
 			lock.unlockUnchanged(counter)
 			return false, nil
 		}
 		err := t.insertEntry(hash, k, v)
 		lock.unlock(counter)
-		if !c.makeRoom(shard, tries, err) {
+		if !c.makeRoom(shard, refused, err) {
 			return err == nil, err
 		}
 	}
