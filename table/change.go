@@ -32,8 +32,9 @@ func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
 	for i := home; ; i = l.after(i) {
 		g := r.group(l, i, t.slotSize)
 		if free := g.free(); free != 0 {
-			g.set(free.first(), hash, i != home)
-			return slotAt[K, V](g, free.first())
+			s := free.near(hash).first()
+			g.set(s, hash, i != home)
+			return slotAt[K, V](g, s)
 		}
 		g.addPassed(hash)
 	}

@@ -94,15 +94,14 @@ func inClass(even, odd uint64, class uint64) slotSet {
 
 // groupAt returns group i of a leaf; of a leaf without memory, any i. A block has 1<<shift groups.
 func groupAt(base unsafe.Pointer, l *leaf, i, shift uint32, slotSize uintptr) group {
-	return groupIn(base, l, i, shift, 1<<(shift&31)-1, uint32(headerSize)<<(shift&31), slotSize)
+	return groupIn(base, l, i, shift, 1<<(shift&31)-1, slotSize)
 }
 
-// groupIn is groupAt for a caller that has the numbers that follow from shift: see root.
-func groupIn(base unsafe.Pointer, l *leaf, i, shift, inBlock, headers uint32, slotSize uintptr) group {
+// groupIn is groupAt for a caller that has the number that follows from shift: see root.
+func groupIn(base unsafe.Pointer, l *leaf, i, shift, inBlock uint32, slotSize uintptr) group {
 	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>(shift&31))*4))
-	in := uintptr(i & inBlock)
-	at := unsafe.Add(base, uintptr(block)*blockUnit+in*headerSize)
-	return group{(*[2]uint64)(at), unsafe.Add(at, uintptr(headers)+in*(groupSlots*slotSize-headerSize))}
+	at := unsafe.Add(base, uintptr(block)*blockUnit+uintptr(i&inBlock)*groupSizeOf(slotSize))
+	return group{(*[2]uint64)(at), unsafe.Add(at, headerSize)}
 }
 
 // words returns the header.
@@ -165,6 +164,16 @@ func (g group) dropPassed(hash uint64) {
 		g.header[1] -= 1 << passShift(hash)
 	}
 }
+
+// near returns those of the slots that lie in the cache line that a search for the hash touches first, if there are any; else all.
+func (s slotSet) near(hash uint64) slotSet {
+	if n := s << 4 & (0xffff << (hash >> nearShift & 3 * 16)) >> 4; n != 0 {
+		return n
+	}
+	return s
+}
+
+const nearShift = 29
 
 // groupSizeOf returns the bytes of a group: its slots and its header.
 func groupSizeOf(slotSize uintptr) uintptr { return headerSize + groupSlots*slotSize }

@@ -37,7 +37,7 @@ type root struct {
 	half    uint32 // half of that power of two; 0 for a single leaf
 	shift   uint32 // a block has 1<<shift groups
 	inBlock uint32 // the bits of a group's number that count in its block: 1<<shift - 1
-	headers uint32 // the bytes of the headers of a block
+	_       uint32
 
 	count     uint64 // entries
 	expandAt  uint64 // the insertion at this count looks for memory or leaves: see expand
@@ -87,10 +87,7 @@ func leafBits(hash uint64) uint32 { return uint32(hash) ^ uint32(hash>>32) }
 // yet, one bit less does.
 func (r *root) leafIndex(hash uint64) uint32 {
 	i := leafBits(hash) & r.mask
-	if i >= r.leaves {
-		i -= r.half
-	}
-	return i
+	return i - r.half&uint32(int32(r.leaves-1-i)>>31)
 }
 
 // leafAt returns a leaf by its number.
@@ -122,12 +119,12 @@ func homeOf(hash uint64, groups uint32) uint32 { return uint32(hash >> 32 * uint
 
 // group returns a group of a leaf.
 func (r *root) group(l *leaf, i uint32, slotSize uintptr) group {
-	return groupIn(unsafe.Pointer(r), l, i, r.shift, r.inBlock, r.headers, slotSize)
+	return groupIn(unsafe.Pointer(r), l, i, r.shift, r.inBlock, slotSize)
 }
 
 // setShift sets the size of blocks.
 func (r *root) setShift(shift uint32) {
-	r.shift, r.inBlock, r.headers = shift, 1<<shift-1, uint32(headerSize)<<shift
+	r.shift, r.inBlock = shift, 1<<shift-1
 }
 
 // after returns the group behind a group of a leaf: the first behind the last.

@@ -14,8 +14,7 @@ import (
 // typed is what Map and Strings have in common: a table that knows its key and value types. Strings has a
 // search of its own.
 type typed[K comparable, V any] struct {
-	find       func(t *typed[K, V], key K) *slot[K, V]              // returns the slot of a key, nil if it is not there
-	findBehind func(t *typed[K, V], hash uint64, key K) *slot[K, V] // the rest of find
+	find func(t *typed[K, V], key K) (e *slot[K, V], touched byte)
 	untyped
 }
 
@@ -69,7 +68,6 @@ func (t *typed[K, V]) prepare(a *arena.Arena, op string) error {
 	} else if !plain(t.hasher.parts, unsafe.Sizeof(*new(K))) {
 		t.hasher.kind = byParts
 	}
-	t.findBehind = t.behindHome()
 	if t.find = t.checkedFind(); t.hasher.kind == byBytes {
 		t.find = t.plainFind()
 	}
@@ -103,8 +101,8 @@ func (t *typed[K, V]) storedHash(e *slot[K, V], tag, low uint64) uint64 {
 // literal would not be.
 //
 //go:noinline
-func (t *typed[K, V]) plainFind() func(t *typed[K, V], key K) *slot[K, V] {
-	return func(t *typed[K, V], key K) *slot[K, V] {
+func (t *typed[K, V]) plainFind() func(t *typed[K, V], key K) (e *slot[K, V], touched byte) {
+	return func(t *typed[K, V], key K) (e *slot[K, V], touched byte) {
 		r := t.root
 		var hash uint64
 		switch p := unsafe.Pointer(&key); unsafe.Sizeof(key) { // a constant
@@ -122,56 +120,41 @@ func (t *typed[K, V]) plainFind() func(t *typed[K, V], key K) *slot[K, V] {
 			hash = r.seed.bytes(p, unsafe.Sizeof(key))
 		}
 		l := r.leafOf(hash)
-		g := r.group(l, homeOf(hash, l.groups), unsafe.Sizeof(slot[K, V]{}))
-		even, odd := g.words()
-		for m := matching(even, odd, tagOf(hash)*lowBits); m != 0; m &= m - 1 {
-			if e := (*slot[K, V])(g.at(m.first(), unsafe.Sizeof(slot[K, V]{}))); e.key == key {
-				return e
-			}
-		}
-		if !passes(odd, hash) {
-			return nil
-		}
-		return t.findBehind(t, hash, key)
-	}
-}
-
-// behindHome returns the search of plainFind for keys that are not in their home, but may be behind it.
-//
-//go:noinline
-func (t *typed[K, V]) behindHome() func(t *typed[K, V], hash uint64, key K) *slot[K, V] {
-	return func(t *typed[K, V], hash uint64, key K) *slot[K, V] {
-		r := t.root
-		l := r.leafOf(hash)
 		home := homeOf(hash, l.groups)
-		pattern := tagOf(hash)*lowBits | displacedTags
-		for i := l.after(home); i != home; i = l.after(i) {
+		pattern := tagOf(hash) * lowBits
+		for i := home; ; {
 			g := r.group(l, i, unsafe.Sizeof(slot[K, V]{}))
+			if unsafe.Sizeof(slot[K, V]{}) <= 16 {
+				touched = *(*byte)(unsafe.Add(unsafe.Pointer(g.header), uintptr(hash>>nearShift&3)*4*unsafe.Sizeof(slot[K, V]{})))
+			}
 			even, odd := g.words()
 			for m := matching(even, odd, pattern); m != 0; m &= m - 1 {
 				if e := (*slot[K, V])(g.at(m.first(), unsafe.Sizeof(slot[K, V]{}))); e.key == key {
-					return e
+					return e, touched
 				}
 			}
 			if !passes(odd, hash) {
-				break
+				return nil, touched
+			}
+			pattern |= displacedTags
+			if i = l.after(i); i == home {
+				return nil, touched
 			}
 		}
-		return nil
 	}
 }
 
 // checkedFind returns a search for all tables, which panics if the table is invalid.
 //
 //go:noinline
-func (t *typed[K, V]) checkedFind() func(t *typed[K, V], key K) *slot[K, V] {
-	return func(t *typed[K, V], key K) *slot[K, V] {
+func (t *typed[K, V]) checkedFind() func(t *typed[K, V], key K) (e *slot[K, V], touched byte) {
+	return func(t *typed[K, V], key K) (e *slot[K, V], touched byte) {
 		t.usable()
 		p, ok := t.locate(t.hash(unsafe.Pointer(&key), unsafe.Sizeof(key)), key)
 		if !ok {
-			return nil
+			return nil, 0
 		}
-		return slotAt[K, V](p.g, p.slot)
+		return slotAt[K, V](p.g, p.slot), 0
 	}
 }
 
