@@ -31,6 +31,7 @@ var floors = map[string]int{
 	".":                  8, // package offheap, which has no code
 	"cmd":                7,
 	"internal/workload":  7, // what the command shares with module bench
+	"cache":              6,
 	"table":              5,
 	"arena":              4,
 	"slab":               4,
@@ -50,11 +51,14 @@ var floors = map[string]int{
 // leaves import nothing of ours and may be imported from anywhere.
 var leaves = []string{"internal/decay", "internal/filler", "internal/invariant", "internal/nocopy", "internal/percpu", "internal/percpu/leaftest", "internal/pointerfree", "internal/race", "internal/stacktrace", "internal/typelayout"}
 
-// parts are the floors inside of the command, of slab and of table, whose packages import from lower ones only.
+// parts are the floors inside of cache, of the command, of slab and of table, whose packages import from lower ones only.
 var parts = map[string]int{
+	"cache":                           2,
+	"cache/internal/index":            1,
 	"cmd/offheap":                     3,
 	"cmd/offheap/internal/allocbench": 2,
 	"cmd/offheap/internal/index":      2,
+	"cmd/offheap/internal/service":    2,
 	"cmd/offheap/internal/stackbench": 2,
 	"cmd/offheap/internal/trace":      2,
 	"cmd/offheap/internal/allocators": 1,

@@ -12,6 +12,7 @@
 //	an arena for each request, used again                arena.Pool
 //	a large hash table that the collector must not scan  table.Map, table.Strings
 //	the same, for many goroutines at once                table.Concurrent
+//	a cache with a limit, or a concurrent map of bytes   cache.Cache: Set, Get, Delete
 //	a table that evicts, or expires entries              Sample and Scan of all three
 //	many searches at once in a large table               Map.GetBatch
 //	objects of any size, freed one by one                slab.Heap: Alloc, Free; Reset frees all of them

@@ -12,7 +12,7 @@
 //	        ┌───────┬───────────────┬─────────────────────┬───────┐
 //	        │ guard │   committed   │ not committed (yet) │ guard │
 //	        └───────┴───────────────┴─────────────────────┴───────┘
-//	                ▲ Base                                ▲ Base+Size
+//	                ▲ Base                                ▲ Base+Size, which Grow moves
 //	touch:  underflow       fine          decommitted       overflow
 //
 // An OS page is the kernel's unit of memory (PageSize). Four figures are told apart everywhere: reserved
@@ -25,6 +25,7 @@
 //     charged.
 //  2. Commit makes OS pages usable and charges the budget. They read zero. Memory comes into RAM when it
 //     is touched, or at once with Config.Prefault. MapFile shows a file there instead.
+//     Grow makes a region larger at its end, where Config.Reserve has left room, and the address stays.
 //  3. Protect changes what may be done with committed memory. Guard makes a part inaccessible without
 //     splitting the mapping, and Unguard undoes that.
 //  4. Decommit gives memory back, refunds the budget and keeps the addresses. Discard gives memory back

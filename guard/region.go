@@ -8,17 +8,22 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/region"
 )
 
-// Config says what Reserve reserves. Only Size must be set.
+// Config says what Reserve reserves. Only Size must be set, or Reserve.
 type Config struct {
 	// Name is shown in faults, in Regions and, as [anon:offheap: Name], in
 	// /proc/PID/maps. Default "region".
 	Name string
 
-	// Size is the bytes of data, rounded up to OS pages. It must be positive.
+	// Size is the bytes of data, rounded up to OS pages. It must be positive, unless Reserve is.
 	Size int
 
-	// MinSize is the smallest size in bytes to settle for where the system refuses addresses
-	// (RLIMIT_AS): Size is halved until it fits or falls below MinSize. Default Size.
+	// Reserve is the bytes of addresses to reserve, for a region that grows: Region.Grow lets Size
+	// grow up to Reserve. Default Size.
+	Reserve int
+
+	// MinSize is the smallest reservation in bytes to settle for where the system refuses addresses
+	// (RLIMIT_AS): Size, or Reserve if that is set, is halved until it fits or falls below MinSize.
+	// Default Size or Reserve: no less.
 	MinSize int
 
 	// HugePages asks for huge pages over the whole region, where the system has them.
@@ -48,8 +53,8 @@ type Region struct {
 	r *region.Region
 }
 
-// Reserve reserves a region. No memory is committed yet: a touch faults until Commit. Base is aligned to
-// 2 MiB for sizes from 2 MiB on, to OS pages else. The error wraps ErrNoMemory where addresses are refused; a
+// Reserve reserves a region. No memory is committed yet: a touch faults until Commit or Grow. Base is aligned to
+// 2 MiB for sizes, or Reserves, from 2 MiB on, to OS pages else. The error wraps ErrNoMemory where addresses are refused; a
 // Config that cannot be is another error, and nothing is reserved then.
 func Reserve(c Config) (*Region, error) {
 	config := c.internal()
@@ -64,7 +69,7 @@ func Reserve(c Config) (*Region, error) {
 // internal returns the Config as the implementation takes it.
 func (c Config) internal() region.Config {
 	return region.Config{
-		Name: c.Name, Size: c.Size, MinSize: c.MinSize, HugePages: c.HugePages, Prefault: c.Prefault,
+		Name: c.Name, Size: c.Size, Reserve: c.Reserve, MinSize: c.MinSize, HugePages: c.HugePages, Prefault: c.Prefault,
 		Secret: c.Secret, MaySwap: c.MaySwap,
 	}
 }
@@ -86,7 +91,8 @@ func (r *Region) Base() unsafe.Pointer {
 	return r.r.Base()
 }
 
-// Size returns the bytes of data: Config.Size or less, rounded up to OS pages; 0 for a zero Region.
+// Size returns the bytes of data: Config.Size or less, rounded up to OS pages, and what Grow has added; 0 for a zero
+// Region.
 func (r *Region) Size() int {
 	if r.r == nil {
 		return 0
@@ -136,6 +142,19 @@ func (r *Region) Resident() (int64, error) {
 // Commit may call Budget.OnSoft.
 func (r *Region) Commit(off, n int) error {
 	return r.made("Commit").Commit(off, n)
+}
+
+// Grow makes the region n bytes larger, n rounded up to OS pages, and commits what it adds as Commit does. It returns
+// all data of the region, as Bytes does. The address stays, and so do slices of the memory from before. What lies
+// before stays as it is, committed or not: a region of Size 0 that grows by Grow alone is committed throughout.
+//
+// The error wraps ErrNoMemory where Config.Reserve bytes are not enough or the budget or the kernel refuses, and ErrClosed
+// after Close; then nothing has changed. Grow may call Budget.OnSoft. Each goroutine that grows the region gets
+// memory of its own.
+//
+// Cost: a system call or two, whatever the size of the region. Nothing is copied.
+func (r *Region) Grow(n int) ([]byte, error) {
+	return r.made("Grow").Grow(n)
 }
 
 // Decommit gives the memory of [off, off+n) back and refunds the budget. The contents are lost; a touch faults

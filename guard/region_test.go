@@ -104,7 +104,7 @@ func TestConfigReachesTheRegion(t *testing.T) {
 	if in.NumField()+len(theirs) != out.NumField() {
 		t.Errorf("%d fields of guard.Config, %d of region.Config", in.NumField(), out.NumField())
 	}
-	c := Config{Name: "all", Size: 2, MinSize: 1, HugePages: true, Prefault: true, Secret: true, MaySwap: true}
+	c := Config{Name: "all", Size: 2, Reserve: 3, MinSize: 1, HugePages: true, Prefault: true, Secret: true, MaySwap: true}
 	got := c.internal()
 	for i := range in.NumField() {
 		name := in.Field(i).Name

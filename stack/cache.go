@@ -1,10 +1,6 @@
 package stack
 
-import (
-	"sync/atomic"
-
-	"github.com/seed-9a6c551e/offheap/internal/percpu"
-)
+import "github.com/seed-9a6c551e/offheap/internal/percpu"
 
 // cacheSize is the most idle stacks that a processor's cache holds. It is small, because what these stacks
 // have in RAM beyond Config.Retain is not given back at once.
@@ -55,15 +51,12 @@ func (c *cache) exchange(i uint32, out *[cacheSize / 2]uint32) (n int) {
 	return n
 }
 
-// anyCached tells whether processors cache idle stacks.
-func (p *Pool) anyCached() bool {
-	n := uint32(0)
-	for c := range p.caches.All() {
-		c.Lock()
-		n += atomic.LoadUint32(&c.n)
-		c.Unlock()
-	}
-	return n > 0
+// fill pushes the last stacks of a list that nobody else changes, and returns how many: less than half a cache,
+// and what there is room for.
+func (c *cache) fill(from []uint32) (n int) {
+	n = min(cacheSize/2-1, cacheSize-int(c.n), len(from))
+	c.n += uint32(copy(c.stacks[c.n:], from[len(from)-n:]))
+	return n
 }
 
 // drain moves the stacks of a cache to p.idle. No processor uses the cache. Caller holds p.mu.

@@ -56,7 +56,10 @@
 //  3. Get and Put on different processors share no lock: each processor has a cache of 8 idle stacks.
 //     Purge and Close, and Get where memory has run out, stop the world for some microseconds to empty
 //     these caches.
-//  4. Budget.OnSoft is called without a lock held, and may use the pool.
+//  4. Get fails at Config.Max only if all stacks are in use: a stack whose Put has returned is found, wherever
+//     it is. After a Get that found no memory for one more stack the next 32 Puts bypass the caches, and take a
+//     lock.
+//  5. Budget.OnSoft is called without a lock held, and may use the pool.
 //
 // # Errors and panics
 //

@@ -3,6 +3,7 @@ package stack
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -37,14 +38,17 @@ type Pool struct {
 	region *region.Region
 	area   *trap.Area // shows the stacks to the signal handler, for native code
 
-	// Invariant: initialized ≤ committed ≤ guarded ≤ max, counted in stacks. Stacks below initialized are
-	// in use, in a cache, in idle, or between two of these; stacks from there to committed were never
-	// used, but have memory; stacks below guarded have their guards.
+	// Invariant: initialized ≤ committed ≤ guarded ≤ max, counted in stacks. While nobody holds mu, each stack
+	// below initialized is in use or being put, in a cache, in idle, or counted in trimming. Stacks from there to
+	// committed were never used, but have memory; stacks below guarded have their guards.
 
-	mu        sync.Mutex // protects the fields below
+	mu        sync.Mutex // protects the fields below; caches are made only while it is held
 	committed uintptr
 	guarded   uintptr
-	idle      []uint32 // numbers of idle stacks that are in no processor's cache
+	idle      []uint32  // numbers of idle stacks that are in no processor's cache
+	trimming  int       // idle stacks that Puts are trimming; then they are in idle
+	trimmed   sync.Cond // trimming has become less
+	scarce    int       // Puts that still bypass the caches, since a Get found no memory for one more stack
 	state     poolState
 	deepest   int // high-water mark of the stacks that Purge gave back; of all stacks when the region is closed
 
@@ -102,6 +106,7 @@ func (c Config) open(count int, l layout, r *region.Region) (*Pool, error) {
 		layout: l, first: (*Stack)(r.Base()), deepLimit: 2 * uintptr(c.Retain),
 		config: c, number: l.register(), max: uintptr(count), region: r,
 	}
+	p.trimmed.L = &p.mu
 	p.area = trap.Watch(l.origin+l.firstGuard, l.stride, l.origin+unsafe.Offsetof(header.Header{}.Block), stackSize)
 	r.CountLive(p.count)
 	return p, nil
@@ -171,23 +176,18 @@ func (p *Pool) mustFind() *Stack {
 	return must(s, err)
 }
 
-// find returns a stack that is in no cache, and makes one more usable if there is none. It puts a few
-// others into the processor's cache.
+// find returns a stack that is not in this processor's cache, and makes one more usable if there is none. At
+// the limits of the budget it calls OnSoft.
 func (p *Pool) find() (*Stack, error) {
-	var taken [cacheSize / 2]uint32
-	n, err := p.takeShared(taken[:])
+	i, err := p.takeShared()
 	if err != nil && errors.Is(err, guard.ErrNoMemory) && region.Reclaim() {
-		n, err = p.takeShared(taken[:])
+		i, err = p.takeShared()
 	}
 	if err != nil {
 		return nil, err
 	}
-	n--
-	for _, i := range taken[:n] {
-		p.keep(i)
-	}
-	region.ReclaimOr(func() { p.keep(taken[n]) })
-	s := p.stack(uintptr(taken[n]))
+	region.ReclaimOr(func() { p.keep(i) })
+	s := p.stack(uintptr(i))
 	s.handOut()
 	return s, nil
 }
@@ -206,44 +206,75 @@ func zeroPool(op string) *guard.Violation {
 	return &guard.Violation{Op: "stack." + op, Kind: guard.ZeroValue, Detail: "stack.OpenPool makes a Pool"}
 }
 
-// takeShared takes stacks that are in no cache: idle ones, or else ones that were never used. It fills out
-// as far as it can, with at least one stack.
-func (p *Pool) takeShared(out []uint32) (n int, err error) {
+// scarcePuts is how many Puts bypass the caches after a Get that found no memory for one more stack. Those that
+// follow are likely to need the stacks on any processor, and to empty caches stops the world. So many stacks may
+// be idle in p.idle that no Put has trimmed.
+const scarcePuts = 32
+
+// takeShared takes a stack that is in no cache: an idle one, or else one that was never used, or else one
+// that another processor caches. It puts a few others into the processor's cache. It fails only if all stacks
+// are in use, or if the pool is closed.
+func (p *Pool) takeShared() (i uint32, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != stateOpen {
-		return 0, fmt.Errorf("stack: pool %q: %w", p.name, guard.ErrClosed)
+	for {
+		if p.state != stateOpen {
+			return 0, fmt.Errorf("stack: pool %q: %w", p.name, guard.ErrClosed)
+		}
+		if len(p.idle) > 0 {
+			break
+		}
+		err := p.initIdle()
+		if err == nil {
+			break
+		}
+		p.scarce = scarcePuts
+		percpu.Drain(p.drain, &p.caches)
+		// No processor gets a cache until p.mu is unlocked. So stacks that are not in use now are in p.idle or
+		// being trimmed.
+		if len(p.idle) > 0 {
+			break
+		}
+		if p.trimming == 0 {
+			return 0, err
+		}
+		p.trimmed.Wait()
 	}
-	if n = p.takeIdle(out); n > 0 {
-		return n, nil
+	last := len(p.idle) - 1
+	i, p.idle = p.idle[last], p.idle[:last]
+	if p.scarce == 0 {
+		p.fillCache()
 	}
+	return i, nil
+}
+
+// fillCache moves a few stacks from p.idle into the processor's cache. Caller holds p.mu.
+func (p *Pool) fillCache() {
+	n := 0
+	c := percpu.PinNew(&p.caches, newCache)
+	if c != nil {
+		n = c.fill(p.idle)
+	}
+	percpu.Unpin(c)
+	p.idle = p.idle[:len(p.idle)-n]
+}
+
+// initIdle moves a few stacks that were never used to p.idle. It commits more if there are none. Caller holds
+// p.mu.
+func (p *Pool) initIdle() error {
 	next := p.initialized.Load() / stackSize
 	if next == p.committed {
 		if err := p.grow(); err != nil {
-			if p.anyCached() { // other processors have idle stacks
-				percpu.Drain(p.drain, &p.caches)
-			}
-			if n = p.takeIdle(out[:1]); n > 0 {
-				return n, nil
-			}
-			return 0, err
+			return err
 		}
 	}
-	for ; n < len(out) && next < p.committed; n++ {
+	for range min(cacheSize/2, p.committed-next) {
 		p.stack(next).init(p)
-		out[n] = uint32(next)
+		p.idle = append(p.idle, uint32(next))
 		next++
 	}
 	p.initialized.Store(next * stackSize)
-	return n, nil
-}
-
-// takeIdle moves stacks from p.idle to out, and returns how many. Caller holds p.mu.
-func (p *Pool) takeIdle(out []uint32) (n int) {
-	left := max(0, len(p.idle)-len(out))
-	n = copy(out, p.idle[left:])
-	p.idle = p.idle[:left]
-	return n
+	return nil
 }
 
 // init makes the Stack of a stack that was never used. Its memory reads zero.
@@ -298,7 +329,8 @@ func (p *Pool) commit(more uintptr) error {
 // Close, the Put of the last stack in use closes the region.
 //
 // A stack that was used deeper than twice Config.Retain is cut back to Retain, with one system call. The
-// last 8 stacks put on each processor keep their RAM at first, because Get hands them out next.
+// last 8 stacks put on each processor keep their RAM at first, because Get hands them out next. So do at most 32
+// stacks that are put after a Get found no memory for one more.
 //
 // Cost: a few nanoseconds, and the time to clear what was on the stack, if it is at most 32 KiB.
 func (p *Pool) Put(s *Stack) {
@@ -351,31 +383,44 @@ func (p *Pool) refuse(s *Stack) {
 	panic(v)
 }
 
-// keep puts an idle stack into the processor's cache. If the cache is full it moves the older half to
-// p.idle first. If the processor has no cache the stack goes to p.idle.
+// keep puts an idle stack into the processor's cache. If the cache is full it moves the older half to p.idle,
+// where every processor finds them, and trims them. If the processor has no cache, or stacks are scarce, the
+// stack goes to p.idle. keep ends the pool if the stack was the last one in use after Close.
 func (p *Pool) keep(i uint32) {
 	var out [cacheSize / 2]uint32
-	n := 0
-	c := percpu.PinNew(&p.caches, newCache)
-	if c != nil {
-		n = c.exchange(i, &out)
-	}
-	percpu.Unpin(c)
-	if c == nil {
-		out[0], n = i, 1
-	}
-	p.putShared(out[:n])
-}
-
-// putShared moves idle stacks to p.idle, where every processor finds them, and trims them. It ends the pool
-// if these were the last stacks in use after Close.
-func (p *Pool) putShared(stacks []uint32) {
-	for _, i := range stacks {
-		p.trim(p.stack(uintptr(i)))
-	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = append(p.idle, stacks...)
+	if p.scarce > 0 {
+		p.scarce--
+		p.idle = append(p.idle, i)
+	} else {
+		n := 0
+		c := percpu.PinNew(&p.caches, newCache)
+		if c != nil {
+			n = c.exchange(i, &out)
+		}
+		percpu.Unpin(c)
+		if c == nil {
+			out[0], n = i, 1
+		}
+		p.putIdle(out[:n])
+	}
 	// An error of the kernel is not one of Put. Close tries again.
 	_ = p.endIfIdle()
+	p.mu.Unlock()
+}
+
+// putIdle moves idle stacks to p.idle, and trims them. Caller holds p.mu, which putIdle unlocks for system
+// calls.
+func (p *Pool) putIdle(stacks []uint32) {
+	if slices.ContainsFunc(stacks, p.needsTrim) {
+		p.trimming += len(stacks)
+		p.mu.Unlock()
+		for _, i := range stacks {
+			p.trim(p.stack(uintptr(i)))
+		}
+		p.mu.Lock()
+		p.trimming -= len(stacks)
+		p.trimmed.Broadcast()
+	}
+	p.idle = append(p.idle, stacks...)
 }

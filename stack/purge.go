@@ -32,6 +32,12 @@ func (p *Pool) reset(s *Stack) {
 	p.trim(s)
 }
 
+// needsTrim reports whether trim would do anything for an idle stack.
+func (p *Pool) needsTrim(i uint32) bool {
+	s := p.stack(uintptr(i))
+	return s.head.Native || s.held != 0
+}
+
 // trim gives back the RAM of an idle stack beyond Config.Retain, if the stack was used deeply.
 func (p *Pool) trim(s *Stack) {
 	p.noteNativeDepth(s)

@@ -3,76 +3,168 @@ package main
 import (
 	"fmt"
 	"io"
+	"runtime"
+	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/index"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/service"
 )
 
-// print writes the comparison as a table for people.
-func (c *comparison) print(w io.Writer) error {
-	fmt.Fprintf(w, "Documents: %s, %s. Queries: %s, %s.\n\n", humanize.Comma(int64(c.Documents)), size(c.InputBytes),
-		humanize.Comma(int64(c.Queries)), map[bool]string{true: "all answers equal", false: "ANSWERS DIFFER"}[c.AnswersEqual])
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "%-*s\tGo heap\toffheap\tGo / off\t\n", titleWidth, "")
-	for _, r := range rows {
-		a, b := r.of(&c.GoHeap), r.of(&c.OffHeap)
-		fmt.Fprintf(t, "%-*s\t%s\t%s\t%s\t\n", titleWidth, r.title, r.show(a), r.show(b), ratio(a, b))
-	}
-	return t.Flush()
-}
+func processors() int { return runtime.GOMAXPROCS(0) }
 
-// titleWidth makes the titles equally wide: the table aligns to the right.
-const titleWidth = 20
-
-// row is a line of the table.
-type row struct {
+// serviceRow is a line of the table. of returns 0 if there is no figure.
+type serviceRow struct {
 	title string
-	of    func(*index.Figures) float64
+	of    func(*service.Report) float64
 	show  func(float64) string
 }
 
-var rows = []row{
-	{"build", func(f *index.Figures) float64 { return f.BuildSeconds }, seconds},
-	{"live Go objects", func(f *index.Figures) float64 { return float64(f.LiveObjects) }, count},
-	{"GC cycles", func(f *index.Figures) float64 { return float64(f.GCCycles) }, count},
-	{"GC CPU", func(f *index.Figures) float64 { return f.GCCPUSeconds }, seconds},
-	{"one forced GC", func(f *index.Figures) float64 { return f.ForcedGCSeconds }, seconds},
-	{"world stopped, total", func(f *index.Figures) float64 { return f.STWTotalSeconds }, seconds},
-	{"world stopped, worst", func(f *index.Figures) float64 { return f.STWWorstSeconds }, seconds},
-	{"query p50", func(f *index.Figures) float64 { return float64(f.QueryP50) }, nanoseconds},
-	{"query p99", func(f *index.Figures) float64 { return float64(f.QueryP99) }, nanoseconds},
-	{"query p99.9", func(f *index.Figures) float64 { return float64(f.QueryP999) }, nanoseconds},
-	{"query max", func(f *index.Figures) float64 { return float64(f.QueryMax) }, nanoseconds},
-	{"Go heap", func(f *index.Figures) float64 { return float64(f.GoHeapBytes) }, sized},
-	{"off-heap reserved", func(f *index.Figures) float64 { return float64(f.ReservedBytes) }, sized},
-	{"off-heap committed", func(f *index.Figures) float64 { return float64(f.CommittedBytes) }, sized},
-	{"off-heap resident", func(f *index.Figures) float64 { return float64(f.ResidentBytes) }, sized},
-	{"off-heap live", func(f *index.Figures) float64 { return float64(f.LiveBytes) }, sized},
-	{"peak RSS", func(f *index.Figures) float64 { return float64(f.PeakRSSBytes) }, sized},
+// part is a part of the table.
+type part struct {
+	title string
+	rows  []serviceRow
 }
 
-func seconds(s float64) string { return humanize.SIWithDigits(s, 2, "s") }
-
-func nanoseconds(ns float64) string { return seconds(ns / float64(time.Second)) }
-
-func count(n float64) string { return humanize.Comma(int64(n)) }
-
-func sized(n float64) string { return size(int64(n)) }
-
-// size shows bytes; -1 as unknown.
-func size(n int64) string {
-	if n < 0 {
-		return "unknown"
+// latencyRows are the lines of a loop's percentiles.
+func latencyRows(of func(*service.Report) *service.Latencies) []serviceRow {
+	row := func(title string, get func(*service.Latencies) int64) serviceRow {
+		return serviceRow{title, func(r *service.Report) float64 { return float64(get(of(r))) }, nanoseconds}
 	}
-	return humanize.IBytes(uint64(n))
+	return []serviceRow{
+		row("p50", func(l *service.Latencies) int64 { return l.P50 }),
+		row("p99", func(l *service.Latencies) int64 { return l.P99 }),
+		row("p99.9", func(l *service.Latencies) int64 { return l.P999 }),
+		row("p99.99", func(l *service.Latencies) int64 { return l.P9999 }),
+		row("max", func(l *service.Latencies) int64 { return l.Max }),
+	}
 }
 
-// ratio shows a over b; nothing if either is 0 or less.
-func ratio(a, b float64) string {
-	if a <= 0 || b <= 0 {
-		return ""
+func perSecond(n float64) string { return humanize.SIWithDigits(n, 2, "") + "/s" }
+
+// parts are the parts of the table, for a job.
+func (j *compareJob) parts() []part {
+	plenty := func(get func(*service.Plenty) float64) func(*service.Report) float64 {
+		return func(r *service.Report) float64 {
+			if r.Plenty == nil {
+				return 0
+			}
+			return get(r.Plenty)
+		}
 	}
-	return humanize.FormatFloat("#,###.##", a/b) + " ×"
+	closed := []serviceRow{{"requests", func(r *service.Report) float64 { return r.RequestsPerSecond }, perSecond}}
+	closed = append(closed, latencyRows(func(r *service.Report) *service.Latencies { return &r.Latencies })...)
+	closed = append(closed,
+		serviceRow{"CPU a request", func(r *service.Report) float64 { return r.CPUPerRequest }, nanoseconds},
+		serviceRow{"GC CPU", func(r *service.Report) float64 { return r.GCCPUSeconds }, seconds},
+		serviceRow{"GC cycles", func(r *service.Report) float64 { return float64(r.Cycles) }, count},
+	)
+	parts := []part{
+		{fmt.Sprintf("closed loop, %v", j.long), closed},
+		{fmt.Sprintf("open loop, %s", perSecond(j.rate)), latencyRows(func(r *service.Report) *service.Latencies { return &r.OpenLoop })},
+		{"", []serviceRow{
+			{"load", func(r *service.Report) float64 { return r.LoadSeconds }, seconds},
+			{"one forced GC", func(r *service.Report) float64 { return r.ForcedGCSeconds }, seconds},
+			{"peak RSS", func(r *service.Report) float64 { return float64(r.PeakRSSBytes) }, sized},
+		}},
+	}
+	if j.limit > 0 {
+		parts = append(parts, part{"closed loop, memory in plenty", []serviceRow{
+			{"requests", plenty(func(p *service.Plenty) float64 { return p.RequestsPerSecond }), perSecond},
+			{"p50", plenty(func(p *service.Plenty) float64 { return float64(p.P50) }), nanoseconds},
+			{"p99.9", plenty(func(p *service.Plenty) float64 { return float64(p.P999) }), nanoseconds},
+			{"max", plenty(func(p *service.Plenty) float64 { return float64(p.Max) }), nanoseconds},
+			{"CPU a request", plenty(func(p *service.Plenty) float64 { return p.CPUPerRequest }), nanoseconds},
+			{"peak RSS", plenty(func(p *service.Plenty) float64 { return float64(p.PeakRSSBytes) }), sized},
+		}})
+	}
+	return parts
+}
+
+// print writes the comparison as a table for people.
+func (j *compareJob) print(w io.Writer, reports map[service.Side]*service.Report, search *service.Search, a *answers) error {
+	box := "no limit"
+	if j.limit > 0 {
+		box = fmt.Sprintf("a limit of %s", size(j.limit))
+	}
+	fmt.Fprintf(w, "%s entries with %s of keys and values; %d processors; each process with %s.\n\n",
+		humanize.Comma(int64(j.entries)), size(service.Payload(j.entries)), processors(), box)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "%-*s\t", partWidth, "")
+	for _, side := range sides {
+		fmt.Fprintf(t, "%s\t", side)
+	}
+	fmt.Fprint(t, "offheap / go\toffheap / go_flat\t\n")
+	for _, p := range j.parts() {
+		j.printPart(t, p, reports)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, line := range j.remarks(reports, search, a) {
+		fmt.Fprintln(w, line)
+	}
+	return nil
+}
+
+// partWidth makes the titles equally wide: the table aligns to the right.
+const partWidth = 32
+
+// printPart writes a part of the table, if there is any figure for it.
+func (j *compareJob) printPart(t io.Writer, p part, reports map[service.Side]*service.Report) {
+	var lines strings.Builder
+	for _, row := range p.rows {
+		figures, some := map[service.Side]float64{}, false
+		var cells strings.Builder
+		for _, side := range sides {
+			if r := reports[side]; r != nil {
+				figures[side] = row.of(r)
+			}
+			if x := figures[side]; x != 0 {
+				cells.WriteString(row.show(x))
+				some = true
+			}
+			cells.WriteByte('\t')
+		}
+		if !some {
+			continue
+		}
+		off := figures[service.OffHeap]
+		fmt.Fprintf(&lines, "%-*s\t%s%s\t%s\t\n", partWidth, row.title, cells.String(), ratio(off, figures[service.GoMaps]), ratio(off, figures[service.GoFlat]))
+	}
+	if lines.Len() > 0 && p.title != "" {
+		fmt.Fprintf(t, "%-*s\t\t\t\t\t\t\n", partWidth, "-- "+p.title)
+	}
+	fmt.Fprint(t, lines.String())
+}
+
+// remarks returns the sentences below the table.
+func (j *compareJob) remarks(reports map[service.Side]*service.Report, search *service.Search, a *answers) (lines []string) {
+	lines = append(lines, "")
+	switch {
+	case a.differ:
+		lines = append(lines, "ANSWERS DIFFER.")
+	case a.closed > 0:
+		lines = append(lines, fmt.Sprintf("Compared %s answers of the closed loop and %s of the open loop: all equal.", humanize.Comma(a.closed), humanize.Comma(a.open)))
+	}
+	for _, side := range sides {
+		r := reports[side]
+		if r == nil {
+			continue
+		}
+		if r.Open.Late {
+			lines = append(lines, fmt.Sprintf("%s cannot keep up with the open loop: it was ended early.", side))
+		}
+		if j.limit > 0 && r.PeakRSSBytes > j.limit+j.limit/10 {
+			lines = append(lines, fmt.Sprintf("%s does not fit into its limit, which Go may exceed: its collector runs all the time.", side))
+		}
+	}
+	if search != nil {
+		verdict := "needs a limit of %s to serve as many requests as offheap (%s)."
+		if !search.Reached {
+			verdict = "does not serve as many requests as offheap with a limit of %s, either (%s)."
+		}
+		lines = append(lines, "go "+fmt.Sprintf(verdict, size(search.LimitBytes), perSecond(search.RequestsPerSecond)))
+	}
+	return lines
 }

@@ -2,167 +2,179 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/index"
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/service"
 )
 
-// tree makes a folder of texts, in which some words are rare, and returns its size.
-func tree(t *testing.T) (dir string, size int64) {
-	t.Helper()
-	dir = t.TempDir()
-	for i := range 60 {
-		text := strings.Repeat(fmt.Sprintf("word%d of document%d and others, ", i%13, i), 1+i%9)
-		name := filepath.Join(dir, fmt.Sprintf("folder%d", i%3), fmt.Sprintf("file%d", i))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-		size += int64(len(text))
-	}
-	return dir, size
+// small makes a comparison of a second or two.
+var small = strings.Fields("compare -entries 20000 -seconds 0.2 -rate 5000")
+
+// keysOf returns the names of an object's fields, sorted.
+func keysOf(object any) []string {
+	fields, _ := object.(map[string]any)
+	return slices.Sorted(maps.Keys(fields))
 }
 
+func words(text string) []string { return slices.Sorted(slices.Values(strings.Fields(text))) }
+
+// TestCompareJSON runs all services with few entries.
 func TestCompareJSON(t *testing.T) {
-	dir, size := tree(t)
-	var stdout, stderr bytes.Buffer
-	f := newFlags("compare", "", &stdout, &stderr)
-	if status := f.compareFolder(dir, 3000, true); status != 0 || stderr.Len() > 0 {
-		t.Fatalf("status %d, stderr %q", status, stderr.String())
+	status, stdout, stderr := runs(append(slices.Clone(small), "-json")...)
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
 	var got map[string]any
-	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got["answers_equal"] != true || got["queries"] != 3000. || got["documents"] != 60. || got["input_bytes"] != float64(size) {
-		t.Errorf("%v", got)
+	if keys := keysOf(got); !slices.Equal(keys, words("go go_flat offheap answers_equal entries")) {
+		t.Errorf("the object has %v", keys)
 	}
-	want := strings.Fields(`build_seconds live_objects gc_cycles gc_cpu_seconds forced_gc_seconds
-		stw_total_seconds stw_worst_seconds query_p50_ns query_p99_ns query_p999_ns query_max_ns
-		go_heap_bytes reserved_bytes committed_bytes resident_bytes live_bytes peak_rss_bytes`)
-	slices.Sort(want)
-	for _, side := range []string{"go_heap", "offheap"} {
-		figures := got[side].(map[string]any)
-		if keys := slices.Sorted(maps.Keys(figures)); !slices.Equal(keys, want) {
+	if got["answers_equal"] != true || got["entries"] != 20000. {
+		t.Errorf("answers equal: %v, entries: %v", got["answers_equal"], got["entries"])
+	}
+	latencies := "p50_ns p99_ns p999_ns p9999_ns max_ns"
+	for _, side := range sides {
+		figures, _ := got[string(side)].(map[string]any)
+		want := words("limit_bytes ops_per_second cpu_ns_per_op gc_cpu_seconds forced_gc_seconds peak_rss_bytes open_loop series " + latencies)
+		if keys := keysOf(figures); !slices.Equal(keys, want) {
 			t.Errorf("%s has %v, want %v", side, keys, want)
 		}
-		// These are above zero on every system and both sides.
-		for _, key := range []string{"build_seconds", "live_objects", "forced_gc_seconds", "query_p50_ns", "query_max_ns", "go_heap_bytes"} {
-			if figures[key].(float64) <= 0 {
+		if keys := keysOf(figures["open_loop"]); !slices.Equal(keys, words(latencies)) {
+			t.Errorf("%s: open_loop has %v", side, keys)
+		}
+		for _, key := range strings.Fields("limit_bytes ops_per_second cpu_ns_per_op forced_gc_seconds " + latencies) {
+			if x, _ := figures[key].(float64); x <= 0 {
 				t.Errorf("%s: %s is %v", side, key, figures[key])
 			}
 		}
-	}
-	if live := got["offheap"].(map[string]any)["live_bytes"].(float64); live <= 0 {
-		t.Errorf("off-heap live bytes %v", live)
-	}
-}
-
-func TestCompareTable(t *testing.T) {
-	dir, _ := tree(t)
-	var stdout, stderr bytes.Buffer
-	f := newFlags("compare", "", &stdout, &stderr)
-	if status := f.compareFolder(dir, 500, false); status != 0 || stderr.Len() > 0 {
-		t.Fatalf("status %d, stderr %q", status, stderr.String())
-	}
-	out := stdout.String()
-	if !strings.Contains(out, "Documents: 60,") || !strings.Contains(out, "Queries: 500, all answers equal") {
-		t.Errorf("printed %s", out)
-	}
-	for _, r := range rows {
-		if !strings.Contains(out, r.title) {
-			t.Errorf("no line for %q in %s", r.title, out)
+		if series, _ := figures["series"].([]any); len(series) != 3 || !slices.Equal(keysOf(series[0]), words("ops max_ns")) {
+			t.Errorf("%s: series is %v", side, series)
 		}
 	}
 }
 
-func TestDiffer(t *testing.T) {
-	var c index.Corpus
-	c.Queries = index.List{Text: []byte("onetwothree"), Ends: []int{3, 6, 11}}
-	a := &index.Report{Answers: []uint64{1, 2, 3}}
-	if err := differ(&c, a, &index.Report{Answers: []uint64{1, 2, 3}}); err != nil {
-		t.Error(err)
+// TestCompareTable runs all services with few entries, and one more search.
+func TestCompareTable(t *testing.T) {
+	status, stdout, stderr := runs(append(slices.Clone(small), "-search")...)
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
-	if err := differ(&c, a, &index.Report{Answers: []uint64{1, 7, 8}}); err == nil || !strings.Contains(err.Error(), `query 1: "two"`) {
-		t.Errorf("error %v", err)
+	j := compareJob{limit: 1}
+	for _, p := range j.parts() {
+		for _, row := range p.rows {
+			if row.title != "GC CPU" && row.title != "GC cycles" && !strings.Contains(stdout, "   "+row.title+" ") {
+				t.Errorf("no line for %q", row.title)
+			}
+		}
 	}
-	if err := differ(&c, a, &index.Report{Answers: []uint64{1, 2}}); err == nil {
-		t.Error("a missing answer goes unnoticed")
+	for _, want := range []string{"20,000 entries with ", "offheap / go_flat", "memory in plenty", ": all equal.", "as many requests as offheap"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(stdout)
 	}
 }
 
-// TestCompareFailsWhereAnswersDiffer makes two answers differ: the figures say so, and the command fails.
-func TestCompareFailsWhereAnswersDiffer(t *testing.T) {
-	var c index.Corpus
-	c.Queries = index.List{Text: []byte("word"), Ends: []int{4}}
+// TestCompareWithoutLimit has no second loop: the first is without a limit already.
+func TestCompareWithoutLimit(t *testing.T) {
+	status, stdout, stderr := runs(append(slices.Clone(small), "-limit", "0")...)
+	if status != 0 || stderr != "" || !strings.Contains(stdout, "each process with no limit") || strings.Contains(stdout, "plenty") {
+		t.Errorf("status %d, stderr %q, stdout\n%s", status, stderr, stdout)
+	}
+}
+
+// TestCompareErrorsAreJSON refuses command lines, and lets a service fail.
+func TestCompareErrorsAreJSON(t *testing.T) {
+	for _, c := range []struct{ args, says string }{
+		{"compare -json -fast", "-fast"},
+		{"compare -fast --json", "-fast"},
+		{"compare -json -entries 1", "-entries 1"},
+		{"compare -json here", `"here"`},
+	} {
+		status, stdout, stderr := runs(strings.Fields(c.args)...)
+		var got struct{ Error string }
+		if err := json.Unmarshal([]byte(stdout), &got); err != nil || status != 2 || !strings.Contains(got.Error, c.says) || !strings.Contains(stderr, c.says) {
+			t.Errorf("%s: status %d, stdout %q (%v), stderr %q", c.args, status, stdout, err, stderr)
+		}
+	}
 	var stdout, stderr bytes.Buffer
 	f := newFlags("compare", "", &stdout, &stderr)
+	f.jsonErrors = true
+	j := &compareJob{entries: 5, asJSON: true}
+	status := f.reportServices(j, map[service.Side]*service.Report{service.GoMaps: {}}, nil, errors.New("go_flat: no memory"))
+	var got map[string]any
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil || status != 1 || got["error"] != "go_flat: no memory" || got["go"] == nil || got["offheap"] != nil {
+		t.Errorf("status %d, stdout %s (%v)", status, stdout.String(), err)
+	}
+}
+
+// TestCompareFailsWhereAnswersDiffer makes the answers of one service differ.
+func TestCompareFailsWhereAnswersDiffer(t *testing.T) {
+	report := func(sum uint64) *service.Report {
+		r := &service.Report{Closed: service.Loop{Sums: []service.Sums{{Sum: sum, Answers: 1}}}}
+		r.RequestsPerSecond = 1
+		return r
+	}
+	reports := map[service.Side]*service.Report{service.GoMaps: report(1), service.GoFlat: report(1), service.OffHeap: report(2)}
 	for _, asJSON := range []bool{true, false} {
-		stdout.Reset()
-		stderr.Reset()
-		status := f.report(&c, &index.Report{Answers: []uint64{1}}, &index.Report{Answers: []uint64{2}}, asJSON)
-		if status != 1 || !strings.Contains(stderr.String(), `query 0: "word"`) || strings.Count(stderr.String(), "\n") != 1 {
+		var stdout, stderr bytes.Buffer
+		f := newFlags("compare", "", &stdout, &stderr)
+		status := f.reportServices(&compareJob{entries: 5, asJSON: asJSON}, reports, nil, nil)
+		if out := stdout.String(); status != 1 || !strings.Contains(out, `"answers_equal": false`) && !strings.Contains(out, "ANSWERS DIFFER") {
+			t.Errorf("status %d, printed %s", status, out)
+		}
+		if !strings.Contains(stderr.String(), "go and offheap differ") {
+			t.Errorf("stderr %q", stderr.String())
+		}
+	}
+}
+
+// TestCompareInterrupted interrupts the first service, in whatever it does: the command ends, and says so.
+func TestCompareInterrupted(t *testing.T) {
+	for _, asJSON := range []bool{true, false} {
+		var stdout, stderr bytes.Buffer
+		f := newFlags("compare", "", &stdout, &stderr)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		status := f.compareServices(ctx, &compareJob{entries: 20_000, rate: 100, long: time.Hour, asJSON: asJSON})
+		if status != 1 || !strings.Contains(stderr.String(), "interrupted") {
 			t.Errorf("status %d, stderr %q", status, stderr.String())
 		}
-		if out := stdout.String(); !strings.Contains(out, `"answers_equal": false`) && !strings.Contains(out, "ANSWERS DIFFER") {
-			t.Errorf("printed %s", out)
+		if asJSON {
+			var got map[string]any
+			if err := json.Unmarshal(stdout.Bytes(), &got); err != nil || got["error"] != "interrupted" {
+				t.Errorf("%v: printed %s", err, stdout.String())
+			}
 		}
 	}
 }
 
-// TestMeasureSideFails lets a child fail: it says why on stderr, and its parent gets an error.
-func TestMeasureSideFails(t *testing.T) {
-	dir, _ := tree(t)
-	c, err := index.Survey(dir, 10, func(string, int, int) {})
-	if err != nil {
-		t.Fatal(err)
+// TestCompareInPart prints the figures of the only service that was measured, and no more than there is of them.
+func TestCompareInPart(t *testing.T) {
+	r := &service.Report{LoadSeconds: 1.5}
+	r.RequestsPerSecond = 1000
+	r.P50 = 2000
+	var stdout, stderr bytes.Buffer
+	f := newFlags("compare", "", &stdout, &stderr)
+	status := f.reportServices(&compareJob{entries: 5, limit: 1}, map[service.Side]*service.Report{service.GoMaps: r}, nil, errInterrupted)
+	out := stdout.String()
+	if status != 1 || !strings.Contains(out, "1 k/s") || !strings.Contains(out, "2 µs") || !strings.Contains(out, "1.5 s") {
+		t.Errorf("status %d, printed %s", status, out)
 	}
-	c.Bytes++
-	var stderr bytes.Buffer
-	if _, err := inSide(index.OffHeap, c, &stderr); err == nil || !strings.Contains(stderr.String(), "changed while") {
-		t.Errorf("error %v, stderr %q", err, stderr.String())
-	}
-}
-
-func TestProgressIsForTerminals(t *testing.T) {
-	var b bytes.Buffer
-	show, done := newProgress(&b, "")
-	show("working", 1, 2)
-	done()
-	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	show, done = newProgress(file, "")
-	show("working", 1, 2)
-	done()
-	if text, err := io.ReadAll(file); err != nil || len(text) > 0 || b.Len() > 0 {
-		t.Errorf("wrote %q and %q (%v)", text, b.String(), err)
-	}
-}
-
-func TestProgressLine(t *testing.T) {
-	var b bytes.Buffer
-	l := &line{out: &b}
-	l.show("quick work", 1, 10)
-	l.show("long work", 1, 10)
-	if b.Len() > 0 {
-		t.Errorf("announced at once: %q", b.String())
-	}
-	l.started = l.started.Add(-2 * patience)
-	l.show("long work", 1234, 5678)
-	l.show("long work", 1235, 5678) // too soon after the last
-	l.clear()
-	if want := "\r\x1b[Klong work: 1,234 of 5,678\r\x1b[K"; b.String() != want {
-		t.Errorf("wrote %q, want %q", b.String(), want)
+	for _, line := range []string{"open loop", "plenty", "Compared"} {
+		if strings.Contains(out, line) {
+			t.Errorf("there is a line with %q in %s", line, out)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -20,13 +21,17 @@ type flags struct {
 	*flag.FlagSet
 	usage, about   string
 	stdout, stderr io.Writer
+	jsonErrors     bool // errors are JSON objects on stdout, too
 }
 
+// commandName matches the name of a command at the start of its usage.
+var commandName = regexp.MustCompile(`^[a-z-]+( [a-z]+)*`)
+
 // newFlags returns an empty flag set for a command. Help starts with a line of "Usage: offheap" and
-// usage, whose first word is the command's name; then comes about, then the flags.
+// usage, which begins with the command's name, words in small letters; then comes about, then the flags.
 func newFlags(usage, about string, stdout, stderr io.Writer) *flags {
-	name, _, _ := strings.Cut(usage, " ")
-	f := &flags{flag.NewFlagSet("offheap "+name, flag.ContinueOnError), usage, about, stdout, stderr}
+	name := commandName.FindString(usage)
+	f := &flags{flag.NewFlagSet("offheap "+name, flag.ContinueOnError), usage, about, stdout, stderr, false}
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
 	return f
@@ -64,12 +69,22 @@ func (f *flags) help() {
 
 // refuse reports that the command line makes no sense, and returns the status to end with.
 func (f *flags) refuse(format string, args ...any) int {
-	fmt.Fprintf(f.stderr, "%s: %s; -h explains\n", f.Name(), fmt.Sprintf(format, args...))
+	f.complain(fmt.Sprintf(format, args...), "; -h explains")
 	return statusUsage
 }
 
 // fail reports an error of the command's job, and returns the status to end with.
 func (f *flags) fail(err error) int {
-	fmt.Fprintf(f.stderr, "%s: %v\n", f.Name(), err)
+	f.complain(err.Error(), "")
 	return statusFailed
+}
+
+// complain writes an error to stderr, with a hint for people behind it.
+func (f *flags) complain(message, hint string) {
+	if f.jsonErrors {
+		_ = printJSON(f.stdout, struct {
+			Error string `json:"error"`
+		}{message})
+	}
+	fmt.Fprintf(f.stderr, "%s: %s%s\n", f.Name(), message, hint)
 }

@@ -11,7 +11,8 @@ import (
 
 // TestMain makes the test binary a child that commands may start as they start offheap.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{compareSideCommand, replaySideCommand, stacksSideCommand}, os.Args[1]) {
+	sides := []string{compareSideCommand, indexSideCommand, replaySideCommand, stacksSideCommand}
+	if len(os.Args) > 1 && slices.Contains(sides, os.Args[1]) {
 		main()
 	}
 	os.Exit(m.Run())
@@ -34,7 +35,7 @@ func TestHelp(t *testing.T) {
 			if listed != (c.summary != "") {
 				t.Errorf("%s: %s listed: %v", flag, c.name, listed)
 			}
-			status, stdout, stderr := runs(c.name, flag)
+			status, stdout, stderr := runs(append(strings.Fields(c.name), flag)...)
 			if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "Usage: offheap "+c.name) {
 				t.Errorf("%s %s: status %d, stdout %q, stderr %q", c.name, flag, status, stdout, stderr)
 			}
@@ -57,11 +58,26 @@ func TestCommandLineRefused(t *testing.T) {
 		{"fly", `"fly"`},
 		{"-v", `"-v"`},
 		{"compare -fast", "-fast"},
-		{"compare -dir", "-dir"},
 		{"compare here", `"here"`},
-		{"compare -json -dir " + gone, "no folder"},
-		{"compare -dir " + file, "not a folder"},
-		{"compare -dir " + empty, "no text"},
+		{"compare -search index", `"index"`},
+		{"compare -entries 999", "1000 or more"},
+		{"compare -entries 1000000000000", "memory"},
+		{"compare -entries many", "many"},
+		{"compare -rate 0", "-rate 0"},
+		{"compare -rate NaN", "-rate NaN"},
+		{"compare -seconds 0.01", "-seconds 0.01"},
+		{"compare -seconds Inf", "-seconds"},
+		{"compare -limit much", `-limit "much"`},
+		{"compare -entries 1000000 -limit 1MiB", "1,000,000 entries need"},
+		{"compare -limit -5", "-limit"},
+		{"compare -limit 1000TiB", "memory"},
+		{"compare -limit 0 -search", "needs a limit"},
+		{"compare index -fast", "-fast"},
+		{"compare index -dir", "-dir"},
+		{"compare index here", `"here"`},
+		{"compare index -json -dir " + gone, "no folder"},
+		{"compare index -dir " + file, "not a folder"},
+		{"compare index -dir " + empty, "no text"},
 		{"bench", "fleet, gc, growth"},
 		{"bench C9", `"C9"`},
 		{"bench fleet", "needs -sizes"},
@@ -106,9 +122,9 @@ func TestHelpByName(t *testing.T) {
 	}
 }
 
-func TestCompareWithoutGo(t *testing.T) {
+func TestCompareIndexWithoutGo(t *testing.T) {
 	t.Setenv("PATH", "")
-	status, _, stderr := runs("compare")
+	status, _, stderr := runs("compare", "index")
 	if status != 2 || !strings.Contains(stderr, "-dir") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("status %d, stderr %q", status, stderr)
 	}

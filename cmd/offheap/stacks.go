@@ -57,7 +57,7 @@ func stacks(args []string, stdout, stderr io.Writer) int {
 		return status
 	}
 	v := vm.Probe()
-	ram := min(or(v.PhysicalSize, vm.Unlimited), v.CgroupLimit)
+	ram := memory()
 	switch {
 	case *n <= 0:
 		return f.refuse("-n %d must be positive", *n)

@@ -11,10 +11,10 @@ import (
 
 // span checks a range that a caller gave, and returns it as offsets.
 func (r *Region) span(op string, off, n int) (uintptr, uintptr, error) {
-	page := vm.Probe().PageSize
+	page, size := vm.Probe().PageSize, r.Size()
 	switch {
-	case off < 0 || n < 0 || off > r.size || n > r.size-off:
-		return 0, 0, r.errorf(op, fmt.Errorf("offset %d and length %d are not inside its %d bytes", off, n, r.size))
+	case off < 0 || n < 0 || off > size || n > size-off:
+		return 0, 0, r.errorf(op, fmt.Errorf("offset %d and length %d are not inside its %d bytes", off, n, size))
 	case off%page != 0 || n%page != 0:
 		return 0, 0, r.errorf(op, fmt.Errorf("offset %d and length %d must be multiples of the OS page of %d bytes", off, n, page))
 	}

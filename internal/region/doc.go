@@ -14,7 +14,7 @@
 //	┌───────┬───────────────┬─────────────────────┬───────┐
 //	│ guard │   committed   │ not committed (yet) │ guard │
 //	└───────┴───────────────┴─────────────────────┴───────┘
-//	▲       ▲ base, offset 0                      ▲ data
+//	▲       ▲ base, offset 0                      ▲ data, which Grow moves up to room
 //	reservation
 //
 // A Region is the user's handle. It points to a record, and the registry points to the record: so the collector
@@ -66,6 +66,7 @@
 // # Files
 //
 //	region.go           Config, Reserve, Region, Close
+//	grow.go             Grow
 //	commit.go           Commit, Decommit, Discard, and the frame of all calls (change)
 //	protect.go guard.go lock.go advise.go map_file.go move.go   the other methods of a Region
 //	guards.go           the set of guards, rows of them, markers

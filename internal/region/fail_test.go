@@ -29,7 +29,7 @@ func scenario(t *testing.T, lift func()) (errs []error) {
 	}
 	var r *Region
 	try("Reserve", func() (err error) {
-		r, err = Reserve(Config{Name: "failing", Size: 16 * page, Prefault: true, HugePages: true})
+		r, err = Reserve(Config{Name: "failing", Size: 16 * page, Reserve: 18 * page, Prefault: true, HugePages: true})
 		return err
 	})
 	f := letters(t, 2)
@@ -61,6 +61,10 @@ func scenario(t *testing.T, lift func()) (errs []error) {
 		return r.GuardRow(2*page, page, 2*page, 1)
 	})
 	try("Unguard one of the row", func() error { return r.Unguard(2*page, page) })
+	try("Grow", func() error {
+		_, err := r.Grow(2 * page)
+		return err
+	})
 	try("Discard", func() error { return r.Discard(5*page, page) })
 	try("Decommit", func() error { return r.Decommit(page, 2*page) })
 	try("Unlock", func() error { return r.Unlock(0, page) })
@@ -73,8 +77,8 @@ func scenario(t *testing.T, lift func()) (errs []error) {
 	})
 
 	// Whatever failed on the way, the books and the memory say the same.
-	if r.Committed() != int64(7*page) {
-		t.Errorf("%d pages committed, want 7", r.Committed()/int64(page))
+	if r.Committed() != int64(9*page) || r.Size() != 18*page {
+		t.Errorf("%d pages committed, want 9", r.Committed()/int64(page))
 	}
 	if r.Bytes()[0] != 1 || r.Bytes()[7*page] != 7 || string(r.Bytes()[12*page:][:2]) != "\x01a" {
 		t.Error("contents lost")

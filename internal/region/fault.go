@@ -70,17 +70,23 @@ func Locate(addr uintptr) *Fault {
 	if r == nil {
 		return nil
 	}
-	f := &Fault{Addr: addr, Kind: r.kindAt(addr), Region: r.name, Offset: int(addr - uintptr(r.base)), Size: int(r.data)}
+	f := &Fault{Addr: addr, Region: r.name, Offset: int(addr - uintptr(r.base))}
+	f.Kind, f.Size = r.kindAt(addr)
 	if explain := r.explain.Load(); explain != nil {
 		(*explain)(f)
 	}
 	return f
 }
 
-// kindAt returns why a touch of an address in the reservation faults, if it does.
-func (r *record) kindAt(addr uintptr) Kind {
+// kindAt returns why a touch of an address in the reservation faults, if it does, and the bytes of data.
+func (r *record) kindAt(addr uintptr) (k Kind, size int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.kindUnderLock(addr), int(r.data)
+}
+
+// kindUnderLock is kindAt for callers that hold r.mu.
+func (r *record) kindUnderLock(addr uintptr) Kind {
 	off := addr - uintptr(r.base) // wraps below the base
 	switch {
 	case r.state != stateOpen:

@@ -108,7 +108,7 @@ func (g *guards) remove(off, end uintptr) {
 // that continue it: it is for millions of guards. No memory from its first byte to its last may be locked or mapped
 // from a file.
 func (r *Region) GuardRow(off, n, stride, count int) error {
-	if n <= 0 || stride <= n || count <= 0 || count > r.size/stride+1 {
+	if n <= 0 || stride <= n || count <= 0 || count > r.Size()/stride+1 {
 		return r.errorf("guard", fmt.Errorf("a row of %d guards of %d bytes every %d cannot be", count, n, stride))
 	}
 	to := row{uintptr(off), uintptr(n), uintptr(stride), uintptr(count)}

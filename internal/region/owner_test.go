@@ -28,7 +28,7 @@ func TestCountDoesNotKeepAlive(t *testing.T) {
 			if in.Name == "counted" && in.Live != int64(PageSize()) {
 				t.Errorf("live are %d bytes, want %d", in.Live, PageSize())
 			}
-			(&Region{rec: rec, base: rec.base, size: int(rec.data)}).Close()
+			(&Region{rec: rec, base: rec.base}).Close()
 			return
 		case <-time.After(10 * time.Millisecond):
 			if time.Now().After(deadline) {

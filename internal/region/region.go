@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
@@ -19,6 +20,7 @@ import (
 type Config struct {
 	Name      string
 	Size      int
+	Reserve   int
 	MinSize   int
 	HugePages bool
 	Prefault  bool
@@ -46,7 +48,7 @@ type Region struct {
 
 	rec      *record
 	base     unsafe.Pointer
-	size     int
+	size     atomic.Int64 // grows
 	reserved int64
 	prefault bool
 	zeroes   uintptr  // see KeepZeroes
@@ -66,26 +68,30 @@ func Reserve(c Config) (*Region, error) {
 	if c.Name == "" {
 		c.Name = "region"
 	}
+	room := max(c.Size, c.Reserve)
 	if c.MinSize == 0 {
-		c.MinSize = c.Size
+		c.MinSize = room
 	}
 	switch {
-	case c.Size <= 0:
+	case c.Size < 0 || c.Reserve < 0 || room == 0:
 		return nil, fmt.Errorf("guard: reserve %q: size %d must be positive", c.Name, c.Size)
-	case c.MinSize < 0 || c.MinSize > c.Size:
-		return nil, fmt.Errorf("guard: reserve %q: MinSize %d must be between 0 and Size %d", c.Name, c.MinSize, c.Size)
+	case c.Reserve > 0 && c.Reserve < c.Size:
+		return nil, fmt.Errorf("guard: reserve %q: Reserve %d is below Size %d", c.Name, c.Reserve, c.Size)
+	case c.MinSize < 0 || c.MinSize > room:
+		return nil, fmt.Errorf("guard: reserve %q: MinSize %d must be between 0 and the size of %d", c.Name, c.MinSize, room)
 	case c.MaySwap && !c.Secret:
 		return nil, fmt.Errorf("guard: reserve %q: MaySwap is for Secret regions", c.Name)
-	case c.Size > maxSize:
-		return nil, fmt.Errorf("guard: reserve %q: %d bytes are more than addresses can hold: %w", c.Name, c.Size, ErrNoMemory)
+	case room > maxSize:
+		return nil, fmt.Errorf("guard: reserve %q: %d bytes are more than addresses can hold: %w", c.Name, room, ErrNoMemory)
 	}
 	var of *owner
 	if c.PartOf != nil {
 		of = c.PartOf.rec.owner
 	}
-	for size := c.Size; ; size /= 2 {
+	for size := room; ; size /= 2 {
 		rec, err := reserve(size)
 		if err == nil {
+			rec.data = min(rec.room, alignUp(uintptr(c.Size), uintptr(PageSize())))
 			if err := rec.keepSecret(c); err != nil {
 				release([]*record{rec})
 				return nil, fmt.Errorf("guard: reserve %q: leave it out of core dumps: %w", c.Name, err)
@@ -109,16 +115,16 @@ func addressLimit() string {
 	return ""
 }
 
-// reserve claims addresses for size bytes of data and two guards. Where the kernel has none left, the quarantine gives
+// reserve claims addresses for size bytes and two guards. The region has no data yet. Where the kernel has none left, the quarantine gives
 // way.
 func reserve(size int) (*record, error) {
 	page := uintptr(vm.Probe().PageSize)
-	data := alignUp(uintptr(size), page)
+	room := alignUp(uintptr(size), page)
 	align, side := page, alignUp(GuardSize, page)
-	if data >= hugeAlign {
+	if room >= hugeAlign {
 		align = hugeAlign
 	}
-	total := data + 2*side + align - page
+	total := room + 2*side + align - page
 	if err := takeMappings(1); err != nil {
 		return nil, err
 	}
@@ -132,7 +138,7 @@ func reserve(size int) (*record, error) {
 			return nil, err
 		}
 		gap := alignUp(uintptr(start)+side, align) - uintptr(start)
-		return &record{reservation: start, size: total, base: unsafe.Add(start, gap), data: data, light: lightGuards, mappings: 1}, nil
+		return &record{reservation: start, size: total, base: unsafe.Add(start, gap), room: room, light: lightGuards, mappings: 1}, nil
 	}
 }
 
@@ -153,10 +159,11 @@ func (rec *record) start(c Config, of *owner) *Region {
 	setName(rec.reservation, rec.size, rec.mapName())
 	if c.HugePages {
 		// A kernel without huge pages serves small ones.
-		_ = rec.advise(0, rec.data, vm.HugePages)
+		_ = rec.advise(0, rec.room, vm.HugePages)
 	}
 	register(rec)
-	r := &Region{rec: rec, base: rec.base, size: int(rec.data), reserved: int64(rec.size), prefault: c.Prefault}
+	r := &Region{rec: rec, base: rec.base, reserved: int64(rec.size), prefault: c.Prefault}
+	r.size.Store(int64(rec.data))
 	rec.deferOnSoft.Store(c.DeferOnSoft)
 	r.cleanup = runtime.AddCleanup(r, leak, rec)
 	return r
@@ -180,13 +187,13 @@ func setName(p unsafe.Pointer, n uintptr, name string) {
 func (r *Region) Base() unsafe.Pointer { return r.base }
 
 // Size returns the bytes of data.
-func (r *Region) Size() int { return r.size }
+func (r *Region) Size() int { return int(r.size.Load()) }
 
 // Name returns the name that faults show.
 func (r *Region) Name() string { return r.rec.name }
 
 // Bytes returns all data of the region, committed or not.
-func (r *Region) Bytes() []byte { return unsafe.Slice((*byte)(r.base), r.size) }
+func (r *Region) Bytes() []byte { return unsafe.Slice((*byte)(r.base), r.Size()) }
 
 // Reserved returns the bytes of addresses claimed, guards included.
 func (r *Region) Reserved() int64 { return r.reserved }

@@ -25,7 +25,8 @@ type record struct {
 	size        uintptr        // bytes of the reservation; in quarantine the part that is left
 
 	base        unsafe.Pointer // of the data
-	data        uintptr        // bytes of data
+	room        uintptr        // bytes from base to the guard behind
+	data        uintptr        // bytes of data, at most room. Changes under mu
 	light       bool           // guards inside are markers
 	secret      bool           // Config.Secret
 	swap        bool           // Config.MaySwap

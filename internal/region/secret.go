@@ -27,7 +27,7 @@ func (rec *record) keepSecret(c Config) error {
 		return nil
 	}
 	rec.secret, rec.swap, rec.light = true, c.MaySwap, false
-	return noMemory(rec.advise(0, rec.data, vm.NoDump))
+	return noMemory(rec.advise(0, rec.room, vm.NoDump))
 }
 
 // lockSecret locks a stretch that Commit has just made usable.

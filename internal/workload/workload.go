@@ -1,5 +1,5 @@
 // Package workload is shared by the command and by module bench. It draws the objects of their benchmarks,
-// and reads the memory that the process takes.
+// and reads what the process takes of memory and processors.
 //
 //	command offheap ──▶ workload ◀── module bench
 //
@@ -12,7 +12,7 @@
 // # Memory
 //
 // Resident, Peak and RestartPeak read the kernel's figures of this process. They return -1 on systems
-// that do not tell.
+// that do not tell. ProcessorTime is what it has used of processors.
 //
 // # Concurrency
 //

@@ -3,6 +3,7 @@ package workload
 import (
 	"runtime"
 	"testing"
+	"time"
 )
 
 // TestDraws compares with what the drivers for C allocators draw.
@@ -42,5 +43,18 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(b)
 	if n := ProcessStatus("NoSuchKey:"); n != -1 {
 		t.Errorf("a key that there is not has %d bytes", n)
+	}
+}
+
+// TestProcessorTime works until the figure has grown.
+func TestProcessorTime(t *testing.T) {
+	r, before := Random(1), ProcessorTime()
+	for deadline := time.Now().Add(2 * time.Minute); ProcessorTime() < before+10*time.Millisecond; {
+		for range 100_000 {
+			r.Next()
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("two minutes of work took %v", ProcessorTime()-before)
+		}
 	}
 }

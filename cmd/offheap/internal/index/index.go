@@ -1,5 +1,5 @@
-// Package index builds a full-text index twice, on the Go heap and off it, and measures both. It is the
-// main job of the command.
+// Package index builds a full-text index twice, on the Go heap and off it, and measures both. It is the job
+// of the command "compare index".
 //
 // # The job
 //

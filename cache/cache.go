@@ -1,0 +1,322 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/slab"
+)
+
+// The sizes of what a cache takes, in bytes.
+const (
+	MaxKey   = 64 << 10 // the longest key
+	MaxValue = 1 << 30  // the longest value
+	MinLimit = 1 << 20  // the smallest Limit
+)
+
+// ErrTooLarge is wrapped by the error of a Set whose key or value is longer than MaxKey or MaxValue, or can never fit beside
+// nothing else into the Limit.
+var ErrTooLarge = errors.New("too large for the cache")
+
+// Config says how a cache is opened. The zero Config is the default.
+type Config struct {
+	// Name is shown in errors, faults and /proc/PID/maps. Default "cache".
+	Name string
+
+	// Limit is the most bytes that the cache may commit, that is what the budget counts for it: entries, index, books,
+	// and memory that is free for the next entries. Entries are evicted to stay within it. The default, 0, is no limit:
+	// then nothing is evicted, and Set fails where the process has no memory. A negative Limit is an error, and so is
+	// one below MinLimit.
+	Limit int
+
+	// OnEvict is called with the key and the value of each entry that is evicted to make room: not for entries that
+	// expire, are deleted or replaced. The slices are valid until it returns, and must not be written to. No lock is held:
+	// OnEvict may call the cache. It runs on a goroutine that sets or reads, soon after the eviction. Default none.
+	OnEvict func(key, value []byte)
+}
+
+// Cache maps keys to values, both of bytes, outside the Go heap. Open makes one: the methods of a zero or nil Cache panic with
+// a *guard.Violation. Any number of goroutines may call all methods at once. It must not be copied.
+type Cache struct {
+	_      nocopy.NoCopy
+	seed   maphash.Seed
+	shards []shard
+	mask   uint64
+	base   unsafe.Pointer
+
+	segments    segments
+	segmentSize int // bytes
+	mostInLog   int // granules of an entry; larger ones lie apart
+	reserve     int
+
+	heap      *slab.Heap
+	config    Config
+	opened    time.Time
+	clock     func() int64  // of tests; nil for the system's
+	users     atomic.Int64  // of the heap: one as long as the cache is open. See enter
+	nSegments atomic.Int64  // of all shards
+	victim    atomic.Uint32 // the shard that is to give memory to others
+	closed    atomic.Bool
+}
+
+// Open opens a cache. It reserves addresses; memory is committed as entries come. The error wraps guard.ErrNoMemory where
+// the system refuses the addresses.
+//
+// Cost: some milliseconds. Keep a cache for as long as the program runs.
+func Open(config Config) (*Cache, error) {
+	if config.Name == "" {
+		config.Name = "cache"
+	}
+	if config.Limit != 0 && config.Limit < MinLimit {
+		return nil, fmt.Errorf("cache: open %q: the Limit of %d bytes is below %d", config.Name, config.Limit, MinLimit)
+	}
+	heap, err := slab.Open(slab.Config{Name: config.Name, Limit: slabLimit(config.Limit)})
+	if err != nil {
+		return nil, fmt.Errorf("cache: open %q: %w", config.Name, err)
+	}
+	c := &Cache{seed: maphash.MakeSeed(), heap: heap, base: heap.Base(), config: config, opened: time.Now()}
+	c.reserve = int(min(heap.Stats().Reserved, 1<<36))
+	n := mostShards
+	c.segmentSize = mostSegment
+	if config.Limit > 0 {
+		n = min(n, floor(config.Limit/leastPerShard))
+		c.segmentSize = min(max(floor(config.Limit/n/segmentsPerShard), leastSegment), mostSegment)
+	}
+	c.mostInLog = c.segmentSize / granule / 4
+	c.mask = uint64(n - 1)
+	c.segments.open(c.reserve, c.segmentSize)
+	c.shards = make([]shard, n)
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.cache = c
+		s.index.Open(c.base)
+		s.rehash = func(p place) uint64 { return c.hash(s.keyOf(c.at(p))) }
+	}
+	c.users.Store(1)
+	return c, nil
+}
+
+const (
+	mostShards       = 128
+	leastPerShard    = 256 << 10 // bytes of the Limit
+	segmentsPerShard = 64        // at least, if segments are not the smallest
+)
+
+// floor returns the largest power of two that is at most n.
+func floor(n int) int { return 1 << (bits.Len(uint(n)) - 1) }
+
+// slabLimit returns the limit of the heap: the part of a Limit that is not for its metadata.
+func slabLimit(limit int) int { return limit }
+
+// shardOf returns the shard of a key, and its hash.
+func (c *Cache) shardOf(op string, key []byte) (s *shard, hash uint64) {
+	if c == nil || len(c.shards) == 0 {
+		unopened(op)
+	}
+	hash = c.hash(key)
+	return &c.shards[hash&c.mask], hash
+}
+
+// unopened panics for a nil or zero Cache.
+func unopened(op string) {
+	panic(&guard.Violation{Op: "cache." + op, Kind: guard.ZeroValue, Detail: "cache.Open makes a Cache"})
+}
+
+// errClosed returns the error of a call after Close.
+func (c *Cache) errClosed(op string) error {
+	return fmt.Errorf("cache: %s %q: %w", op, c.config.Name, guard.ErrClosed)
+}
+
+// Get appends the value of key to dst and returns the result; ok is false, and dst as it was, if key is not there.
+//
+// Cost: two cache misses, for the index and the entry, and the copy. Values of more than 4 KiB are copied without a lock.
+func (c *Cache) Get(dst, key []byte) (value []byte, ok bool) {
+	s, hash := c.shardOf("Get", key)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return dst, false
+	}
+	l, ok := s.find(hash, key)
+	if !ok {
+		s.counts.misses++
+		s.unlock()
+		return dst, false
+	}
+	s.counts.hits++
+	s.hit(l.place, l.entry)
+	if v := s.valueOf(l.entry); len(v) <= mostUnderLock {
+		dst = append(dst, v...)
+		s.mu.Unlock()
+		return dst, true
+	}
+	held := s.pin(l.place, l.entry)
+	s.mu.Unlock()
+	defer s.release(held)
+	_, v := s.pinned(held)
+	return append(dst, v...), true
+}
+
+// mostUnderLock is the most bytes that are copied under a lock.
+const mostUnderLock = 4 << 10
+
+// Set sets the value of key, without a time to live. It copies both. The error wraps ErrTooLarge if they can never fit,
+// guard.ErrNoMemory if there is no memory, and guard.ErrClosed after Close; then the cache has what it had.
+//
+// Cost: that of Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
+func (c *Cache) Set(key, value []byte) error { return c.set("Set", key, value, 0) }
+
+// SetTTL sets the value of key for a time: ttl after the call the entry has expired. With ttl at or below 0 it deletes key.
+// Otherwise it is Set.
+func (c *Cache) SetTTL(key, value []byte, ttl time.Duration) error {
+	if c == nil || len(c.shards) == 0 {
+		unopened("SetTTL")
+	}
+	if ttl <= 0 {
+		c.Delete(key)
+		if c.closed.Load() {
+			return c.errClosed("set")
+		}
+		return nil
+	}
+	return c.set("SetTTL", key, value, c.deadlineOf(ttl))
+}
+
+// set sets the value of key until a point in time, 0 for ever.
+func (c *Cache) set(op string, key, value []byte, deadline int64) error {
+	s, hash := c.shardOf(op, key)
+	it := item{hash: hash, key: key, value: value, deadline: deadline}
+	if len(key)+len(value) >= (c.mostInLog-2)*granule {
+		return c.setApart(s, &it, nil)
+	}
+	return c.put(s, &it, nil)
+}
+
+// put sets an item whose memory is there. If set is not nil it takes the place of s.set.
+func (c *Cache) put(s *shard, it *item, set func(*item) need) error {
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return c.errClosed("set")
+		}
+		var what need
+		if set != nil {
+			what = set(it)
+		} else {
+			what = s.set(it)
+		}
+		s.unlock()
+		if what == nothing {
+			return nil
+		}
+		if !c.enter() {
+			return c.errClosed("set")
+		}
+		err := c.provide(s, what)
+		_ = c.leave()
+		if err != nil {
+			return fmt.Errorf("cache: set: %w", err)
+		}
+	}
+}
+
+// setApart sets an item that is too large for the log.
+func (c *Cache) setApart(s *shard, it *item, set func(*item) need) error {
+	n := len(it.key) + len(it.value)
+	switch {
+	case len(it.key) > MaxKey:
+		return errTooLarge("a key", len(it.key), MaxKey)
+	case len(it.value) > MaxValue:
+		return errTooLarge("a value", len(it.value), MaxValue)
+	case c.config.Limit > 0 && n > c.largest():
+		return errTooLarge("an entry", n, c.largest())
+	}
+	if !c.enter() {
+		return c.errClosed("set")
+	}
+	defer c.leave()
+	var b []byte
+	err := c.makeRoom(s, func() (done bool, err error) {
+		b, err = c.heap.TryAllocDirty(n, granule)
+		return err == nil, err
+	})
+	if err != nil {
+		return fmt.Errorf("cache: set: %w", err)
+	}
+	copy(b[copy(b, it.key):], it.value)
+	s.mu.Lock()
+	it.number = s.addApart(b, len(it.key)) + 1
+	s.mu.Unlock()
+	if err = c.put(s, it, set); err != nil {
+		s.mu.Lock()
+		s.dropApart(it.number - 1)
+		s.unlock()
+	}
+	return err
+}
+
+// largest returns the size in bytes of the largest entry that fits into the Limit.
+func (c *Cache) largest() int { return c.config.Limit / 2 }
+
+// Delete removes key, and tells whether it was there.
+func (c *Cache) Delete(key []byte) bool {
+	s, hash := c.shardOf("Delete", key)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return false
+	}
+	l, ok := s.find(hash, key)
+	if ok {
+		s.counts.deletes++
+		s.remove(&l)
+	}
+	s.unlock()
+	return ok
+}
+
+// Len returns the number of entries, those included that have expired and were not met since. After Close it is 0.
+func (c *Cache) Len() (n int) {
+	if c == nil || len(c.shards) == 0 {
+		unopened("Len")
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		if !s.closed {
+			n += s.index.Len()
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Close gives all memory back. Calls that come later miss, or return an error that wraps guard.ErrClosed, as a second
+// Close does. If a View, an Update, a Get of a large value, a loop or OnEvict is at work, the memory goes back when the last
+// of them ends: Close does not wait for them, so they may call it.
+func (c *Cache) Close() error {
+	if c == nil || len(c.shards) == 0 {
+		unopened("Close")
+	}
+	if c.closed.Swap(true) {
+		return c.errClosed("close")
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+	}
+	if err := c.leave(); err != nil {
+		return fmt.Errorf("cache: close %q: %w", c.config.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,266 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// enter keeps the heap open until leave; false if the cache is closed. Whoever calls the heap, or holds memory of it
+// without a shard's lock, is between the two.
+func (c *Cache) enter() bool {
+	for {
+		n := c.users.Load()
+		if n == 0 {
+			return false
+		}
+		if c.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// leave is the end of what enter begins. The last one to leave a closed cache closes the heap.
+func (c *Cache) leave() error {
+	if c.users.Add(-1) == 0 {
+		return c.heap.Close()
+	}
+	return nil
+}
+
+// alloc allocates an object of the heap that lies behind the base: a sampled one does not, and is tried again.
+func (c *Cache) alloc(size int) (off uintptr, err error) {
+	var sampled [][]byte
+	defer func() {
+		for _, b := range sampled {
+			c.heap.Free(b)
+		}
+	}()
+	for {
+		b, err := c.heap.TryAllocDirty(size, granule)
+		if err != nil {
+			return 0, err
+		}
+		off = uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(c.base)
+		if off < uintptr(c.reserve) && off%uintptr(size) == 0 {
+			return off, nil
+		}
+		sampled = append(sampled, b)
+	}
+}
+
+// free gives an object of the heap back.
+func (c *Cache) free(off uintptr, size int) {
+	c.heap.Free(unsafe.Slice((*byte)(unsafe.Add(c.base, off)), size))
+}
+
+// give gives a shard what it needs.
+func (s *shard) give(what need, off uintptr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.cache
+	switch {
+	case what == needsSegment:
+		n := uint32(off / uintptr(c.segmentSize))
+		c.segments.add(n)
+		if s.closed {
+			return // the heap is being closed
+		}
+		s.spares.push(&c.segments, n)
+		s.segments++
+		c.nSegments.Add(1)
+	case !s.closed:
+		s.chunks = append(s.chunks, uint32(off/granule))
+		s.index.Add(off, chunkSize)
+	}
+}
+
+// sizeOfNeed returns the bytes of what a shard needs.
+func (c *Cache) sizeOfNeed(what need) int {
+	if what == needsChunk {
+		return chunkSize
+	}
+	return c.segmentSize
+}
+
+// provide gets for a shard what it needs: from the heap or, at the limit, by evicting entries. Caller has entered, and holds
+// no lock.
+func (c *Cache) provide(s *shard, what need) error {
+	var at uintptr
+	err := c.makeRoom(s, func() (done bool, err error) {
+		if what == needsSegment && s.hasSpare() {
+			return true, nil
+		}
+		if at, err = c.alloc(c.sizeOfNeed(what)); err == nil {
+			s.give(what, at)
+		}
+		return err == nil, err
+	})
+	return err
+}
+
+func (s *shard) hasSpare() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.spares.n > 0
+}
+
+// makeRoom calls try until that finds memory. In between it gives back what is free, and evicts entries if the cache has a
+// Limit: of the shard, or of shards that have more than their share. It returns the error of try when there is nothing more
+// to evict. Caller has entered, and holds no lock.
+func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
+	lastChance := false
+	for round := 1; ; round++ {
+		done, err := try()
+		if done || !errors.Is(err, guard.ErrNoMemory) || lastChance || c.closed.Load() {
+			return err
+		}
+		switch {
+		case c.emptyTrash():
+		case c.config.Limit > 0 && c.evictSegment(s):
+			if round%purgeEvery == 0 {
+				_ = c.heap.Purge() // for freed slots that processors cache; try has the error that counts
+			}
+		default:
+			lastChance = true
+			c.dropSpares()
+			c.emptyTrash()
+			_ = c.heap.Purge()
+		}
+	}
+}
+
+// purgeEvery is the number of segments that are evicted in vain before the heap is asked to collect what it has.
+const purgeEvery = 16
+
+// dropSpares makes all spare segments trash.
+func (c *Cache) dropSpares() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for {
+			n, ok := s.spares.pop(&c.segments)
+			if !ok {
+				break
+			}
+			s.trash.push(&c.segments, n)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// evictSegment evicts entries until a segment becomes free, of a shard or of one that has more than its share; false if
+// there is no entry at all.
+func (c *Cache) evictSegment(s *shard) bool {
+	share := int(c.nSegments.Load()) / len(c.shards)
+	if s.evictUntilFree(share) {
+		return true
+	}
+	from := int(c.victim.Add(1))
+	for _, least := range []int{share, 0} {
+		for i := range c.shards {
+			if c.shards[(from+i)%len(c.shards)].evictUntilFree(least) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// evictUntilFree evicts entries until a segment or an object apart becomes free, if the shard has some number of segments; false if
+// it has not, or no entries.
+func (s *shard) evictUntilFree(least int) (freed bool) {
+	for {
+		s.mu.Lock()
+		if s.closed || s.segments < least {
+			s.mu.Unlock()
+			return false
+		}
+		s.full = true
+		s.ghosts.fit(s.index.Len())
+		had := s.spares.n + s.trash.n
+		looked := 1
+		for n := 0; n < 32 && looked > 0 && !freed; n++ {
+			looked = s.evictNext()
+			freed = s.spares.n+s.trash.n > had || s.deadApart != 0
+		}
+		s.unlock()
+		if freed || looked == 0 {
+			return freed
+		}
+	}
+}
+
+// emptyTrash gives all free memory of all shards back to the heap. It tells whether there was some.
+func (c *Cache) emptyTrash() (some bool) {
+	for i := range c.shards {
+		for c.shards[i].emptyTrash(1 << 30) {
+			some = true
+		}
+	}
+	return some
+}
+
+// emptyTrash gives some free memory back to the heap, n objects at most; false if there was none. Caller has entered, and
+// holds no lock.
+func (s *shard) emptyTrash(n int) (some bool) {
+	c := s.cache
+	for ; n > 0; n-- {
+		s.mu.Lock()
+		number, isSegment := s.trash.pop(&c.segments)
+		var chunk uint32
+		var apart []byte
+		isChunk := false
+		if isSegment {
+			s.segments--
+		} else if isChunk = len(s.scrap) > 0; isChunk {
+			chunk = s.scrap[len(s.scrap)-1]
+			s.scrap = s.scrap[:len(s.scrap)-1]
+		} else {
+			apart = s.takeApart()
+		}
+		s.mu.Unlock()
+		switch {
+		case isSegment:
+			c.nSegments.Add(-1)
+			c.free(uintptr(number)*uintptr(c.segmentSize), c.segmentSize)
+		case isChunk:
+			c.free(uintptr(chunk)*granule, chunkSize)
+		case apart != nil:
+			c.heap.Free(apart)
+		default:
+			return some
+		}
+		some = true
+	}
+	return some
+}
+
+// trashPerCall is how many objects a call gives back to the heap, so that the memory of a Reset goes back in steps.
+const trashPerCall = 4
+
+// unlock unlocks the shard and then does what must not be done under the lock, if there is something to do.
+func (s *shard) unlock() {
+	chores := s.trash.n > 0 || s.deadApart != 0 || len(s.scrap) > 0 || len(s.evicted) > 0
+	s.mu.Unlock()
+	if chores {
+		s.chores()
+	}
+}
+
+// chores calls OnEvict for entries that were evicted, and gives some free memory back. Caller holds no lock.
+func (s *shard) chores() {
+	if !s.cache.enter() {
+		return
+	}
+	defer s.cache.leave()
+	s.callOnEvict()
+	s.emptyTrash(trashPerCall)
+}
+
+// errTooLarge returns the error for a key or a value that can never be set.
+func errTooLarge(what string, n, most int) error {
+	return fmt.Errorf("cache: set: %s of %d bytes, the most is %d: %w", what, n, most, ErrTooLarge)
+}

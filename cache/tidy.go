@@ -1,0 +1,93 @@
+package cache
+
+// tidy does a little of the work that a cache owes, after some granules were set. Caller holds s.mu.
+func (s *shard) tidy(granules int) {
+	if s.full && s.spares.n < mostSpares {
+		looked := 0
+		for range evictAtOnce {
+			n := s.evictNext()
+			if looked += n; n == 0 || looked >= granules*evictAhead || s.spares.n >= mostSpares {
+				break
+			}
+		}
+	}
+	if s.counts.dead > 0 {
+		s.compact(granules)
+	}
+	if s.withTTL > 0 {
+		s.expireSome()
+	}
+}
+
+const (
+	evictAhead  = 4 // granules that are looked at for each that is set
+	evictAtOnce = 8 // entries, at most, that a call looks at ahead
+
+	deadShare     = 4 // compact works when more than a 4th of the log is dead
+	compactAhead  = 3 // granules that it looks at for each that is set
+	compactTries  = 8 // segments that it chooses from
+	compactAtOnce = 64
+)
+
+// compact copies entries out of a segment that has much dead memory, a few at a time. Caller holds s.mu.
+func (s *shard) compact(granules int) {
+	t := &s.cache.segments
+	if s.compacting == 0 {
+		all := s.queues[small].n + s.queues[main].n
+		if s.counts.dead*deadShare < all<<t.shift || all < 4 {
+			return
+		}
+		s.chooseDeadest()
+		if s.compacting == 0 {
+			return
+		}
+	}
+	n := s.compacting - 1
+	seg := t.at(n)
+	for looked, i := 0, 0; looked < granules*compactAhead && i < compactAtOnce; i++ {
+		if s.compactHand >= seg.used {
+			s.compacting = 0 // pinned
+			return
+		}
+		p := n<<t.shift | s.compactHand
+		e := s.cache.at(p)
+		size := e.granules()
+		if !e.isDead() {
+			if !s.hasRoom(seg.queue, size) {
+				return
+			}
+			s.move(p, e, seg.queue)
+		}
+		if s.compacting == 0 {
+			return
+		}
+		s.compactHand += uint32(size)
+		looked += size
+	}
+}
+
+// chooseDeadest chooses the segment with most dead memory out of some, which come in turn. Caller holds s.mu.
+func (s *shard) chooseDeadest() {
+	t := &s.cache.segments
+	q := &s.queues[main]
+	if s.compactFrom == 0 {
+		if s.compactFrom = q.tail; s.queues[small].n > q.n {
+			s.compactFrom = s.queues[small].tail
+		}
+	}
+	best, most := uint32(0), uint32(0)
+	for range compactTries {
+		n := s.compactFrom
+		if n == 0 {
+			break
+		}
+		seg := t.at(n - 1)
+		s.compactFrom = seg.next
+		if seg.dead > most && seg.pins == 0 && s.queues[seg.queue].head != n {
+			best, most = n, seg.dead
+		}
+	}
+	if most*deadShare >= 1<<t.shift {
+		s.compacting, s.compactHand = best, first(best-1)
+	}
+}

@@ -1,0 +1,293 @@
+package service
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/cmd/offheap/internal/measure"
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
+)
+
+// Job says what to measure.
+type Job struct {
+	Side    Side
+	Entries int
+	Limit   int64         // bytes; 0 for none
+	Rate    float64       // of the open loop, in requests a second
+	Long    time.Duration // of each loop
+	Plenty  bool          // measure without a limit, too
+
+	// Target makes Measure search for the limit at which the service serves so many requests a second; Limit and
+	// Most bound the search. 0 for no search.
+	Target float64
+	Most   int64
+}
+
+// run is the state of a measurement.
+type run struct {
+	*Job
+	service     Service
+	workers     []*worker
+	stop        atomic.Bool
+	interrupted atomic.Bool
+	progress    measure.Progress
+}
+
+// Measure runs a job. The figures are of the whole process, so it must have nothing else to do, and be started with
+// the environment that Environment returns. An interrupt ends it early: it reports what there is.
+func Measure(j *Job, progress measure.Progress) (*Report, error) {
+	r := &run{Job: j, progress: progress}
+	defer r.onInterrupt()()
+	report := &Report{}
+	report.LimitBytes = j.Limit
+	if err := r.measure(report); err != nil {
+		report.Error = err.Error()
+	}
+	report.Interrupted = r.interrupted.Load()
+	return report, nil
+}
+
+// Environment returns the variables of the process that runs a job. Each service has the limit as GOMEMLIMIT, and Go's
+// default GOGC; but a Go heap with next to nothing on it would be collected all the time, so GOGC is 400 for the
+// service off the heap.
+func (j *Job) Environment() []string {
+	limit, gogc := "off", "100"
+	if j.Limit > 0 {
+		limit = fmt.Sprint(j.Limit)
+	}
+	if j.Side == OffHeap {
+		gogc = "400"
+	}
+	return []string{"GOMEMLIMIT=" + limit, "GOGC=" + gogc}
+}
+
+// onInterrupt lets the first interrupt end the measurement, and later ones end the process, until the returned
+// function is called.
+func (r *run) onInterrupt() (end func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt)
+	go func() {
+		if _, ok := <-signals; ok {
+			r.interrupted.Store(true)
+			r.stop.Store(true)
+			signal.Stop(signals)
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
+}
+
+func (r *run) measure(report *Report) (err error) {
+	if r.Limit > 0 && r.Side == OffHeap {
+		if _, err := guard.SetBudget(guard.Budget{Hard: offHeapShare(r.Limit), ShareGoLimit: true}); err != nil {
+			return err
+		}
+	}
+	if r.service, err = Open(r.Side, r.Entries, r.Limit); err != nil {
+		return err
+	}
+	defer func() {
+		if e := r.service.Close(); err == nil {
+			err = e
+		}
+	}()
+	n := runtime.GOMAXPROCS(0)
+	for i := range n {
+		r.workers = append(r.workers, &worker{service: r.service, worker: i, workers: n, entries: r.Entries, stop: &r.stop})
+	}
+	steps := []func(*Report) error{r.load, r.closed, r.open, r.plenty}
+	if r.Target > 0 {
+		steps = []func(*Report) error{r.load, r.search}
+	}
+	for _, step := range steps {
+		if err := step(report); err != nil || r.stop.Load() {
+			return err
+		}
+	}
+	return nil
+}
+
+// offHeapShare is how much of a limit memory off the heap may take: the rest is for the program itself.
+func offHeapShare(limit int64) int64 { return limit - OwnMemory/2 }
+
+// OwnMemory is how many bytes of a limit are for the program itself: its code, stacks and the answers on their way.
+const OwnMemory = 32 << 20
+
+// each runs f for every worker at once, and shows done of total as the progress of a step meanwhile. It returns
+// the first error of a worker.
+func (r *run) each(what string, total int, done func() int, f func(*worker)) error {
+	var all sync.WaitGroup
+	for _, w := range r.workers {
+		all.Go(func() { f(w) })
+	}
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	for tick := time.NewTicker(100 * time.Millisecond); ; {
+		select {
+		case <-tick.C:
+			r.progress(what, min(done(), total), total)
+			continue
+		case <-ended:
+		}
+		tick.Stop()
+		for _, w := range r.workers {
+			if w.err != nil {
+				return w.err
+			}
+		}
+		return nil
+	}
+}
+
+func (r *run) load(report *Report) error {
+	var done atomic.Int64
+	start := time.Now()
+	err := r.each("loading", r.Entries, func() int { return int(done.Load()) }, func(w *worker) { w.load(&done) })
+	report.LoadSeconds = time.Since(start).Seconds()
+	return err
+}
+
+// loop begins a loop of every worker, runs it, and merges what they measured.
+func (r *run) loop(what string, f func(w *worker, start time.Time)) (h histogram, series []interval, took time.Duration, err error) {
+	for _, w := range r.workers {
+		w.begin(r.Long)
+	}
+	start := time.Now()
+	elapsed := func() int { return int(time.Since(start) / time.Millisecond) }
+	err = r.each(what+", milliseconds", int(r.Long/time.Millisecond), elapsed, func(w *worker) { f(w, start) })
+	took = time.Since(start)
+	series = make([]interval, len(r.workers[0].series))
+	for _, w := range r.workers {
+		h.merge(w.histogram)
+		for i, n := range w.series {
+			series[i].requests += n.requests
+			series[i].max = max(series[i].max, n.max)
+		}
+	}
+	return h, series, took, err
+}
+
+// sums returns the checksums of the last loop.
+func (r *run) sums() (l Loop) {
+	for _, w := range r.workers {
+		l.Requests += int64(w.served)
+		l.Sums = append(l.Sums, Sums{w.sums.sum, w.sums.n, w.sums.every})
+	}
+	return l
+}
+
+func (r *run) closed(report *Report) error {
+	runtime.GC()
+	before, cpu := measure.ReadCollector(), workload.ProcessorTime()
+	h, series, took, err := r.loop("closed loop", func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+	cpu = workload.ProcessorTime() - cpu
+	r.collect(report, &before)
+	report.Closed = r.sums()
+	report.RequestsPerSecond, report.Latencies = rate(h.n, took), h.latencies()
+	report.CPUPerRequest = float64(cpu) / float64(max(h.n, 1))
+	for _, i := range series {
+		report.Series = append(report.Series, Interval{i.requests, i.max})
+	}
+	report.PeakRSSBytes = workload.Peak()
+	return err
+}
+
+func rate(n uint64, took time.Duration) float64 { return float64(n) / took.Seconds() }
+
+func (r *run) restore(phase int) error {
+	return r.each("restoring", 1, func() int { return 0 }, func(w *worker) { w.restore(phase) })
+}
+
+func (r *run) open(report *Report) error {
+	if err := r.restore(phaseClosed); err != nil {
+		return err
+	}
+	requests := int(r.Rate * r.Long.Seconds())
+	h, _, _, err := r.loop("open loop", func(w *worker, start time.Time) { w.open(start, r.Rate, requests, r.Long) })
+	report.OpenLoop = h.latencies()
+	report.Open = r.sums()
+	report.Open.Late = report.Open.Requests < int64(requests)
+	report.PeakRSSBytes = workload.Peak()
+	return err
+}
+
+// collect takes the collector's figures of the closed loop. The runtime counts the time of a cycle when it ends: so a
+// collection ends the cycle that is under way, and collects once more; another one, which is timed, tells what that
+// was.
+func (r *run) collect(report *Report, before *measure.Collector) {
+	end := measure.ReadCollector()
+	done := end.Since(before)
+	report.Cycles, report.GCCPUSeconds = done.Cycles, done.CPUSeconds
+	if r.stop.Load() {
+		return
+	}
+	runtime.GC()
+	ended := measure.ReadCollector()
+	start := time.Now()
+	runtime.GC()
+	report.ForcedGCSeconds = time.Since(start).Seconds()
+	forced := measure.ReadCollector()
+	report.GCCPUSeconds = max(done.CPUSeconds, ended.Since(before).CPUSeconds-forced.Since(&ended).CPUSeconds)
+}
+
+// plenty lifts the limits, and measures a closed loop again.
+func (r *run) plenty(report *Report) error {
+	if !r.Plenty {
+		return nil
+	}
+	if _, err := guard.SetBudget(guard.Budget{}); err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(math.MaxInt64)
+	if err := r.restore(phaseOpen); err != nil {
+		return err
+	}
+	workload.RestartPeak()
+	cpu := workload.ProcessorTime()
+	h, _, took, err := r.loop("without a limit", func(w *worker, start time.Time) { w.closed(phasePlenty, start, r.Long) })
+	cpu = workload.ProcessorTime() - cpu
+	report.Plenty = &Plenty{rate(h.n, took), h.latencies(), float64(cpu) / float64(max(h.n, 1)), workload.Peak()}
+	return err
+}
+
+// search halves the limits between Limit and Most until it knows to 3 % the smallest one at which the service
+// serves Target requests a second. GOGC is off: the limit alone says when to collect.
+func (r *run) search(report *Report) error {
+	debug.SetGCPercent(-1)
+	try := func(limit int64) (requests float64, err error) {
+		debug.SetMemoryLimit(limit)
+		runtime.GC()
+		h, _, took, err := r.loop(fmt.Sprintf("limit %d MiB", limit>>20), func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+		return rate(h.n, took), err
+	}
+	low, high := r.Limit, r.Most
+	requests, err := try(high)
+	if err != nil || r.stop.Load() {
+		return err
+	}
+	report.Search = &Search{high, requests, requests >= r.Target}
+	for report.Search.Reached && high-low > high*3/100 {
+		middle := low + (high-low)/2
+		requests, err := try(middle)
+		if err != nil || r.stop.Load() {
+			return err
+		}
+		if requests < r.Target {
+			low = middle
+			continue
+		}
+		high = middle
+		*report.Search = Search{high, requests, true}
+	}
+	return nil
+}
