@@ -95,8 +95,10 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 				s.wait(unsafe.Pointer(e), size, hash)
 				continue
 			}
-			if near := free & (0xf << (hash >> nearShift & 3 * 4)); near != 0 {
-				free = near
+			if size <= smallSlot {
+				if near := free & (0xf << (quarterOf(hash) * 4)); near != 0 {
+					free = near
+				}
 			}
 			*used |= uint16(free & -free)
 			slot := uintptr(bits.TrailingZeros32(free)) - 1

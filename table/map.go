@@ -123,12 +123,12 @@ func (m *Map[K, V]) Lookup(k K) *V {
 
 // search calls find, which is m.find, and panics for a zero Map. The functions that it calls are parameters
 // so that Get and Lookup are inlined: a call through a parameter costs the inliner less.
-func search[K comparable, V any](m *Map[K, V], k K, find func(t *typed[K, V], key K) (*slot[K, V], byte), zeroUse func(typ string) *guard.Violation) *slot[K, V] {
+func search[K comparable, V any](m *Map[K, V], k K, find func(t *typed[K, V], key K) (*slot[K, V], byte), zeroUse func(typ string) *guard.Violation) (s *slot[K, V]) {
 	if find == nil {
 		panic(zeroUse("Map"))
 	}
-	s, _ := find(&m.typed, k)
-	return s
+	s, _ = find(&m.typed, k)
+	return
 }
 
 // Put sets the value of k. It panics with an error that wraps guard.ErrNoMemory if the map must grow and

@@ -37,7 +37,6 @@ type root struct {
 	half    uint32 // half of that power of two; 0 for a single leaf
 	shift   uint32 // a block has 1<<shift groups
 	inBlock uint32 // the bits of a group's number that count in its block: 1<<shift - 1
-	_       uint32
 
 	count     uint64 // entries
 	expandAt  uint64 // the insertion at this count looks for memory or leaves: see expand
@@ -53,6 +52,7 @@ type root struct {
 	hand      uint32 // the leaf where the next reclaim begins
 	lastSize  uint32 // groups of the largest leaf that there ever was
 	clears    uint64 // how often all entries were removed at once
+	stuck     uint64 // how often counters could not be lowered: see stuckMost
 
 	mark       uint64          // rootMark
 	layout     arena.Ref[byte] // a text that describes the entries: see internal/typelayout
@@ -87,7 +87,10 @@ func leafBits(hash uint64) uint32 { return uint32(hash) ^ uint32(hash>>32) }
 // yet, one bit less does.
 func (r *root) leafIndex(hash uint64) uint32 {
 	i := leafBits(hash) & r.mask
-	return i - r.half&uint32(int32(r.leaves-1-i)>>31)
+	if i >= r.leaves {
+		i -= r.half
+	}
+	return i
 }
 
 // leafAt returns a leaf by its number.
