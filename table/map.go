@@ -26,7 +26,7 @@ import (
 // Memory in the arena while a map grows without a hint, at most, in times the bytes of its entries:
 //
 //	entries        16 bytes each   64 bytes or more each
-//	from 100,000   1.33            1.25
+//	from 100,000   1.3             1.25
 //	from 20,000    1.4             1.3
 //	from 2,000     2.0             1.7
 //	from 200       2.7             2.5

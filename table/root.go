@@ -79,9 +79,8 @@ const (
 	maxOffset = math.MaxUint32 * blockUnit
 )
 
-// leafBits returns the bits of a hash whose low ones choose its leaf. The low half of a hash alone would not do: for keys
-// that are counted, one seed in twenty would make leaves of very different sizes.
-func leafBits(hash uint64) uint32 { return uint32(hash) ^ uint32(hash>>32) }
+// leafBits returns the bits of a hash whose low ones choose its leaf.
+func leafBits(hash uint64) uint32 { return uint32(hash) }
 
 // leafIndex returns the number of the leaf of a hash: its low leafBits. Where as many bits give a leaf that does not exist
 // yet, one bit less does.

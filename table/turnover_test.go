@@ -248,7 +248,8 @@ func TestOutsideTurnover(t *testing.T) {
 						// less, because the leaves behind are in the cache; bench/maps measures it.
 						mostMiss = max(mostMiss, 1.5)
 						if n < 40_000 {
-							// A leaf that is half of the table is crowded for a while: up to 0.93 of its slots are used.
+							// A leaf that is half of the table is crowded for a while: up to 0.93 of its slots are used, and counters of passed
+							// entries are at their most.
 							mostHit, mostMiss = 2, 6
 						}
 					}
