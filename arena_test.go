@@ -34,6 +34,7 @@ var floors = map[string]int{
 	"cache":              6,
 	"table":              5,
 	"arena":              4,
+	"shm":                4,
 	"slab":               4,
 	"stack":              4,
 	"internal/fastpath":  6,

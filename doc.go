@@ -22,11 +22,45 @@
 //	values that live as long as a function call          stack.Pool, Stack.Push and Pop
 //	native code without cgo                              native.LoadObject, native.Call
 //	memory that another allocator, a wasm host or a      guard.Reserve: a region with guards, Commit,
-//	parser manages itself                                Protect, MapFile
+//	parser manages itself                                Protect, Grow
+//	a file as memory, which others may make shorter      guard.MapFile, Region.File
+//	memory that processes share                          shm.Create, Memory.Send, shm.Receive
 //	a bound on all of it                                 guard.SetBudget
 //	a fuzz test that fails at the byte read too far      guardtest.Fence
 //	a test that fails if something is left open          guardtest.CheckLeaks
 //	use after free in production, now and then           slab.SetSampling
+//
+// In code, from the data that there is to the first two calls:
+//
+//	bytes by a key           c, err := cache.Open(cache.Config{Limit: 1 << 30})
+//	                         err = c.Set(key, value); value, ok := c.Get(nil, key)
+//	structs by a key         a, err := arena.Open(arena.Config{}); m := table.NewMap[uint64, order](a, 0)
+//	                         m.Put(7, o); o, ok := m.Get(7)
+//	the same, many           m := table.NewConcurrent[uint64, order](a, 0)
+//	goroutines               m.Update(7, func(o order, ok bool) (order, bool) { o.Count++; return o, true })
+//	objects of a request     requests, err := arena.OpenPool(arena.Config{}); a := requests.Get()
+//	                         n := arena.New[node](a); requests.Put(a)
+//	bytes of any length      h, err := slab.Open(slab.Config{}); b := h.Alloc(n, 1); ref := h.Ref(b)
+//	                         b = h.Bytes(ref); h.Free(b)
+//	objects of one type      p, err := slab.OpenPool[session](slab.Config{}); s := p.Get(); name := slab.HandleOf(p, s)
+//	                         s, ok := name.Deref(p); p.Put(s)
+//
+// The examples of this package have this code, and a service of your own in 60 lines: tables in shards, each with a lock,
+// and names of any length beside them.
+//
+// # References instead of addresses
+//
+// Off-heap structs hold no Go pointers. An address kept as a uintptr is not refused, but go vet objects to the way back,
+// and nothing tells when its object is gone. Keep one of these:
+//
+//	arena.Ref[T]    an object of an arena; follow it with Deref. It does not depend on the arena's address
+//	slab.Ref        bytes of a slab.Heap; Bytes refuses one whose object was freed
+//	slab.Handle[T]  an object of a slab.Pool; Deref tells whether it is still there
+//	table.Ref       a table in an arena; Attach opens it
+//	an index        of an element in one large slice: 4 bytes suffice
+//
+// Text is a reference and a length. Go pointers stay on the Go heap, in a slice or a map, and off-heap structs keep the
+// index.
 //
 // # Words
 //
@@ -72,7 +106,15 @@
 // promises and its costs. That of guard lists the limits of the system, and what Go does not know about
 // off-heap memory.
 //
-// The collector runs more often when little is left on its heap. GOGC=400 to 800 suits a program whose data
-// has moved. So does GOGC=off with GOMEMLIMIT and guard.Budget.ShareGoLimit: then off-heap memory counts
-// towards the limit.
+// GOGC. The collector runs when the Go heap has grown by GOGC percent, so it runs all the time when next to nothing is left
+// there. GOGC=400 to 800 suits a program whose data has moved: in a trial 280 collections became 31. Or set GOGC=off and GOMEMLIMIT, with guard.Budget.ShareGoLimit: then off-heap memory counts towards the limit.
+//
+// VIRT in terabytes. Top's VIRT and the kernel's VmSize count reserved addresses, 64 GiB for each arena and heap, and those
+// in quarantine. They cost nothing: no memory stands behind them. RES, or VmRSS, is what is in RAM. Where addresses are limited
+// (RLIMIT_AS, ulimit -v), the defaults are smaller; Config.Reserve of each package sets them.
+//
+// Limit and size classes. The Limit of a slab.Heap bounds committed memory, and slots are committed by slabs of one size
+// class. A slot that is freed serves objects of its class, until all of its slab is free. So a heap that is full of objects
+// of 128 bytes may have no room for one of 640, though every second is freed. Free objects that lie together, or use package
+// cache, which evicts until a whole slab is free.
 package offheap

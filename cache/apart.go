@@ -15,6 +15,7 @@ type apartObject struct {
 	key  uint32  // bytes
 	pins uint32
 	next uint32 // in a list: the number of the next, plus 1
+	wait bool   // no entry has it yet
 	dead bool   // no entry has it; its memory is there as long as it is pinned
 }
 
@@ -38,7 +39,7 @@ func (s *shard) addApart(b []byte, key int) (number uint32) {
 		s.freeApart = s.apart[number].next
 	}
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(s.cache.base)
-	s.apart[number] = apartObject{at: at, size: len(b), key: uint32(key)}
+	s.apart[number] = apartObject{at: at, size: len(b), key: uint32(key), wait: true}
 	s.counts.apart += len(b)
 	return number
 }

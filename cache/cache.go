@@ -77,7 +77,7 @@ func Open(config Config) (*Cache, error) {
 	if config.Limit != 0 && config.Limit < MinLimit {
 		return nil, fmt.Errorf("cache: open %q: the Limit of %d bytes is below %d", config.Name, config.Limit, MinLimit)
 	}
-	heap, err := slab.Open(slab.Config{Name: config.Name, Limit: slabLimit(config.Limit)})
+	heap, err := slab.Open(slab.Config{Name: config.Name, Limit: config.Limit, LimitCommitted: config.Limit > 0, HugePages: config.Limit == 0 || config.Limit >= leastForHuge})
 	if err != nil {
 		return nil, fmt.Errorf("cache: open %q: %w", config.Name, err)
 	}
@@ -104,16 +104,14 @@ func Open(config Config) (*Cache, error) {
 }
 
 const (
+	leastForHuge     = 64 << 20 // bytes of the Limit
 	mostShards       = 128
-	leastPerShard    = 256 << 10 // bytes of the Limit
-	segmentsPerShard = 64        // at least, if segments are not the smallest
+	leastPerShard    = 1 << 20 // bytes of the Limit
+	segmentsPerShard = 64      // at least, if segments are not the smallest
 )
 
 // floor returns the largest power of two that is at most n.
 func floor(n int) int { return 1 << (bits.Len(uint(n)) - 1) }
-
-// slabLimit returns the limit of the heap: the part of a Limit that is not for its metadata.
-func slabLimit(limit int) int { return limit }
 
 // shardOf returns the shard of a key, and its hash.
 func (c *Cache) shardOf(op string, key []byte) (s *shard, hash uint64) {
@@ -193,10 +191,15 @@ func (c *Cache) SetTTL(key, value []byte, ttl time.Duration) error {
 func (c *Cache) set(op string, key, value []byte, deadline int64) error {
 	s, hash := c.shardOf(op, key)
 	it := item{hash: hash, key: key, value: value, deadline: deadline}
-	if len(key)+len(value) >= (c.mostInLog-2)*granule {
-		return c.setApart(s, &it, nil)
+	return c.store(s, &it, nil)
+}
+
+// store sets an item by s.set or, if it is not nil, by set, which holds s.mu.
+func (c *Cache) store(s *shard, it *item, set func(*item) need) error {
+	if len(it.key)+len(it.value) >= (c.mostInLog-2)*granule {
+		return c.storeApart(s, it, set)
 	}
-	return c.put(s, &it, nil)
+	return c.put(s, it, set)
 }
 
 // put sets an item whose memory is there. If set is not nil it takes the place of s.set.
@@ -228,8 +231,8 @@ func (c *Cache) put(s *shard, it *item, set func(*item) need) error {
 	}
 }
 
-// setApart sets an item that is too large for the log.
-func (c *Cache) setApart(s *shard, it *item, set func(*item) need) error {
+// storeApart is store for an item that is too large for the log.
+func (c *Cache) storeApart(s *shard, it *item, set func(*item) need) error {
 	n := len(it.key) + len(it.value)
 	switch {
 	case len(it.key) > MaxKey:
@@ -257,7 +260,7 @@ func (c *Cache) setApart(s *shard, it *item, set func(*item) need) error {
 	s.mu.Unlock()
 	if err = c.put(s, it, set); err != nil {
 		s.mu.Lock()
-		s.dropApart(it.number - 1)
+		s.forgo(it)
 		s.unlock()
 	}
 	return err

@@ -1,46 +1,101 @@
 package cache
 
-// ghosts remembers which keys were evicted from the small queue lately: 16 bits of the hash of each, in sets of four, in the
-// order in which they came. A key that was not evicted has a ghost by chance in one case of 10,000.
+// ghosts remembers how often keys were used that were evicted: 12 bits of the hash of each, and a frequency. They are in sets
+// of 32 bytes:
+//
+//	15                4 3         0
+//	┌──────────────────┬───────────┐
+//	│ part of the hash │ frequency │  cell 0 to 14; empty if the frequency is 0
+//	├──────────────────┼───────────┤
+//	│ epoch            │ hand      │  cell 15
+//	└──────────────────┴───────────┘
+//
+// A set ages when it is looked at, so the epoch may pass without a walk. A key that was never evicted has a ghost by chance in
+// one case of 270.
 type ghosts struct {
-	sets []uint64 // a power of two of them; none as long as nothing was evicted
+	sets []ghostSet // a power of two of them; none as long as nothing was evicted
 }
 
-// set returns the set of a hash, and what stands for the hash there, which is not 0.
-func (g *ghosts) set(hash uint64) (set *uint64, mark uint64) {
-	return &g.sets[hash>>20&uint64(len(g.sets)-1)], hash>>48 | 1
-}
+type ghostSet [ghostCells + 1]uint16
 
-// add remembers a hash, and forgets the oldest one of its set.
-func (g *ghosts) add(hash uint64) {
-	if len(g.sets) > 0 {
-		set, mark := g.set(hash)
-		*set = *set<<16 | mark
+const (
+	ghostCells = 15
+
+	frequencyMask = 15
+	handMask      = 15
+)
+
+// set returns the set of a hash, aged, and what stands for the hash there: bits that neither shards nor the index choose by.
+func (g *ghosts) set(hash uint64, epoch uint16) (set *ghostSet, mark uint16) {
+	set = &g.sets[hash>>16&uint64(len(g.sets)-1)]
+	if passed := (epoch - set[ghostCells]>>4) & (1<<12 - 1); passed > 0 {
+		for i, c := range set[:ghostCells] {
+			if f := c & frequencyMask >> min(passed, 4); f > 0 {
+				set[i] = c&^frequencyMask | f
+			} else {
+				set[i] = 0
+			}
+		}
+		set[ghostCells] = set[ghostCells]&handMask | epoch<<4
 	}
+	return set, uint16(hash>>48) &^ frequencyMask
 }
 
-// take tells whether a hash is remembered, and forgets it.
-func (g *ghosts) take(hash uint64) bool {
+// frequency returns the frequency of a key that was evicted; 0 if it is not remembered.
+func (g *ghosts) frequency(hash uint64, epoch uint16) int {
 	if len(g.sets) == 0 {
-		return false
+		return 0
 	}
-	set, mark := g.set(hash)
-	for i := 0; i < 64; i += 16 {
-		if *set>>i&0xffff == mark {
-			*set &^= 0xffff << i
-			return true
+	set, mark := g.set(hash, epoch)
+	for _, c := range set[:ghostCells] {
+		if c&^frequencyMask == mark && c&frequencyMask > 0 {
+			return int(c & frequencyMask)
 		}
 	}
-	return false
+	return 0
 }
 
-// fit makes room for as many ghosts as there are entries. It forgets all when it grows.
+// add remembers a key that is evicted. It takes the place of the least frequent ghost in its set, of the oldest of these.
+func (g *ghosts) add(hash uint64, epoch uint16, frequency int) {
+	if len(g.sets) == 0 || frequency == 0 {
+		return
+	}
+	set, mark := g.set(hash, epoch)
+	hand := int(set[ghostCells] & handMask)
+	at, least := 0, uint16(frequencyMask+1)
+	for range ghostCells {
+		if hand++; hand >= ghostCells {
+			hand = 0
+		}
+		c := set[hand]
+		f := c & frequencyMask
+		if c&^frequencyMask == mark && f > 0 {
+			set[hand] = mark | max(f, uint16(frequency))
+			return
+		}
+		if f < least {
+			at, least = hand, f
+		}
+	}
+	set[at] = mark | uint16(frequency)
+	set[ghostCells] = set[ghostCells]&^handMask | uint16(at)
+}
+
+// fit makes room for the ghosts of a shard of some entries. A table that grows keeps its ghosts: each set is copied to both sets
+// that its keys may be in.
 func (g *ghosts) fit(entries int) {
-	n := 64
-	for n*4 < entries {
+	n := max(len(g.sets), 4)
+	for n*ghostCells*2 < entries*3 { // 1.5 to 3 for an entry, some 5 bytes
 		n *= 2
 	}
-	if n > len(g.sets) {
-		g.sets = make([]uint64, n)
+	if n == len(g.sets) {
+		return
 	}
+	sets := make([]ghostSet, n)
+	for i := range sets {
+		if len(g.sets) > 0 {
+			sets[i] = g.sets[i&(len(g.sets)-1)]
+		}
+	}
+	g.sets = sets
 }

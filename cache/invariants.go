@@ -26,7 +26,7 @@ func (s *shard) check() {
 	holds := func(ok bool, what string, about ...any) { invariant.Holds("cache", ok, what, about...) }
 	s.index.Check()
 	t := &s.cache.segments
-	entries, dead, withTTL := 0, 0, 0
+	entries, dead, withTTL, inMain := 0, 0, 0, 0
 	for i := range s.queues {
 		q := &s.queues[i]
 		n, live, prev := 0, 0, uint32(0)
@@ -46,6 +46,7 @@ func (s *shard) check() {
 				}
 				live += int(size)
 				entries++
+				inMain += i
 				if e.hasTTL() {
 					withTTL++
 				}
@@ -62,5 +63,12 @@ func (s *shard) check() {
 	}
 	holds(entries == s.index.Len(), "the log has %d entries, the index %d", entries, s.index.Len())
 	holds(dead == s.counts.dead, "%d granules are dead, %d are counted", dead, s.counts.dead)
+	holds(s.cache.config.Limit == 0 || inMain == s.policy.inMain, "main has %d entries, the policy counts %d", inMain, s.policy.inMain)
+	counted := 0
+	for f, n := range s.policy.frequencies {
+		holds(n >= 0, "%d entries have frequency %d", n, f)
+		counted += n
+	}
+	holds(counted == s.policy.inMain, "%d frequencies are counted of %d entries", counted, s.policy.inMain)
 	holds(withTTL == s.withTTL, "%d entries have a TTL, %d are counted", withTTL, s.withTTL)
 }

@@ -104,7 +104,7 @@ func (c *Cache) provide(s *shard, what need) error {
 func (s *shard) hasSpare() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.spares.n > 0
+	return s.hasSpareToFill()
 }
 
 // makeRoom calls try until that finds memory. In between it gives back what is free, and evicts entries if the cache has a
@@ -179,7 +179,7 @@ func (s *shard) evictUntilFree(least int) (freed bool) {
 			return false
 		}
 		s.full = true
-		s.ghosts.fit(s.index.Len())
+		s.policy.ghosts.fit(s.index.Len())
 		had := s.spares.n + s.trash.n
 		looked := 1
 		for n := 0; n < 32 && looked > 0 && !freed; n++ {

@@ -33,7 +33,7 @@ type segment struct {
 
 const (
 	segmentsPerChunk = 1024
-	leastSegment     = 4 << 10 // bytes
+	leastSegment     = 16 << 10 // bytes
 	mostSegment      = 64 << 10
 )
 

@@ -51,7 +51,7 @@ type shard struct {
 	withTTL    int    // entries
 	expireAt   uint32 // the number, plus 1, of the segment that expireSome looks at
 	expireHand uint32 // granules of it that were looked at
-	ghosts     ghosts
+	policy     policy
 
 	counts counts
 	rehash func(place) uint64
@@ -207,6 +207,9 @@ func (s *shard) room(queue uint8, granules int) (p place, ok bool) {
 			return p, true
 		}
 	}
+	if queue == small && !s.hasSpareToFill() {
+		return 0, false
+	}
 	n, ok := s.spares.pop(t)
 	if !ok {
 		return 0, false
@@ -216,6 +219,12 @@ func (s *shard) room(queue uint8, granules int) (p place, ok bool) {
 	q.push(t, n)
 	q.live += granules
 	return n<<t.shift | first(n), true
+}
+
+// hasSpareToFill tells whether there is a spare segment for new entries. When memory is short one more is kept for entries that go to the
+// main queue: without it they would have to be evicted, however frequent they are. Caller holds s.mu.
+func (s *shard) hasSpareToFill() bool {
+	return s.spares.n > 1 || s.spares.n == 1 && !s.full
 }
 
 // hasRoom tells whether room would find some.
@@ -259,6 +268,17 @@ func (it *item) write(e entry, granules int) {
 	}
 }
 
+// write writes an item as the entry at a place, and counts it. Caller holds s.mu.
+func (s *shard) write(it *item, e entry, granules int) {
+	it.write(e, granules)
+	if it.deadline != 0 {
+		s.withTTL++
+	}
+	if it.number != 0 {
+		s.apart[it.number-1].wait = false
+	}
+}
+
 // set sets an item, or returns what it lacks: then nothing has changed. Caller holds s.mu.
 func (s *shard) set(it *item) need {
 	l, ok := s.find(it.hash, it.key)
@@ -280,10 +300,7 @@ func (s *shard) insert(it *item) need {
 		return needsSegment
 	}
 	e := s.cache.at(p)
-	it.write(e, granules)
-	if it.deadline != 0 {
-		s.withTTL++
-	}
+	s.write(it, e, granules)
 	s.index.Insert(it.hash, p, s.rehash)
 	s.inserted(e, it.hash)
 	s.counts.sets++
@@ -310,11 +327,8 @@ func (s *shard) replace(l *live, it *item) need {
 		return needsSegment
 	}
 	n := s.cache.at(p)
-	it.write(n, granules)
+	s.write(it, n, granules)
 	n.keepHits(*e.head())
-	if ttl {
-		s.withTTL++
-	}
 	l.search.Set(p)
 	s.joined(n, seg.queue)
 	s.kill(l.place, e)

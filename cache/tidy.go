@@ -2,11 +2,9 @@ package cache
 
 // tidy does a little of the work that a cache owes, after some granules were set. Caller holds s.mu.
 func (s *shard) tidy(granules int) {
-	if s.full && s.spares.n < mostSpares {
-		looked := 0
+	if s.full {
 		for range evictAtOnce {
-			n := s.evictNext()
-			if looked += n; n == 0 || looked >= granules*evictAhead || s.spares.n >= mostSpares {
+			if !s.isBehind() || s.evictNext() == 0 {
 				break
 			}
 		}
@@ -20,14 +18,35 @@ func (s *shard) tidy(granules int) {
 }
 
 const (
-	evictAhead  = 4 // granules that are looked at for each that is set
+	evictAhead  = 8 // the 8th part of a segment: that much earlier than needed the oldest one is free
 	evictAtOnce = 8 // entries, at most, that a call looks at ahead
 
-	deadShare     = 4 // compact works when more than a 4th of the log is dead
+	deadShare     = 8 // compact works when more than an 8th of the log is dead
 	compactAhead  = 3 // granules that it looks at for each that is set
 	compactTries  = 8 // segments that it chooses from
 	compactAtOnce = 64
 )
+
+// isBehind tells whether the next segment may be full before the oldest one is free: the granules that are to be looked at in
+// the oldest one are more than those that have room in the youngest. Caller holds s.mu.
+func (s *shard) isBehind() bool {
+	t := &s.cache.segments
+	size := 1 << t.shift
+	left, room := 2*size, size
+	for i := range s.queues {
+		q := &s.queues[i]
+		if q.tail != q.head { // a segment that is written to is not free when it is empty
+			left = min(left, int(t.at(q.tail-1).used-q.hand))
+		}
+		if q.head != 0 {
+			room = min(room, size-int(t.at(q.head-1).used))
+		}
+	}
+	if left > size {
+		return false
+	}
+	return left+size/evictAhead > room+s.spares.n*size
+}
 
 // compact copies entries out of a segment that has much dead memory, a few at a time. Caller holds s.mu.
 func (s *shard) compact(granules int) {

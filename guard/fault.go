@@ -20,6 +20,8 @@ const (
 	Guarded       Kind = region.Guarded       // a guard inside the region (Region.Guard)
 	Protected     Kind = region.Protected     // committed, but Protect refuses this access
 	Truncated     Kind = region.Truncated     // beyond the end of the file that is mapped there
+	ReadOnly      Kind = region.ReadOnly      // a store to a file that is mapped for reading (FileRead)
+	FileFailed    Kind = region.FileFailed    // inside the file: the disk is full, or it failed
 )
 
 // Fault is a touch of inaccessible memory of a region, as Catch returns it, or the reason for which the processor

@@ -24,7 +24,7 @@
 //  1. Reserve claims addresses, chosen by the kernel. They take no memory, and the budget is not
 //     charged.
 //  2. Commit makes OS pages usable and charges the budget. They read zero. Memory comes into RAM when it
-//     is touched, or at once with Config.Prefault. MapFile shows a file there instead.
+//     is touched, or at once with Config.Prefault.
 //     Grow makes a region larger at its end, where Config.Reserve has left room, and the address stays.
 //  3. Protect changes what may be done with committed memory. Guard makes a part inaccessible without
 //     splitting the mapping, and Unguard undoes that.
@@ -37,6 +37,42 @@
 //
 // A region that becomes unreachable without Close is reported (SetOnLeak), with the stack of the call that
 // opened it, and stays mapped: nothing depends on finalizers.
+//
+// # Files
+//
+// MapFile makes a region that shows a file, with guards on both sides. Any offset will do. Three modes:
+//
+//	FileRead     reads alone: a store faults (ReadOnly)
+//	FileShared   stores go to the file, and to everybody who maps it; Sync puts them on the disk
+//	FilePrivate  a store copies its OS page, and the file never changes; the budget is charged
+//
+// If somebody makes the file shorter, a touch beyond its new end faults (Truncated). If the disk is full, or fails, a touch
+// faults, too (FileFailed). Region.File reads and writes the same bytes as an io.ReaderAt, io.WriterAt and so on, and has
+// errors in the place of faults. Package shm, above this one, shares memory that nobody can make shorter.
+//
+// The parameters of mmap, and who serves them here. A test has a row for each:
+//
+//	parameter            served by
+//	addr                 Config.Near, FileConfig.Near: a hint, never forced; 0 lets the kernel choose
+//	length               Config.Size, positive, rounded up to OS pages; FileConfig.Length, any, 0 to the end
+//	PROT_READ            Region.Protect with Read; FileRead
+//	PROT_WRITE           Region.Commit; Region.Protect with ReadWrite; FileShared, FilePrivate
+//	PROT_EXEC            Region.Protect with ReadExecute; there is no write+execute
+//	PROT_NONE            Reserve, before Commit; Region.Protect with None
+//	MAP_SHARED           FileShared; package shm
+//	MAP_PRIVATE          Reserve; FilePrivate
+//	MAP_ANONYMOUS        Reserve
+//	fd                   the file that MapFile takes; -1, no file, is Reserve
+//	offset               FileConfig.Offset: any, not only multiples of the OS page
+//	MAP_POPULATE         Config.Prefault, FileConfig.Populate, Region.Prefetch
+//	MAP_LOCKED           Region.Lock
+//	MAP_NORESERVE        always
+//	MAP_HUGETLB          no: Config.HugePages asks for transparent huge pages
+//	MAP_GROWSDOWN        no: package stack
+//	MAP_FIXED            never: it replaces memory of others
+//	mremap               Region.Grow inside of Reserve; Region.Move
+//	msync                Region.Sync
+//	madvise              Region.Advise, Region.Discard, Region.Prefetch
 //
 // # Faults
 //
@@ -70,9 +106,9 @@
 // # Limits of the system
 //
 //  1. Mappings (vm.max_map_count, 65,530 by default). A region takes one. Each stretch that is committed
-//     apart from others takes two more, and so do each MapFile, HugePages, Secret, and Decommit in the
-//     middle of committed memory; Discard takes none. The Go runtime ends the program when it gets no
-//     mapping. So all regions together take at most half (Totals.Mappings): beyond that, the quarantine
+//     apart from others takes two more, and so do each HugePages, Secret, and Decommit in the middle of
+//     committed memory; Discard takes none. A region that shows a file takes three. The Go runtime ends the
+//     program when it gets no mapping. So all regions together take at most half (Totals.Mappings): beyond that, the quarantine
 //     is released, and then Reserve and Commit return an error that wraps ErrNoMemory and names the limit.
 //  2. Locked memory (mlockall). Committed memory is locked like all other memory of the process, and
 //     Decommit unlocks it. Guards take two mappings each.
@@ -146,7 +182,7 @@ var ErrClosed = region.ErrClosed
 // Prot says which accesses committed memory allows. No Prot allows to write and to run code.
 type Prot = vm.Prot
 
-// The protections that Region.Protect and Region.MapFile take.
+// The protections that Region.Protect takes.
 const (
 	None        Prot = vm.None        // every touch faults; contents and charge stay
 	Read        Prot = vm.Read        // writes fault
@@ -166,6 +202,7 @@ const (
 	HugePages   Advice = vm.HugePages   // back it with huge pages where they fit
 	NoHugePages Advice = vm.NoHugePages // never back it with huge pages
 	NoDump      Advice = vm.NoDump      // leave it out of core dumps
+	DontNeed    Advice = vm.DontNeed    // will not be used soon: it may leave RAM, and the contents stay
 )
 
 // PageSize returns the bytes of an OS page, the unit of Commit and the other methods of Region: 4096 on

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"os"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/nocopy"
@@ -32,6 +31,11 @@ type Config struct {
 	// Prefault makes Commit bring the memory into RAM at once.
 	Prefault bool
 
+	// Near asks for addresses from Near on, if they are free. It is a hint: the kernel chooses others if they are
+	// not, and where the system takes no hints (outside Linux, and on 32-bit systems). It never forces an address.
+	// 0 is no hint.
+	Near uintptr
+
 	// Secret is for keys and passwords. Committed memory is locked into RAM, left out of core dumps,
 	// and overwritten with zeroes before it is given back or guarded. The package comment says what
 	// that does not cover. Where the system cannot leave memory out of core dumps (outside Linux) the
@@ -43,11 +47,12 @@ type Config struct {
 	MaySwap bool
 }
 
-// Region is a reservation of addresses between two guards. Reserve makes one. Base, Size, Bytes and Reserved of the
+// Region is a reservation of addresses between two guards. Reserve makes one, or MapFile. Base, Size, Bytes and Reserved of the
 // zero Region return zero; its other methods panic with a *Violation (ZeroValue). A Region must not be copied.
 //
 // Any number of goroutines may call its methods. Offsets and lengths are in bytes, multiples of the OS page, and
-// lie inside [0, Size); others are an error. After Close, the error of every method that has one wraps ErrClosed.
+// lie inside [0, Size); others are an error. In a region that shows a file (MapFile) they need not be multiples of the
+// OS page; Commit, Decommit, Discard, Guard, Unguard and Move are errors there. After Close, the error of every method that has one wraps ErrClosed.
 type Region struct {
 	_ nocopy.NoCopy
 	r *region.Region
@@ -69,7 +74,7 @@ func Reserve(c Config) (*Region, error) {
 // internal returns the Config as the implementation takes it.
 func (c Config) internal() region.Config {
 	return region.Config{
-		Name: c.Name, Size: c.Size, Reserve: c.Reserve, MinSize: c.MinSize, HugePages: c.HugePages, Prefault: c.Prefault,
+		Name: c.Name, Size: c.Size, Reserve: c.Reserve, MinSize: c.MinSize, HugePages: c.HugePages, Prefault: c.Prefault, Near: c.Near,
 		Secret: c.Secret, MaySwap: c.MaySwap,
 	}
 }
@@ -152,6 +157,12 @@ func (r *Region) Commit(off, n int) error {
 // after Close; then nothing has changed. Grow may call Budget.OnSoft. Each goroutine that grows the region gets
 // memory of its own.
 //
+// A region that shows a file grows by n bytes exactly. If the file is shared, it becomes longer where it is too short, and
+// the file system sets space aside: so that a store does not find the disk full later. If there is no space, the
+// error wraps syscall.ENOSPC, and the file is as long as before. Copy-on-write file systems may find the disk
+// full at a store all the same. If the file is not shared, it must have the bytes already, because others made it longer;
+// else the error wraps io.ErrUnexpectedEOF. New bytes of the file read zero. One process grows a file at a time.
+//
 // Cost: a system call or two, whatever the size of the region. Nothing is copied.
 func (r *Region) Grow(n int) ([]byte, error) {
 	return r.made("Grow").Grow(n)
@@ -167,7 +178,7 @@ func (r *Region) Decommit(off, n int) error {
 }
 
 // Discard gives the memory of [off, off+n) back without decommitting it. All of it must be committed, readable and
-// writable, and neither locked nor mapped from a file. It stays so, stays charged, and reads zero. Guards inside
+// writable, and not locked. It stays so, stays charged, and reads zero. Guards inside
 // stay. Secret memory is overwritten and stays in RAM.
 //
 // Cost: one system call, which splits no mapping.
@@ -176,7 +187,11 @@ func (r *Region) Discard(off, n int) error {
 }
 
 // Protect sets which accesses [off, off+n) allows, all of which must be committed. Contents and charge stay. A touch
-// that the protection refuses faults (Protected). The error wraps ErrNoMemory where mappings are short.
+// that the protection refuses faults (Protected; ReadOnly, if a file is mapped for reading). The error wraps ErrNoMemory
+// where mappings are short.
+//
+// In a region that shows a file, off and off+n must be at borders of OS pages or at the ends of the region. One with
+// FileRead does not become writable.
 func (r *Region) Protect(off, n int, prot Prot) error {
 	return r.made("Protect").Protect(off, n, prot)
 }
@@ -184,7 +199,7 @@ func (r *Region) Protect(off, n int, prot Prot) error {
 // Guard makes [off, off+n) inaccessible, committed or not: a touch faults (Guarded). The contents are lost, in
 // part also after an error; the charge stays. Guarding a guard changes nothing.
 //
-// Memory that is locked or mapped from a file cannot be guarded. Secret memory can: it is overwritten, and stays
+// Locked memory cannot be guarded. Secret memory can: it is overwritten, and stays
 // locked. Where guards are PROT_NONE pages, as they are in Secret regions everywhere, the error wraps ErrNoMemory
 // when mappings are short.
 func (r *Region) Guard(off, n int) error {
@@ -209,36 +224,33 @@ func (r *Region) Unlock(off, n int) error {
 	return r.made("Unlock").Unlock(off, n)
 }
 
-// Advise passes a hint about [off, off+n) to the kernel. The error wraps errors.ErrUnsupported where the kernel does
+// Advise passes a hint about [off, off+n) to the kernel. To read a whole file, give Sequential, or WillNeed once for all
+// of it: asking for WillNeed in small steps is slower than no hint at all. The error wraps errors.ErrUnsupported where the kernel does
 // not know the hint. Give HugePages to whole regions (Config.HugePages): a part splits the mapping.
 func (r *Region) Advise(off, n int, a Advice) error {
 	return r.made("Advise").Advise(off, n, a)
 }
 
-// MapFile makes [off, off+n), no part of which may be committed or guarded, show the file f from byte at on, a
-// multiple of the OS page. The mapping is private: a write, where prot allows it, copies the OS page and never
-// reaches the file. So all of it is committed from now on, and charged to the budget. f may be closed afterwards.
-//
-// Writes of others to the file may show or not. Where n reaches beyond the file's end, or others shorten the file,
-// a touch beyond the end faults (Truncated), and earlier writes there are lost. The rest of the file's last OS
-// page reads zero.
-//
-// Protect, Lock, Decommit and Close work as on other memory. Decommit ends the mapping of the file, and Commit
-// brings zeroes. Guard, Discard and Move refuse it, and Secret regions take no files. Resident counts pages of the
-// file that any process brought into RAM. Earlier hints (Advise) no longer hold for [off, off+n).
-//
-// The error wraps ErrNoMemory where the budget or the kernel refuses; after an error nothing has changed. MapFile
-// may call Budget.OnSoft.
-func (r *Region) MapFile(off, n int, f *os.File, at int64, prot Prot) error {
-	return r.made("MapFile").MapFile(off, n, f, at, prot)
+// Sync writes what was stored in [off, off+n) to the shared file that the region shows (FileShared). If wait is true, it
+// returns when the disk has it, with what is needed to find it again, and an error if that failed; else it only begins. A
+// region that shows no shared file is an error. After an error of the disk do not trust a later Sync that succeeds: the
+// kernel may have dropped the bytes.
+func (r *Region) Sync(off, n int, wait bool) error {
+	return r.made("Sync").Sync(off, n, wait)
+}
+
+// Prefetch brings [off, off+n) into RAM, and returns when it is there: later touches do not fault in the kernel. It is an
+// error if a part cannot be read, because the file is shorter by now or the disk fails. Anonymous memory must be
+// committed, readable and writable. To begin and not to wait is Advise with WillNeed.
+func (r *Region) Prefetch(off, n int) error {
+	return r.made("Prefetch").Prefetch(off, n)
 }
 
 // Move hands the memory of [0, n) to another region, where it begins at 0, too. The OS pages change hands, and
 // nothing is copied where the system can (Linux 5.7): 1 GiB moves in well under a millisecond. So a region without
 // room behind it grows by Move to a larger one.
 //
-// All of [0, n) must be committed, readable and writable, and neither guarded nor locked nor mapped from a file, and
-// no region Secret. In the other region no part of [0, n) may be committed or guarded. Afterwards the memory is
+// All of [0, n) must be committed, readable and writable, and neither guarded nor locked, and no region Secret. In the other region no part of [0, n) may be committed or guarded. Afterwards the memory is
 // committed there, and no longer here; the budget sees no difference. No goroutine may use the memory meanwhile.
 //
 // After an error nothing has changed. Where the kernel does not take the old memory back, there is no error: it

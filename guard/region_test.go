@@ -62,12 +62,22 @@ func TestRegion(t *testing.T) {
 	file, err := os.Open(name)
 	mustDo(t, err)
 	defer file.Close()
-	mustDo(t, r.MapFile(4*page, page, file, 0, Read))
-	if s := string(r.Bytes()[4*page:][:11]); s != "from a file" {
+	shown, err := MapFile(file, FileConfig{Offset: 5})
+	mustDo(t, err)
+	if s := string(shown.Bytes()); s != "a file" {
 		t.Fatalf("the file is %q", s)
 	}
+	mustDo(t, shown.Prefetch(0, 6), shown.Close())
+	b, err := r.Grow(0)
+	mustDo(t, err, r.Prefetch(0, page))
+	if len(b) != r.Size() {
+		t.Fatalf("Grow returns %d bytes", len(b))
+	}
+	if err := r.Sync(0, page, true); err == nil {
+		t.Error("Sync of memory that shows no file")
+	}
 	mustDo(t, r.Decommit(page, 7*page))
-	expect(t, "decommitted", touch(r, 4*page), Decommitted, 4*page)
+	expect(t, "decommitted", touch(r, 2*page), Decommitted, 2*page)
 
 	to := mustReserve(t, Config{Name: "larger", Size: 16 * page})
 	poke(r, 7)
@@ -104,7 +114,7 @@ func TestConfigReachesTheRegion(t *testing.T) {
 	if in.NumField()+len(theirs) != out.NumField() {
 		t.Errorf("%d fields of guard.Config, %d of region.Config", in.NumField(), out.NumField())
 	}
-	c := Config{Name: "all", Size: 2, Reserve: 3, MinSize: 1, HugePages: true, Prefault: true, Secret: true, MaySwap: true}
+	c := Config{Name: "all", Size: 2, Reserve: 3, MinSize: 1, HugePages: true, Prefault: true, Near: 4, Secret: true, MaySwap: true}
 	got := c.internal()
 	for i := range in.NumField() {
 		name := in.Field(i).Name

@@ -71,23 +71,27 @@ var regionTouches = map[string]func(t *testing.T, r *Region) last{
 		mustDo(t, r.Commit(0, r.Size()), r.Close())
 		return last{at: unsafe.Add(r.Base(), r.Size()), write: true}
 	},
-	"short file": func(t *testing.T, r *Region) last { return last{at: mapShort(t, r, Read)} },
-	"short file that may be written to": func(t *testing.T, r *Region) last {
-		return last{at: mapShort(t, r, ReadWrite), write: true}
+	"short file":         func(t *testing.T, _ *Region) last { return last{at: mapShort(t, FileRead)} },
+	"short private file": func(t *testing.T, _ *Region) last { return last{at: mapShort(t, FilePrivate)} },
+	"short file that may be written to": func(t *testing.T, _ *Region) last {
+		return last{at: mapShort(t, FileShared), write: true}
 	},
-	"read-only file": func(t *testing.T, r *Region) last {
-		return last{at: unsafe.Add(mapShort(t, r, Read), -1), write: true}
+	"read-only file": func(t *testing.T, _ *Region) last {
+		return last{at: unsafe.Add(mapShort(t, FileRead), -1), write: true}
 	},
 }
 
-// mapShort shows a file in a region that becomes shorter then, and returns the address behind its last byte.
-func mapShort(t *testing.T, r *Region, prot Prot) unsafe.Pointer {
+// mapShort maps a file that becomes shorter then, and returns the address behind its last byte.
+func mapShort(t *testing.T, mode FileMode) unsafe.Pointer {
 	f, err := os.Create(t.TempDir() + "/short")
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustDo(t, f.Truncate(int64(2*PageSize())), r.Decommit(0, r.Size()), r.MapFile(0, 2*PageSize(), f, 0, prot), f.Truncate(int64(PageSize())), f.Close())
-	return unsafe.Add(r.Base(), PageSize())
+	mustDo(t, f.Truncate(int64(3*PageSize())))
+	r, err := MapFile(f, FileConfig{Offset: 100, Mode: mode})
+	mustDo(t, err, f.Truncate(int64(PageSize())), f.Close())
+	runtime.KeepAlive(r)
+	return unsafe.Add(r.Base(), PageSize()-100)
 }
 
 // otherEnds are ends of a program that are no touch of a region, or one that must not be reported, with the message

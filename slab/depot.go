@@ -237,12 +237,12 @@ func (h *Heap) relist(c uint8, d *depot, first uint32) {
 func (h *Heap) grow(c, owner uint8, d *depot) error {
 	k := &sizeclass.Table[c]
 	size := int(k.Units) * unit
-	if err := h.account.Charge(size); err != nil {
+	if err := h.charge(size); err != nil {
 		return err
 	}
 	first, clean, err := h.space.Take(int(k.Units), ticks())
 	if err != nil {
-		h.account.Refund(size)
+		h.refund(size)
 		return err
 	}
 	if c == sizeclass.Zero {
@@ -253,7 +253,7 @@ func (h *Heap) grow(c, owner uint8, d *depot) error {
 	}
 	if err != nil {
 		h.space.Give(first, int(k.Units), ticks())
-		h.account.Refund(size)
+		h.refund(size)
 		return err
 	}
 	h.link(d, uint32(first), owner)
@@ -274,5 +274,20 @@ func (h *Heap) drop(c uint8, d *depot, first uint32) {
 	d.free -= int(k.Slots)
 	h.slots.Remove(first)
 	h.space.Give(int(first), int(k.Units), ticks())
-	h.account.Refund(int(k.Units) * unit)
+	h.refund(int(k.Units) * unit)
+}
+
+// charge charges a new slab to the account, unless that counts what is committed (Config.LimitCommitted).
+func (h *Heap) charge(size int) error {
+	if h.config.LimitCommitted {
+		return nil
+	}
+	return h.account.Charge(size)
+}
+
+// refund undoes charge.
+func (h *Heap) refund(size int) {
+	if !h.config.LimitCommitted {
+		h.account.Refund(size)
+	}
 }

@@ -57,6 +57,17 @@ type Config struct {
 	// their own; round sizes up to a few; and leave room for slabs that are not full: an eighth and a MiB.
 	Limit int
 
+	// LimitCommitted has the Limit bound Stats.Committed: free units and metadata count, too, and so do freed large
+	// objects that are kept. Guarded slots of sampled objects do not. Memory that is free is given back before an allocation
+	// fails, which takes system calls where sizes shift at the Limit. A small heap has some 200 KB of metadata. Not
+	// for hardened heaps: there, and without a Limit, it is an error. Default false.
+	LimitCommitted bool
+
+	// HugePages asks for huge pages for objects of up to 1 MiB, and commits memory for them in multiples of 2 MiB. Programs
+	// that touch objects at random in a large heap look up fewer addresses then: see guard.Config.HugePages. At least 2
+	// MiB are in RAM. It has no effect in a hardened heap. Default false.
+	HugePages bool
+
 	// Hardened makes the heap notice more misuse. It takes about five times as long. See Hardened heaps
 	// in the package comment.
 	Hardened bool
@@ -132,6 +143,8 @@ func reserve[H any](c Config, class int, open func(Config) (H, error)) (opened H
 	switch {
 	case c.Reserve < 0 || c.Limit < 0:
 		return opened, fmt.Errorf("slab: open %q: Reserve %d and Limit %d must not be negative", c.Name, c.Reserve, c.Limit)
+	case c.LimitCommitted && (c.Hardened || c.Limit == 0):
+		return opened, fmt.Errorf("slab: open %q: LimitCommitted needs a Limit, and a heap that is not hardened", c.Name)
 	case c.Reserve > maxReserve:
 		return opened, fmt.Errorf("slab: open %q: Reserve %d is above %d: %w", c.Name, c.Reserve, maxReserve, guard.ErrNoMemory)
 	}
@@ -182,16 +195,26 @@ const mappingOverhead = 2*unit + reserveUnit
 // openHeap opens the heap of a Pool of a class, or with slots.NoClass a Heap.
 func openHeap(c Config, class int) (*Heap, error) {
 	c.Reserve = alignUp(c.Reserve, reserveUnit)
-	r, err := region.Reserve(region.Config{Name: c.Name, Size: c.Reserve, DeferOnSoft: true})
+	r, err := region.Reserve(region.Config{Name: c.Name, Size: c.Reserve, HugePages: c.HugePages && !c.Hardened, DeferOnSoft: true})
 	if err != nil {
 		return nil, err
 	}
 	h := &Heap{region: r, config: c, locals: map[weak.Pointer[Local]]struct{}{}}
-	if err := h.slots.Open(r, slots.Config{Units: c.Reserve / unit, Hardened: c.Hardened, Class: class}); err != nil {
+	h.account.Open(c.Name, c.Limit)
+	metadata := slots.Config{Units: c.Reserve / unit, Hardened: c.Hardened, Class: class}
+	if c.LimitCommitted {
+		metadata.Charge, metadata.Refund = h.account.Charge, h.account.Refund
+	}
+	if err := h.slots.Open(r, metadata); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	h.account.Open(c.Name, c.Limit)
 	h.space.Open(r, c.Hardened)
+	if c.HugePages {
+		h.space.CommitHuge()
+	}
+	if c.LimitCommitted {
+		h.space.Account(h.account.Charge, h.account.Refund)
+	}
 	h.large.objects = map[uintptr]largeObject{}
 	h.stock = &h.caches
 	if !pointerfree.Trusted {

@@ -53,6 +53,13 @@ func (h *Heap) check() {
 	invariant.Holds("slab", h.space.Taken() == units, "%d units are in slabs, the space says %d", units, h.space.Taken())
 	h.space.Check(func(u int) bool { return h.slots.InSlab(uint32(u)) })
 	charged := h.large.check()
+	if h.config.LimitCommitted {
+		charged += int(h.region.Committed())
+		for _, r := range h.metadata() {
+			charged += int(r.Committed())
+		}
+		units = 0
+	}
 	invariant.Holds("slab", units*unit+charged == h.account.Bytes(), "slabs have %d bytes and large objects %d, the account says %d", units*unit, charged, h.account.Bytes())
 }
 

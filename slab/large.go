@@ -212,7 +212,9 @@ func (h *Heap) newLarge(size, align int) (b []byte, err error) {
 // tryLarge allocates a large object in a fresh region, charged to the heap's limit.
 func (h *Heap) tryLarge(size, align int) ([]byte, error) {
 	if err := h.account.Fits(alignUp(size, guard.PageSize())); err != nil { // before system calls
-		return nil, err
+		if !h.config.LimitCommitted || h.space.Purge(0, ticks()) != nil || h.account.Fits(alignUp(size, guard.PageSize())) != nil {
+			return nil, err
+		}
 	}
 	if h.hard != nil {
 		return h.tryLargeHardened(size, align)

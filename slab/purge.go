@@ -129,7 +129,7 @@ func (k client) reclaim(now uint32, cause error) bool {
 	if some {
 		bad = cmp.Or(bad, h.collect())
 	}
-	if !atLimit {
+	if !atLimit || h.config.LimitCommitted {
 		_ = h.space.Purge(0, now)
 		some = true
 	}

@@ -24,12 +24,12 @@ same memory limit (GOMEMLIMIT; off the heap the budget, too):
 
 90 % of the requests read a value, 10 % replace one. Each makes its answer, JSON, on the Go heap. First
 each processor serves one request after the other. Then requests are due at a fixed rate, and their
-latency counts from that time on. In the end the first loop is repeated without a limit and with GOGC=100
-(not with -json). The answers of the three services are compared: the exit status is 1 if any differ.
+latency counts from that time on. In the end the first loop is repeated without a limit (not with
+-json). The answers of the three services are compared: the exit status is 1 if any differ.
 
 Keys have 16 to 40 bytes, all lengths equally often. Values have 20 to 400 bytes, with the sizes of
 Meta's cache workload kvcache_reg, as CacheLib publishes them. The default limit is the bytes of all keys
-and values times 1.85, and 32 MiB for the program: a box which Go's maps fill to some four fifths.
+and values times 2.1, and 32 MiB for the program: a box which Go's maps fill to two thirds.
 
 An interrupt ends the run, and prints what there is. "offheap compare index" is another comparison.`
 
@@ -38,11 +38,11 @@ const compareSideCommand = "compare-side"
 
 // The default box, and the smallest that holds the entries off the heap, as multiples of the payload.
 const (
-	boxFactor   = 1.85
+	boxFactor   = 2.1
 	leastFactor = 1.4
 )
 
-// mostEntryBytes is what an entry takes at most in any of the services, without a limit: go_flat, before a collection.
+// mostEntryBytes bounds the memory of an entry in all services: that of go_flat without a limit, before a collection.
 const mostEntryBytes = 1200
 
 // comparison has the figures of all services, as -json prints them. A service that was not measured is nil.
@@ -78,8 +78,8 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	f.IntVar(&j.entries, "entries", entries, "hold `N` entries")
 	limit := f.String("limit", "", "give each process so many `BYTES`, as 1200MiB; 0 for no limit (default: by the entries)")
 	f.Float64Var(&j.rate, "rate", 50_000*float64(procs), "`N` requests a second are due in the open loop")
-	seconds := f.Float64("seconds", 2, "each loop takes `S` seconds")
-	f.BoolVar(&j.search, "search", false, "search for the limit at which go serves as many requests as offheap; takes a minute")
+	seconds := f.Float64("seconds", 1.5, "the closed loop takes `S` seconds, the others half of it")
+	f.BoolVar(&j.search, "search", false, "search for the limit at which go serves as many requests as offheap; takes a minute or two")
 	f.BoolVar(&j.asJSON, "json", false, "print one JSON object instead of a table")
 	if status, ok := f.parse(args, 0); !ok {
 		return status

@@ -40,6 +40,14 @@ func latencyRows(of func(*service.Report) *service.Latencies) []serviceRow {
 	}
 }
 
+// mebibytes shows bytes so that three services can be compared; -1 as unknown.
+func mebibytes(n float64) string {
+	if n < 0 {
+		return "unknown"
+	}
+	return count(n/(1<<20)) + " MiB"
+}
+
 func perSecond(n float64) string { return humanize.SIWithDigits(n, 2, "") + "/s" }
 
 // parts are the parts of the table, for a job.
@@ -54,18 +62,18 @@ func (j *compareJob) parts() []part {
 	}
 	closed := []serviceRow{{"requests", func(r *service.Report) float64 { return r.RequestsPerSecond }, perSecond}}
 	closed = append(closed, latencyRows(func(r *service.Report) *service.Latencies { return &r.Latencies })...)
-	closed = append(closed,
-		serviceRow{"CPU a request", func(r *service.Report) float64 { return r.CPUPerRequest }, nanoseconds},
-		serviceRow{"GC CPU", func(r *service.Report) float64 { return r.GCCPUSeconds }, seconds},
-		serviceRow{"GC cycles", func(r *service.Report) float64 { return float64(r.Cycles) }, count},
-	)
+	closed = append(closed, serviceRow{"CPU a request", func(r *service.Report) float64 { return r.CPUPerRequest }, nanoseconds})
 	parts := []part{
 		{fmt.Sprintf("closed loop, %v", j.long), closed},
 		{fmt.Sprintf("open loop, %s", perSecond(j.rate)), latencyRows(func(r *service.Report) *service.Latencies { return &r.OpenLoop })},
+		{"both loops", []serviceRow{
+			{"GC CPU", func(r *service.Report) float64 { return r.GCCPUSeconds }, seconds},
+			{"GC cycles", func(r *service.Report) float64 { return float64(r.Cycles) }, count},
+			{"one forced GC", func(r *service.Report) float64 { return r.ForcedGCSeconds }, seconds},
+			{"peak RSS", func(r *service.Report) float64 { return float64(r.PeakRSSBytes) }, mebibytes},
+		}},
 		{"", []serviceRow{
 			{"load", func(r *service.Report) float64 { return r.LoadSeconds }, seconds},
-			{"one forced GC", func(r *service.Report) float64 { return r.ForcedGCSeconds }, seconds},
-			{"peak RSS", func(r *service.Report) float64 { return float64(r.PeakRSSBytes) }, sized},
 		}},
 	}
 	if j.limit > 0 {
@@ -75,7 +83,8 @@ func (j *compareJob) parts() []part {
 			{"p99.9", plenty(func(p *service.Plenty) float64 { return float64(p.P999) }), nanoseconds},
 			{"max", plenty(func(p *service.Plenty) float64 { return float64(p.Max) }), nanoseconds},
 			{"CPU a request", plenty(func(p *service.Plenty) float64 { return p.CPUPerRequest }), nanoseconds},
-			{"peak RSS", plenty(func(p *service.Plenty) float64 { return float64(p.PeakRSSBytes) }), sized},
+			{"GC cycles", plenty(func(p *service.Plenty) float64 { return float64(p.Cycles) }), count},
+			{"peak RSS", plenty(func(p *service.Plenty) float64 { return float64(p.PeakRSSBytes) }), mebibytes},
 		}})
 	}
 	return parts
@@ -85,10 +94,10 @@ func (j *compareJob) parts() []part {
 func (j *compareJob) print(w io.Writer, reports map[service.Side]*service.Report, search *service.Search, a *answers) error {
 	box := "no limit"
 	if j.limit > 0 {
-		box = fmt.Sprintf("a limit of %s", size(j.limit))
+		box = "a limit of " + mebibytes(float64(j.limit))
 	}
 	fmt.Fprintf(w, "%s entries with %s of keys and values; %d processors; each process with %s.\n\n",
-		humanize.Comma(int64(j.entries)), size(service.Payload(j.entries)), processors(), box)
+		humanize.Comma(int64(j.entries)), mebibytes(float64(service.Payload(j.entries))), processors(), box)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "%-*s\t", partWidth, "")
 	for _, side := range sides {
@@ -159,12 +168,15 @@ func (j *compareJob) remarks(reports map[service.Side]*service.Report, search *s
 			lines = append(lines, fmt.Sprintf("%s does not fit into its limit, which Go may exceed: its collector runs all the time.", side))
 		}
 	}
+	if r := reports[service.GoMaps]; r != nil && r.Plenty != nil && r.Plenty.Cycles == 0 {
+		lines = append(lines, "With memory in plenty the loop was over before go had collected once: -limit 0 -seconds 20 shows collections.")
+	}
 	if search != nil {
 		verdict := "needs a limit of %s to serve as many requests as offheap (%s)."
 		if !search.Reached {
 			verdict = "does not serve as many requests as offheap with a limit of %s, either (%s)."
 		}
-		lines = append(lines, "go "+fmt.Sprintf(verdict, size(search.LimitBytes), perSecond(search.RequestsPerSecond)))
+		lines = append(lines, "go "+fmt.Sprintf(verdict, mebibytes(float64(search.LimitBytes)), perSecond(search.RequestsPerSecond)))
 	}
 	return lines
 }

@@ -25,10 +25,11 @@ var regionMisuse = []misuse{
 		f, err := os.CreateTemp("", "offheap")
 		w.must(err)
 		w.then(func() error { return errors.Join(f.Close(), os.Remove(f.Name())) })
-		r, err := guard.Reserve(guard.Config{Name: "region", Size: 1 << 16})
+		w.must(f.Truncate(1 << 16))
+		r, err := guard.MapFile(f, guard.FileConfig{Name: "region"})
 		w.must(err)
 		w.then(r.Close)
-		w.must(r.MapFile(0, 1<<16, f, 0, guard.Read))
+		w.must(f.Truncate(0))
 		peek(r.Bytes(), 1)
 	}, plainly(`fault: guard: touch beyond the end of its file in region "region": address 0xADDR, offset 1 of 65536`)},
 	{"touch on another goroutine", func(w *world) { elsewhere(func() { poke(w.region(1<<16).Bytes(), -1) }) },

@@ -81,10 +81,12 @@ const wrapper = `package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/cache"
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/guard/guardtest"
 	"github.com/seed-9a6c551e/offheap/slab"

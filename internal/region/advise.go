@@ -9,11 +9,15 @@ import (
 
 // Advise is guard.Region.Advise.
 func (r *Region) Advise(off, n int, a vm.Advice) error {
-	if a > vm.NoDump {
+	if a > vm.DontNeed {
 		return r.errorf("advise", fmt.Errorf("%d is not an advice", a))
 	}
-	return r.change("advise", off, n, func(rec *record, lo, hi uintptr) error {
-		if a == vm.WillNeed {
+	return r.changeAny("advise", off, n, func(rec *record, lo, hi uintptr) error {
+		b := rec.backing
+		switch {
+		case a == vm.DontNeed && b != nil && (b.shared || b.prot == vm.Read):
+			return control(b.f, func(fd int) error { return vm.Drop(unsafe.Add(rec.base, lo), hi-lo, fd, b.at+int64(lo)) })
+		case a == vm.WillNeed, a == vm.DontNeed:
 			return vm.Advise(unsafe.Add(rec.base, lo), hi-lo, a)
 		}
 		return rec.advise(lo, hi, a)

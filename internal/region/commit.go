@@ -13,6 +13,8 @@ import (
 func (r *Region) span(op string, off, n int) (uintptr, uintptr, error) {
 	page, size := vm.Probe().PageSize, r.Size()
 	switch {
+	case r.rec.backing != nil:
+		return 0, 0, r.errorf(op, errBacked)
 	case off < 0 || n < 0 || off > size || n > size-off:
 		return 0, 0, r.errorf(op, fmt.Errorf("offset %d and length %d are not inside its %d bytes", off, n, size))
 	case off%page != 0 || n%page != 0:
@@ -27,6 +29,11 @@ func (r *Region) change(op string, off, n int, f func(rec *record, lo, hi uintpt
 	if err != nil {
 		return err
 	}
+	return r.underLock(op, lo, hi, f)
+}
+
+// underLock runs f under the lock of the open region, on a range that is checked, unless it is empty.
+func (r *Region) underLock(op string, lo, hi uintptr, f func(rec *record, lo, hi uintptr) error) error {
 	rec := r.rec
 	rec.mu.Lock()
 	defer rec.mu.Unlock()

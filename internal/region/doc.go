@@ -17,6 +17,8 @@
 //	▲       ▲ base, offset 0                      ▲ data, which Grow moves up to room
 //	reservation
 //
+// A region of OpenFile shows a file in all of its data: see backing in file.go.
+//
 // A Region is the user's handle. It points to a record, and the registry points to the record: so the collector
 // notices a Region that nobody can reach.
 //
@@ -42,7 +44,8 @@
 // A record keeps sets of stretches (spans), in offsets from base. They record the calls, so that every call
 // can be checked, undone and repeated without asking the kernel:
 //
-//  1. committed: by protection and anon_vma number. charge is its bytes, which the budget has.
+//  1. committed: by protection and anon_vma number. charge is its bytes, which the budget has; 0 for a file that is
+//     not mapped privately.
 //  2. guards: over committed and uncommitted memory alike; unmarked: guards that get their markers by Commit.
 //  3. locked, hints, files: parts of the region with a lock, an advice, a file. files lies inside committed.
 //  4. unlocked: guarded stretches that the process had locked (mlockall).
@@ -67,6 +70,7 @@
 //
 //	region.go           Config, Reserve, Region, Close
 //	grow.go             Grow
+//	file.go             regions that show a file: OpenFile, Grow, Sync, Prefetch
 //	commit.go           Commit, Decommit, Discard, and the frame of all calls (change)
 //	protect.go guard.go lock.go advise.go map_file.go move.go   the other methods of a Region
 //	guards.go           the set of guards, rows of them, markers

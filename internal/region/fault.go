@@ -21,6 +21,8 @@ const (
 	Guarded       Kind = "touch of a guard"
 	Protected     Kind = "access refused by protection"
 	Truncated     Kind = "touch beyond the end of its file"
+	ReadOnly      Kind = "write to a file that is mapped for reading"
+	FileFailed    Kind = "touch that the file system could not serve"
 )
 
 // Fault is a touch of a region's inaccessible memory. guard.Fault has the same fields, so that one is
@@ -70,7 +72,7 @@ func Locate(addr uintptr) *Fault {
 	if r == nil {
 		return nil
 	}
-	f := &Fault{Addr: addr, Region: r.name, Offset: int(addr - uintptr(r.base))}
+	f := &Fault{Addr: addr, Region: r.name, Offset: int(addr - r.report.Base)}
 	f.Kind, f.Size = r.kindAt(addr)
 	if explain := r.explain.Load(); explain != nil {
 		(*explain)(f)
@@ -82,7 +84,7 @@ func Locate(addr uintptr) *Fault {
 func (r *record) kindAt(addr uintptr) (k Kind, size int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.kindUnderLock(addr), int(r.data)
+	return r.kindUnderLock(addr), int(r.report.Size)
 }
 
 // kindUnderLock is kindAt for callers that hold r.mu.
@@ -102,6 +104,8 @@ func (r *record) kindUnderLock(addr uintptr) Kind {
 		return Guarded
 	case !b.committed:
 		return Decommitted
+	case r.backing != nil:
+		return r.fileKind(off, b.prot)
 	case b.file && (b.prot == vm.ReadWrite || vm.BeyondFile(unsafe.Add(r.base, off&^uintptr(PageSize()-1)))):
 		return Truncated
 	}

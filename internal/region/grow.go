@@ -10,33 +10,59 @@ func (r *Region) Grow(n int) ([]byte, error) {
 	if n < 0 {
 		return nil, r.errorf("grow", fmt.Errorf("%d bytes must not be negative", n))
 	}
-	rec := r.rec
-	if uintptr(n) > rec.room {
-		return nil, r.errorf("grow", rec.full(n))
+	return r.growBy(n, func(int) int { return n })
+}
+
+// GrowTo grows the region to a size, unless it is as large already. Goroutines that grow it to the same size grow it once.
+func (r *Region) GrowTo(size int) error {
+	missing := func(now int) int { return max(size-now, 0) }
+	_, err := r.growBy(missing(r.Size()), missing)
+	return err
+}
+
+// growBy grows the region by as many bytes as missing returns for its size: at most n. It calls missing when nobody else
+// can grow the region.
+func (r *Region) growBy(n int, missing func(size int) int) (b []byte, err error) {
+	switch rec := r.rec; {
+	case uintptr(n) > rec.room:
+		err = rec.full(n)
+	case rec.backing != nil:
+		b, err = r.growFile(n, missing)
+	default:
+		b, err = r.growAnonymous(n, missing)
 	}
-	more := alignUp(uintptr(n), uintptr(PageSize()))
+	if err != nil {
+		return nil, r.errorf("grow", noMemory(err))
+	}
+	return b, nil
+}
+
+func (r *Region) growAnonymous(n int, missing func(size int) int) ([]byte, error) {
+	rec, page := r.rec, uintptr(PageSize())
 	// Charged without the lock, because OnSoft may call this region.
-	if more > 0 {
-		if err := charge(int64(more), rec.deferOnSoft.Load()); err != nil {
-			return nil, r.errorf("grow", err)
+	most, used := alignUp(uintptr(n), page), uintptr(0)
+	if most > 0 {
+		if err := charge(int64(most), rec.deferOnSoft.Load()); err != nil {
+			return nil, err
 		}
 	}
+	defer func() { refund(int64(most - used)) }()
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	lo := rec.data
-	var err error
+	more := alignUp(uintptr(missing(int(lo))), page)
 	switch {
 	case rec.state != stateOpen:
-		err = ErrClosed
+		return nil, ErrClosed
 	case more > rec.room-lo:
-		err = rec.full(n)
-	case more > 0:
-		err = rec.commit(lo, lo+more, r.prefault)
+		return nil, rec.full(n)
+	case more == 0:
+		return r.Bytes(), nil
 	}
-	if err != nil {
-		refund(int64(more))
-		return nil, r.errorf("grow", noMemory(err))
+	if err := rec.commit(lo, lo+more, r.prefault); err != nil {
+		return nil, err
 	}
+	used = more
 	rec.charge.Add(int64(more))
 	r.setSize(lo+more, int(lo+more))
 	return r.Bytes(), nil
@@ -51,6 +77,6 @@ func (rec *record) full(n int) error {
 func (r *Region) setSize(data uintptr, size int) {
 	rec := r.rec
 	rec.data = data
-	atomic.StoreUintptr(&rec.report.Size, data)
+	atomic.StoreUintptr(&rec.report.Size, uintptr(size))
 	r.size.Store(int64(size))
 }

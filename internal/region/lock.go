@@ -10,7 +10,7 @@ import (
 
 // Lock is guard.Region.Lock.
 func (r *Region) Lock(off, n int) error {
-	return r.change("lock", off, n, func(rec *record, lo, hi uintptr) error {
+	return r.changeAny("lock", off, n, func(rec *record, lo, hi uintptr) error {
 		if !rec.committed.covers(lo, hi) {
 			return errNotCommitted
 		}
@@ -47,7 +47,7 @@ func (rec *record) lock(lo, hi uintptr) error {
 
 // Unlock is guard.Region.Unlock.
 func (r *Region) Unlock(off, n int) error {
-	return r.change("unlock", off, n, func(rec *record, lo, hi uintptr) error {
+	return r.changeAny("unlock", off, n, func(rec *record, lo, hi uintptr) error {
 		if rec.secret {
 			return errSecret
 		}

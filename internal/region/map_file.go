@@ -53,7 +53,7 @@ func (r *Region) MapFile(off, n int, f *os.File, at int64, prot vm.Prot) error {
 		}
 		var mapped error
 		err = conn.Control(func(fd uintptr) {
-			mapped = vm.MapFile(unsafe.Add(rec.base, lo), hi-lo, int(fd), at, prot)
+			mapped = vm.MapFile(unsafe.Add(rec.base, lo), hi-lo, int(fd), at, prot, false)
 		})
 		if err == nil {
 			err = mapped

@@ -14,7 +14,10 @@ func (r *Region) Protect(off, n int, prot vm.Prot) error {
 	if prot > vm.ReadExecute {
 		return r.errorf("protect", fmt.Errorf("%d is not a protection", prot))
 	}
-	return r.change("protect", off, n, func(rec *record, lo, hi uintptr) error {
+	if err := r.protectable(off, n, prot); err != nil {
+		return r.errorf("protect", err)
+	}
+	return r.changeAny("protect", off, n, func(rec *record, lo, hi uintptr) error {
 		if !rec.committed.covers(lo, hi) {
 			return errNotCommitted
 		}

@@ -24,6 +24,7 @@ type Config struct {
 	MinSize   int
 	HugePages bool
 	Prefault  bool
+	Near      uintptr
 	Secret    bool
 	MaySwap   bool
 
@@ -89,7 +90,7 @@ func Reserve(c Config) (*Region, error) {
 		of = c.PartOf.rec.owner
 	}
 	for size := room; ; size /= 2 {
-		rec, err := reserve(size)
+		rec, err := reserve(size, c.Near)
 		if err == nil {
 			rec.data = min(rec.room, alignUp(uintptr(c.Size), uintptr(PageSize())))
 			if err := rec.keepSecret(c); err != nil {
@@ -117,7 +118,7 @@ func addressLimit() string {
 
 // reserve claims addresses for size bytes and two guards. The region has no data yet. Where the kernel has none left, the quarantine gives
 // way.
-func reserve(size int) (*record, error) {
+func reserve(size int, near uintptr) (*record, error) {
 	page := uintptr(vm.Probe().PageSize)
 	room := alignUp(uintptr(size), page)
 	align, side := page, alignUp(GuardSize, page)
@@ -125,11 +126,15 @@ func reserve(size int) (*record, error) {
 		align = hugeAlign
 	}
 	total := room + 2*side + align - page
+	hint := uintptr(0) // of the reservation, so that base comes to near
+	if near > side {
+		hint = (near - side) &^ (page - 1)
+	}
 	if err := takeMappings(1); err != nil {
 		return nil, err
 	}
 	for {
-		start, err := vm.Reserve(total)
+		start, err := vm.ReserveNear(total, hint)
 		if err != nil {
 			if vm.IsOutOfMemory(err) && releaseOldest() {
 				continue
@@ -149,6 +154,13 @@ func alignUp(n, to uintptr) uintptr { return (n + to - 1) &^ (to - 1) }
 
 // start names and registers a fresh reservation, and returns its Region. of is the owner; nil makes a new one.
 func (rec *record) start(c Config, of *owner) *Region {
+	c.Skip++
+	rec.describe(c, of)
+	return rec.open(c)
+}
+
+// describe names a fresh reservation.
+func (rec *record) describe(c Config, of *owner) {
 	rec.name = c.Name
 	rec.stack = stacktrace.Callers(2 + c.Skip)
 	if of == nil {
@@ -161,6 +173,10 @@ func (rec *record) start(c Config, of *owner) *Region {
 		// A kernel without huge pages serves small ones.
 		_ = rec.advise(0, rec.room, vm.HugePages)
 	}
+}
+
+// open registers a reservation that is ready for use, and returns its Region.
+func (rec *record) open(c Config) *Region {
 	register(rec)
 	r := &Region{rec: rec, base: rec.base, reserved: int64(rec.size), prefault: c.Prefault}
 	r.size.Store(int64(rec.data))
@@ -295,6 +311,9 @@ func (r *Region) Close() error {
 
 	r.cleanup.Stop()
 	refund(n)
+	if rec.backing != nil {
+		rec.backing.f.Close() // nothing was written through it that Close could lose
+	}
 	setName(rec.reservation, rec.size, "offheap: closed")
 	quarantine(rec, uintptr(rec.base)-uintptr(rec.reservation)+used+alignUp(GuardSize, uintptr(PageSize())))
 	return nil

@@ -27,6 +27,7 @@ type record struct {
 	base        unsafe.Pointer // of the data
 	room        uintptr        // bytes from base to the guard behind
 	data        uintptr        // bytes of data, at most room. Changes under mu
+	backing     *backing       // the file that all data shows; nil for anonymous regions
 	light       bool           // guards inside are markers
 	secret      bool           // Config.Secret
 	swap        bool           // Config.MaySwap
@@ -274,7 +275,7 @@ func (r *record) info() (Info, bool) {
 		resident = -1
 	}
 	return Info{
-		Name: r.name, Base: uintptr(r.base), Size: int(r.data),
+		Name: r.name, Base: r.report.Base, Size: int(r.report.Size),
 		Reserved: int64(r.size), Committed: r.charge.Load(), Resident: resident, Live: live,
 		Leaked: r.leaked.Load(), Opened: stacktrace.Text(r.stack),
 	}, true

@@ -68,6 +68,8 @@ var (
 	decommittedKinds = insideKinds(Decommitted)
 	protectedKinds   = insideKinds(Protected)
 	truncatedKinds   = insideKinds(Truncated)
+	readOnlyKinds    = insideKinds(ReadOnly)
+	fileFailedKinds  = insideKinds(FileFailed)
 
 	// busyKinds is for a record that another goroutine changes, and has not done so within a tenth of a second.
 	busyKinds = insideKinds("touch of inaccessible memory")
@@ -100,6 +102,7 @@ var (
 	lookKinds   = (*record).kinds
 	lookBook    = (*record).bookAt
 	lookGuarded = (*guards).at
+	lookFile    = vm.FileEnd
 )
 
 //go:nosplit
@@ -117,6 +120,8 @@ func (r *record) kinds(off uintptr, bus bool) (k *trap.Kinds) {
 	}
 	b := lookBook(r, off)
 	switch {
+	case bus && b.file && r.backing != nil && int64(off)+r.backing.at < lookFile(r.backing.fd):
+		k = &fileFailedKinds
 	case bus && b.file:
 		k = &truncatedKinds
 	case bus:
@@ -126,6 +131,8 @@ func (r *record) kinds(off uintptr, bus bool) (k *trap.Kinds) {
 		k = &guardedKinds
 	case !b.committed:
 		k = &decommittedKinds
+	case r.backing != nil && b.prot != vm.None:
+		k = &readOnlyKinds
 	default:
 		k = &protectedKinds
 	}

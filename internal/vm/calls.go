@@ -3,6 +3,7 @@
 package vm
 
 import (
+	"errors"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -36,9 +37,22 @@ func MapShared(n uintptr, fd int) (unsafe.Pointer, error) {
 	return unix.MmapPtr(fd, 0, nil, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
-// MapFile puts a private mapping of the file over a reserved stretch, from offset at of the file on.
-func MapFile(p unsafe.Pointer, n uintptr, fd int, at int64, prot Prot) error {
-	return mapOver(p, n, fd, at, protBits[prot], 0)
+// MapFile puts a mapping of the file over a reserved stretch, from offset at of the file on. It is shared, so that stores
+// go to the file, or private: then a store copies its OS page.
+func MapFile(p unsafe.Pointer, n uintptr, fd int, at int64, prot Prot, shared bool) error {
+	flags := unix.MAP_PRIVATE
+	if shared {
+		flags = unix.MAP_SHARED
+	}
+	return mapOver(p, n, fd, at, protBits[prot], flags)
+}
+
+// Sync writes the changed OS pages of a shared mapping to the file, and waits until the disk has them.
+func Sync(p unsafe.Pointer, n uintptr) error {
+	if err := failing(Msync); err != nil {
+		return err
+	}
+	return unix.Msync(bytes(p, n), unix.MS_SYNC)
 }
 
 // Decommit puts a fresh reservation in the place of the range: memory goes back, and so does the kernel's promise for it
@@ -47,14 +61,14 @@ func MapFile(p unsafe.Pointer, n uintptr, fd int, at int64, prot Prot) error {
 // Measured against mprotect and MADV_DONTNEED, which promise and hints survive: as long for one OS
 // page (6 µs), a third less for 1 MiB.
 func Decommit(p unsafe.Pointer, n uintptr) error {
-	return mapOver(p, n, -1, 0, unix.PROT_NONE, unix.MAP_ANON)
+	return mapOver(p, n, -1, 0, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
 }
 
 func mapOver(p unsafe.Pointer, n uintptr, fd int, at int64, prot, flags int) error {
 	if err := failing(Mmap); err != nil {
 		return err
 	}
-	_, err := unix.MmapPtr(fd, at, p, n, prot, unix.MAP_PRIVATE|unix.MAP_FIXED|mapNoReserve|flags)
+	_, err := unix.MmapPtr(fd, at, p, n, prot, unix.MAP_FIXED|mapNoReserve|flags)
 	return err
 }
 
@@ -109,7 +123,7 @@ func madvise(p unsafe.Pointer, n uintptr, advice int) error {
 }
 
 // IsOutOfMemory tells whether err is the kernel's error for "no memory, no addresses or no mapping left".
-func IsOutOfMemory(err error) bool { return err == unix.ENOMEM || err == unix.EAGAIN }
+func IsOutOfMemory(err error) bool { return errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EAGAIN) }
 
 // OutOfMemory is that error, for tests that inject it.
 const OutOfMemory = unix.ENOMEM

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -10,6 +11,7 @@ const (
 	mapNoReserve = unix.MAP_NORESERVE
 
 	// From the kernel's uapi headers; x/sys names them on some architectures only.
+	madvCold           = 20
 	madvPopulateRead   = 22
 	madvPopulateWrite  = 23
 	madvDontNeedLocked = 24
@@ -107,6 +109,77 @@ func Unguard(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvGuard
 // free of markers.
 func Populate(p unsafe.Pointer, n uintptr) error { return madvise(p, n, madvPopulateWrite) }
 
+// ReserveNear is Reserve at an address, if addresses are free there; the kernel chooses others if not. near is a multiple
+// of the OS page, or 0 for none.
+func ReserveNear(n, near uintptr) (unsafe.Pointer, error) {
+	if near == 0 || !mmapTakesSixArguments {
+		return Reserve(n)
+	}
+	if err := failing(Mmap); err != nil {
+		return nil, err
+	}
+	// Not unix.MmapPtr: near is no pointer, and the collector must not see it as one.
+	p, _, errno := unix.Syscall6(unix.SYS_MMAP, near, n, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|mapNoReserve, ^uintptr(0), 0)
+	if errno != 0 {
+		return nil, errno
+	}
+	return unsafe.Add(nil, p), nil
+}
+
+// mmapTakesSixArguments is true where the call is mmap, and not mmap2 or a struct.
+const mmapTakesSixArguments = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" || runtime.GOARCH == "riscv64" || runtime.GOARCH == "loong64" || runtime.GOARCH == "ppc64le"
+
+// StartSync starts to write the changed OS pages of a shared mapping to the file, and does not wait. It goes to the file,
+// because msync without waiting does nothing in Linux.
+func StartSync(_ unsafe.Pointer, n uintptr, fd int, at int64) error {
+	if err := failing(Msync); err != nil {
+		return err
+	}
+	return unix.SyncFileRange(fd, at, int64(n), unix.SYNC_FILE_RANGE_WRITE)
+}
+
+// Duplicate returns another descriptor of an open file, which programs that the process starts do not get.
+func Duplicate(fd int) (int, error) {
+	if err := failing(Dup); err != nil {
+		return -1, err
+	}
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+}
+
+// Allocate has the file system set space aside for bytes of a file, and makes the file longer if they lie beyond its end.
+// After an error some of that may be done. ErrUnsupported where the file system cannot do it.
+func Allocate(fd int, at, n int64) error {
+	if err := failing(Fallocate); err != nil {
+		return err
+	}
+	for {
+		err := unix.Fallocate(fd, 0, at, n)
+		if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+			return ErrUnsupported
+		}
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// PopulateRead brings the range's pages in as reads do. Where one cannot be read, it is an error.
+func PopulateRead(p unsafe.Pointer, n uintptr) error {
+	err := madvise(p, n, madvPopulateRead)
+	if err == unix.EINVAL {
+		return ErrUnsupported
+	}
+	return err
+}
+
+// Drop lets the memory of a shared mapping go from RAM: its contents are the file's.
+func Drop(p unsafe.Pointer, n uintptr, fd int, at int64) error {
+	if err := madvise(p, n, unix.MADV_DONTNEED); err != nil {
+		return err
+	}
+	return unix.Fadvise(fd, at, int64(n), unix.FADV_DONTNEED)
+}
+
 // BeyondFile tells whether the readable OS page at p of a file mapping lies beyond the file's end.
 // It is false for one that is not readable, and before Linux 5.14.
 func BeyondFile(p unsafe.Pointer) bool {
@@ -115,7 +188,7 @@ func BeyondFile(p unsafe.Pointer) bool {
 
 var adviceBits = [advices]int{
 	Normal: unix.MADV_NORMAL, Sequential: unix.MADV_SEQUENTIAL, Random: unix.MADV_RANDOM, WillNeed: unix.MADV_WILLNEED,
-	HugePages: unix.MADV_HUGEPAGE, NoHugePages: unix.MADV_NOHUGEPAGE, NoDump: unix.MADV_DONTDUMP,
+	HugePages: unix.MADV_HUGEPAGE, NoHugePages: unix.MADV_NOHUGEPAGE, NoDump: unix.MADV_DONTDUMP, DontNeed: madvCold,
 }
 
 // Advise passes a hint on. Where the kernel lacks the feature it is ErrUnsupported.

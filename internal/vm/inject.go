@@ -15,10 +15,23 @@ const (
 	Mincore
 	Mremap
 	Sigaction
+	Msync
+	Dup
+	Ftruncate
+	Fallocate
+	Pwrite // of zeroes, where there is no fallocate
+	MemfdCreate
+	Fcntl // seals, and for what a descriptor is open
+	Open
+	Sendmsg
+	Recvmsg
+	Flock
+	Unlink
 	Kinds // how many there are
 )
 
-var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction"}
+var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite",
+	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "unlink"}
 
 func (k Kind) String() string { return kindNames[k] }
 

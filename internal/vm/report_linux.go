@@ -96,3 +96,22 @@ func Nap() {
 		interrupted = errno == unix.EINTR
 	}
 }
+
+// FileEnd returns the bytes of an open file, rounded up to OS pages: a mapping may be touched up to there. It is 0 if it
+// cannot be told. One signal handler at a time may use it.
+//
+//go:nosplit
+//go:noinline
+//go:norace
+func FileEnd(fd int) int64 {
+	if _, _, errno := unix.RawSyscall(unix.SYS_FSTAT, uintptr(fd), uintptr(unsafe.Pointer(&handlerStat)), 0); errno != 0 {
+		return 0
+	}
+	page := int64(handlerPage)
+	return (handlerStat.Size + page - 1) &^ (page - 1)
+}
+
+var (
+	handlerStat unix.Stat_t // stacks of signal handlers are small
+	handlerPage = unix.Getpagesize()
+)

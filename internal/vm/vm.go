@@ -21,8 +21,8 @@
 //	  - usable: a touch brings in a zeroed OS page. Empty takes the pages away and leaves the stretch
 //	    usable; Decommit puts a fresh reservation in its place. Protect(None) makes it
 //	    inaccessible and keeps the pages.
-//	  - from a file: a touch brings in an OS page of the file, a write copies it, so the file never
-//	    changes. Beyond the file's end a touch faults.
+//	  - from a file: a touch brings in an OS page of the file. A write goes to the file if the mapping is
+//	    shared; else it copies the OS page. Beyond the file's end a touch faults.
 //	  - Move hands the pages of one usable stretch to another, of the same length, in one call; the
 //	    first is then usable and empty.
 //	  - Over either lies an optional guard marker (Guard, Unguard): a touch faults
@@ -84,8 +84,12 @@ const (
 	HugePages                 // back it with huge pages where they fit
 	NoHugePages               // never back it with huge pages
 	NoDump                    // leave it out of core dumps
+	DontNeed                  // will not be used soon; contents stay
 	advices
 )
+
+// Seals is a set of what nobody can do any more to memory that is a file.
+type Seals uint
 
 // Unlimited is the value of a limit that is not set.
 const Unlimited = ^uint64(0)

@@ -150,5 +150,6 @@ func (t *Table) openReferences() (*references, error) {
 	if err := g.KeepZeroes(g.Size()); err != nil { // as for the region of the states
 		return nil, errors.Join(err, g.Close())
 	}
-	return &references{table: table{base: g.Base(), region: g, size: g.Size()}, salt: rand.Uint32()}, nil
+	s := &t.stateTable
+	return &references{table: table{base: g.Base(), region: g, size: g.Size(), charge: s.charge, refund: s.refund}, salt: rand.Uint32()}, nil
 }

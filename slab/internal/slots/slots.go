@@ -108,6 +108,11 @@ type Config struct {
 	Units    int  // of the heap's region
 	Hardened bool // with sizes, and slots in random order
 	Class    int  // of a Pool's slots; NoClass for a heap without generations
+
+	// Charge is called before memory is committed, if it is not nil, with the bytes; an error refuses them. Refund is
+	// called with bytes that were not committed after all.
+	Charge func(bytes int) error
+	Refund func(bytes int)
 }
 
 // NoClass is Config.Class of a heap without generations.
@@ -152,7 +157,7 @@ func (t *Table) Open(of *region.Region, c Config) error {
 		size  int
 	}{{&t.entryTable, l.entries}, {&t.records, l.records}, {&t.stateTable, l.states}, {&t.sizes, l.sizes}, {&t.generations, l.generations}} {
 		if part.size > 0 {
-			*part.table = table{base: unsafe.Add(r.Base(), off), region: r, off: off, size: part.size}
+			*part.table = table{base: unsafe.Add(r.Base(), off), region: r, off: off, size: part.size, charge: c.Charge, refund: c.Refund}
 		}
 		off += part.size
 	}

@@ -14,6 +14,9 @@ type table struct {
 	off    int // of the array in the region
 	size   int // of the array, in bytes: a multiple of the OS page
 	ready  int // bytes that are committed, from off on
+
+	charge func(bytes int) error // nil, or called before memory is committed: Config.Charge
+	refund func(bytes int)
 }
 
 // reach makes the first n bytes usable.
@@ -23,14 +26,29 @@ func (t *table) reach(n int) error {
 	}
 	step := max(64<<10, t.ready/8)
 	to := min(alignUp(max(n, t.ready+step), guard.PageSize()), t.size)
-	if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {
+	if err := t.commit(to); err != nil {
 		to = alignUp(n, guard.PageSize())
-		if err := t.region.Commit(t.off+t.ready, to-t.ready); err != nil {
+		if err := t.commit(to); err != nil {
 			return err
 		}
 	}
 	t.ready = to
 	return nil
+}
+
+// commit commits the bytes from ready to an end.
+func (t *table) commit(to int) error {
+	n := to - t.ready
+	if t.charge != nil {
+		if err := t.charge(n); err != nil {
+			return err
+		}
+	}
+	err := t.region.Commit(t.off+t.ready, n)
+	if err != nil && t.charge != nil {
+		t.refund(n)
+	}
+	return err
 }
 
 func alignUp(n, to int) int { return (n + to - 1) &^ (to - 1) }

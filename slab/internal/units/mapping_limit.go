@@ -48,6 +48,9 @@ func (s *Space) decommit(first, n int, now uint32) (refused bool, err error) {
 	case err == nil:
 		s.removeFree(first, n)
 		s.decommitted.Add(first, n)
+		if s.charge != nil {
+			s.refund(n * Size)
+		}
 		return false, nil
 	case errors.Is(err, guard.ErrNoMemory):
 		return true, s.discard(first, n, now)

@@ -11,6 +11,11 @@ func (s *Space) Purge(age, now uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.checked()
+	return s.purge(age, now)
+}
+
+// purge is Purge. Caller holds s.mu.
+func (s *Space) purge(age, now uint32) error {
 	if s.nFree == 0 {
 		return nil
 	}

@@ -102,6 +102,10 @@ type Space struct {
 	guards  int  // units behind each slab that are its guard: 1 in a hardened heap
 	markers bool // guards are committed, and have kernel markers
 
+	huge   bool                  // see CommitHuge
+	charge func(bytes int) error // see Account
+	refund func(bytes int)
+
 	intercept func(mappings int) error // see Intercept
 	changes   int                      // see checked
 }
@@ -117,6 +121,20 @@ func (s *Space) Open(r *region.Region, hardened bool) {
 	s.decommitted.Add(0, n)
 	s.freedAt = make([]uint32, n)
 }
+
+// Account has charge called before units are committed, and refund after they were decommitted, with their bytes. If charge
+// returns an error, Take gives free units back, and tries once more; then it returns the error. Both are called under the mutex.
+// Call Account before anything is taken. A hardened space does not call them.
+func (s *Space) Account(charge func(bytes int) error, refund func(bytes int)) {
+	s.charge, s.refund = charge, refund
+}
+
+// CommitHuge has Take commit whole huge pages, where there is memory for them: otherwise the kernel puts small pages there. A
+// hardened space does not.
+func (s *Space) CommitHuge() { s.huge = true }
+
+// unitsPerHugePage is the number of units in 2 MiB.
+const unitsPerHugePage = 2 << 20 / Size
 
 // Take takes n units in a row, at least one, and returns the first. clean tells whether they read zero. The error wraps
 // guard.ErrNoMemory: a *FullError, or the region's error.
@@ -154,10 +172,21 @@ func (s *Space) commitMore(n int, now uint32) (first int, err error) {
 		return 0, s.full(n)
 	}
 	more := n
-	for ahead := min(max(s.nTaken/8, 1), 64); more < n+ahead && first+more < all && s.decommitted.Has(first+more); {
+	ahead := min(max(s.nTaken/8, 1), 64)
+	if s.huge {
+		ahead += unitsPerHugePage - 1 - (first+n+ahead-1)%unitsPerHugePage
+	}
+	for more < n+ahead && first+more < all && s.decommitted.Has(first+more) {
 		more++
 	}
 	if err = s.commit(first, more, now); err != nil && more > n {
+		err = s.commit(first, n, now)
+	}
+	if err != nil && s.charge != nil && s.nFree > 0 {
+		_ = s.purge(0, now) // the next commit has the error that counts
+		if first = bitmap.FindEither(s.free, s.decommitted, s.hint, all, n); first < 0 {
+			return 0, s.full(n)
+		}
 		err = s.commit(first, n, now)
 	}
 	return first, err
@@ -165,7 +194,16 @@ func (s *Space) commitMore(n int, now uint32) (first int, err error) {
 
 // commit makes the decommitted ones of n units free and clean.
 func (s *Space) commit(first, n int, now uint32) error {
+	bytes := s.decommitted.Count(first, n) * Size
+	if s.charge != nil {
+		if err := s.charge(bytes); err != nil {
+			return err
+		}
+	}
 	if err := s.region.Commit(first*Size, n*Size); err != nil {
+		if s.charge != nil {
+			s.refund(bytes)
+		}
 		return err
 	}
 	for i := first; i < first+n; i++ {

@@ -17,8 +17,10 @@ type Figures struct {
 	// The closed loop.
 	RequestsPerSecond float64 `json:"ops_per_second"`
 	Latencies
-	CPUPerRequest float64 `json:"cpu_ns_per_op"`  // of all threads, user and system (getrusage)
-	GCCPUSeconds  float64 `json:"gc_cpu_seconds"` // see measure.Collection
+	CPUPerRequest float64 `json:"cpu_ns_per_op"` // of all threads, user and system (getrusage)
+
+	// GCCPUSeconds is what the collector took in both loops: see measure.Collection.
+	GCCPUSeconds float64 `json:"gc_cpu_seconds"`
 
 	// ForcedGCSeconds is the time of one runtime.GC with all entries, while nothing else runs.
 	ForcedGCSeconds float64 `json:"forced_gc_seconds"`
@@ -45,6 +47,7 @@ type Plenty struct {
 	RequestsPerSecond float64
 	Latencies
 	CPUPerRequest float64
+	Cycles        int64 // collections that ended
 	PeakRSSBytes  int64
 }
 
@@ -52,7 +55,7 @@ type Plenty struct {
 type Report struct {
 	Figures
 	LoadSeconds  float64
-	Cycles       int64 // collections in the closed loop
+	Cycles       int64 // collections in both loops
 	Closed, Open Loop
 	Plenty       *Plenty
 	Search       *Search

@@ -21,7 +21,7 @@ type goMaps struct {
 	}
 }
 
-// goEntry is what a map points to.
+// goEntry holds a value, so that a replacement need not touch the map.
 type goEntry struct{ value []byte }
 
 func newGoMaps(entries int) *goMaps {

@@ -22,7 +22,7 @@ type Job struct {
 	Entries int
 	Limit   int64         // bytes; 0 for none
 	Rate    float64       // of the open loop, in requests a second
-	Long    time.Duration // of each loop
+	Long    time.Duration // of the closed loop; the others take half of it
 	Plenty  bool          // measure without a limit, too
 
 	// Target makes Measure search for the limit at which the service serves so many requests a second; Limit and
@@ -39,6 +39,7 @@ type run struct {
 	stop        atomic.Bool
 	interrupted atomic.Bool
 	progress    measure.Progress
+	began       measure.Collector // before the closed loop
 }
 
 // Measure runs a job. The figures are of the whole process, so it must have nothing else to do, and be started with
@@ -88,12 +89,14 @@ func (r *run) onInterrupt() (end func()) {
 }
 
 func (r *run) measure(report *Report) (err error) {
+	off := r.Limit
 	if r.Limit > 0 && r.Side == OffHeap {
-		if _, err := guard.SetBudget(guard.Budget{Hard: offHeapShare(r.Limit), ShareGoLimit: true}); err != nil {
+		off -= OwnMemory / 2 // the rest is for the Go heap
+		if _, err := guard.SetBudget(guard.Budget{Hard: off, ShareGoLimit: true}); err != nil {
 			return err
 		}
 	}
-	if r.service, err = Open(r.Side, r.Entries, r.Limit); err != nil {
+	if r.service, err = Open(r.Side, r.Entries, off); err != nil {
 		return err
 	}
 	defer func() {
@@ -105,7 +108,7 @@ func (r *run) measure(report *Report) (err error) {
 	for i := range n {
 		r.workers = append(r.workers, &worker{service: r.service, worker: i, workers: n, entries: r.Entries, stop: &r.stop})
 	}
-	steps := []func(*Report) error{r.load, r.closed, r.open, r.plenty}
+	steps := []func(*Report) error{r.load, r.closed, r.open, r.collect, r.plenty}
 	if r.Target > 0 {
 		steps = []func(*Report) error{r.load, r.search}
 	}
@@ -116,9 +119,6 @@ func (r *run) measure(report *Report) (err error) {
 	}
 	return nil
 }
-
-// offHeapShare is how much of a limit memory off the heap may take: the rest is for the program itself.
-func offHeapShare(limit int64) int64 { return limit - OwnMemory/2 }
 
 // OwnMemory is how many bytes of a limit are for the program itself: its code, stacks and the answers on their way.
 const OwnMemory = 32 << 20
@@ -157,14 +157,20 @@ func (r *run) load(report *Report) error {
 	return err
 }
 
-// loop begins a loop of every worker, runs it, and merges what they measured.
-func (r *run) loop(what string, f func(w *worker, start time.Time)) (h histogram, series []interval, took time.Duration, err error) {
+// loop runs a loop of each worker, which takes so long, and merges what the workers measured. It calls tick, if there is one,
+// some times a second meanwhile.
+func (r *run) loop(what string, long time.Duration, tick func(), f func(w *worker, start time.Time)) (h histogram, series []interval, took time.Duration, err error) {
 	for _, w := range r.workers {
-		w.begin(r.Long)
+		w.begin(long)
 	}
 	start := time.Now()
-	elapsed := func() int { return int(time.Since(start) / time.Millisecond) }
-	err = r.each(what+", milliseconds", int(r.Long/time.Millisecond), elapsed, func(w *worker) { f(w, start) })
+	elapsed := func() int {
+		if tick != nil {
+			tick()
+		}
+		return int(time.Since(start) / time.Millisecond)
+	}
+	err = r.each(what+", milliseconds", int(long/time.Millisecond), elapsed, func(w *worker) { f(w, start) })
 	took = time.Since(start)
 	series = make([]interval, len(r.workers[0].series))
 	for _, w := range r.workers {
@@ -187,19 +193,27 @@ func (r *run) sums() (l Loop) {
 }
 
 func (r *run) closed(report *Report) error {
-	runtime.GC()
-	before, cpu := measure.ReadCollector(), workload.ProcessorTime()
-	h, series, took, err := r.loop("closed loop", func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+	endCycle()
+	r.began = measure.ReadCollector()
+	cpu := workload.ProcessorTime()
+	h, series, took, err := r.loop("closed loop", r.Long, nil, func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
 	cpu = workload.ProcessorTime() - cpu
-	r.collect(report, &before)
+	r.usage(report)
 	report.Closed = r.sums()
 	report.RequestsPerSecond, report.Latencies = rate(h.n, took), h.latencies()
 	report.CPUPerRequest = float64(cpu) / float64(max(h.n, 1))
 	for _, i := range series {
 		report.Series = append(report.Series, Interval{i.requests, i.max})
 	}
-	report.PeakRSSBytes = workload.Peak()
 	return err
+}
+
+// usage takes the figures of memory, and of the collector since the closed loop began.
+func (r *run) usage(report *Report) {
+	now := measure.ReadCollector()
+	done := now.Since(&r.began)
+	report.Cycles, report.GCCPUSeconds = done.Cycles, done.CPUSeconds
+	report.PeakRSSBytes = workload.Peak()
 }
 
 func rate(n uint64, took time.Duration) float64 { return float64(n) / took.Seconds() }
@@ -212,62 +226,77 @@ func (r *run) open(report *Report) error {
 	if err := r.restore(phaseClosed); err != nil {
 		return err
 	}
-	requests := int(r.Rate * r.Long.Seconds())
-	h, _, _, err := r.loop("open loop", func(w *worker, start time.Time) { w.open(start, r.Rate, requests, r.Long) })
+	long := r.Long / 2
+	requests := int(r.Rate * long.Seconds())
+	h, _, _, err := r.loop("open loop", long, nil, func(w *worker, start time.Time) { w.open(start, r.Rate, requests, long) })
 	report.OpenLoop = h.latencies()
 	report.Open = r.sums()
 	report.Open.Late = report.Open.Requests < int64(requests)
-	report.PeakRSSBytes = workload.Peak()
+	r.usage(report)
 	return err
 }
 
-// collect takes the collector's figures of the closed loop. The runtime counts the time of a cycle when it ends: so a
-// collection ends the cycle that is under way, and collects once more; another one, which is timed, tells what that
-// was.
-func (r *run) collect(report *Report, before *measure.Collector) {
-	end := measure.ReadCollector()
-	done := end.Since(before)
-	report.Cycles, report.GCCPUSeconds = done.Cycles, done.CPUSeconds
-	if r.stop.Load() {
-		return
-	}
-	runtime.GC()
-	ended := measure.ReadCollector()
-	start := time.Now()
-	runtime.GC()
-	report.ForcedGCSeconds = time.Since(start).Seconds()
-	forced := measure.ReadCollector()
-	report.GCCPUSeconds = max(done.CPUSeconds, ended.Since(before).CPUSeconds-forced.Since(&ended).CPUSeconds)
+// endCycle waits until the collection that is under way has ended. The runtime counts its work then.
+func endCycle() {
+	// The runtime's setGCPercent promises it: to turn the collector off waits for its end.
+	debug.SetGCPercent(debug.SetGCPercent(-1))
 }
 
-// plenty lifts the limits, and measures a closed loop again.
-func (r *run) plenty(report *Report) error {
-	if !r.Plenty {
-		return nil
-	}
+// collect completes the collector's figures of both loops, lifts the limits, and times a collection.
+func (r *run) collect(report *Report) error {
+	endCycle()
+	r.usage(report)
 	if _, err := guard.SetBudget(guard.Budget{}); err != nil {
 		return err
 	}
 	debug.SetMemoryLimit(math.MaxInt64)
+	start := time.Now()
+	runtime.GC()
+	report.ForcedGCSeconds = time.Since(start).Seconds()
+	return nil
+}
+
+// plenty measures a closed loop again, now that the limits are lifted.
+func (r *run) plenty(report *Report) error {
+	if !r.Plenty {
+		return nil
+	}
 	if err := r.restore(phaseOpen); err != nil {
 		return err
 	}
-	workload.RestartPeak()
-	cpu := workload.ProcessorTime()
-	h, _, took, err := r.loop("without a limit", func(w *worker, start time.Time) { w.closed(phasePlenty, start, r.Long) })
+	before, cpu := measure.ReadCollector(), workload.ProcessorTime()
+	long := r.Long / 2
+	h, _, took, err := r.loop("without a limit", long, nil, func(w *worker, start time.Time) { w.closed(phasePlenty, start, long) })
 	cpu = workload.ProcessorTime() - cpu
-	report.Plenty = &Plenty{rate(h.n, took), h.latencies(), float64(cpu) / float64(max(h.n, 1)), workload.Peak()}
+	after := measure.ReadCollector()
+	report.Plenty = &Plenty{rate(h.n, took), h.latencies(), float64(cpu) / float64(max(h.n, 1)), after.Since(&before).Cycles, workload.Peak()}
 	return err
 }
 
+// longestTry bounds the time of a limit at which there is no collection, in loops.
+const longestTry = 8
+
+const gcCycles = "/gc/cycles/total:gc-cycles"
+
 // search halves the limits between Limit and Most until it knows to 3 % the smallest one at which the service
-// serves Target requests a second. GOGC is off: the limit alone says when to collect.
+// serves Target requests a second. GOGC is off: the limit alone says when to collect. Each limit is tried from the end of
+// one collection to the end of the next, so that the work of the collector is in the figure.
 func (r *run) search(report *Report) error {
 	debug.SetGCPercent(-1)
 	try := func(limit int64) (requests float64, err error) {
 		debug.SetMemoryLimit(limit)
 		runtime.GC()
-		h, _, took, err := r.loop(fmt.Sprintf("limit %d MiB", limit>>20), func(w *worker, start time.Time) { w.closed(phaseClosed, start, r.Long) })
+		cycles, start := measure.Metric(gcCycles).Uint64(), time.Now()
+		enough := func() {
+			if time.Since(start) >= r.Long && measure.Metric(gcCycles).Uint64() > cycles {
+				r.stop.Store(true)
+			}
+		}
+		long := r.Long * longestTry
+		h, _, took, err := r.loop(fmt.Sprintf("limit %d MiB", limit>>20), long, enough, func(w *worker, start time.Time) { w.closed(phaseClosed, start, long) })
+		if err == nil && !r.interrupted.Load() {
+			r.stop.Store(false)
+		}
 		return rate(h.n, took), err
 	}
 	low, high := r.Limit, r.Most

@@ -24,8 +24,8 @@ const (
 	OffHeap Side = "offheap"
 )
 
-// Open returns an empty service with room for so many entries. limit is how many bytes the process may take in
-// all; 0 for no limit.
+// Open returns an empty service with room for so many entries. limit is how many bytes it may take off the heap; 0
+// for no limit. Memory on the heap has GOMEMLIMIT.
 func Open(side Side, entries int, limit int64) (Service, error) {
 	switch side {
 	case GoMaps:
@@ -33,7 +33,7 @@ func Open(side Side, entries int, limit int64) (Service, error) {
 	case GoFlat:
 		return newGoFlat(entries), nil
 	case OffHeap:
-		return newOffHeap(entries, limit)
+		return newOffHeap(limit)
 	}
 	return nil, fmt.Errorf("there is no service %q", side)
 }

@@ -92,14 +92,16 @@ func (w *worker) took(ended time.Duration, ns int64) {
 	i.max = max(i.max, ns)
 }
 
-// closed serves one request after the other for so long.
+// closed serves one request after the other for so long, and one at least.
 func (w *worker) closed(phase int, start time.Time, long time.Duration) {
 	s := newStream(phase, w.worker, w.workers, w.entries)
-	for last := time.Since(start); last < long && !w.stop.Load(); {
+	for last := time.Since(start); ; {
 		w.serve(&s)
 		now := time.Since(start)
 		w.took(now, int64(now-last))
-		last = now
+		if last = now; last >= long || w.stop.Load() {
+			return
+		}
 	}
 }
 
@@ -135,7 +137,7 @@ func (w *worker) load(done *atomic.Int64) {
 }
 
 // open serves requests that are due at fixed times, every workers-th of all: its latency counts from that time on.
-// It ends early if it is late by more than patience.
+// It ends early if it is late by more than patience, but not before the first request.
 func (w *worker) open(start time.Time, rate float64, requests int, patience time.Duration) {
 	s := newStream(phaseOpen, w.worker, w.workers, w.entries)
 	for i := w.worker; i < requests && !w.stop.Load(); i += w.workers {
@@ -148,7 +150,7 @@ func (w *worker) open(start time.Time, rate float64, requests int, patience time
 				runtime.Gosched()
 			}
 		}
-		if now-due > patience {
+		if now-due > patience && w.served > 0 {
 			return
 		}
 		w.serve(&s)

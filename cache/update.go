@@ -1,0 +1,197 @@
+package cache
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// ErrNoNumber is wrapped by the error of an Add to a value that is not 8 bytes long.
+var ErrNoNumber = errors.New("the value is no number of 8 bytes")
+
+// Update replaces the value of key by what f returns, or deletes key if keep is false. f gets the value, and ok false if key
+// is not there; then keep false does nothing. The entry keeps its time to live. The error is that of Set.
+//
+// Update takes effect at one moment: if key has changed while f ran, f is called again with the new value. So f may run
+// several times. It must not write to old, which is valid until f returns; what f returns may be a part of old. No lock
+// is held while f runs: f may call the cache, and may panic. If it always changes the key itself, Update never ends.
+func (c *Cache) Update(key []byte, f func(old []byte, ok bool) (value []byte, keep bool)) error {
+	s, hash := c.shardOf("Update", key)
+	for {
+		if done, err := c.update(s, hash, key, f); done || err != nil {
+			return err
+		}
+	}
+}
+
+// update is one try of Update; done is false if key has changed meanwhile.
+func (c *Cache) update(s *shard, hash uint64, key []byte, f func(old []byte, ok bool) (value []byte, keep bool)) (done bool, err error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return false, c.errClosed("update")
+	}
+	it := item{hash: hash, key: key}
+	var old []byte
+	var held pin
+	l, ok := s.find(hash, key)
+	if ok {
+		if s.counts.hits++; l.entry.hasTTL() {
+			it.deadline = l.entry.deadline()
+		}
+		held = s.pin(l.place, l.entry)
+	} else {
+		s.counts.misses++
+	}
+	s.unlock()
+	if ok {
+		defer s.release(held)
+		_, old = s.pinned(held)
+	}
+	value, keep := f(old, ok)
+	if it.value = value; !keep {
+		it.value = nil
+	}
+	return done, c.store(s, &it, func(it *item) need {
+		l, still := s.find(hash, key)
+		if still != ok || ok && l.place != held.place {
+			s.forgo(it)
+			return nothing
+		}
+		done = true
+		switch {
+		case keep && ok:
+			return s.replace(&l, it)
+		case keep:
+			return s.insert(it)
+		case ok:
+			s.remove(&l)
+			s.counts.deletes++
+		}
+		s.forgo(it)
+		return nothing
+	})
+}
+
+// forgo gives up the memory of an item that is not set. Caller holds s.mu.
+func (s *shard) forgo(it *item) {
+	if it.number != 0 {
+		s.dropApart(it.number - 1)
+		it.number = 0
+	}
+}
+
+// Add adds delta to the value of key, a number of 8 bytes in little-endian order, and returns the sum. It wraps around. A
+// key that is not there counts as 0. The entry keeps its time to live. The error wraps ErrNoNumber if the value has
+// another length, and is that of Set otherwise; then nothing has changed.
+//
+// Cost: that of Set, without a copy on the Go heap.
+func (c *Cache) Add(key []byte, delta int64) (sum int64, err error) {
+	s, hash := c.shardOf("Add", key)
+	var bytes [8]byte
+	it := item{hash: hash, key: key, value: bytes[:]}
+	var bad error
+	err = c.store(s, &it, func(it *item) need {
+		l, ok := s.find(hash, key)
+		sum = delta
+		if ok {
+			v := s.valueOf(l.entry)
+			if len(v) != 8 {
+				bad = fmt.Errorf("cache: add: a value of %d bytes: %w", len(v), ErrNoNumber)
+				s.forgo(it)
+				return nothing
+			}
+			sum += int64(binary.LittleEndian.Uint64(v))
+			if l.entry.hasTTL() {
+				it.deadline = l.entry.deadline()
+			}
+		}
+		if binary.LittleEndian.PutUint64(it.value, uint64(sum)); it.number != 0 {
+			binary.LittleEndian.PutUint64(s.apartValue(it.number-1), uint64(sum))
+		}
+		if ok {
+			return s.replace(&l, it)
+		}
+		return s.insert(it)
+	})
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
+		sum = 0
+	}
+	return sum, err
+}
+
+// Forever is a time to live without an end.
+const Forever = time.Duration(math.MaxInt64)
+
+// Touch gives key another time to live, from now on, and tells whether it is there. With ttl at or below 0 it deletes key. It
+// counts as a hit for the eviction. Touch also returns false after Close, and where there is no memory: an entry that has no
+// time to live yet is written anew.
+func (c *Cache) Touch(key []byte, ttl time.Duration) bool {
+	s, hash := c.shardOf("Touch", key)
+	if ttl <= 0 {
+		return c.Delete(key)
+	}
+	deadline := c.deadlineOf(ttl)
+	ok := false
+	err := c.put(s, &item{}, func(*item) need {
+		var l live
+		if l, ok = s.find(hash, key); !ok {
+			return nothing
+		}
+		return s.retime(&l, deadline)
+	})
+	return ok && err == nil
+}
+
+// retime gives an entry another deadline. Caller holds s.mu.
+func (s *shard) retime(l *live, deadline int64) need {
+	e := l.entry
+	if e.hasTTL() {
+		e.setDeadline(deadline)
+		s.hit(l.place, e)
+		return nothing
+	}
+	it := item{key: s.keyOf(e), value: s.valueOf(e), deadline: deadline}
+	if e.isApart() {
+		it.number = e.number() + 1
+	}
+	granules, queue := it.granules(), s.cache.segments.of(l.place).queue
+	p, ok := s.room(queue, granules)
+	if !ok {
+		return needsSegment
+	}
+	n := s.cache.at(p)
+	s.write(&it, n, granules)
+	n.keepHits(*e.head())
+	l.search.Set(p)
+	s.joined(n, queue)
+	*e.head() &^= apartBit // the object stays, with the other entry
+	s.kill(l.place, e)
+	s.hit(p, n)
+	s.tidy(granules)
+	return nothing
+}
+
+// TTL returns the time that key has to live, 0 if it lives for ever, and whether it is there. It counts neither as a hit nor
+// as a miss.
+func (c *Cache) TTL(key []byte) (ttl time.Duration, ok bool) {
+	s, hash := c.shardOf("TTL", key)
+	s.mu.Lock()
+	defer s.unlock()
+	if s.closed {
+		return 0, false
+	}
+	l, ok := s.find(hash, key)
+	if !ok {
+		return 0, false
+	}
+	if l.entry.hasTTL() && l.entry.deadline() != math.MaxInt64 {
+		ttl = max(time.Duration(l.entry.deadline()-s.cache.now()), 1)
+	}
+	return ttl, true
+}

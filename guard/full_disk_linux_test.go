@@ -1,0 +1,75 @@
+package guard
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// smallDisk mounts a file system of so many bytes, or skips the test.
+func smallDisk(t *testing.T, size string) string {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("a full disk is not to be had here: mounting a small tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// TestFullDisk fills a disk: Grow and File have errors, direct stores are faults inside Catch, and the file is as long as
+// before. When there is space again, all works.
+func TestFullDisk(t *testing.T) {
+	dir := smallDisk(t, "1m")
+	page := PageSize()
+	f, err := os.Create(filepath.Join(dir, "grows"))
+	mustDo(t, err)
+	defer f.Close()
+	r := mustMap(t, f, FileConfig{Mode: FileShared, Reserve: 8 << 20})
+	_, err = r.Grow(4 * page)
+	mustDo(t, err)
+	r.Bytes()[0] = 'a'
+	if _, err := r.Grow(2 << 20); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("more than the disk: %v", err)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != int64(4*page) || r.Size() != 4*page || r.Bytes()[0] != 'a' {
+		t.Fatalf("the file has %d bytes, the region %d", info.Size(), r.Size())
+	}
+
+	// A hole, for which there is no space once another file has taken it.
+	hole, err := os.Create(filepath.Join(dir, "hole"))
+	mustDo(t, err)
+	defer hole.Close()
+	mustDo(t, hole.Truncate(int64(4*page)))
+	h := mustMap(t, hole, FileConfig{Mode: FileShared})
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	expect(t, "store on a full disk", poke(h, page), FileFailed, page)
+	n, err := h.File().WriteAt(bytes.Repeat([]byte{1}, 2*page), 5)
+	var fault *Fault
+	if n != 0 || !errors.Is(err, syscall.ENOSPC) || !errors.As(err, &fault) || fault.Kind != FileFailed {
+		t.Errorf("wrote %d bytes to a full disk: %v", n, err)
+	}
+	if n, err := r.File().WriteAt([]byte("inside"), 0); n != 6 || err != nil {
+		t.Errorf("a write where there is space: %v", err)
+	}
+	if _, err := r.File().WriteAt([]byte("beyond"), int64(5*page)); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a write that grows: %v", err)
+	}
+
+	mustDo(t, os.Remove(filler))
+	if n, err := h.File().WriteAt(bytes.Repeat([]byte{1}, 2*page), 5); n != 2*page || err != nil {
+		t.Errorf("with space again: %d bytes, %v", n, err)
+	}
+	if n, err := r.File().WriteAt([]byte("beyond"), int64(5*page)); n != 6 || err != nil {
+		t.Errorf("with space again: %v", err)
+	}
+}
