@@ -2,7 +2,7 @@ package cache
 
 // tidy does a little of the work that a cache owes, after some granules were set. Caller holds s.mu.
 func (s *shard) tidy(granules int) {
-	if s.full {
+	if s.full && s.returned == s.cache.returned.Load() { // else there may be memory
 		for range evictAtOnce {
 			if !s.isBehind() || s.evictNext() == 0 {
 				break
