@@ -253,17 +253,6 @@ func TestOutsideTurnover(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					mostHit, mostMiss := mostHit, mostMiss
-					if order == "iteration" || order == "scanning" {
-						// What lies ahead is denser, and what lies behind emptier: more misses go on to a second group. In time it is
-						// less, because the leaves behind are in the cache; bench/maps measures it.
-						mostMiss = max(mostMiss, 1.5)
-						if n < 40_000 {
-							// A leaf that is half of the table is crowded for a while: up to 0.93 of its slots are used, and counters of passed
-							// entries are at their most.
-							mostHit, mostMiss = 2, 6
-						}
-					}
 					u := newTurnover(t, m, n, order)
 					fresh := u.work(t)
 					var now work
