@@ -34,7 +34,7 @@ func (m *marks) markWrite() {
 func (m *Map[K, V]) watch(attached bool) {
 	m.mark = markOf(m.root, attached)
 	find := m.find
-	m.find = func(t *typed[K, V], key K) *slot[K, V] { // Get and Lookup do nothing else
+	m.find = func(t *typed[K, V], key K) (*slot[K, V], byte) { // Get and Lookup do nothing else
 		m.markRead()
 		return find(t, key)
 	}
