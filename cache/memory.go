@@ -245,6 +245,7 @@ const trashPerCall = 4
 
 // unlock unlocks the shard and then does what must not be done under the lock, if there is something to do.
 func (s *shard) unlock() {
+	s.checked()
 	chores := s.trash.n > 0 || s.deadApart != 0 || len(s.scrap) > 0 || len(s.evicted) > 0
 	s.mu.Unlock()
 	if chores {
