@@ -324,7 +324,7 @@ func TestShiftingSizes(t *testing.T) {
 			}
 		}
 		st := c.Stats()
-		if share := float64(st.Live) / float64(limit); share < 0.4 && size <= 1500 || share < 0.1 {
+		if share := float64(st.Live) / float64(limit); share < 0.25 && size <= 1500 || share < 0.1 {
 			t.Errorf("phase %d, %d bytes: %.2f of the Limit are live: %+v", phase, size, share, st)
 		}
 		c.check()

@@ -58,7 +58,11 @@ func (m *Map[K, V]) getBatch(keys []K, values []V, found []bool) (hits int) {
 	}
 	touched := byte(0)
 	for i := range searches {
-		touched |= byte(searches[i].header[0])
+		s := &searches[i]
+		touched |= byte(s.header[0])
+		if size <= smallSlot {
+			touched |= *s.quarter(quarterOf(s.hash), size)
+		}
 	}
 	for i := range searches {
 		s := &searches[i]

@@ -115,7 +115,10 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	context.AfterFunc(ctx, cancel) // a second interrupt ends the program
+	context.AfterFunc(ctx, func() {
+		time.Sleep(time.Second) // some senders interrupt the process and its group
+		cancel()                // another interrupt ends the program
+	})
 	return f.compareServices(ctx, &j)
 }
 
