@@ -132,6 +132,10 @@ func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
 	}
 }
 
+// segmentsUntilTry is how many segments a shard fills, after the heap has refused memory, with what it evicts ahead of need. Then it asks the
+// heap again: sizes have shifted, or entries were deleted.
+const segmentsUntilTry = 128
+
 // purgeEvery is the number of segments that are evicted in vain before the heap is asked to collect what it has.
 const purgeEvery = 16
 
@@ -172,14 +176,13 @@ func (c *Cache) evictSegment(s *shard) bool {
 // evictUntilFree evicts entries until a segment or an object apart becomes free, if the shard has some number of bytes; false if
 // it has not, or no entries.
 func (s *shard) evictUntilFree(least int) (freed bool) {
-	c := s.cache
 	for {
 		s.mu.Lock()
 		if s.closed || s.segments*s.cache.segmentSize+s.counts.apart < least {
 			s.mu.Unlock()
 			return false
 		}
-		s.full, s.returned = true, c.returned.Load()
+		s.full, s.untilTry = true, segmentsUntilTry
 		s.policy.ghosts.fit(s.index.Len())
 		had := s.spares.n + s.trash.n
 		looked := 1
@@ -235,7 +238,6 @@ func (s *shard) emptyTrash(n int) (some bool) {
 			return some
 		}
 		some = true
-		c.returned.Add(1)
 	}
 	return some
 }
