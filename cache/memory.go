@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -108,13 +109,13 @@ func (s *shard) hasSpare() bool {
 }
 
 // makeRoom calls try until that finds memory. In between it gives back what is free, and evicts entries if the cache has a
-// Limit: of the shard, or of shards that have more than their share. It returns the error of try when there is nothing more
-// to evict. Caller has entered, and holds no lock.
+// Limit: of the shard, or of shards that have more than their share. It returns the error of try when there was nothing more
+// to evict some times in a row: other goroutines may have taken what it freed, or have entries pinned. Caller has entered, and holds no lock.
 func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
-	lastChance := false
+	inVain := 0
 	for round := 1; ; round++ {
 		done, err := try()
-		if done || !errors.Is(err, guard.ErrNoMemory) || lastChance || c.closed.Load() {
+		if done || !errors.Is(err, guard.ErrNoMemory) || inVain == mostInVain || c.closed.Load() {
 			return err
 		}
 		switch {
@@ -124,7 +125,9 @@ func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
 				_ = c.heap.Purge() // for freed slots that processors cache; try has the error that counts
 			}
 		default:
-			lastChance = true
+			if inVain++; inVain > 1 {
+				time.Sleep(time.Duration(inVain) * 10 * time.Microsecond) // 5 ms in all
+			}
 			c.dropSpares()
 			c.emptyTrash()
 			_ = c.heap.Purge()
@@ -135,6 +138,9 @@ func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
 // segmentsUntilTry is how many segments a shard fills, after the heap has refused memory, with what it evicts ahead of need. Then it asks the
 // heap again: sizes have shifted, or entries were deleted.
 const segmentsUntilTry = 128
+
+// mostInVain is how often makeRoom finds nothing to evict before it gives up.
+const mostInVain = 32
 
 // purgeEvery is the number of segments that are evicted in vain before the heap is asked to collect what it has.
 const purgeEvery = 16
