@@ -97,10 +97,11 @@ func (t *typed[K, V]) storedHash(e *slot[K, V], tag, low uint64) uint64 {
 // plainFind returns the search of tables whose keys count with all bytes. It does not check that the table
 // is valid: invalidate puts checkedFind in its place.
 //
-// The search calls nothing, and is as short as can be: while the processor waits for memory it looks ahead, and the shorter the code, the
-// more searches it overlaps. It returns a byte of the quarter where the entry may be, which nobody needs: so the processor
-// asks for that cache line at once, and the compiler keeps the load. It is a literal, because a method would load a dictionary. plainFind is not inlined, because calls in an inlined
-// literal would not be.
+// The search looks at the home of the key itself, which has nine of ten entries, and calls findBehind for the rest. It is as
+// short as can be: while the processor waits for memory it looks ahead, and the shorter the code, the more searches it
+// overlaps. It returns a byte of the quarter where the entry may be, which nobody needs: so the processor asks for that cache line
+// at once, and the compiler keeps the load. It is a literal, because a method would load a dictionary. plainFind is not
+// inlined, because calls in an inlined literal would not be.
 //
 //go:noinline
 func (t *typed[K, V]) plainFind() func(t *typed[K, V], key K) (e *slot[K, V], touched byte) {
