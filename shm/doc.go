@@ -10,7 +10,8 @@
 //	└───────┴──────────┬───────────┴───────┘      └───────┴──────────┬───────────┴───────┘
 //	                   └────────────── the same RAM ─────────────────┘
 //
-// Addresses differ from process to process. So pointers into the memory mean nothing to others: use offsets.
+// Addresses differ from process to process. So pointers into the memory mean nothing to others: use offsets, such as
+// arena.Ref and table.Ref: arena.OpenIn opens an arena in Memory.Region.
 //
 // # Life
 //
