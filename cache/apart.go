@@ -25,6 +25,9 @@ func (s *shard) apartBytes(n uint32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(s.cache.base, o.at)), o.size)
 }
 
+// apartGranules returns the size of an object in granules.
+func (s *shard) apartGranules(n uint32) int { return s.apart[n].size / granule }
+
 func (s *shard) apartKey(n uint32) []byte   { return s.apartBytes(n)[:s.apart[n].key] }
 func (s *shard) apartValue(n uint32) []byte { return s.apartBytes(n)[s.apart[n].key:] }
 
@@ -41,6 +44,7 @@ func (s *shard) addApart(b []byte, key int) (number uint32) {
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(s.cache.base)
 	s.apart[number] = apartObject{at: at, size: len(b), key: uint32(key), wait: true}
 	s.counts.apart += len(b)
+	s.cache.held.Add(int64(len(b)))
 	return number
 }
 
@@ -68,6 +72,7 @@ func (s *shard) takeApart() (b []byte) {
 	b = s.apartBytes(n)
 	s.deadApart = s.apart[n].next
 	s.counts.apart -= len(b)
+	s.cache.held.Add(-int64(len(b)))
 	s.apart[n] = apartObject{next: s.freeApart}
 	s.freeApart = n + 1
 	return b

@@ -38,7 +38,8 @@ type Config struct {
 
 	// OnEvict is called with the key and the value of each entry that is evicted to make room: not for entries that
 	// expire, are deleted or replaced. The slices are valid until it returns, and must not be written to. No lock is held:
-	// OnEvict may call the cache. It runs on a goroutine that sets or reads, soon after the eviction. Default none.
+	// OnEvict may call the cache, but if it sets as much as is evicted there is no end to it. It runs on a goroutine that sets
+	// or reads, soon after the eviction: a call later, if OnEvict runs already. Default none.
 	OnEvict func(key, value []byte)
 }
 
@@ -56,14 +57,15 @@ type Cache struct {
 	mostInLog   int // granules of an entry; larger ones lie apart
 	reserve     int
 
-	heap      *slab.Heap
-	config    Config
-	opened    time.Time
-	clock     func() int64  // of tests; nil for the system's
-	users     atomic.Int64  // of the heap: one as long as the cache is open. See enter
-	nSegments atomic.Int64  // of all shards
-	victim    atomic.Uint32 // the shard that is to give memory to others
-	closed    atomic.Bool
+	heap     *slab.Heap
+	config   Config
+	opened   time.Time
+	clock    func() int64  // of tests; nil for the system's
+	users    atomic.Int64  // of the heap: one as long as the cache is open. See enter
+	held     atomic.Int64  // bytes of segments and of objects apart
+	returned atomic.Uint64 // objects that went back to the heap
+	victim   atomic.Uint32 // the shard that is to give memory to others
+	closed   atomic.Bool
 }
 
 // Open opens a cache. It reserves addresses; memory is committed as entries come. The error wraps guard.ErrNoMemory where
@@ -77,7 +79,7 @@ func Open(config Config) (*Cache, error) {
 	if config.Limit != 0 && config.Limit < MinLimit {
 		return nil, fmt.Errorf("cache: open %q: the Limit of %d bytes is below %d", config.Name, config.Limit, MinLimit)
 	}
-	heap, err := slab.Open(slab.Config{Name: config.Name, Limit: config.Limit, LimitCommitted: config.Limit > 0, HugePages: config.Limit == 0 || config.Limit >= leastForHuge})
+	heap, err := slab.Open(slab.Config{Name: config.Name, Reserve: reserveFor(config.Limit), Limit: config.Limit, LimitCommitted: config.Limit > 0, HugePages: config.Limit == 0 || config.Limit >= leastForHuge})
 	if err != nil {
 		return nil, fmt.Errorf("cache: open %q: %w", config.Name, err)
 	}
@@ -109,6 +111,15 @@ const (
 	leastPerShard    = 1 << 20 // bytes of the Limit
 	segmentsPerShard = 64      // at least, if segments are not the smallest
 )
+
+// reserveFor returns the addresses to reserve for a Limit, of which the heap keeps books on the Go heap; 0 for the heap's default.
+func reserveFor(limit int) int {
+	const least, most = 64 << 20, 256 << 20 << (^uint(0) >> 63 * 7) // 32 GiB where addresses have 64 bits
+	if limit == 0 || limit > most/4 {
+		return 0
+	}
+	return max(4*limit, least)
+}
 
 // floor returns the largest power of two that is at most n.
 func floor(n int) int { return 1 << (bits.Len(uint(n)) - 1) }
@@ -304,13 +315,20 @@ func (c *Cache) Len() (n int) {
 
 // Close gives all memory back. Calls that come later miss, or return an error that wraps guard.ErrClosed, as a second
 // Close does. If a View, an Update, a Get of a large value, a loop or OnEvict is at work, the memory goes back when the last
-// of them ends: Close does not wait for them, so they may call it.
+// of them ends: Close does not wait for them, so they may call it. After another error the cache is closed, but the kernel
+// refused to take some memory: call Close again to try that once more.
 func (c *Cache) Close() error {
 	if c == nil || len(c.shards) == 0 {
 		unopened("Close")
 	}
 	if c.closed.Swap(true) {
-		return c.errClosed("close")
+		if c.users.Load() > 0 {
+			return c.errClosed("close")
+		}
+		if err := c.heap.Close(); err != nil { // or it was not closed for good before
+			return fmt.Errorf("cache: close %q: %w", c.config.Name, err)
+		}
+		return nil
 	}
 	for i := range c.shards {
 		s := &c.shards[i]

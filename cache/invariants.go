@@ -61,6 +61,16 @@ func (s *shard) check() {
 		}
 		holds(prev == q.head && n == q.n && live == q.live, "queue %d has %d segments and %d live granules, and counts %d and %d", i, n, live, q.n, q.live)
 	}
+	apart, lives := 0, 0
+	for n := range s.apart {
+		if o := &s.apart[n]; o.size > 0 && !o.dead && !o.wait {
+			lives += s.apartGranules(uint32(n))
+		}
+	}
+	for i := range s.queues {
+		apart += s.queues[i].apart
+	}
+	holds(apart == lives, "%d granules are apart, %d are counted", lives, apart)
 	holds(entries == s.index.Len(), "the log has %d entries, the index %d", entries, s.index.Len())
 	holds(dead == s.counts.dead, "%d granules are dead, %d are counted", dead, s.counts.dead)
 	holds(s.cache.config.Limit == 0 || inMain == s.policy.inMain, "main has %d entries, the policy counts %d", inMain, s.policy.inMain)

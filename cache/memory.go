@@ -70,7 +70,7 @@ func (s *shard) give(what need, off uintptr) {
 		}
 		s.spares.push(&c.segments, n)
 		s.segments++
-		c.nSegments.Add(1)
+		c.held.Add(int64(c.segmentSize))
 	case !s.closed:
 		s.chunks = append(s.chunks, uint32(off/granule))
 		s.index.Add(off, chunkSize)
@@ -104,7 +104,7 @@ func (c *Cache) provide(s *shard, what need) error {
 func (s *shard) hasSpare() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.spares.n > 0
+	return s.hasSpareToFill()
 }
 
 // makeRoom calls try until that finds memory. In between it gives back what is free, and evicts entries if the cache has a
@@ -154,7 +154,7 @@ func (c *Cache) dropSpares() {
 // evictSegment evicts entries until a segment becomes free, of a shard or of one that has more than its share; false if
 // there is no entry at all.
 func (c *Cache) evictSegment(s *shard) bool {
-	share := int(c.nSegments.Load()) / len(c.shards)
+	share := int(c.held.Load()) / len(c.shards)
 	if s.evictUntilFree(share) {
 		return true
 	}
@@ -169,16 +169,17 @@ func (c *Cache) evictSegment(s *shard) bool {
 	return false
 }
 
-// evictUntilFree evicts entries until a segment or an object apart becomes free, if the shard has some number of segments; false if
+// evictUntilFree evicts entries until a segment or an object apart becomes free, if the shard has some number of bytes; false if
 // it has not, or no entries.
 func (s *shard) evictUntilFree(least int) (freed bool) {
+	c := s.cache
 	for {
 		s.mu.Lock()
-		if s.closed || s.segments < least {
+		if s.closed || s.segments*s.cache.segmentSize+s.counts.apart < least {
 			s.mu.Unlock()
 			return false
 		}
-		s.full = true
+		s.full, s.returned = true, c.returned.Load()
 		s.policy.ghosts.fit(s.index.Len())
 		had := s.spares.n + s.trash.n
 		looked := 1
@@ -224,7 +225,7 @@ func (s *shard) emptyTrash(n int) (some bool) {
 		s.mu.Unlock()
 		switch {
 		case isSegment:
-			c.nSegments.Add(-1)
+			c.held.Add(-int64(c.segmentSize))
 			c.free(uintptr(number)*uintptr(c.segmentSize), c.segmentSize)
 		case isChunk:
 			c.free(uintptr(chunk)*granule, chunkSize)
@@ -234,6 +235,7 @@ func (s *shard) emptyTrash(n int) (some bool) {
 			return some
 		}
 		some = true
+		c.returned.Add(1)
 	}
 	return some
 }

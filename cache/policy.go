@@ -53,8 +53,9 @@ type policy struct {
 // queue is a part of the log.
 type queue struct {
 	list
-	hand uint32 // granules of the oldest segment that were looked at
-	live int    // granules of live entries
+	apart int    // granules of the objects apart that its entries have
+	hand  uint32 // granules of the oldest segment that were looked at
+	live  int    // granules of live entries
 }
 
 // An entry's state is its frequency, 3 bits, and the epoch in which it was written, 5 bits.
@@ -186,6 +187,10 @@ func (s *shard) relabel() {
 		if !e.isDead() {
 			q.live -= e.granules()
 			to.live += e.granules()
+			if e.isApart() {
+				q.apart -= s.apartGranules(e.number())
+				to.apart += s.apartGranules(e.number())
+			}
 			s.policy.count(s.policy.frequency(e), 1)
 		}
 	}
@@ -203,11 +208,14 @@ func (l *list) pushSecond(t *segments, number uint32) {
 	}
 }
 
+// weight returns the granules that the entries of the queue take, in the log and apart.
+func (q *queue) weight() int { return q.live + q.apart }
+
 // evictNext looks at the next entry in its turn, and moves or evicts it. It returns the granules that it looked at; 0 if there
 // is no entry.
 func (s *shard) evictNext() (granules int) {
 	turn := uint8(main)
-	if q := &s.queues[small]; q.live*smallShare >= q.live+s.queues[main].live {
+	if q := &s.queues[small]; q.weight()*smallShare >= q.weight()+s.queues[main].weight() {
 		turn = small
 	}
 	if granules = s.evictFrom(turn); granules == 0 {
@@ -256,7 +264,7 @@ func (s *shard) evict(p place, e entry) {
 	s.policy.ghosts.add(hash, s.policy.epoch, s.policy.frequency(e))
 	s.counts.evictions++
 	if s.cache.config.OnEvict != nil {
-		s.evicted = append(s.evicted, s.pin(p, e))
+		s.evicted = append(s.evicted, s.evictedAt(p, e))
 	}
 	s.drop(p, e, hash)
 }

@@ -166,7 +166,11 @@ func (c *Cache) restore(r io.Reader) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, heap.Close()) }()
+	defer func() {
+		if heap.Close() != nil { // the kernel did not take some memory: the second call has the error that counts
+			err = errors.Join(err, heap.Close())
+		}
+	}()
 	kept := &keptBytes{heap: heap}
 	check.r = io.TeeReader(r, kept)
 	if err := check.all(nil); err != nil {

@@ -30,6 +30,8 @@ type shard struct {
 	full   bool // the heap has refused memory: entries are evicted before it is needed
 	index  index.Index
 
+	returned uint64 // Cache.returned when the heap refused memory last
+
 	queues   [2]queue
 	segments int // of the queues, spare, trash and doomed
 	spares   list
@@ -43,9 +45,9 @@ type shard struct {
 
 	compacting  uint32 // the number, plus 1, of the segment that compact works on
 	compactHand uint32
-	compactFrom uint32 // the number, plus 1, of the segment that chooseDeadest looks at next
-	evicted     []pin  // entries that OnEvict is to be called for
-	calling     bool   // a goroutine calls OnEvict
+	compactFrom uint32    // the number, plus 1, of the segment that chooseDeadest looks at next
+	evicted     []evicted // entries that OnEvict is to be called for
+	calling     int       // calls of OnEvict that run
 	pins        int
 
 	withTTL    int    // entries
@@ -139,6 +141,7 @@ func (s *shard) kill(p place, e entry) {
 		s.withTTL--
 	}
 	if e.isApart() {
+		s.queues[seg.queue].apart -= s.apartGranules(e.number())
 		s.dropApart(e.number())
 	}
 	s.left(e, seg.queue)
@@ -207,6 +210,9 @@ func (s *shard) room(queue uint8, granules int) (p place, ok bool) {
 			return p, true
 		}
 	}
+	if queue == small && !s.hasSpareToFill() {
+		return 0, false
+	}
 	n, ok := s.spares.pop(t)
 	if !ok {
 		return 0, false
@@ -216,6 +222,12 @@ func (s *shard) room(queue uint8, granules int) (p place, ok bool) {
 	q.push(t, n)
 	q.live += granules
 	return n<<t.shift | first(n), true
+}
+
+// hasSpareToFill tells whether there is a spare segment for new entries. When memory is short one more is kept for entries that go to the
+// main queue: without it they would have to be evicted, however frequent they are. Caller holds s.mu.
+func (s *shard) hasSpareToFill() bool {
+	return s.spares.n > 1 || s.spares.n == 1 && !s.full
 }
 
 // hasRoom tells whether room would find some.
@@ -260,13 +272,14 @@ func (it *item) write(e entry, granules int) {
 }
 
 // write writes an item as the entry at a place, and counts it. Caller holds s.mu.
-func (s *shard) write(it *item, e entry, granules int) {
+func (s *shard) write(it *item, e entry, granules int, queue uint8) {
 	it.write(e, granules)
 	if it.deadline != 0 {
 		s.withTTL++
 	}
 	if it.number != 0 {
 		s.apart[it.number-1].wait = false
+		s.queues[queue].apart += s.apartGranules(it.number - 1)
 	}
 }
 
@@ -291,7 +304,7 @@ func (s *shard) insert(it *item) need {
 		return needsSegment
 	}
 	e := s.cache.at(p)
-	s.write(it, e, granules)
+	s.write(it, e, granules, q)
 	s.index.Insert(it.hash, p, s.rehash)
 	s.inserted(e, it.hash)
 	s.counts.sets++
@@ -318,7 +331,7 @@ func (s *shard) replace(l *live, it *item) need {
 		return needsSegment
 	}
 	n := s.cache.at(p)
-	s.write(it, n, granules)
+	s.write(it, n, granules, seg.queue)
 	n.keepHits(*e.head())
 	l.search.Set(p)
 	s.joined(n, seg.queue)
@@ -350,6 +363,10 @@ func (s *shard) move(p place, e entry, queue uint8) (n entry, ok bool) {
 	// The copy has the TTL, and what lies apart.
 	if n.hasTTL() {
 		s.withTTL++
+	}
+	if n.isApart() {
+		s.queues[queue].apart += s.apartGranules(n.number())
+		s.queues[s.cache.segments.of(p).queue].apart -= s.apartGranules(n.number())
 	}
 	*e.head() &^= apartBit
 	s.joined(n, queue)

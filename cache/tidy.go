@@ -2,7 +2,7 @@ package cache
 
 // tidy does a little of the work that a cache owes, after some granules were set. Caller holds s.mu.
 func (s *shard) tidy(granules int) {
-	if s.full {
+	if s.full && s.returned == s.cache.returned.Load() { // else there may be memory
 		for range evictAtOnce {
 			if !s.isBehind() || s.evictNext() == 0 {
 				break
@@ -35,12 +35,15 @@ func (s *shard) isBehind() bool {
 	left, room := 2*size, size
 	for i := range s.queues {
 		q := &s.queues[i]
-		if q.tail != 0 {
+		if q.tail != q.head { // a segment that is written to is not free when it is empty
 			left = min(left, int(t.at(q.tail-1).used-q.hand))
 		}
 		if q.head != 0 {
 			room = min(room, size-int(t.at(q.head-1).used))
 		}
+	}
+	if left > size {
+		return false
 	}
 	return left+size/evictAhead > room+s.spares.n*size
 }

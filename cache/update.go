@@ -166,10 +166,13 @@ func (s *shard) retime(l *live, deadline int64) need {
 		return needsSegment
 	}
 	n := s.cache.at(p)
-	s.write(&it, n, granules)
+	s.write(&it, n, granules, queue)
 	n.keepHits(*e.head())
 	l.search.Set(p)
 	s.joined(n, queue)
+	if e.isApart() {
+		s.queues[queue].apart -= s.apartGranules(e.number())
+	}
 	*e.head() &^= apartBit // the object stays, with the other entry
 	s.kill(l.place, e)
 	s.hit(p, n)

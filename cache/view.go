@@ -94,36 +94,3 @@ func (c *Cache) View(key []byte, f func(value []byte)) bool {
 	f(value)
 	return true
 }
-
-// callOnEvict calls OnEvict for the entries that were evicted so far, unless another goroutine does. Caller has entered, and
-// holds no lock.
-func (s *shard) callOnEvict() {
-	s.mu.Lock()
-	if s.calling && len(s.evicted) < mostEvicted || len(s.evicted) == 0 {
-		s.mu.Unlock()
-		return
-	}
-	was, batch := s.calling, s.evicted
-	s.calling, s.evicted = true, nil
-	s.mu.Unlock()
-	done := 0
-	defer func() {
-		s.mu.Lock()
-		s.calling = was
-		last := false
-		for _, held := range batch[done:] {
-			last = s.unpin(held) || last
-		}
-		s.mu.Unlock()
-		if last {
-			_ = s.cache.leave()
-		}
-	}()
-	for _, held := range batch {
-		key, value := s.pinned(held)
-		s.cache.config.OnEvict(key, value)
-	}
-}
-
-// mostEvicted is how many entries wait for OnEvict while another goroutine, or one that this one is called from, calls it.
-const mostEvicted = 256

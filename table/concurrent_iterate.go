@@ -35,7 +35,7 @@ const copyBytes = 16 << 10
 
 // mostGroups returns how many groups an iteration takes at a time: of each, a 32nd of its entries comes.
 func (t *typed[K, V]) mostGroups() uint64 {
-	return min(max(copyBytes/uint64(t.slotSize)*classes/groupSlots, 1), maxLeafGroups)
+	return min(max(copyBytes/uint64(max(t.slotSize, 1))*classes/groupSlots, 1), maxLeafGroups)
 }
 
 // copy copies the entries of one class from a spot on, which are in some number of groups or a few more, and whose upper halves are below end. It returns

@@ -156,26 +156,30 @@ func (c *Concurrent[K, V]) findLocked(shard uint32, hash uint64, k K) (v V, ok b
 }
 
 // GetBatch sets values[i] to the value of keys[i], and found[i] to whether it is there, for all keys; values[i] is zero if
-// it is not. found may be nil. It returns how many keys are there. A values or found that is shorter than keys is Go's own panic.
+// it is not. found may be nil. It returns how many keys are there. If values, or a found that is not nil, is shorter than keys, that is Go's
+// own panic, and nothing has been set.
 //
 // It overlaps the cache misses of many searches, so it is faster than as many calls of Get in a table that is larger than the
 // processor's caches. Each value is that of a moment, not all of one moment.
 func (c *Concurrent[K, V]) GetBatch(keys []K, values []V, found []bool) (hits int) {
 	c.mustBeMade()
-	values = values[:len(keys)]
-	if found != nil {
-		found = found[:len(keys)]
-	}
+	mustHoldAll(len(keys), values, found)
 	for len(keys) > 0 {
-		n := min(len(keys), batchSize)
-		var here []bool
-		if found != nil {
-			here, found = found[:n], found[n:]
-		}
-		hits += c.getBatch(keys[:n], values[:n], here)
-		keys, values = keys[n:], values[n:]
+		n, f := min(len(keys), batchSize), min(len(found), batchSize)
+		hits += c.getBatch(keys[:n], values[:n], found[:f])
+		keys, values, found = keys[n:], values[n:], found[f:]
 	}
 	return hits
+}
+
+// mustHoldAll panics as Go does if a slice of GetBatch is shorter than the keys, even if its capacity is not.
+func mustHoldAll[V any](keys int, values []V, found []bool) {
+	if keys > 0 {
+		_ = values[keys-1]
+		if found != nil {
+			_ = found[keys-1]
+		}
+	}
 }
 
 // getBatch searches at most batchSize keys. Each loop touches the memory that the next one needs, without waiting for it. What

@@ -238,6 +238,17 @@ func TestOutsideTurnover(t *testing.T) {
 		for kind, open := range newNumbered {
 			for _, order := range orders {
 				t.Run(fmt.Sprintf("%s/%s/%d", kind, order, n), func(t *testing.T) {
+					mostHit, mostMiss := mostHit, mostMiss
+					if order == "iteration" || order == "scanning" {
+						// What lies ahead is denser, and what lies behind emptier: more misses go on to a second group. In time it is
+						// less, because the leaves behind are in the cache; bench/maps measures it.
+						mostMiss = max(mostMiss, 1.5)
+						if n < 40_000 {
+							// A leaf that is half of the table was crowded for a while, and its counters of passed entries stay
+							// at their most until it is rebuilt: in one table of ten misses take 2 to 3 times as long.
+							mostHit, mostMiss = 2, 6
+						}
+					}
 					m, err := open(openTest(t, arena.Config{}), 0)
 					if err != nil {
 						t.Fatal(err)

@@ -93,9 +93,9 @@ func (c *oursCounting) length() float64 {
 // runOurs finds the Limit at which package cache holds so many entries in the mean, and returns the hit ratio at it, and how many entries there were.
 //
 // A Limit is in bytes, and a cache that is smaller than some MiB has few segments to choose from, so values have the size that the stream names, but at least
-// such a size that all entries take 16 MiB.
+// such a size that all entries take 4 MiB.
 func runOurs(s *stream, entries int) (ratio float64, held int) {
-	size := max(s.valueSize, 16<<20/entries)
+	size := max(s.valueSize, 4<<20/entries)
 	limit := int(float64(entries*(size+keyBytes+32)) * 1.1)
 	for range 4 {
 		limit = max(limit, cache.MinLimit)

@@ -29,7 +29,7 @@ latency counts from that time on. In the end the first loop is repeated without 
 
 Keys have 16 to 40 bytes, all lengths equally often. Values have 20 to 400 bytes, with the sizes of
 Meta's cache workload kvcache_reg, as CacheLib publishes them. The default limit is the bytes of all keys
-and values times 2, and 32 MiB for the program: a box which Go's maps fill to some seven tenths.
+and values times 2.1, and 32 MiB for the program: a box which Go's maps fill to two thirds.
 
 An interrupt ends the run, and prints what there is. "offheap compare index" is another comparison.`
 
@@ -38,7 +38,7 @@ const compareSideCommand = "compare-side"
 
 // The default box, and the smallest that holds the entries off the heap, as multiples of the payload.
 const (
-	boxFactor   = 2.0
+	boxFactor   = 2.1
 	leastFactor = 1.4
 )
 
@@ -78,7 +78,7 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	f.IntVar(&j.entries, "entries", entries, "hold `N` entries")
 	limit := f.String("limit", "", "give each process so many `BYTES`, as 1200MiB; 0 for no limit (default: by the entries)")
 	f.Float64Var(&j.rate, "rate", 50_000*float64(procs), "`N` requests a second are due in the open loop")
-	seconds := f.Float64("seconds", 2, "the closed loop takes `S` seconds, the others half of it")
+	seconds := f.Float64("seconds", 1.5, "the closed loop takes `S` seconds, the others half of it")
 	f.BoolVar(&j.search, "search", false, "search for the limit at which go serves as many requests as offheap; takes a minute or two")
 	f.BoolVar(&j.asJSON, "json", false, "print one JSON object instead of a table")
 	if status, ok := f.parse(args, 0); !ok {
@@ -115,7 +115,10 @@ func compare(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	context.AfterFunc(ctx, cancel) // a second interrupt ends the program
+	context.AfterFunc(ctx, func() {
+		time.Sleep(time.Second) // some senders interrupt the process and its group
+		cancel()                // another interrupt ends the program
+	})
 	return f.compareServices(ctx, &j)
 }
 

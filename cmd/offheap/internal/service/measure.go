@@ -70,16 +70,15 @@ func (j *Job) Environment() []string {
 	return []string{"GOMEMLIMIT=" + limit, "GOGC=" + gogc}
 }
 
-// onInterrupt lets the first interrupt end the measurement, and later ones end the process, until the returned
-// function is called.
+// onInterrupt lets an interrupt end the measurement, until the returned function is called. Ctrl-C interrupts this process
+// twice: the terminal does, and the process that started this one.
 func (r *run) onInterrupt() (end func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt)
 	go func() {
-		if _, ok := <-signals; ok {
+		for range signals {
 			r.interrupted.Store(true)
 			r.stop.Store(true)
-			signal.Stop(signals)
 		}
 	}()
 	return func() {

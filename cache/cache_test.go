@@ -1,0 +1,444 @@
+package cache
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
+	"github.com/seed-9a6c551e/offheap/slab"
+)
+
+func TestConfig(t *testing.T) {
+	for _, limit := range []int{-1, 1, MinLimit - 1} {
+		if _, err := Open(Config{Limit: limit}); err == nil {
+			t.Errorf("a Limit of %d", limit)
+		}
+	}
+}
+
+// TestZeroAndNil calls everything on a nil and a zero Cache: each call is a violation.
+func TestZeroAndNil(t *testing.T) {
+	for _, c := range []*Cache{nil, {}} {
+		var cursor Cursor
+		for op, call := range map[string]func(){
+			"Get": func() { c.Get(nil, nil) }, "Set": func() { _ = c.Set(nil, nil) }, "SetTTL": func() { _ = c.SetTTL(nil, nil, -1) },
+			"Delete": func() { c.Delete(nil) }, "View": func() { c.View(nil, nil) }, "Update": func() { _ = c.Update(nil, nil) },
+			"Add": func() { _, _ = c.Add(nil, 1) }, "Touch": func() { c.Touch(nil, 1) }, "TTL": func() { c.TTL(nil) },
+			"Len": func() { c.Len() }, "Reset": func() { c.Reset() }, "All": func() { c.All() }, "Scan": func() { c.Scan(&cursor, 1) },
+			"Stats": func() { c.Stats() }, "Purge": func() { _ = c.Purge() }, "Close": func() { _ = c.Close() },
+			"WriteTo": func() { _, _ = c.WriteTo(nil) }, "ReadFrom": func() { _, _ = c.ReadFrom(nil) },
+		} {
+			func() {
+				defer func() {
+					if v, ok := recover().(*guard.Violation); !ok || v.Kind != guard.ZeroValue || v.Op != "cache."+op {
+						t.Errorf("%s: %v", op, v)
+					}
+				}()
+				call()
+			}()
+		}
+	}
+}
+
+// TestAfterClose calls everything on a closed cache: it misses, or returns ErrClosed.
+func TestAfterClose(t *testing.T) {
+	c, _ := open(t, Config{})
+	if err := errors.Join(c.Set([]byte("k"), []byte("v")), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	k := []byte("k")
+	_, ok := c.Get(nil, k)
+	if _, there := c.TTL(k); ok || there || c.Delete(k) || c.Touch(k, 1) || c.View(k, nil) || c.Len() != 0 {
+		t.Error("an entry of a closed cache is there")
+	}
+	for range c.All() {
+		t.Error("an entry of a closed cache comes")
+	}
+	var b bytes.Buffer
+	_, add := c.Add(k, 1)
+	_, write := c.WriteTo(&b)
+	_, read := c.ReadFrom(&b)
+	update := c.Update(k, func([]byte, bool) ([]byte, bool) { return nil, true })
+	for i, err := range []error{c.Set(k, k), c.Set(k, make([]byte, 1<<20)), c.SetTTL(k, k, 1), c.SetTTL(k, k, 0), add, write, read, update, c.Purge(), c.Close()} {
+		if !errors.Is(err, guard.ErrClosed) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	c.Reset()
+	if st := c.Stats(); st.Committed != 0 || st.Live != 0 || st.Sets != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestSizes sets the longest keys and values, and some that are too long.
+func TestSizes(t *testing.T) {
+	c, _ := open(t, Config{})
+	for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 100, 4095, 16_300, 16_384, 40_000, 65_535, MaxKey} {
+		for _, m := range []int{0, 1, 16, 5000, 16_360, 16_390, 70_000, 2 << 20} {
+			key, value := bytes.Repeat([]byte{1}, n), bytes.Repeat([]byte{2}, m)
+			if err := c.Set(key, value); err != nil {
+				t.Fatal(n, m, err)
+			}
+			if got, ok := c.Get(nil, key); !ok || !bytes.Equal(got, value) {
+				t.Fatalf("a key of %d bytes: a value of %d, want %d", n, len(got), m)
+			}
+		}
+	}
+	if err := c.Set(make([]byte, MaxKey+1), nil); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
+	}
+	limited, _ := open(t, Config{Limit: 4 << 20})
+	if err := limited.Set(nil, make([]byte, 5<<20)); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
+	}
+	if testing.Short() {
+		return
+	}
+	huge := make([]byte, MaxValue+1)
+	if err := c.Set(nil, huge); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
+	}
+	if err := c.Set(nil, huge[:MaxValue]); err != nil || !c.View(nil, func(v []byte) {
+		if len(v) != MaxValue {
+			t.Error(len(v))
+		}
+	}) {
+		t.Error(err)
+	}
+}
+
+// TestTTL moves the clock.
+func TestTTL(t *testing.T) {
+	c, clock := open(t, Config{})
+	k := []byte("k")
+	set := func(ttl time.Duration) {
+		t.Helper()
+		if err := c.SetTTL(k, k, ttl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func(want bool) {
+		t.Helper()
+		if _, ok := c.Get(nil, k); ok != want {
+			t.Errorf("at %d: %v", *clock, ok)
+		}
+	}
+	set(10)
+	*clock = 9
+	there(true)
+	*clock = 10
+	there(false)
+	set(math.MaxInt64)
+	*clock = math.MaxInt64 - 1
+	there(true)
+	*clock = 20
+	set(0)
+	there(false)
+	set(5)
+	if !c.Touch(k, 10) {
+		t.Error("Touch")
+	}
+	*clock = 29
+	there(true)
+	if c.Touch(k, -1); true {
+		there(false)
+	}
+	// Expired entries leave as others are set, without being asked for.
+	for i := range 20_000 {
+		if err := c.SetTTL(binary.LittleEndian.AppendUint32(nil, uint32(i)), k, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	*clock += 10
+	for i := range 20_000 {
+		if err := c.Set(binary.LittleEndian.AppendUint32([]byte("new"), uint32(i)), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := c.Len(); n > 20_000+2000 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+// TestViewKeeps deletes, replaces, resets and closes while a value is viewed, and panics.
+func TestViewKeeps(t *testing.T) {
+	for _, size := range []int{100, 100_000} {
+		for _, what := range []string{"Delete", "Set", "Reset", "Close", "View", "panic", "Purge"} {
+			c, _ := open(t, Config{})
+			k, value := []byte("k"), bytes.Repeat([]byte("v"), size)
+			if err := c.Set(k, value); err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() {
+					if p := recover(); p != nil && p != "mine" {
+						panic(p)
+					}
+				}()
+				c.View(k, func(v []byte) {
+					switch what {
+					case "Delete":
+						c.Delete(k)
+					case "Set":
+						_ = c.Set(k, make([]byte, size))
+					case "Reset":
+						c.Reset()
+					case "Close":
+						if err := c.Close(); err != nil {
+							t.Error(err)
+						}
+					case "View":
+						c.View(k, func([]byte) { c.Delete(k) })
+					case "Purge":
+						c.Delete(k)
+						_ = c.Purge()
+					}
+					for i := range 2000 {
+						_ = c.Set(fmt.Append(nil, i), make([]byte, 100))
+					}
+					if !bytes.Equal(v, value) {
+						t.Errorf("%s changes a value that is viewed", what)
+					}
+					if what == "panic" {
+						panic("mine")
+					}
+				})
+			}()
+			if what == "Close" {
+				if n := c.users.Load(); n != 0 {
+					t.Errorf("%d users are left", n)
+				}
+				continue
+			}
+			for i := range c.shards {
+				if n := c.shards[i].pins; n != 0 {
+					t.Errorf("%s: %d pins are left", what, n)
+				}
+			}
+			c.check()
+		}
+	}
+}
+
+// TestUpdateAgain changes the key while f runs: f is called again.
+func TestUpdateAgain(t *testing.T) {
+	c, _ := open(t, Config{})
+	k := []byte("k")
+	for _, before := range []bool{false, true} {
+		if c.Delete(k); before {
+			_ = c.Set(k, []byte("0"))
+		}
+		calls := 0
+		err := c.Update(k, func(old []byte, ok bool) ([]byte, bool) {
+			if calls++; calls < 3 {
+				_ = c.Set(k, []byte(strings.Repeat("x", calls)))
+			}
+			return append([]byte("of "), old...), true
+		})
+		if got, _ := c.Get(nil, k); err != nil || calls != 3 || string(got) != "of xx" {
+			t.Errorf("%d calls, %q, %v", calls, got, err)
+		}
+	}
+}
+
+// TestOnEvict sets from OnEvict, and panics in it.
+func TestOnEvict(t *testing.T) {
+	var c *Cache
+	calls := 0
+	c, _ = open(t, Config{Limit: MinLimit, OnEvict: func(key, value []byte) {
+		if calls++; calls == 500 {
+			panic("mine")
+		}
+		if len(value) != 1000 {
+			t.Error(len(value))
+		}
+		if bytes.HasPrefix(key, []byte("again")) {
+			return
+		}
+		if err := c.Set(append([]byte("again"), key...), value); err != nil {
+			t.Error(err)
+		}
+	}})
+	panics := 0
+	for i := range 5000 {
+		func() {
+			defer func() {
+				if recover() != nil {
+					panics++
+				}
+			}()
+			if err := c.Set(fmt.Append(nil, i), make([]byte, 1000)); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	if calls < 4000 || panics != 1 {
+		t.Errorf("%d calls, %d panics", calls, panics)
+	}
+	for i := range c.shards {
+		if n := c.shards[i].pins; n > mostEvicted {
+			t.Errorf("%d pins are left", n)
+		}
+	}
+}
+
+// TestShiftingSizes fills a cache with values of one size, and goes on with others, at the Limit: it holds, no Set fails, and the
+// memory is used.
+func TestShiftingSizes(t *testing.T) {
+	sets := 10_000_000
+	if testing.Short() {
+		sets = 100_000
+	}
+	limit := 16 << 20
+	if testing.Short() {
+		limit = 4 << 20
+	}
+	c, _ := open(t, Config{Limit: limit})
+	sizes := []int{128, 640, 128, 8, 3000, 20, 20_000, 100, 5000, 128, 100_000, 640, 1500}
+	r := rand.New(rand.NewPCG(1, 1))
+	value := make([]byte, 200_000)
+	for phase, size := range sizes {
+		n := sets / len(sizes)
+		if size > 1000 {
+			n /= size / 100
+		}
+		n = max(n, 4*limit/(size+40))
+		for i := range n {
+			key := binary.LittleEndian.AppendUint64(nil, r.Uint64N(uint64(n)))
+			if err := c.Set(key, value[:size/2+r.IntN(size+1)]); err != nil {
+				t.Fatalf("%d bytes: %v", size, err)
+			}
+			if i%(n/20+1) == 0 {
+				if got := c.heap.Stats().Committed; got > int64(limit) {
+					t.Fatalf("%d bytes are committed", got)
+				}
+			}
+		}
+		st := c.Stats()
+		if share := float64(st.Live) / float64(limit); share < 0.25 && size <= 1500 || share < 0.1 {
+			t.Errorf("phase %d, %d bytes: %.2f of the Limit are live: %+v", phase, size, share, st)
+		}
+		c.check()
+	}
+}
+
+// TestReset takes no time for entries, and Purge gives their memory back.
+func TestReset(t *testing.T) {
+	c, _ := open(t, Config{})
+	for i := range 100_000 {
+		if err := c.Set(fmt.Append(nil, i), make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := c.Stats().Committed
+	if c.Reset(); c.Len() != 0 {
+		t.Error(c.Len())
+	}
+	before := c.Stats().Committed
+	if err := c.Purge(); err != nil {
+		t.Fatal(err)
+	}
+	if st := c.Stats(); st.Committed > full/4 || before < full/2 || st.Live != 0 || st.Dead != 0 {
+		t.Errorf("%d bytes of %d after Reset, %+v after Purge", before, full, st)
+	}
+	c.check()
+}
+
+// TestBudget lets a budget refuse: a cache without a Limit returns the error, and goes on.
+func TestBudget(t *testing.T) {
+	c, _ := open(t, Config{})
+	defer guard.SetBudget(guard.Budget{})
+	if _, err := guard.SetBudget(guard.Budget{Hard: guard.Committed() + 20<<20}); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	n := 0
+	for ; err == nil && n < 1_000_000; n++ {
+		err = c.Set(fmt.Append(nil, n), make([]byte, 1000))
+	}
+	if !errors.Is(err, guard.ErrNoMemory) || c.Len() != n-1 {
+		t.Fatalf("%d entries, %v", n, err)
+	}
+	c.check()
+	for i := range n / 2 {
+		c.Delete(fmt.Append(nil, i))
+	}
+	if err := c.Set([]byte("more"), make([]byte, 1000)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOnSoft uses the cache from the budget's callback: no lock is held.
+func TestOnSoft(t *testing.T) {
+	c, _ := open(t, Config{})
+	defer guard.SetBudget(guard.Budget{})
+	calls := 0
+	_, err := guard.SetBudget(guard.Budget{Soft: guard.Committed() + 8<<20, OnSoft: func(int64) {
+		calls++
+		for i := range 1000 {
+			c.Delete(fmt.Append(nil, i))
+			_, _ = c.Get(nil, fmt.Append(nil, i))
+		}
+		_ = c.Purge()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40_000 {
+		if err := c.Set(fmt.Append(nil, i), make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls == 0 {
+		t.Error("OnSoft was not called")
+	}
+}
+
+// TestSampled has the heap sample all allocations: those lie elsewhere, so the cache takes others.
+func TestSampled(t *testing.T) {
+	old, err := slab.SetSampling(slab.Sampling{Every: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slab.SetSampling(slab.Sampling{Every: old.Every})
+	c, _ := open(t, Config{})
+	for i := range 3000 {
+		key := fmt.Append(nil, i)
+		if err := c.Set(key, make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := c.Get(nil, key); !ok {
+			t.Fatal(i)
+		}
+	}
+}
+
+// TestNoPointers holds many entries: the Go heap has hardly any memory for them.
+func TestNoPointers(t *testing.T) {
+	alloctest.SetQuarantine(t, 0)
+	c, _ := open(t, Config{Limit: 256 << 20})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	const n = 200_000
+	for i := range n {
+		if err := c.Set(binary.LittleEndian.AppendUint64(nil, uint64(i)), make([]byte, 50)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 10*n {
+		t.Errorf("%d bytes on the Go heap for %d entries", grown, n)
+	}
+	runtime.KeepAlive(c)
+}

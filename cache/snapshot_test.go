@@ -1,0 +1,193 @@
+package cache
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"testing/iotest"
+	"time"
+)
+
+// some sets entries of all kinds, and returns what they are.
+func some(t testing.TB, c *Cache) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for i := range 3000 {
+		all[fmt.Sprint("key", i)] = fmt.Sprint("value", i*i)
+	}
+	all[""] = "of the empty key"
+	all["empty"] = ""
+	all["long"] = string(bytes.Repeat([]byte("ab"), 900_000))
+	all[string(make([]byte, MaxKey))] = "of the longest key"
+	for k, v := range all {
+		if err := c.Set([]byte(k), []byte(v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// contents returns all entries.
+func contents(c *Cache) map[string]string {
+	all := map[string]string{}
+	for k, v := range c.All() {
+		all[string(k)] = string(v)
+	}
+	return all
+}
+
+func same(a, b map[string]string) bool {
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+// TestSnapshot reads a snapshot back: from a file that can be read twice, from a stream, in small pieces.
+func TestSnapshot(t *testing.T) {
+	c, _ := open(t, Config{})
+	want := some(t, c)
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(b.Len())
+	b.WriteString("behind it")
+	for name, r := range map[string]io.Reader{
+		"seeker": bytes.NewReader(b.Bytes()), "stream": io.MultiReader(bytes.NewReader(b.Bytes())), "pieces": iotest.HalfReader(bytes.NewReader(b.Bytes())),
+	} {
+		other, _ := open(t, Config{})
+		if err := other.Set([]byte("it stays"), []byte("so")); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := other.ReadFrom(r); err != nil || n != size {
+			t.Fatalf("%s: %d bytes of %d, %v", name, n, size, err)
+		}
+		if rest, _ := io.ReadAll(r); string(rest) != "behind it" {
+			t.Errorf("%s: %q is left", name, rest)
+		}
+		got := contents(other)
+		if got["it stays"] != "so" {
+			t.Errorf("%s: an entry is gone", name)
+		}
+		if delete(got, "it stays"); !same(got, want) {
+			t.Errorf("%s: %d entries, want %d", name, len(got), len(want))
+		}
+	}
+}
+
+// TestTornSnapshot cuts and changes a snapshot everywhere: an error says so, and the cache is as it was.
+func TestTornSnapshot(t *testing.T) {
+	c, _ := open(t, Config{})
+	for i := range 50 {
+		if err := c.Set(fmt.Append(nil, "key", i), make([]byte, 20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := open(t, Config{})
+	if err := other.Set([]byte("mine"), []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(what string, snapshot []byte) {
+		t.Helper()
+		for i, r := range []io.Reader{bytes.NewReader(snapshot), bytes.NewBuffer(snapshot)} {
+			if i == 1 && len(snapshot)%64 != 0 { // it takes longer
+				continue
+			}
+			if _, err := other.ReadFrom(r); !errors.Is(err, ErrSnapshot) {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+		if other.Len() != 1 {
+			t.Fatalf("%s: %d entries", what, other.Len())
+		}
+	}
+	for n := range b.Len() {
+		refused(fmt.Sprint("cut after ", n), b.Bytes()[:n])
+		changed := bytes.Clone(b.Bytes())
+		changed[n] ^= 1 << (n % 8)
+		refused(fmt.Sprint("changed at ", n), changed)
+	}
+	failure := errors.New("broken pipe")
+	if _, err := other.ReadFrom(io.MultiReader(bytes.NewReader(b.Bytes()[:100]), iotest.ErrReader(failure))); !errors.Is(err, failure) || other.Len() != 1 {
+		t.Errorf("a reader that fails: %v", err)
+	}
+	if _, err := c.WriteTo(failingWriter{failure}); !errors.Is(err, failure) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+}
+
+type failingWriter struct{ err error }
+
+func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// TestSnapshotTTL keeps points in time.
+func TestSnapshotTTL(t *testing.T) {
+	c, clock := open(t, Config{})
+	*clock = int64(time.Hour)
+	for key, ttl := range map[string]time.Duration{"hour": time.Hour, "second": time.Second, "ever": Forever} {
+		if err := c.SetTTL([]byte(key), nil, ttl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	other, later := open(t, Config{})
+	*later = int64(5 * time.Minute)
+	if _, err := other.ReadFrom(&b); err != nil {
+		t.Fatal(err)
+	}
+	if ttl, ok := other.TTL([]byte("hour")); !ok || ttl > time.Hour || ttl < 50*time.Minute {
+		t.Errorf("an hour has become %v, %v", ttl, ok)
+	}
+	if ttl, ok := other.TTL([]byte("ever")); !ok || ttl != 0 {
+		t.Errorf("ever has become %v, %v", ttl, ok)
+	}
+}
+
+// FuzzSnapshot reads bytes as the blocks of a snapshot, with right checksums: nothing but an error may come of it.
+func FuzzSnapshot(f *testing.F) {
+	c, err := Open(Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Set([]byte("key"), []byte("value")); err != nil {
+		f.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes()[headerLen+blockHead:b.Len()-endLen], uint16(3), uint64(1))
+	f.Add([]byte{0, 0, 0}, uint16(1), uint64(1))
+	f.Add([]byte{3, 5, 0, 'k', 'e', 'y', 'v'}, uint16(2), uint64(1))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, uint16(100), uint64(1))
+	f.Fuzz(func(t *testing.T, data []byte, cut uint16, entries uint64) {
+		var b bytes.Buffer
+		sw := &snapshotWriter{w: &b, buf: make([]byte, blockHead), entries: entries}
+		_ = sw.start()
+		for rest := data; len(rest) > 0; {
+			n := min(len(rest), int(cut)+1)
+			sw.buf = append(sw.buf[:blockHead], rest[:n]...)
+			_ = sw.flush()
+			rest = rest[n:]
+		}
+		_ = sw.end()
+		cache, _ := open(t, Config{})
+		n, err := cache.ReadFrom(bytes.NewReader(b.Bytes()))
+		if err == nil && n != int64(b.Len()) || err != nil && !errors.Is(err, ErrSnapshot) || err != nil && cache.Len() > 0 {
+			t.Fatalf("%d bytes of %d, %v; %d entries", n, b.Len(), err, cache.Len())
+		}
+	})
+}
