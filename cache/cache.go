@@ -57,15 +57,14 @@ type Cache struct {
 	mostInLog   int // granules of an entry; larger ones lie apart
 	reserve     int
 
-	heap     *slab.Heap
-	config   Config
-	opened   time.Time
-	clock    func() int64  // of tests; nil for the system's
-	users    atomic.Int64  // of the heap: one as long as the cache is open. See enter
-	held     atomic.Int64  // bytes of segments and of objects apart
-	returned atomic.Uint64 // objects that went back to the heap
-	victim   atomic.Uint32 // the shard that is to give memory to others
-	closed   atomic.Bool
+	heap   *slab.Heap
+	config Config
+	opened time.Time
+	clock  func() int64  // of tests; nil for the system's
+	users  atomic.Int64  // of the heap: one as long as the cache is open. See enter
+	held   atomic.Int64  // bytes of segments and of objects apart
+	victim atomic.Uint32 // the shard that is to give memory to others
+	closed atomic.Bool
 }
 
 // Open opens a cache. It reserves addresses; memory is committed as entries come. The error wraps guard.ErrNoMemory where

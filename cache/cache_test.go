@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
+	"github.com/seed-9a6c551e/offheap/internal/race"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
@@ -291,9 +292,17 @@ func TestOnEvict(t *testing.T) {
 	}
 }
 
+// skipUnderRace skips a long test of one goroutine in short builds for the race detector, which would find nothing.
+func skipUnderRace(t *testing.T) {
+	if race.Enabled && testing.Short() {
+		t.Skip("one goroutine")
+	}
+}
+
 // TestShiftingSizes fills a cache with values of one size, and goes on with others, at the Limit: it holds, no Set fails, and the
 // memory is used.
 func TestShiftingSizes(t *testing.T) {
+	skipUnderRace(t)
 	sets := 10_000_000
 	if testing.Short() {
 		sets = 100_000
@@ -411,9 +420,9 @@ func TestSampled(t *testing.T) {
 	}
 	defer slab.SetSampling(slab.Sampling{Every: old.Every})
 	c, _ := open(t, Config{})
-	for i := range 3000 {
+	for i := range 300 {
 		key := fmt.Append(nil, i)
-		if err := c.Set(key, make([]byte, 1000)); err != nil {
+		if err := c.Set(key, make([]byte, 10_000)); err != nil {
 			t.Fatal(err)
 		}
 		if _, ok := c.Get(nil, key); !ok {

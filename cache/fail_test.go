@@ -96,6 +96,7 @@ func owned() guard.Totals {
 // TestFailEveryCall lets every system call fail once: an error comes back or is made up for, the cache is whole, and nothing
 // leaks.
 func TestFailEveryCall(t *testing.T) {
+	skipUnderRace(t)
 	alloctest.SetQuarantine(t, 0)
 	step := 2
 	if testing.Short() {
@@ -125,6 +126,7 @@ func TestFailEveryCall(t *testing.T) {
 
 // TestBudgetEverywhere lets the budget end at many places of the scenario.
 func TestBudgetEverywhere(t *testing.T) {
+	skipUnderRace(t)
 	alloctest.SetQuarantine(t, 0)
 	defer guard.SetBudget(guard.Budget{})
 	refused, share := 0, 1

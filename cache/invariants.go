@@ -16,7 +16,7 @@ func (c *Cache) check() {
 
 // checked checks a small shard after a change, in builds with -tags invariants. Caller holds s.mu.
 func (s *shard) checked() {
-	if invariant.Enabled && !s.closed && s.index.Len() < 200 {
+	if invariant.Enabled && !s.closed && s.index.Len() < 50 {
 		s.check()
 	}
 }

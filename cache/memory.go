@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -108,13 +109,13 @@ func (s *shard) hasSpare() bool {
 }
 
 // makeRoom calls try until that finds memory. In between it gives back what is free, and evicts entries if the cache has a
-// Limit: of the shard, or of shards that have more than their share. It returns the error of try when there is nothing more
-// to evict. Caller has entered, and holds no lock.
+// Limit: of the shard, or of shards that have more than their share. It returns the error of try when there was nothing more
+// to evict some times in a row: other goroutines may have taken what it freed, or have entries pinned. Caller has entered, and holds no lock.
 func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
-	lastChance := false
+	inVain := 0
 	for round := 1; ; round++ {
 		done, err := try()
-		if done || !errors.Is(err, guard.ErrNoMemory) || lastChance || c.closed.Load() {
+		if done || !errors.Is(err, guard.ErrNoMemory) || inVain == mostInVain || c.closed.Load() {
 			return err
 		}
 		switch {
@@ -124,13 +125,22 @@ func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
 				_ = c.heap.Purge() // for freed slots that processors cache; try has the error that counts
 			}
 		default:
-			lastChance = true
+			if inVain++; inVain > 1 {
+				time.Sleep(time.Duration(inVain) * 10 * time.Microsecond) // 5 ms in all
+			}
 			c.dropSpares()
 			c.emptyTrash()
 			_ = c.heap.Purge()
 		}
 	}
 }
+
+// segmentsUntilTry is how many segments a shard fills, after the heap has refused memory, with what it evicts ahead of need. Then it asks the
+// heap again: sizes have shifted, or entries were deleted.
+const segmentsUntilTry = 128
+
+// mostInVain is how often makeRoom finds nothing to evict before it gives up.
+const mostInVain = 32
 
 // purgeEvery is the number of segments that are evicted in vain before the heap is asked to collect what it has.
 const purgeEvery = 16
@@ -172,14 +182,13 @@ func (c *Cache) evictSegment(s *shard) bool {
 // evictUntilFree evicts entries until a segment or an object apart becomes free, if the shard has some number of bytes; false if
 // it has not, or no entries.
 func (s *shard) evictUntilFree(least int) (freed bool) {
-	c := s.cache
 	for {
 		s.mu.Lock()
 		if s.closed || s.segments*s.cache.segmentSize+s.counts.apart < least {
 			s.mu.Unlock()
 			return false
 		}
-		s.full, s.returned = true, c.returned.Load()
+		s.full, s.untilTry = true, segmentsUntilTry
 		s.policy.ghosts.fit(s.index.Len())
 		had := s.spares.n + s.trash.n
 		looked := 1
@@ -235,7 +244,6 @@ func (s *shard) emptyTrash(n int) (some bool) {
 			return some
 		}
 		some = true
-		c.returned.Add(1)
 	}
 	return some
 }
@@ -245,6 +253,7 @@ const trashPerCall = 4
 
 // unlock unlocks the shard and then does what must not be done under the lock, if there is something to do.
 func (s *shard) unlock() {
+	s.checked()
 	chores := s.trash.n > 0 || s.deadApart != 0 || len(s.scrap) > 0 || len(s.evicted) > 0
 	s.mu.Unlock()
 	if chores {

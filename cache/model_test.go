@@ -37,7 +37,6 @@ type model struct {
 	clock   *int64
 	limited bool
 	entries map[string]modelEntry
-	evicted int
 }
 
 type modelEntry struct {
@@ -321,7 +320,7 @@ func FuzzCache(f *testing.F) {
 
 // TestModel runs many operations against a map.
 func TestModel(t *testing.T) {
-	n := 200_000
+	n := 100_000
 	if testing.Short() {
 		n = 6_000
 	}

@@ -211,13 +211,18 @@ func (l *list) pushSecond(t *segments, number uint32) {
 // weight returns the granules that the entries of the queue take, in the log and apart.
 func (q *queue) weight() int { return q.live + q.apart }
 
+// turn returns the queue from which the next entry is to be evicted.
+func (s *shard) turn() uint8 {
+	if q := &s.queues[small]; q.weight()*smallShare >= q.weight()+s.queues[main].weight() {
+		return small
+	}
+	return main
+}
+
 // evictNext looks at the next entry in its turn, and moves or evicts it. It returns the granules that it looked at; 0 if there
 // is no entry.
 func (s *shard) evictNext() (granules int) {
-	turn := uint8(main)
-	if q := &s.queues[small]; q.weight()*smallShare >= q.weight()+s.queues[main].weight() {
-		turn = small
-	}
+	turn := s.turn()
 	if granules = s.evictFrom(turn); granules == 0 {
 		granules = s.evictFrom(1 - turn)
 	}

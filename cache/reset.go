@@ -49,7 +49,7 @@ func (s *shard) reset() {
 	s.index.Open(s.cache.base)
 	s.compacting, s.compactFrom, s.expireAt, s.expireHand = 0, 0, 0, 0
 	s.withTTL, s.counts.dead = 0, 0
-	s.full = false
+	s.full, s.untilTry = false, 0
 	s.forget()
 }
 

@@ -67,7 +67,7 @@ func first(number uint32) uint32 {
 	return 0
 }
 
-// make_ makes the books of a new segment.
+// add makes the books of a new segment.
 func (t *segments) add(number uint32) {
 	c := &t.chunks[number/segmentsPerChunk]
 	if c.Load() == nil {

@@ -30,7 +30,7 @@ type shard struct {
 	full   bool // the heap has refused memory: entries are evicted before it is needed
 	index  index.Index
 
-	returned uint64 // Cache.returned when the heap refused memory last
+	untilTry uint8 // segments to open before the heap is asked for memory
 
 	queues   [2]queue
 	segments int // of the queues, spare, trash and doomed
@@ -216,6 +216,9 @@ func (s *shard) room(queue uint8, granules int) (p place, ok bool) {
 	n, ok := s.spares.pop(t)
 	if !ok {
 		return 0, false
+	}
+	if s.untilTry > 0 && queue == small {
+		s.untilTry--
 	}
 	seg := t.at(n)
 	*seg = segment{used: first(n) + uint32(granules), dead: first(n), queue: queue}

@@ -2,7 +2,7 @@ package cache
 
 // tidy does a little of the work that a cache owes, after some granules were set. Caller holds s.mu.
 func (s *shard) tidy(granules int) {
-	if s.full && s.returned == s.cache.returned.Load() { // else there may be memory
+	if s.untilTry > 0 {
 		for range evictAtOnce {
 			if !s.isBehind() || s.evictNext() == 0 {
 				break
@@ -27,25 +27,22 @@ const (
 	compactAtOnce = 64
 )
 
-// isBehind tells whether the next segment may be full before the oldest one is free: the granules that are to be looked at in
-// the oldest one are more than those that have room in the youngest. Caller holds s.mu.
+// isBehind tells whether the small queue's youngest segment may be full before the oldest segment of the queue whose turn it is becomes
+// free: more granules are to be looked at there than have room here. Caller holds s.mu.
 func (s *shard) isBehind() bool {
 	t := &s.cache.segments
 	size := 1 << t.shift
-	left, room := 2*size, size
-	for i := range s.queues {
-		q := &s.queues[i]
-		if q.tail != q.head { // a segment that is written to is not free when it is empty
-			left = min(left, int(t.at(q.tail-1).used-q.hand))
-		}
-		if q.head != 0 {
-			room = min(room, size-int(t.at(q.head-1).used))
+	q := &s.queues[s.turn()]
+	if q.tail == q.head { // a segment that is written to is not free when it is empty
+		if q = &s.queues[1-s.turn()]; q.tail == q.head {
+			return false
 		}
 	}
-	if left > size {
-		return false
+	left, room := int(t.at(q.tail-1).used-q.hand), 0
+	if head := s.queues[small].head; head != 0 {
+		room = size - int(t.at(head-1).used)
 	}
-	return left+size/evictAhead > room+s.spares.n*size
+	return left+size/evictAhead > room+(s.spares.n-1)*size // one is for the main queue: see hasSpareToFill
 }
 
 // compact copies entries out of a segment that has much dead memory, a few at a time. Caller holds s.mu.

@@ -110,7 +110,7 @@ func (t *typed[K, V]) attach(a *arena.Arena, op string, ref Ref) error {
 // of a damaged table may be any, and the keys of a Strings must be as it wrote them.
 func (t *typed[K, V]) validate() error {
 	r := t.root
-	if r.shift > lastShift(t.slotSize) || r.inBlock != 1<<r.shift-1 || r.headers != uint32(headerSize)<<r.shift || r.nothing != [2]uint64{} {
+	if r.shift > lastShift(t.slotSize) || r.inBlock != 1<<r.shift-1 || r.nothing != [2]uint64{} {
 		return errors.New("its blocks have no possible size")
 	}
 	if r.leaves == 0 || r.leaves > maxLeaves || r.mask != 1<<bits.Len32(r.leaves-1)-1 || r.half != (r.mask+1)/2 || uint64(r.leaves) > r.dirCap {

@@ -16,18 +16,22 @@ const batchSize = 32
 func (m *Map[K, V]) GetBatch(keys []K, values []V, found []bool) (hits int) {
 	m.mustBeMade()
 	m.usable()
-	values = values[:len(keys)]
-	if found != nil {
-		found = found[:len(keys)]
+	return inBatches(keys, values, found, m.getBatch)
+}
+
+// inBatches calls search for batchSize keys at a time, and returns how many are there. It panics as Go does if values, or a found that is
+// not nil, is shorter than keys, even if its capacity is not.
+func inBatches[K, V any](keys []K, values []V, found []bool, search func(keys []K, values []V, found []bool) (hits int)) (hits int) {
+	if n := len(keys); n > 0 {
+		_ = values[n-1]
+		if found != nil {
+			_ = found[n-1]
+		}
 	}
 	for len(keys) > 0 {
-		n := min(len(keys), batchSize)
-		var here []bool
-		if found != nil {
-			here, found = found[:n], found[n:]
-		}
-		hits += m.getBatch(keys[:n], values[:n], here)
-		keys, values = keys[n:], values[n:]
+		n, f := min(len(keys), batchSize), min(len(found), batchSize)
+		hits += search(keys[:n], values[:n], found[:f])
+		keys, values, found = keys[n:], values[n:], found[f:]
 	}
 	return hits
 }
@@ -58,7 +62,11 @@ func (m *Map[K, V]) getBatch(keys []K, values []V, found []bool) (hits int) {
 	}
 	touched := byte(0)
 	for i := range searches {
-		touched |= byte(searches[i].header[0])
+		s := &searches[i]
+		touched |= byte(s.header[0])
+		if size <= smallSlot {
+			touched |= *s.quarter(quarterOf(s.hash), size)
+		}
 	}
 	for i := range searches {
 		s := &searches[i]

@@ -190,7 +190,9 @@ func (u *untyped) giveBlock(block uint32) {
 
 // clearHeaders empties the groups of a block.
 func (u *untyped) clearHeaders(block unsafe.Pointer) {
-	clear(unsafe.Slice((*[2]uint64)(block), 1<<u.root.shift))
+	for i := range uintptr(1) << u.root.shift {
+		*(*[2]uint64)(unsafe.Add(block, i*groupSizeOf(u.slotSize))) = [2]uint64{}
+	}
 }
 
 // growDirectory makes room for one more leaf.

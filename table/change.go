@@ -1,5 +1,7 @@
 package table
 
+import "unsafe"
+
 // insert makes a slot for a key that is not there. The caller must write the whole slot. insert fails, and
 // changes no entry, if the arena is full.
 func (t *typed[K, V]) insert(hash uint64) (*slot[K, V], error) {
@@ -32,8 +34,9 @@ func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
 	for i := home; ; i = l.after(i) {
 		g := r.group(l, i, t.slotSize)
 		if free := g.free(); free != 0 {
-			g.set(free.first(), hash, i != home)
-			return slotAt[K, V](g, free.first())
+			s := free.choose(hash, unsafe.Sizeof(slot[K, V]{}))
+			g.set(s, hash, i != home)
+			return slotAt[K, V](g, s)
 		}
 		g.addPassed(hash)
 	}
@@ -44,7 +47,9 @@ func (t *typed[K, V]) remove(hash uint64, p place) {
 	r := t.root
 	l := r.leafAt(p.number)
 	for i := homeOf(hash, l.groups); i != p.i; i = l.after(i) {
-		r.group(l, i, t.slotSize).dropPassed(hash)
+		if !r.group(l, i, t.slotSize).dropPassed(hash) {
+			r.stuck++
+		}
 	}
 	p.g.clear(p.slot)
 	l.count--
@@ -55,8 +60,15 @@ func (t *typed[K, V]) remove(hash uint64, p place) {
 	}
 	if block := uint32(1) << r.shift; l.count*loadPer < (l.groups-min(l.groups, 2*block))*loadLow || l.count == 0 {
 		t.shrinkLeaf(p.number)
+	} else if r.stuck >= stuckMost {
+		r.stuck = 0
+		t.resize(p.number, l.groups>>r.shift)
 	}
 }
+
+// stuckMost is how often counters of passed entries may not be lowered, because they had been at their most, before the leaf is rebuilt in which
+// that happened last. A leaf that was crowded for a while, and is not any more, would otherwise keep its searches long.
+const stuckMost = 64
 
 // fillReach is how many groups a deletion searches for an entry to fill the slot that it emptied.
 const fillReach = 8
@@ -81,7 +93,9 @@ func (t *typed[K, V]) fillGap(p place, l *leaf) {
 			*slotAt[K, V](p.g, p.slot) = *e
 			g.clear(s)
 			for at := p.i; at != i; at = l.after(at) {
-				r.group(l, at, t.slotSize).dropPassed(hash)
+				if !r.group(l, at, t.slotSize).dropPassed(hash) {
+					r.stuck++
+				}
 			}
 			p.g, p.slot, p.i, distance = g, s, i, 0
 			break

@@ -215,9 +215,8 @@ func (c *Concurrent[K, V]) rootOf(shard uint32) *root {
 	return (*root)(unsafe.Add(c.roots, uintptr(shard)*rootStride))
 }
 
-// shardOf returns the shard of a hash. It is chosen by bits that choose little else: the place in the leaf depends on the
-// highest bits of the upper half, and the leaf on other pairs of bits, see leafBits. The lower half takes part because the
-// upper half of the hash of a key with a NaN has zeroes there.
+// shardOf returns the shard of a hash. It is chosen by the lowest bits of the upper half, which choose nothing else: the place in a leaf
+// depends on the highest. Bits of the lower half take part because the upper half of the hash of a key with a NaN has zeroes there.
 func (c *Concurrent[K, V]) shardOf(hash uint64) uint32 {
 	return (uint32(hash>>32) ^ uint32(hash)>>8) & uint32(len(c.locks)-1)
 }

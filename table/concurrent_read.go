@@ -163,23 +163,7 @@ func (c *Concurrent[K, V]) findLocked(shard uint32, hash uint64, k K) (v V, ok b
 // processor's caches. Each value is that of a moment, not all of one moment.
 func (c *Concurrent[K, V]) GetBatch(keys []K, values []V, found []bool) (hits int) {
 	c.mustBeMade()
-	mustHoldAll(len(keys), values, found)
-	for len(keys) > 0 {
-		n, f := min(len(keys), batchSize), min(len(found), batchSize)
-		hits += c.getBatch(keys[:n], values[:n], found[:f])
-		keys, values, found = keys[n:], values[n:], found[f:]
-	}
-	return hits
-}
-
-// mustHoldAll panics as Go does if a slice of GetBatch is shorter than the keys, even if its capacity is not.
-func mustHoldAll[V any](keys int, values []V, found []bool) {
-	if keys > 0 {
-		_ = values[keys-1]
-		if found != nil {
-			_ = found[keys-1]
-		}
-	}
+	return inBatches(keys, values, found, c.getBatch)
 }
 
 // getBatch searches at most batchSize keys. Each loop touches the memory that the next one needs, without waiting for it. What

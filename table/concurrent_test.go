@@ -604,28 +604,3 @@ func TestOutsideFailedNewConcurrent(t *testing.T) {
 		}
 	}
 }
-
-// TestConcurrentGetBatchOfShortSlices: a slice that is too short is Go's panic, whatever its capacity is, and nothing is set.
-func TestConcurrentGetBatchOfShortSlices(t *testing.T) {
-	c := NewConcurrent[int, int](openTest(t, arena.Config{}), 0)
-	for i := range 100 {
-		c.Put(i, 1)
-	}
-	keys := make([]int, 100)
-	for _, short := range []struct {
-		values []int
-		found  []bool
-	}{{make([]int, 99, 200), nil}, {nil, nil}, {make([]int, 100), make([]bool, 99, 200)}, {make([]int, 100), []bool{}}} {
-		if err := panicOf(func() { c.GetBatch(keys, short.values, short.found) }); err == nil {
-			t.Errorf("%d values and %d found for %d keys: no panic", len(short.values), len(short.found), len(keys))
-		}
-		for i, v := range short.values {
-			if v != 0 {
-				t.Errorf("values[%d] was set", i)
-			}
-		}
-	}
-	if n := c.GetBatch(keys, make([]int, 150), make([]bool, 150)); n != len(keys) {
-		t.Errorf("%d of %d keys are there", n, len(keys))
-	}
-}

@@ -33,9 +33,9 @@
 //	                     │ …                                    │
 //	                     └───────────────────────────│──────────┘
 //	                                                 ▼
-//	block                ┌────┬────┬─ ─ ┬────┬──────────┬──────────┬─ ─ ┬──────────┐
-//	                     │ h0 │ h1 │    │h15 │ 15 slots │ 15 slots │    │ 15 slots │
-//	                     └────┴────┴─ ─ ┴────┴──────────┴──────────┴─ ─ ┴──────────┘
+//	block                ┌────┬──────────┬────┬──────────┬─ ─ ┬────┬──────────┐
+//	                     │ h0 │ 15 slots │ h1 │ 15 slots │    │h15 │ 15 slots │
+//	                     └────┴──────────┴────┴──────────┴─ ─ ┴────┴──────────┘
 //	header, 16 bytes     15 tags, a byte each, 0 for a free slot; and two counters of
 //	                     entries that passed the group because it was full
 //
@@ -49,24 +49,25 @@
 // # A search
 //
 //  1. The key is hashed, with a secret of the table.
-//  2. Low bits of the hash, mixed with high ones, choose the leaf. Its line in the directory has 256 bytes, of which a search
+//  2. The lowest bits of the hash choose the leaf. Its line in the directory has 256 bytes, of which a search
 //     reads 8 and the number of one block. A table with 10 million entries of 16 bytes has a directory of a
 //     megabyte, which mostly stays in the processor's cache.
 //  3. The upper half of the hash chooses the home among the leaf's groups: half · groups / 2^32.
-//  4. The header of the home is read: the first cache miss. All 15 tags are compared at once.
-//  5. If a tag is equal, its slot is read: the second cache miss. If its key is equal, the entry is found. One
-//     of 10 searches meets an equal tag of another key, and looks at one slot more.
+//  4. The header of the home is read, and beside it, if entries have at most 16 bytes, the cache line of the group in
+//     which the entry probably lies: two cache misses at a time. All 15 tags are compared at once.
+//  5. If a tag is equal, its slot is read: of small entries mostly in the line that was asked for. If its key is equal, the
+//     entry is found. One of 10 searches meets an equal tag of another key, and looks at one slot more.
 //  6. Otherwise a counter in the header says whether an entry with such a hash has passed the group. If none
 //     has, the key is not there. If one has, the next group is looked at, after the last one of the leaf the
 //     first one. There only displaced entries can be equal; a bit beside the tag tells them.
 //
 // A search that finds its key looks at 1.1 to 1.2 groups on average, one that does not at 2 to 3.4, by the
-// load. The headers of 4 groups are in one cache line, so the latter takes 1.3 to 1.6 cache misses.
+// load.
 //
 // # Insertion and deletion
 //
 // An entry goes to the first free slot from its home on. Each group that it passes counts it. Deletion counts it
-// down, and then fills the free slot with a displaced entry of the next two groups that has passed it, and the slot
+// down, and then fills the free slot with a displaced entry of the next eight groups that has passed it, and the slot
 // of that one, and so on. So it leaves no mark behind that would make searches longer, and entries stay near their
 // homes.
 //

@@ -5,8 +5,7 @@ import (
 	"unsafe"
 )
 
-// A group is a header of 16 bytes and 15 slots. The headers of a block lie together in front of its slots, so that those of
-// a large table are in few cache lines. A header has a byte for each slot: the tag of the entry in it, 7 bits of its hash, which is
+// A group is a header of 16 bytes and 15 slots. A header has a byte for each slot: the tag of the entry in it, 7 bits of its hash, which is
 // not 0; and one bit that says whether the entry is displaced: its home is an earlier group. The byte of a free slot
 // is 0. The last byte counts the entries that passed the group because it was full: two counters, chosen by a bit of
 // the hash. A search goes on to the next group only if the counter is not 0.
@@ -18,6 +17,15 @@ import (
 // All slots are looked at with two words. A set of slots is a word with 4 bits for each slot, of which one
 // is used: slot i is bit 4i+3. Even and odd slots are in different words so that the results of both fit
 // into one, and the number of a slot is the position of its bit divided by 4.
+//
+// Small entries have a quarter of their group where they lie if there is room: two bits of the hash choose it. A group of
+// entries of 16 bytes is 4 cache lines, its quarters:
+//
+//	byte 0        16       32       48       64               128              192              256
+//	     │ header │ slot 0 │ slot 1 │ slot 2 │ slots 3 to 6   │ slots 7 to 10  │ slots 11 to 14 │
+//
+// A search asks for the line of the quarter before it has seen the header, so it waits for both at a time. In a table that was filled, 5 of
+// 6 entries lie in their quarter; in one whose entries have all been replaced, half of them.
 type group struct {
 	header *[2]uint64
 	slots  unsafe.Pointer
@@ -32,7 +40,7 @@ const (
 	highBits      = 0x8080808080808080
 	displacedTags = highBits // the bits that make tags those of displaced entries
 
-	// A counter of passed entries stays at passedMost once it is there: then searches go on until the leaf is rebuilt.
+	// A counter of passed entries stays at passedMost once it is there: searches go on until the leaf is rebuilt. See stuckMost.
 	passedMost = 15
 )
 
@@ -76,7 +84,37 @@ func freeSlots(even, odd uint64) slotSet {
 }
 
 func (s slotSet) first() uintptr { return uintptr(bits.TrailingZeros64(uint64(s))) / 4 }
-func (s slotSet) count() int     { return bits.OnesCount64(uint64(s)) }
+
+// firstOf returns the address of the first slot of a set: at(s.first(), slotSize), two instructions shorter.
+func (g group) firstOf(s slotSet, slotSize uintptr) unsafe.Pointer {
+	if slotSize%4 != 0 {
+		return g.at(s.first(), slotSize)
+	}
+	return unsafe.Add(g.slots, uintptr(bits.TrailingZeros64(uint64(s)))*(slotSize/4)-slotSize/4*3)
+}
+
+// smallSlot is the size of the largest entries that have a quarter.
+const smallSlot = 16
+
+// quarterOf returns the quarter of entries with a hash.
+func quarterOf(hash uint64) uint64 { return hash >> (tagShift + 5) & 3 }
+
+// quarter returns an address in a quarter.
+func (g group) quarter(q uint64, slotSize uintptr) *byte {
+	return (*byte)(unsafe.Add(unsafe.Pointer(g.header), uintptr(q)*4*slotSize))
+}
+
+// choose returns the slot of a set of free ones that an entry gets: one of its quarter if there is one.
+func (s slotSet) choose(hash uint64, slotSize uintptr) uintptr {
+	if slotSize <= smallSlot {
+		if near := s & (0xffff << (quarterOf(hash) * 16) >> 4); near != 0 {
+			s = near
+		}
+	}
+	return s.first()
+}
+
+func (s slotSet) count() int { return bits.OnesCount64(uint64(s)) }
 
 // classShift and classes: see iterate.go.
 const (
@@ -94,15 +132,14 @@ func inClass(even, odd uint64, class uint64) slotSet {
 
 // groupAt returns group i of a leaf; of a leaf without memory, any i. A block has 1<<shift groups.
 func groupAt(base unsafe.Pointer, l *leaf, i, shift uint32, slotSize uintptr) group {
-	return groupIn(base, l, i, shift, 1<<(shift&31)-1, uint32(headerSize)<<(shift&31), slotSize)
+	return groupIn(base, l, i, shift, 1<<(shift&31)-1, slotSize)
 }
 
-// groupIn is groupAt for a caller that has the numbers that follow from shift: see root.
-func groupIn(base unsafe.Pointer, l *leaf, i, shift, inBlock, headers uint32, slotSize uintptr) group {
+// groupIn is groupAt for a caller that has the number that follows from shift: see root.
+func groupIn(base unsafe.Pointer, l *leaf, i, shift, inBlock uint32, slotSize uintptr) group {
 	block := *(*uint32)(unsafe.Add(unsafe.Pointer(&l.blocks), uintptr(i>>(shift&31))*4))
-	in := uintptr(i & inBlock)
-	at := unsafe.Add(base, uintptr(block)*blockUnit+in*headerSize)
-	return group{(*[2]uint64)(at), unsafe.Add(at, uintptr(headers)+in*(groupSlots*slotSize-headerSize))}
+	at := unsafe.Add(base, uintptr(block)*blockUnit+uintptr(i&inBlock)*groupSizeOf(slotSize))
+	return group{(*[2]uint64)(at), unsafe.Add(at, headerSize)}
 }
 
 // words returns the header.
@@ -159,11 +196,13 @@ func (g group) addPassed(hash uint64) {
 	}
 }
 
-// dropPassed counts one entry less.
-func (g group) dropPassed(hash uint64) {
-	if g.header[1]>>passShift(hash)&passedMost != passedMost {
-		g.header[1] -= 1 << passShift(hash)
+// dropPassed counts one entry less, and tells whether it could: a counter at passedMost stays.
+func (g group) dropPassed(hash uint64) bool {
+	if g.header[1]>>passShift(hash)&passedMost == passedMost {
+		return false
 	}
+	g.header[1] -= 1 << passShift(hash)
+	return true
 }
 
 // groupSizeOf returns the bytes of a group: its slots and its header.

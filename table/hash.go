@@ -24,12 +24,12 @@ func fold(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// word hashes 8 bytes. The second multiplication is there because a table orders entries by the high bits:
-// in a single product these are evenly spaced for evenly spaced keys, in steps that can meet.
-func (s seed) word(x uint64) uint64 { return fold(x^s.a, s.b) * golden }
+// word hashes 8 bytes. The second fold is there because a table orders entries by the high bits of a hash, and chooses leaves by the low ones:
+// after one, these are evenly spaced for evenly spaced keys, in steps that can meet.
+func (s seed) word(x uint64) uint64 { return fold(fold(x^s.a, s.b), golden) }
 
 // pair hashes 16 bytes.
-func (s seed) pair(x, y uint64) uint64 { return fold(x^s.a, y^s.b) * golden }
+func (s seed) pair(x, y uint64) uint64 { return fold(fold(x^s.a, y^s.b), golden) }
 
 // memory hashes a key all of whose bytes count.
 func (s seed) memory(key unsafe.Pointer, size uintptr) uint64 {
@@ -63,7 +63,7 @@ func (s seed) bytes(p unsafe.Pointer, n uintptr) uint64 {
 	case n > 0:
 		x = uint64(load1(p, 0)) | uint64(load1(p, n/2))<<8 | uint64(load1(p, n-1))<<16
 	}
-	return fold(x^h, y^s.b) * golden
+	return fold(fold(x^h, y^s.b), golden)
 }
 
 func load8(p unsafe.Pointer, at int) uint64 {
@@ -169,7 +169,7 @@ func (s seed) parts(key unsafe.Pointer, parts []part) uint64 {
 		}
 		h = fold(x^h, s.b) + x
 	}
-	return fold(h, s.b) * golden
+	return fold(fold(h, s.b), golden)
 }
 
 // A key with a NaN does not equal itself, so no search finds its entry, and every such entry may have a hash of its

@@ -86,7 +86,7 @@ func (w *walker[K, V]) deliver(batch []candidate[K], changes, clears uint64) boo
 		case t.root.changes == changes:
 			e = (*slot[K, V])(t.at(uint64(c.at)))
 		default:
-			if e = t.find(t, c.key); e == nil {
+			if e, _ = t.find(t, c.key); e == nil {
 				continue // deleted
 			}
 		}

@@ -11,10 +11,10 @@ import (
 
 // scratch has what is in the way when a leaf is rebuilt, on the Go heap.
 type scratch struct {
-	filled  [2][maxLeafGroups]uint8 // how many entries each group of the new leaves has
-	group   []uint64                // a copy of the slots of a group
-	entries []uint64                // copies of entries that found no place yet
-	hashes  []uint64                // of these entries
+	used    [2][maxLeafGroups]uint16 // the slots of each group of the new leaves that have an entry: slot s is bit s+1
+	group   []uint64                 // a copy of the slots of a group
+	entries []uint64                 // copies of entries that found no place yet
+	hashes  []uint64                 // of these entries
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -48,13 +48,13 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 	defer scratches.Put(s)
 	size := unsafe.Sizeof(slot[K, V]{})
 	s.group, s.hashes = room(s.group, groupSlots*size), s.hashes[:0]
-	s.filled = [2][maxLeafGroups]uint8{}
+	s.used = [2][maxLeafGroups]uint16{}
 	copied := unsafe.Pointer(unsafe.SliceData(s.group))
 	type target struct {
 		*leaf
-		filled *[maxLeafGroups]uint8
+		used *[maxLeafGroups]uint16
 	}
-	targets := [2]target{{to[0], &s.filled[0]}, {to[1], &s.filled[1]}}
+	targets := [2]target{{to[0], &s.used[0]}, {to[1], &s.used[1]}}
 	if to[0] == to[1] {
 		targets[1] = targets[0]
 	}
@@ -89,13 +89,19 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 			}
 			l := &targets[leafBits(hash)>>(bit&31)&1]
 			home := homeOf(hash, l.groups)
-			filled := &l.filled[home]
-			slot := uintptr(*filled)
-			if slot == groupSlots || m&-m&away != 0 {
+			used := &l.used[home]
+			free := ^uint32(*used) & 0xfffe
+			if free == 0 || m&-m&away != 0 {
 				s.wait(unsafe.Pointer(e), size, hash)
 				continue
 			}
-			*filled = uint8(slot + 1)
+			if size <= smallSlot {
+				if near := free & (0xf << (quarterOf(hash) * 4)); near != 0 {
+					free = near
+				}
+			}
+			*used |= uint16(free & -free)
+			slot := uintptr(bits.TrailingZeros32(free)) - 1
 			g := groupAt(unsafe.Pointer(r), l.leaf, home, shift, size)
 			g.set(slot, hash, false)
 			*slotAt[K, V](g, slot) = *e
@@ -106,8 +112,8 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 		to[i].count = 0
 	}
 	for i, l := range to {
-		for _, n := range s.filled[i][:l.groups] {
-			l.count += uint32(n)
+		for _, used := range s.used[i][:l.groups] {
+			l.count += uint32(bits.OnesCount16(used))
 		}
 	}
 	for i, hash := range s.hashes {

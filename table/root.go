@@ -37,7 +37,6 @@ type root struct {
 	half    uint32 // half of that power of two; 0 for a single leaf
 	shift   uint32 // a block has 1<<shift groups
 	inBlock uint32 // the bits of a group's number that count in its block: 1<<shift - 1
-	headers uint32 // the bytes of the headers of a block
 
 	count     uint64 // entries
 	expandAt  uint64 // the insertion at this count looks for memory or leaves: see expand
@@ -53,6 +52,7 @@ type root struct {
 	hand      uint32 // the leaf where the next reclaim begins
 	lastSize  uint32 // groups of the largest leaf that there ever was
 	clears    uint64 // how often all entries were removed at once
+	stuck     uint64 // how often counters could not be lowered: see stuckMost
 
 	mark       uint64          // rootMark
 	layout     arena.Ref[byte] // a text that describes the entries: see internal/typelayout
@@ -79,9 +79,8 @@ const (
 	maxOffset = math.MaxUint32 * blockUnit
 )
 
-// leafBits returns the bits of a hash whose low ones choose its leaf. The low half of a hash alone would not do: for keys
-// that are counted, one seed in twenty would make leaves of very different sizes.
-func leafBits(hash uint64) uint32 { return uint32(hash) ^ uint32(hash>>32) }
+// leafBits returns the bits of a hash whose low ones choose its leaf.
+func leafBits(hash uint64) uint32 { return uint32(hash) }
 
 // leafIndex returns the number of the leaf of a hash: its low leafBits. Where as many bits give a leaf that does not exist
 // yet, one bit less does.
@@ -122,12 +121,12 @@ func homeOf(hash uint64, groups uint32) uint32 { return uint32(hash >> 32 * uint
 
 // group returns a group of a leaf.
 func (r *root) group(l *leaf, i uint32, slotSize uintptr) group {
-	return groupIn(unsafe.Pointer(r), l, i, r.shift, r.inBlock, r.headers, slotSize)
+	return groupIn(unsafe.Pointer(r), l, i, r.shift, r.inBlock, slotSize)
 }
 
 // setShift sets the size of blocks.
 func (r *root) setShift(shift uint32) {
-	r.shift, r.inBlock, r.headers = shift, 1<<shift-1, uint32(headerSize)<<shift
+	r.shift, r.inBlock = shift, 1<<shift-1
 }
 
 // after returns the group behind a group of a leaf: the first behind the last.

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/bench/internal/machine"
+	"github.com/seed-9a6c551e/offheap/bench/internal/summary"
 )
 
 type options struct {
@@ -147,7 +148,7 @@ func (o *options) times() {
 		defer w.stop()
 		workers = append(workers, w)
 		a := w.do(order{Do: "fill", Entries: o.entries, Limits: o.limits(o.entries)})
-		columns = append(columns, number(a.Figures[0]))
+		columns = append(columns, summary.Cell(a.Figures[0]))
 		if a.Figures[1] < 1 {
 			notes += fmt.Sprintf("%s has %.4f of the entries that were set.\n", name, a.Figures[1])
 		}
@@ -181,7 +182,7 @@ func (o *options) times() {
 		var columns []string
 		least, leastOther := math.NaN(), math.Inf(1)
 		for i := range workers {
-			columns = append(columns, number(median(figures[i])))
+			columns = append(columns, summary.Cell(summary.Median(figures[i])))
 			if len(figures[i]) == 0 {
 				continue
 			}
@@ -194,7 +195,7 @@ func (o *options) times() {
 				notes += fmt.Sprintf("%s: %s: %.4f of the operations hit.\n", r.name, workers[i].name, share)
 			}
 		}
-		line(r.name, append(columns, number(median(ratios)), number(least/leastOther), r.target)...)
+		line(r.name, append(columns, summary.Cell(summary.Median(ratios)), summary.Cell(least/leastOther), r.target)...)
 	}
 	if snapshot {
 		var wrote, read []float64
@@ -208,7 +209,7 @@ func (o *options) times() {
 			wrote, read = append(wrote, a.Figures[0]), append(read, a.Figures[1])
 		}
 		if skip == "" {
-			fmt.Printf("\nsnapshots: WriteTo %s GiB/s, ReadFrom %s GiB/s of keys and values; target 1\n", number(median(wrote)), number(median(read)))
+			fmt.Printf("\nsnapshots: WriteTo %s GiB/s, ReadFrom %s GiB/s of keys and values; target 1\n", summary.Cell(summary.Median(wrote)), summary.Cell(summary.Median(read)))
 		}
 	}
 	fmt.Printf("\n%s\n", notes)
@@ -267,7 +268,7 @@ func (o *options) pauses() {
 			for _, f := range figures[i] {
 				x = append(x, f[p])
 			}
-			columns = append(columns, number(median(x)))
+			columns = append(columns, summary.Cell(summary.Median(x)))
 		}
 		line(w.name, columns...)
 	}
@@ -284,7 +285,7 @@ func (o *options) collections() {
 		progress("collections: %s", name)
 		w := startWorker(name)
 		memory := w.do(order{Do: "fill", Entries: o.many, Limits: o.limits(o.many)}).Figures[0]
-		line(name, number(w.do(order{Do: "collect"}).Figures[0]), number(memory))
+		line(name, summary.Cell(w.do(order{Do: "collect"}).Figures[0]), summary.Cell(memory))
 		w.stop()
 	}
 	fmt.Printf("\nTarget: that of nothing, and 1 ms\n\n")
@@ -303,7 +304,7 @@ func (o *options) hits() {
 			ratio, held := runOurs(s, s.distinct*percent/100)
 			otter, ristretto := hitRatio(s, newOtterCounting(held)), hitRatio(s, newRistrettoCounting(held))
 			over := ratio - max(otter, ristretto)
-			line(fmt.Sprintf("%s, %d %%", s.name, percent), fmt.Sprint(held), number(ratio), number(otter), number(ristretto), fmt.Sprintf("%+.2f", over))
+			line(fmt.Sprintf("%s, %d %%", s.name, percent), fmt.Sprint(held), summary.Cell(ratio), summary.Cell(otter), summary.Cell(ristretto), fmt.Sprintf("%+.2f", over))
 			rows++
 			if over >= 0 {
 				above++
@@ -319,24 +320,4 @@ func (o *options) hits() {
 
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "\r\033[K%.70s\r", fmt.Sprintf(format, args...))
-}
-
-// median returns the median; not a number if there are no figures.
-func median(x []float64) float64 {
-	if len(x) == 0 {
-		return math.NaN()
-	}
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
-}
-
-// number formats a figure; one that was not measured is not a number.
-func number(x float64) string {
-	switch {
-	case math.IsNaN(x) || math.IsInf(x, 0):
-		return ""
-	case x >= 100:
-		return fmt.Sprintf("%.0f", x)
-	}
-	return fmt.Sprintf("%.2f", x)
 }

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/seed-9a6c551e/offheap/bench/internal/summary"
 )
 
 // Each cache is measured in a process of its own, so that no cache pays for the Go heap of another. The command starts itself
@@ -273,7 +275,7 @@ func collect() (a answer) {
 		runtime.GC()
 		took = append(took, float64(time.Since(began).Nanoseconds())/1e6)
 	}
-	return answer{Figures: []float64{median(took)}}
+	return answer{Figures: []float64{summary.Median(took)}}
 }
 
 // save writes a snapshot into memory that was touched before, and reads it into a second cache. It returns GiB of keys and values a second of both.

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/bench/internal/machine"
+	"github.com/seed-9a6c551e/offheap/bench/internal/summary"
 )
 
 type options struct {
@@ -103,8 +104,8 @@ func main() {
 		fmt.Fprintf(os.Stderr, "\r%d of %d: %-60.60s\r", i+1, len(all), r.name)
 		m := measure(&o, &r)
 		fmt.Fprint(os.Stderr, "\033[K")
-		fmt.Printf(line, r.name, r.unit, r.beside, number(median(m.theirs)), number(median(m.ours)),
-			number(median(m.ratios)), number(least(m.ours)/least(m.theirs)), r.target)
+		fmt.Printf(line, r.name, r.unit, r.beside, summary.Cell(summary.Median(m.theirs)), summary.Cell(summary.Median(m.ours)),
+			summary.Cell(summary.Median(m.ratios)), summary.Cell(least(m.ours)/least(m.theirs)), r.target)
 		leftOut += m.leftOut
 		if m.note != "" {
 			notes = append(notes, r.name+": "+m.note)
@@ -186,29 +187,9 @@ func surroundings(o *options) string {
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), limit, gogc, huge, !o.smallPages)
 }
 
-// median returns the median; not a number if there are no figures.
-func median(x []float64) float64 {
-	if len(x) == 0 {
-		return math.NaN()
-	}
-	x = slices.Sorted(slices.Values(x))
-	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
-}
-
 func least(x []float64) float64 {
 	if len(x) == 0 {
 		return math.NaN()
 	}
 	return slices.Min(x)
-}
-
-// number formats a figure; one that was not measured is not a number.
-func number(x float64) string {
-	switch {
-	case math.IsNaN(x) || math.IsInf(x, 0):
-		return ""
-	case x >= 100:
-		return fmt.Sprintf("%.0f", x)
-	}
-	return fmt.Sprintf("%.2f", x)
 }

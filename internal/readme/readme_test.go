@@ -108,10 +108,12 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	defer a.Close() // one that the collector finds lost would be reported among what blocks print
 	pool, err := stack.OpenPool(stack.Config{})
 	if err != nil {
 		panic(err)
 	}
+	defer pool.Close()
 CALLS}
 
 // call runs a block. The shared library that one of them loads is not there, and it must say so.
