@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,17 +22,6 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
-
-func TestMain(m *testing.M) {
-	if runtime.GOOS != "linux" {
-		if _, err := Create(Config{Size: 1}); !errors.Is(err, errors.ErrUnsupported) {
-			fmt.Println("shared memory on another system:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
 
 func mustDo(t testing.TB, errs ...error) {
 	t.Helper()
