@@ -332,6 +332,9 @@ func TestReceiveBadDescriptors(t *testing.T) {
 		"negative MaxSize":   {good, []int{fd}, ReceiveConfig{MaxSize: -1}},
 		"nothing but an end": {nil, nil, ReceiveConfig{}},
 	} {
+		if what == "200 descriptors" && !vm.Probe().Populate {
+			continue // an old kernel, or an emulator, which keeps those for which there is no room
+		}
 		a, b := sockets(t, syscall.SOCK_STREAM)
 		had := descriptors(t)
 		var rights []byte
