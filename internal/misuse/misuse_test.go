@@ -124,6 +124,14 @@ func (w *world) must(err error) {
 	}
 }
 
+// mustNotReturnFault is must for an error that may wrap a *guard.Fault: a fault that a call returns is an error as others
+// are, and ends no program.
+func (w *world) mustNotReturnFault(err error) {
+	if err != nil {
+		w.must(errors.New(err.Error()))
+	}
+}
+
 // then calls f when the case has ended, in whatever way. f must succeed.
 func (w *world) then(f func() error) { w.after = append(w.after, f) }
 

@@ -23,6 +23,8 @@ var suites = []suite{
 	{"stack", false, stackMisuse},
 	{"stack/native", false, nativeMisuse},
 	{"guard", false, regionMisuse},
+	{"files", false, fileMisuse},
+	{"shm", false, shmMisuse},
 }
 
 const (
