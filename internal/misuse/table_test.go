@@ -13,75 +13,27 @@ func ofTable(op, what, name string) outcomes {
 	return plainly("violation: table." + op + ": " + what + inParentheses(name))
 }
 
-const (
-	goneTable   = "use after Reset or Rewind: the arena freed memory of the table"
-	zeroMap     = "use of a zero value: table.NewMap makes a Map"
-	zeroStrings = "use of a zero value: table.NewStrings makes a Strings"
-)
+const goneTable = "use after Reset or Rewind: the arena freed memory of the table"
 
-// afterReset calls a map whose arena was reset.
-func afterReset(do func(m *table.Map[int, int])) func(w *world) {
-	return func(w *world) {
-		a := w.arena("a")
-		m := table.NewMap[int, int](a, 0)
-		m.Put(1, 1)
-		a.Reset()
-		do(m)
-	}
+func withEntry(a *arena.Arena) *intMap {
+	m := table.NewMap[int, int](a, 0)
+	m.Put(1, 1)
+	return m
 }
 
-func afterResetStrings(do func(m *table.Strings[int])) func(w *world) {
-	return func(w *world) {
-		a := w.arena("a")
-		m := table.NewStrings[int](a, 0)
-		m.Put("1", 1)
-		a.Reset()
-		do(m)
-	}
+func withStrings(a *arena.Arena) *intStrings {
+	m := table.NewStrings[int](a, 0)
+	m.Put("1", 1)
+	return m
 }
 
-var tableMisuse = []misuse{
-	{"Get after Reset", afterReset(func(m *table.Map[int, int]) { m.Get(1) }), ofTable("Map", goneTable, "a")},
-	{"Lookup after Reset", afterReset(func(m *table.Map[int, int]) { m.Lookup(1) }), ofTable("Map", goneTable, "a")},
-	{"Put after Reset", afterReset(func(m *table.Map[int, int]) { m.Put(1, 1) }), ofTable("Map", goneTable, "a")},
-	{"Entry after Reset", afterReset(func(m *table.Map[int, int]) { m.Entry(1) }), ofTable("Map", goneTable, "a")},
-	{"TryEntry after Reset", afterReset(func(m *table.Map[int, int]) { m.TryEntry(1) }), ofTable("Map", goneTable, "a")},
-	{"Delete after Reset", afterReset(func(m *table.Map[int, int]) { m.Delete(1) }), ofTable("Map", goneTable, "a")},
-	{"Len after Reset", afterReset(func(m *table.Map[int, int]) { m.Len() }), ofTable("Map", goneTable, "a")},
-	{"All after Reset", afterReset(func(m *table.Map[int, int]) {
-		for range m.All() {
-		}
-	}), ofTable("Map", goneTable, "a")},
-	{"strings: Get after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Get("") }), ofTable("Strings", goneTable, "a")},
-	{"strings: Lookup after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Lookup("") }), ofTable("Strings", goneTable, "a")},
-	{"strings: Put after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Put("", 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: Entry after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Entry("") }), ofTable("Strings", goneTable, "a")},
-	{"strings: GetBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.GetBytes(nil) }), ofTable("Strings", goneTable, "a")},
-	{"strings: LookupBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.LookupBytes(nil) }), ofTable("Strings", goneTable, "a")},
-	{"strings: EntryBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.EntryBytes(nil) }), ofTable("Strings", goneTable, "a")},
-	{"strings: TryEntry after Reset", afterResetStrings(func(m *table.Strings[int]) { m.TryEntry("") }), ofTable("Strings", goneTable, "a")},
-	{"strings: DeleteBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.DeleteBytes(nil) }), ofTable("Strings", goneTable, "a")},
-	{"strings: Delete after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Delete("") }), ofTable("Strings", goneTable, "a")},
-	{"strings: Len after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Len() }), ofTable("Strings", goneTable, "a")},
-	{"strings: All after Reset", afterResetStrings(func(m *table.Strings[int]) {
-		for range m.All() {
-		}
-	}), ofTable("Strings", goneTable, "a")},
-	{"Get after Rewind below", func(w *world) {
-		a := w.arena("a")
-		early := a.Mark()
-		m := table.NewMap[int, int](a, 0)
-		a.Rewind(early)
-		m.Get(1)
-	}, ofTable("Map", goneTable, "a")},
-	{"strings: Get after Rewind below", func(w *world) {
-		a := w.arena("a")
-		early := a.Mark()
-		m := table.NewStrings[int](a, 0)
-		a.Rewind(early)
-		m.Get("x")
-	}, ofTable("Strings", goneTable, "a")},
-	{"Get after Close", func(w *world) { a := w.arena("a"); m := table.NewMap[int, int](a, 0); w.must(a.Close()); m.Get(1) }, ofTable("Map", afterClose, "a")},
+func tableMisuse() []misuse {
+	all := unusable("", "Map", mapMethods, withEntry, afterClose, "Get", "Lookup")
+	all = append(all, unusable("strings: ", "Strings", stringsMethods, withStrings, afterClose)...)
+	return append(all, moreTableMisuse...)
+}
+
+var moreTableMisuse = []misuse{
 	{"Get after Put of the arena", func(w *world) {
 		p := w.arenas()
 		a := p.Get()
@@ -89,8 +41,6 @@ var tableMisuse = []misuse{
 		p.Put(a)
 		m.Get(1)
 	}, ofTable("Map", afterPut, "pool")},
-	{"zero Map", func(w *world) { new(table.Map[int, int]).Get(1) }, ofTable("Map", zeroMap, "")},
-	{"zero Strings", func(w *world) { new(table.Strings[int]).Get("") }, ofTable("Strings", zeroStrings, "")},
 	{"Get after growth in a callback of Rewind", func(w *world) {
 		a := w.arena("a")
 		m := table.NewMap[int, int](a, 0)
@@ -103,194 +53,6 @@ var tableMisuse = []misuse{
 		a.Rewind(mark)
 		m.Get(1)
 	}, ofTable("Map", goneTable, "a")},
-	{"TryPut after Reset", afterReset(func(m *table.Map[int, int]) { m.TryPut(1, 1) }), ofTable("Map", goneTable, "a")},
-	{"Add after Reset", afterReset(func(m *table.Map[int, int]) { m.Add(1, 1) }), ofTable("Map", goneTable, "a")},
-	{"TryAdd after Reset", afterReset(func(m *table.Map[int, int]) { m.TryAdd(1, 1) }), ofTable("Map", goneTable, "a")},
-	{"Clear after Reset", afterReset(func(m *table.Map[int, int]) { m.Clear() }), ofTable("Map", goneTable, "a")},
-	{"Shrink after Reset", afterReset(func(m *table.Map[int, int]) { m.Shrink() }), ofTable("Map", goneTable, "a")},
-	{"Keys after Reset", afterReset(func(m *table.Map[int, int]) {
-		for range m.Keys() {
-		}
-	}), ofTable("Map", goneTable, "a")},
-	{"Values after Reset", afterReset(func(m *table.Map[int, int]) {
-		for range m.Values() {
-		}
-	}), ofTable("Map", goneTable, "a")},
-	{"Scan after Reset", afterReset(func(m *table.Map[int, int]) {
-		var c table.Cursor
-		for range m.Scan(&c, 1) {
-		}
-	}), ofTable("Map", goneTable, "a")},
-	{"Sample after Reset", afterReset(func(m *table.Map[int, int]) {
-		for range m.Sample(1) {
-		}
-	}), ofTable("Map", goneTable, "a")},
-	{"HashOf after Reset", afterReset(func(m *table.Map[int, int]) { m.HashOf(1) }), ofTable("Map", goneTable, "a")},
-	{"GetHashed after Reset", afterReset(func(m *table.Map[int, int]) { m.GetHashed(1, 1) }), ofTable("Map", goneTable, "a")},
-	{"GetBatch after Reset", afterReset(func(m *table.Map[int, int]) { m.GetBatch([]int{1}, make([]int, 1), nil) }), ofTable("Map", goneTable, "a")},
-	{"Ref after Reset", afterReset(func(m *table.Map[int, int]) { m.Ref() }), ofTable("Map", goneTable, "a")},
-	{"strings: TryPut after Reset", afterResetStrings(func(m *table.Strings[int]) { m.TryPut("", 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: PutBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.PutBytes(nil, 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: TryPutBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.TryPutBytes(nil, 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: Add after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Add("", 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: TryAdd after Reset", afterResetStrings(func(m *table.Strings[int]) { m.TryAdd("", 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: AddBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.AddBytes(nil, 1) }), ofTable("Strings", goneTable, "a")},
-	{"strings: TryEntryBytes after Reset", afterResetStrings(func(m *table.Strings[int]) { m.TryEntryBytes(nil) }), ofTable("Strings", goneTable, "a")},
-	{"strings: Clear after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Clear() }), ofTable("Strings", goneTable, "a")},
-	{"strings: Shrink after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Shrink() }), ofTable("Strings", goneTable, "a")},
-	{"strings: Keys after Reset", afterResetStrings(func(m *table.Strings[int]) {
-		for range m.Keys() {
-		}
-	}), ofTable("Strings", goneTable, "a")},
-	{"strings: Values after Reset", afterResetStrings(func(m *table.Strings[int]) {
-		for range m.Values() {
-		}
-	}), ofTable("Strings", goneTable, "a")},
-	{"strings: Scan after Reset", afterResetStrings(func(m *table.Strings[int]) {
-		var c table.Cursor
-		for range m.Scan(&c, 1) {
-		}
-	}), ofTable("Strings", goneTable, "a")},
-	{"strings: Sample after Reset", afterResetStrings(func(m *table.Strings[int]) {
-		for range m.Sample(1) {
-		}
-	}), ofTable("Strings", goneTable, "a")},
-	{"strings: Ref after Reset", afterResetStrings(func(m *table.Strings[int]) { m.Ref() }), ofTable("Strings", goneTable, "a")},
-	{"TryPut of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.TryPut(1, 1)
-	}, ofTable("Map", zeroMap, "")},
-	{"Add of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.Add(1, 1)
-	}, ofTable("Map", zeroMap, "")},
-	{"TryAdd of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.TryAdd(1, 1)
-	}, ofTable("Map", zeroMap, "")},
-	{"Clear of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.Clear()
-	}, ofTable("Map", zeroMap, "")},
-	{"Shrink of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.Shrink()
-	}, ofTable("Map", zeroMap, "")},
-	{"Keys of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		for range m.Keys() {
-		}
-	}, ofTable("Map", zeroMap, "")},
-	{"Values of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		for range m.Values() {
-		}
-	}, ofTable("Map", zeroMap, "")},
-	{"Scan of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		var c table.Cursor
-		for range m.Scan(&c, 1) {
-		}
-	}, ofTable("Map", zeroMap, "")},
-	{"Sample of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		for range m.Sample(1) {
-		}
-	}, ofTable("Map", zeroMap, "")},
-	{"HashOf of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.HashOf(1)
-	}, ofTable("Map", zeroMap, "")},
-	{"GetHashed of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.GetHashed(1, 1)
-	}, ofTable("Map", zeroMap, "")},
-	{"GetBatch of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.GetBatch([]int{1}, make([]int, 1), nil)
-	}, ofTable("Map", zeroMap, "")},
-	{"Ref of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.Ref()
-	}, ofTable("Map", zeroMap, "")},
-	{"Put of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.Put(1, 1)
-	}, ofTable("Map", zeroMap, "")},
-	{"Entry of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.Entry(1)
-	}, ofTable("Map", zeroMap, "")},
-	{"Delete of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		m.Delete(1)
-	}, ofTable("Map", zeroMap, "")},
-	{"All of a zero Map", func(w *world) {
-		m := new(table.Map[int, int])
-		for range m.All() {
-		}
-	}, ofTable("Map", zeroMap, "")},
-	{"TryPut of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.TryPut("", 1)
-	}, ofTable("Strings", zeroStrings, "")},
-	{"PutBytes of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.PutBytes(nil, 1)
-	}, ofTable("Strings", zeroStrings, "")},
-	{"TryPutBytes of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.TryPutBytes(nil, 1)
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Add of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.Add("", 1)
-	}, ofTable("Strings", zeroStrings, "")},
-	{"TryAdd of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.TryAdd("", 1)
-	}, ofTable("Strings", zeroStrings, "")},
-	{"AddBytes of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.AddBytes(nil, 1)
-	}, ofTable("Strings", zeroStrings, "")},
-	{"TryEntryBytes of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.TryEntryBytes(nil)
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Clear of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.Clear()
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Shrink of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.Shrink()
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Keys of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		for range m.Keys() {
-		}
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Values of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		for range m.Values() {
-		}
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Scan of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		var c table.Cursor
-		for range m.Scan(&c, 1) {
-		}
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Sample of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		for range m.Sample(1) {
-		}
-	}, ofTable("Strings", zeroStrings, "")},
-	{"Ref of a zero Strings", func(w *world) {
-		m := new(table.Strings[int])
-		m.Ref()
-	}, ofTable("Strings", zeroStrings, "")},
 	{"Attach after Reset", func(w *world) {
 		a := w.arena("a")
 		ref := table.NewMap[int, int](a, 0).Ref()
@@ -357,10 +119,10 @@ var tableMisuse = []misuse{
 	}, ofTable("Map", goneTable, "a")},
 	{"Attach after Close", func(w *world) { a, _ := w.closed(); table.Attach[int, int](a, table.Ref{}) }, ofTable("Attach", afterClose, "shut")},
 	{"GetBatch with too few values", func(w *world) {
-		table.NewMap[int, int](w.arena("a"), 0).GetBatch(make([]int, 3), make([]int, 2), nil)
+		table.NewMap[int, int](w.arena("a"), 0).GetBatch(make([]int, 3), make([]int, 2, 10), nil)
 	}, plainly("panic: runtime error: index out of range [2] with length 2")},
 	{"GetBatch with too short a found", func(w *world) {
-		table.NewMap[int, int](w.arena("a"), 0).GetBatch(make([]int, 3), make([]int, 3), make([]bool, 2))
+		table.NewMap[int, int](w.arena("a"), 0).GetBatch(make([]int, 3), make([]int, 3), make([]bool, 2, 10))
 	}, plainly("panic: runtime error: index out of range [2] with length 2")},
 	{"changes during Scan", func(w *world) {
 		m := table.NewStrings[int](w.arena("a"), 0)
@@ -424,4 +186,108 @@ var tableMisuse = []misuse{
 			}
 		}
 	}, plainly(fine)},
+	{"strings: changes during All", func(w *world) {
+		m := table.NewStrings[int](w.arena("a"), 0)
+		for i := range 1000 {
+			m.Put(fmt.Sprint(i), i)
+		}
+		for k, v := range m.All() {
+			m.Delete(k)
+			if v < 1000 {
+				m.Put(fmt.Sprint(v+1000), v+1000)
+			}
+		}
+	}, plainly(fine)},
+	{"map: changes during Scan", func(w *world) {
+		m := table.NewMap[int, int](w.arena("a"), 0)
+		for i := range 1000 {
+			m.Put(i, i)
+		}
+		var c table.Cursor
+		for range 1000 {
+			for k := range m.Scan(&c, 10) {
+				m.Delete(k)
+				m.Put(k+1000, k)
+				m.Shrink()
+			}
+		}
+		w.holds(m.Len() == 1000, "as many entries as before")
+	}, plainly(fine)},
+	{"Clear during iterations", func(w *world) {
+		m, s := withEntry(w.arena("a")), withStrings(w.arena("b"))
+		for i := range 1000 {
+			m.Put(i, i)
+			s.Put(fmt.Sprint(i), i)
+		}
+		n := 0
+		for range m.All() {
+			m.Clear()
+			n++
+		}
+		for range s.Keys() {
+			s.Clear()
+			n++
+		}
+		for range m.Sample(100) {
+			n++
+		}
+		w.holds(n == 2, "nothing comes after Clear")
+	}, plainly(fine)},
+	{"Reset in a loop over All", func(w *world) {
+		a := w.arena("a")
+		m := withEntry(a)
+		m.Put(2, 2)
+		for range m.All() {
+			a.Reset()
+		}
+	}, ofTable("Map", goneTable, "a")},
+	{"strings: Reset in a loop over Sample", func(w *world) {
+		a := w.arena("a")
+		for range withStrings(a).Sample(2) {
+			a.Reset()
+		}
+	}, ofTable("Strings", goneTable, "a")},
+	{"panics of the program's loops", func(w *world) {
+		m := withEntry(w.arena("a"))
+		func() {
+			defer func() { w.holds(recover() == "mine", "the panic comes through") }()
+			for range m.All() {
+				panic("mine")
+			}
+		}()
+		m.Put(2, 2)
+		w.holds(m.Len() == 2, "the map is as it was")
+	}, plainly(fine)},
+	{"a pointer of Lookup after an insertion", func(w *world) {
+		m := withEntry(w.arena("a"))
+		v := m.Lookup(1)
+		for i := range 10_000 {
+			m.Put(i+2, 2)
+		}
+		*v = 3 // of some other entry, or of none
+	}, plainly(notCaught)},
+	{"AttachStrings after Close", func(w *world) { a, _ := w.closed(); table.AttachStrings[int](a, table.Ref{}) }, ofTable("AttachStrings", afterClose, "shut")},
+	{"AttachStrings with another value", func(w *world) {
+		a := w.arena("a")
+		_, err := table.AttachStrings[uint64](a, table.NewStrings[int64](a, 0).Ref())
+		w.must(err)
+	}, plainly("error: table: AttachStrings: the table has another layout: field value was stored as an int64 at byte #, and is a uint64 at byte # in this program")},
+	{"Attach with fields in another order", func(w *world) {
+		type point struct{ X, Y int32 }
+		type changed struct{ Y, X int32 }
+		a := w.arena("a")
+		_, err := table.Attach[int64, changed](a, table.NewMap[int64, point](a, 0).Ref())
+		w.must(err)
+	}, plainly("error: table: Attach: the table has another layout: field value.X was stored as an int32 at byte #, and is an int32 at byte # in this program")},
+	{"Attach with pointers", func(w *world) { a := w.arena("a"); table.Attach[int, *int](a, withEntry(a).Ref()) },
+		plainly(pointers("table", "*int", "it is a pointer"))},
+	{"NewStrings after Close", func(w *world) { a, _ := w.closed(); table.NewStrings[int](a, 0) }, ofTable("NewStrings", afterClose, "shut")},
+	{"NewMap in a nil Arena", func(w *world) { table.NewMap[int, int](nil, 0) }, ofTable("NewMap", zeroArena, "")},
+	{"NewStrings in a nil Arena", func(w *world) { table.NewStrings[int](nil, 0) }, ofTable("NewStrings", zeroArena, "")},
+	{"Attach in a zero Arena", func(w *world) { table.Attach[int, int](new(arena.Arena), table.Ref{}) }, ofTable("Attach", zeroArena, "")},
+	{"strings: negative hint", func(w *world) { table.NewStrings[int](w.arena("a"), -1) }, plainly("panic: table: NewStrings: the hint -1 is negative")},
+	{"strings: TryNew with a negative hint", func(w *world) { _, err := table.TryNewStrings[int](w.arena("a"), -1); w.must(err) },
+		plainly("error: table: NewStrings: the hint -1 is negative")},
+	{"strings: huge hint", func(w *world) { table.NewStrings[int](w.arena("a"), math.MaxInt) },
+		plainly(`panic: table: "a": a table for # entries is not possible: no memory`)},
 }

@@ -17,7 +17,7 @@ var suites = []suite{
 	{"slab", true, slabMisuse},
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
-	{"table", false, tableMisuse},
+	{"table", false, tableMisuse()},
 	{"table.Concurrent", false, concurrentMisuse()},
 	{"two goroutines", false, goroutinesMisuse},
 	{"stack", false, stackMisuse},

@@ -3,74 +3,20 @@ package misuse
 import (
 	"math"
 
+	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/table"
 )
 
-type concurrentMap = table.Concurrent[int, int]
-
-const zeroConcurrentTable = "use of a zero value: table.NewConcurrent makes a Concurrent"
-
-func increment(old int, _ bool) (int, bool) { return old + 1, true }
-
-// concurrentCalls has all methods of a Concurrent.
-var concurrentCalls = []struct {
-	name string
-	do   func(m *concurrentMap)
-}{
-	{"Get", func(m *concurrentMap) { m.Get(1) }},
-	{"GetHashed", func(m *concurrentMap) { m.GetHashed(1, 1) }},
-	{"GetBatch", func(m *concurrentMap) { m.GetBatch([]int{1}, make([]int, 1), nil) }},
-	{"HashOf", func(m *concurrentMap) { m.HashOf(1) }},
-	{"Len", func(m *concurrentMap) { m.Len() }},
-	{"Put", func(m *concurrentMap) { m.Put(1, 1) }},
-	{"TryPut", func(m *concurrentMap) { m.TryPut(1, 1) }},
-	{"Add", func(m *concurrentMap) { m.Add(1, 1) }},
-	{"TryAdd", func(m *concurrentMap) { m.TryAdd(1, 1) }},
-	{"Update", func(m *concurrentMap) { m.Update(1, increment) }},
-	{"TryUpdate", func(m *concurrentMap) { m.TryUpdate(1, increment) }},
-	{"Delete", func(m *concurrentMap) { m.Delete(1) }},
-	{"Clear", func(m *concurrentMap) { m.Clear() }},
-	{"Shrink", func(m *concurrentMap) { m.Shrink() }},
-	{"All", func(m *concurrentMap) { m.All()(func(int, int) bool { return true }) }},
-	{"Keys", func(m *concurrentMap) { m.Keys()(func(int) bool { return true }) }},
-	{"Values", func(m *concurrentMap) { m.Values()(func(int) bool { return true }) }},
-	{"Scan", func(m *concurrentMap) { m.Scan(new(table.Cursor), 1)(func(int, int) bool { return true }) }},
-	{"Sample", func(m *concurrentMap) { m.Sample(1)(func(int, int) bool { return true }) }},
-}
-
-// concurrentMisuse returns the cases of table.Concurrent: each method of a table that the arena has freed, of a zero and of a nil
-// Concurrent, and some more.
-func concurrentMisuse() (all []misuse) {
-	for _, c := range concurrentCalls {
-		null := ofTable("Concurrent", zeroConcurrentTable, "")
-		if c.name == "Get" || c.name == "GetHashed" {
-			null = plainly("panic: runtime error: invalid memory address or nil pointer dereference") // Go's own: they make no call before
-		}
-		all = append(all,
-			misuse{c.name + " after Reset", func(w *world) {
-				a := w.arena("a")
-				m := table.NewConcurrent[int, int](a, 0)
-				m.Put(1, 1)
-				a.Reset()
-				c.do(m)
-			}, ofTable("Concurrent", goneTable, "a")},
-			misuse{c.name + " of a zero Concurrent", func(*world) { c.do(new(concurrentMap)) }, ofTable("Concurrent", zeroConcurrentTable, "")},
-			misuse{c.name + " of a nil Concurrent", func(*world) { c.do(nil) }, null})
+// concurrentMisuse returns the cases of table.Concurrent.
+func concurrentMisuse() []misuse {
+	open := func(a *arena.Arena) *intConcurrent {
+		m := table.NewConcurrent[int, int](a, 0)
+		m.Put(1, 1)
+		return m
 	}
+	// After Close it says what it says after Reset: it asks nothing of an arena that other goroutines may use.
+	all := unusable("", "Concurrent", concurrentMethods, open, goneTable, "Get", "GetHashed")
 	return append(all, []misuse{
-		{"Get after Close", func(w *world) {
-			a := w.arena("a")
-			m := table.NewConcurrent[int, int](a, 0)
-			w.must(a.Close())
-			m.Get(1)
-		}, ofTable("Concurrent", goneTable, "a")},
-		{"Put after Rewind below", func(w *world) {
-			a := w.arena("a")
-			early := a.Mark()
-			m := table.NewConcurrent[int, int](a, 0)
-			a.Rewind(early)
-			m.Put(1, 1)
-		}, ofTable("Concurrent", goneTable, "a")},
 		{"Get after Rewind below its growth", func(w *world) {
 			a := w.arena("a")
 			m := table.NewConcurrent[int, int](a, 0)
