@@ -40,7 +40,7 @@ import (
 //  1. Any goroutine may call any method at any time, from loops over All and from the function of Update, too.
 //  2. A call that concerns one key takes effect at one moment, at which the others see all of it or nothing. A value is never torn.
 //  3. Calls that concern many keys (Len, Clear, All, Keys, Values, Scan, Sample, GetBatch, Shrink) go from shard to shard or from key to key:
-//     what they see and do is not of one moment.
+//     the table may change between one shard and the next.
 //  4. No lock is held while code of the user runs: loops over All, Keys, Values, Scan and Sample, the function of Update,
 //     Budget.OnSoft. They work on copies.
 //  5. Searches do not wait for each other. They wait for changes of the same shard, and so do changes: fractions of a
@@ -49,7 +49,7 @@ import (
 // # Arena
 //
 // The arena is the table's alone: nobody may allocate from it while goroutines use the table, nor ask for its figures. Its Reset
-// and Close, or a Rewind that frees memory of the table, end the table: what is called afterwards is a *guard.Violation. OnReset
+// and Close, or a Rewind that frees memory of the table, end the table: every later call panics with a *guard.Violation. OnReset
 // callbacks must not use it. No other goroutine may use the table while these calls run: they wait
 // for changes, but a search that they overtake may fault.
 //

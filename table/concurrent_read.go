@@ -128,7 +128,7 @@ again:
 	return c.findLocked(shard, hash, k)
 }
 
-// leafOfAny is leafOf for a root that may be changing, with what is needed of both. See find.
+// leafOfAny returns the leaf of a hash, its groups and the shift of its blocks, in a root that may be changing. See find.
 func (r *root) leafOfAny(hash uint64) (l *leaf, groups, shift uint32) {
 	mask := r.mask
 	i := leafBits(hash) & mask
@@ -160,7 +160,7 @@ func (c *Concurrent[K, V]) findLocked(shard uint32, hash uint64, k K) (v V, ok b
 // own panic, and nothing has been set.
 //
 // It overlaps the cache misses of many searches, so it is faster than as many calls of Get in a table that is larger than the
-// processor's caches. Each value is that of a moment, not all of one moment.
+// processor's caches. Each key is searched for at a moment of its own.
 func (c *Concurrent[K, V]) GetBatch(keys []K, values []V, found []bool) (hits int) {
 	c.mustBeMade()
 	return inBatches(keys, values, found, c.getBatch)
