@@ -27,11 +27,12 @@ const (
 	Recvmsg
 	Flock
 	Unlink
+	IPC   // each call of package ipc
 	Kinds // how many there are
 )
 
 var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite",
-	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "unlink"}
+	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "unlink", "ipc"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -58,6 +59,9 @@ func Inject(kind Kind, nth int, err error) (stop func() int) {
 		return int(in.seen.Load())
 	}
 }
+
+// Failing is failing, for package ipc.
+func Failing(k Kind) error { return failing(k) }
 
 // failing is asked by every call before it goes to the kernel.
 func failing(k Kind) error {
