@@ -324,7 +324,11 @@ func (c *Cache) Close() error {
 		if c.users.Load() > 0 {
 			return c.errClosed("close")
 		}
-		if err := c.heap.Close(); err != nil { // or it was not closed for good before
+		err := c.heap.Close() // again, if the kernel refused before
+		switch {
+		case errors.Is(err, guard.ErrClosed):
+			return c.errClosed("close")
+		case err != nil:
 			return fmt.Errorf("cache: close %q: %w", c.config.Name, err)
 		}
 		return nil

@@ -18,6 +18,7 @@ var suites = []suite{
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
 	{"table", false, tableMisuse},
+	{"cache", false, cacheMisuse},
 	{"stack", false, stackMisuse},
 	{"stack/native", false, nativeMisuse},
 	{"guard", false, regionMisuse},
