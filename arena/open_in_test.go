@@ -86,7 +86,7 @@ func TestOpenIn(t *testing.T) {
 	for _, damage := range []struct {
 		at    int
 		value uint64
-	}{{0, 1}, {8, 5}, {16, 1 << 40}, {16, 65}, {16, 8}, {24, 1 << 30}, {16, ^uint64(0)}} {
+	}{{0, 1}, {8, 5}, {16, 1 << 40}, {16, 65}, {16, 8}, {24, 1 << 30}, {24, 8}, {16, ^uint64(0)}} {
 		word := (*uint64)(unsafe.Pointer(&r.Bytes()[damage.at]))
 		was := *word
 		*word = damage.value

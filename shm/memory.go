@@ -204,6 +204,11 @@ func (m *Memory) mapAll() (err error) {
 // checkSeals returns an error if the file is not memory that Create has sealed. reads tells whether it is to be mapped for
 // reading.
 func (c *ReceiveConfig) checkSeals(f *os.File) (reads bool, err error) {
+	if info, err := f.Stat(); err != nil {
+		return false, err
+	} else if !info.Mode().IsRegular() {
+		return false, notMemory(info)
+	}
 	var has vm.Seals
 	var forReading bool
 	err = control(f, func(fd int) (err error) {
@@ -225,13 +230,15 @@ func (c *ReceiveConfig) checkSeals(f *os.File) (reads bool, err error) {
 // check returns an error if the file is none, or its owner or size is none that the ReceiveConfig accepts.
 func (c *ReceiveConfig) check(info os.FileInfo) error {
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("it is no memory (%v)", info.Mode().Type())
+		return notMemory(info)
 	}
 	if owner := ownerOf(info); !c.AnyOwner && owner != 0 && owner != os.Geteuid() {
 		return errors.New("the memory was made by another user")
 	}
 	return c.checkSize(info.Size())
 }
+
+func notMemory(info os.FileInfo) error { return fmt.Errorf("it is no memory (%v)", info.Mode().Type()) }
 
 // ownerOf returns the user who has a file, -1 if the system does not tell.
 func ownerOf(info os.FileInfo) int {

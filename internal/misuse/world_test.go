@@ -19,9 +19,13 @@ var suites = []suite{
 	{"arena", false, arenaMisuse},
 	{"table", false, tableMisuse},
 	{"cache", false, cacheMisuse},
+	{"table.Concurrent", false, concurrentMisuse()},
+	{"two goroutines", false, goroutinesMisuse},
 	{"stack", false, stackMisuse},
 	{"stack/native", false, nativeMisuse},
 	{"guard", false, regionMisuse},
+	{"files", false, fileMisuse},
+	{"shm", false, shmMisuse},
 }
 
 const (

@@ -28,11 +28,13 @@ const (
 	Flock
 	Linkat
 	Unlink
-	Kinds // how many there are
+	Futex       // waiting
+	RobustLists // to be told of the end of a thread
+	Kinds       // how many there are
 )
 
 var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite",
-	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "linkat", "unlink"}
+	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "linkat", "unlink", "futex", "set_robust_list"}
 
 func (k Kind) String() string { return kindNames[k] }
 
