@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"cmd":                7,
 	"internal/workload":  7, // what the command shares with module bench
 	"cache":              6,
+	"ring":               5,
 	"table":              5,
 	"arena":              4,
 	"shm":                4,

@@ -25,6 +25,8 @@
 //	parser manages itself                                Protect, Grow
 //	a file as memory, which others may make shorter      guard.MapFile, Region.File
 //	memory that processes share                          shm.Create, Memory.Send, shm.Receive
+//	the same, opened by a name                           shm.CreateNamed, shm.OpenNamed
+//	tables and objects there                             arena.OpenIn, arena.Publish, table.Attach
 //	a bound on all of it                                 guard.SetBudget
 //	a fuzz test that fails at the byte read too far      guardtest.Fence
 //	a test that fails if something is left open          guardtest.CheckLeaks

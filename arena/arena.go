@@ -96,6 +96,9 @@ type Arena struct {
 	pool   *Pool
 	region *region.Region
 	config Config
+
+	header    *header // of memory that is its owner's: see OpenIn. Else nil
+	published uint64  // offset of the object that Publish named last
 }
 
 type state uint8
@@ -236,8 +239,10 @@ func (a *Arena) close() (err error) {
 }
 
 func (a *Arena) release() error {
-	if err := a.region.Close(); err != nil {
-		return fmt.Errorf("arena: close: %w", err)
+	if a.header == nil {
+		if err := a.region.Close(); err != nil {
+			return fmt.Errorf("arena: close: %w", err)
+		}
 	}
 	a.high = max(a.high, a.peak, a.top)
 	a.state, a.top, a.limit, a.ready, a.dirty, a.committed = stateClosed, first, 0, 0, 0, 0
@@ -317,6 +322,9 @@ type Stats struct {
 func (a *Arena) Stats() Stats {
 	if a == nil || a.region == nil {
 		return Stats{}
+	}
+	if a.header != nil && a.state == stateClosed { // its region is open
+		return Stats{HighWater: int64(a.high - first)}
 	}
 	s := regionStats(a.region)
 	s.Live = int64(a.top - first)

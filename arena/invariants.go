@@ -27,7 +27,7 @@ func (a *Arena) check() {
 		return
 	}
 	holds(a.ready <= a.committed && a.dirty <= a.committed, "ready and dirty ≤ committed")
-	holds(int64(a.committed) == a.region.Committed(), "the region has the same figure")
+	holds(a.header != nil || int64(a.committed) == a.region.Committed(), "the region has the same figure")
 	holds(a.zero(a.top, a.ready), "[top, ready) is zero")
 	holds(a.zero(max(a.top, a.dirty), a.committed), "what was never used is zero")
 }

@@ -79,7 +79,7 @@ func (a *Arena) shrink(keep uintptr) error {
 		keep = max(keep, a.top)
 	}
 	keep = alignUp(keep, a.config.unit())
-	if keep >= a.committed {
+	if keep >= a.committed || a.header != nil {
 		return nil
 	}
 	if err := a.region.Decommit(int(keep), int(a.committed-keep)); err != nil {

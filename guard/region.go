@@ -58,6 +58,8 @@ type Region struct {
 	r *region.Region
 }
 
+func init() { region.Of = func(face any) *region.Region { return face.(*Region).r } }
+
 // Reserve reserves a region. No memory is committed yet: a touch faults until Commit or Grow. Base is aligned to
 // 2 MiB for sizes, or Reserves, from 2 MiB on, to OS pages else. The error wraps ErrNoMemory where addresses are refused; a
 // Config that cannot be is another error, and nothing is reserved then.

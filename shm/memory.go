@@ -49,6 +49,7 @@ type Memory struct {
 	region *guard.Region
 	peers  *os.File // what others get
 	name   string
+	link   string // in the folder of named memory; "" if it has none
 	reads  bool
 }
 
@@ -72,50 +73,70 @@ func Create(c Config) (*Memory, error) {
 }
 
 func create(c Config) (m *Memory, err error) {
-	page := guard.PageSize()
-	switch {
-	case c.Size <= 0:
-		return nil, fmt.Errorf("size %d must be positive", c.Size)
-	case c.Size > math.MaxInt-page:
-		return nil, fmt.Errorf("%d bytes are more than addresses can hold: %w", c.Size, guard.ErrNoMemory)
+	size, err := c.size()
+	if err != nil {
+		return nil, err
 	}
-	size := int64(c.Size+page-1) / int64(page) * int64(page)
 	fd, err := vm.CreateMemory(c.Name[:min(len(c.Name), maxName)])
 	if err != nil {
 		return nil, noMemory(err)
 	}
-	f := os.NewFile(uintptr(fd), c.Name)
-	m = &Memory{peers: f, name: c.Name}
+	m = &Memory{peers: os.NewFile(uintptr(fd), c.Name), name: c.Name}
 	defer func() {
 		if err != nil {
-			f.Close()
-			err = errors.Join(noMemory(err), m.unmap())
+			err = errors.Join(noMemory(err), m.discard())
 			m = nil
 		}
 	}()
-	if err = vm.Truncate(f, size); err != nil {
-		return m, err
-	}
-	// First mapped, which asks the budget, and then RAM is set aside.
-	if m.region, err = guard.MapFile(f, guard.FileConfig{Name: c.Name, Mode: guard.FileShared, Memory: true}); err != nil {
-		return m, err
-	}
-	if err = control(f, func(fd int) error { return vm.Allocate(fd, 0, size) }); err != nil {
+	if err = m.fill(size); err != nil {
 		return m, err
 	}
 	add := seals
 	if c.PeersReadOnly {
 		add |= vm.SealFutureWrite
 	}
-	if err = control(f, func(fd int) error { return vm.Seal(fd, add) }); err != nil || !c.PeersReadOnly {
+	if err = control(m.peers, func(fd int) error { return vm.Seal(fd, add) }); err != nil || !c.PeersReadOnly {
 		return m, err
 	}
 	var reader int
-	if err = control(f, func(fd int) (err error) { reader, err = vm.OpenForReading(fd); return err }); err == nil {
+	if err = control(m.peers, func(fd int) (err error) { reader, err = vm.OpenForReading(fd); return err }); err == nil {
+		m.peers.Close()
 		m.peers = os.NewFile(uintptr(reader), c.Name)
-		f.Close()
 	}
 	return m, err
+}
+
+// size returns Size in whole OS pages.
+func (c *Config) size() (int64, error) {
+	page := guard.PageSize()
+	switch {
+	case c.Size <= 0:
+		return 0, fmt.Errorf("size %d must be positive", c.Size)
+	case c.Size > math.MaxInt-page:
+		return 0, fmt.Errorf("%d bytes are more than addresses can hold: %w", c.Size, guard.ErrNoMemory)
+	}
+	return int64(c.Size+page-1) / int64(page) * int64(page), nil
+}
+
+// fill gives the new file of a Memory its bytes, maps them, and sets RAM aside for all of them.
+func (m *Memory) fill(size int64) (err error) {
+	if err = vm.Truncate(m.peers, size); err != nil {
+		return err
+	}
+	// First mapped, which asks the budget, and then RAM is set aside.
+	if m.region, err = guard.MapFile(m.peers, guard.FileConfig{Name: m.name, Mode: guard.FileShared, Memory: true}); err != nil {
+		return err
+	}
+	return control(m.peers, func(fd int) error { return vm.Allocate(fd, 0, size) })
+}
+
+// discard gives back what a Memory that could not be made has got so far.
+func (m *Memory) discard() (err error) {
+	if m.region != nil {
+		err = m.region.Close()
+	}
+	m.peers.Close()
+	return err
 }
 
 // noMemory wraps guard.ErrNoMemory in the kernel's errors for a lack of memory.
@@ -149,30 +170,44 @@ func accept(f *os.File, c ReceiveConfig, announced int64) (m *Memory, err error)
 			f.Close()
 		}
 	}()
-	reads, err := c.check(f, announced)
+	reads, err := c.checkSeals(f)
 	if err != nil {
 		return nil, err
 	}
-	m = &Memory{peers: f, name: c.Name, reads: reads}
-	config := guard.FileConfig{Name: c.Name, Mode: guard.FileShared, Memory: true}
-	if reads {
-		config.Mode = guard.FileRead
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
 	}
-	if m.region, err = guard.MapFile(f, config); err != nil {
+	if err = c.check(info); err != nil {
+		return nil, err
+	}
+	if announced != 0 && info.Size() != announced {
+		return nil, fmt.Errorf("the memory has %d bytes, and the sender named %d", info.Size(), announced)
+	}
+	m = &Memory{peers: f, name: c.Name, reads: reads}
+	if err = m.mapAll(); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-// check returns an error if the file is not memory as Create makes it, or not what the ReceiveConfig asks for. reads
-// tells whether it is to be mapped for reading.
-func (c *ReceiveConfig) check(f *os.File, announced int64) (reads bool, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return false, err
+// mapAll maps the file of a Memory that another process has made.
+func (m *Memory) mapAll() (err error) {
+	config := guard.FileConfig{Name: m.name, Mode: guard.FileShared, Memory: true}
+	if m.reads {
+		config.Mode = guard.FileRead
 	}
-	if !info.Mode().IsRegular() {
-		return false, fmt.Errorf("the descriptor is no memory (%v)", info.Mode().Type())
+	m.region, err = guard.MapFile(m.peers, config)
+	return err
+}
+
+// checkSeals returns an error if the file is not memory that Create has sealed. reads tells whether it is to be mapped for
+// reading.
+func (c *ReceiveConfig) checkSeals(f *os.File) (reads bool, err error) {
+	if info, err := f.Stat(); err != nil {
+		return false, err
+	} else if !info.Mode().IsRegular() {
+		return false, notMemory(info)
 	}
 	var has vm.Seals
 	var forReading bool
@@ -189,24 +224,45 @@ func (c *ReceiveConfig) check(f *os.File, announced int64) (reads bool, err erro
 	if has&seals != seals {
 		return false, fmt.Errorf("the memory has the seals %#x, and needs %#x: others could make it shorter", has, seals)
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); !c.AnyOwner && (!ok || stat.Uid != 0 && int(stat.Uid) != os.Geteuid()) {
-		return false, errors.New("the memory was made by another user")
+	return c.ReadOnly || forReading || has&(vm.SealWrite|vm.SealFutureWrite) != 0, nil
+}
+
+// check returns an error if the file is none, or its owner or size is none that the ReceiveConfig accepts.
+func (c *ReceiveConfig) check(info os.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return notMemory(info)
 	}
-	size, most := info.Size(), int64(c.MaxSize)
+	if owner := ownerOf(info); !c.AnyOwner && owner != 0 && owner != os.Geteuid() {
+		return errors.New("the memory was made by another user")
+	}
+	return c.checkSize(info.Size())
+}
+
+func notMemory(info os.FileInfo) error { return fmt.Errorf("it is no memory (%v)", info.Mode().Type()) }
+
+// ownerOf returns the user who has a file, -1 if the system does not tell.
+func ownerOf(info os.FileInfo) int {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid)
+	}
+	return -1
+}
+
+// checkSize returns an error if memory of so many bytes cannot be, or is none that the ReceiveConfig accepts.
+func (c *ReceiveConfig) checkSize(size int64) error {
+	most := int64(c.MaxSize)
 	if most == 0 {
 		most = math.MaxInt - int64(guard.PageSize())
 	}
 	switch {
 	case c.MinSize < 0 || c.MaxSize < 0:
-		return false, fmt.Errorf("MinSize %d and MaxSize %d must not be negative", c.MinSize, c.MaxSize)
+		return fmt.Errorf("MinSize %d and MaxSize %d must not be negative", c.MinSize, c.MaxSize)
 	case size == 0 || size%int64(guard.PageSize()) != 0:
-		return false, fmt.Errorf("the memory has %d bytes, which are not whole OS pages", size)
-	case announced != 0 && size != announced:
-		return false, fmt.Errorf("the memory has %d bytes, and the sender named %d", size, announced)
+		return fmt.Errorf("the memory has %d bytes, which are not whole OS pages", size)
 	case size < int64(c.MinSize) || size > most:
-		return false, fmt.Errorf("the memory has %d bytes, and %d to %d are accepted", size, c.MinSize, most)
+		return fmt.Errorf("the memory has %d bytes, and %d to %d are accepted", size, c.MinSize, most)
 	}
-	return c.ReadOnly || forReading || has&(vm.SealWrite|vm.SealFutureWrite) != 0, nil
+	return nil
 }
 
 // Bytes returns the memory. After Close every touch of it faults.
@@ -238,8 +294,11 @@ func (m *Memory) Region() *guard.Region {
 // AppendFile appends the memory to the files that a program gets when it is started (exec.Cmd.ExtraFiles), and returns them
 // with the number that the descriptor has there, for Inherited. Tell the program the number: by an argument, say. Start
 // the program before Close. The file belongs to the Memory: do not close it.
+//
+// It panics with a *guard.Violation for memory of CreateNamed: hand over its name.
 func (m *Memory) AppendFile(files []*os.File) (all []*os.File, fd int) {
 	m.mustBeMade("AppendFile")
+	m.mustBeSealed("AppendFile")
 	return append(files, m.peers), 3 + len(files)
 }
 
@@ -262,28 +321,35 @@ func Inherited(fd int, c ReceiveConfig) (*Memory, error) {
 	return m, nil
 }
 
-// Close unmaps the memory. The error of a second Close wraps guard.ErrClosed. After any other error the Memory is open as
-// it was. Other processes keep the memory.
+// Close unmaps the memory. Other processes keep it. The name of memory that has one goes with its last user.
+//
+// The error of a second Close wraps guard.ErrClosed. After an error that wraps an *os.PathError the memory is unmapped, and
+// its name is left for a later CreateNamed to remove. After any other error the Memory is open as it was.
 func (m *Memory) Close() error {
 	m.mustBeMade("Close")
 	if err := m.region.Close(); err != nil {
 		return fmt.Errorf("shm: close %q: %w", m.name, err)
 	}
-	m.peers.Close() // nothing was written through it that this could lose
-	return nil
-}
-
-// unmap closes the region of a Memory that could not be made.
-func (m *Memory) unmap() error {
-	if m.region == nil {
+	defer m.peers.Close() // nothing was written through it that this could lose
+	if m.link == "" {
 		return nil
 	}
-	return m.region.Close()
+	if err := m.leave(); err != nil {
+		return fmt.Errorf("shm: close %q: %w", m.name, err)
+	}
+	return nil
 }
 
 // mustBeMade panics for a zero Memory.
 func (m *Memory) mustBeMade(op string) {
 	if m == nil || m.region == nil {
 		panic(&guard.Violation{Op: "shm." + op, Kind: guard.ZeroValue, Detail: "shm.Create makes a Memory"})
+	}
+}
+
+// mustBeSealed panics for memory that has a name: others could make it shorter, so nobody accepts its descriptor.
+func (m *Memory) mustBeSealed(op string) {
+	if m.link != "" {
+		panic(&guard.Violation{Op: "shm." + op, Kind: guard.InvalidArgument, Detail: "the memory has a name, by which OpenNamed opens it", Region: m.name})
 	}
 }

@@ -21,9 +21,11 @@ const (
 // Receive. The socket carries nothing else at that moment. Afterwards this process may close the Memory: the other
 // has it.
 //
-// Send waits until there is room in the socket; a deadline of the connection holds for it.
+// Send waits until there is room in the socket; a deadline of the connection holds for it. It panics with a
+// *guard.Violation for memory of CreateNamed: hand over its name.
 func (m *Memory) Send(socket syscall.Conn) error {
 	m.mustBeMade("Send")
+	m.mustBeSealed("Send")
 	if err := m.send(socket); err != nil {
 		return fmt.Errorf("shm: send %q: %w", m.name, err)
 	}

@@ -57,6 +57,9 @@ type Region struct {
 	cleanup  runtime.Cleanup
 }
 
+// Of returns the region behind a guard.Region. Package guard sets it: for allocators that work in regions of users.
+var Of func(face any) *Region
+
 // GuardSize is the least bytes of addresses on either side of the data. An overrun with a stride larger than an OS page
 // should not leap over them.
 const GuardSize = 64 << 10

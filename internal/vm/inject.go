@@ -26,13 +26,16 @@ const (
 	Sendmsg
 	Recvmsg
 	Flock
+	Linkat
 	Unlink
-	IPC   // each call of package ipc
-	Kinds // how many there are
+	Futex       // waiting
+	RobustLists // to be told of the end of a thread
+	IPC         // each call of package ipc
+	Kinds       // how many there are
 )
 
 var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite",
-	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "unlink", "ipc"}
+	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "linkat", "unlink", "futex", "set_robust_list", "ipc"}
 
 func (k Kind) String() string { return kindNames[k] }
 

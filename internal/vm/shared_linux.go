@@ -118,12 +118,47 @@ func ReceiveDescriptors(socket int, b []byte) (n int, fds []int, err error) {
 // process has.
 func IsBusy(err error) bool { return err == unix.EAGAIN }
 
-// OpenFile opens a file by its name, follows no link at its end, and does not wait.
-func OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
+// CreateUnnamed makes a file in a folder that has no name there, until Link gives it one, and that nobody but this user may
+// open, whatever the umask is.
+func CreateUnnamed(folder string) (*os.File, error) {
 	if err := failing(Open); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(name, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, perm)
+	const perm = 0o600
+	f, err := os.OpenFile(folder, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, perm)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(perm); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Link gives a file of CreateUnnamed a name, which nobody must have: a link that has it is not followed.
+func Link(fd int, name string) error {
+	if err := failing(Linkat); err != nil {
+		return err
+	}
+	from := "/proc/self/fd/" + strconv.Itoa(fd)
+	if err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return &os.LinkError{Op: "link", Old: from, New: name, Err: err}
+	}
+	return nil
+}
+
+// OpenFile opens a file by its name, for reading alone or for writing, too. It follows no link at the end of the name, and
+// does not wait.
+func OpenFile(name string, forReading bool) (*os.File, error) {
+	if err := failing(Open); err != nil {
+		return nil, err
+	}
+	flag := unix.O_RDWR
+	if forReading {
+		flag = unix.O_RDONLY
+	}
+	return os.OpenFile(name, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 }
 
 // Remove removes a name.
@@ -134,11 +169,12 @@ func Remove(name string) error {
 	return os.Remove(name)
 }
 
-// ShareLock takes a lock on an open file that others may take, too. The kernel drops it with the last descriptor of the open
-// file, also when the process dies.
+// ShareLock takes a lock on an open file that others may take, too, or fails at once (IsBusy). The kernel drops it with the
+// last descriptor and the last mapping of the open file, also when the process dies.
 func ShareLock(fd int) error { return flock(fd, unix.LOCK_SH) }
 
-// TakeLock takes the lock of ShareLock for nobody else, or fails at once (IsBusy), and may then have lost a shared one.
+// TakeLock takes the lock of ShareLock for nobody else, or fails at once (IsBusy). Then a shared one is lost. Of several who
+// had a shared one, and all take it at the same moment, one gets it.
 func TakeLock(fd int) error { return flock(fd, unix.LOCK_EX) }
 
 func flock(fd, how int) error {

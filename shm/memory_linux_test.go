@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,17 +22,6 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
-
-func TestMain(m *testing.M) {
-	if runtime.GOOS != "linux" {
-		if _, err := Create(Config{Size: 1}); !errors.Is(err, errors.ErrUnsupported) {
-			fmt.Println("shared memory on another system:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
 
 func mustDo(t testing.TB, errs ...error) {
 	t.Helper()
@@ -344,6 +332,9 @@ func TestReceiveBadDescriptors(t *testing.T) {
 		"negative MaxSize":   {good, []int{fd}, ReceiveConfig{MaxSize: -1}},
 		"nothing but an end": {nil, nil, ReceiveConfig{}},
 	} {
+		if what == "200 descriptors" && !vm.Probe().Populate {
+			continue // an old kernel, or an emulator, which keeps those for which there is no room
+		}
 		a, b := sockets(t, syscall.SOCK_STREAM)
 		had := descriptors(t)
 		var rights []byte

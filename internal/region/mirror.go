@@ -1,0 +1,42 @@
+package region
+
+import (
+	"errors"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+// Mirror maps n bytes of shared memory at p into [off, off+2n), twice in a row: the byte behind the last is the first. What may
+// be done with the memory there may be done with it here. Nothing of the range is committed or guarded yet. The budget is not
+// charged: the owner of the memory is. The memory at p may be unmapped afterwards.
+func (r *Region) Mirror(off, n int, p unsafe.Pointer, prot vm.Prot) error {
+	return r.change("mirror", off, 2*n, func(rec *record, lo, hi uintptr) error {
+		if rec.committed.bytes(lo, hi) > 0 || rec.guards.bytes(lo, hi) > 0 {
+			return errors.New("part of it is committed or guarded")
+		}
+		// The kernel keeps two mappings, because what follows the first in the file is not the second.
+		mid := lo + uintptr(n)
+		restore := rec.saveBooks(lo, hi)
+		err := rec.changeBooks(lo, hi, func() {
+			for _, half := range [...]span{{lo, mid, prot, rec.newAnonVMA()}, {mid, hi, prot, rec.newAnonVMA()}} {
+				rec.committed = rec.committed.set(half)
+				rec.files = rec.files.set(span{off: half.off, end: half.end})
+			}
+			rec.hints = rec.hints.remove(lo, hi)
+			rec.fixBoundaries(lo, mid, hi)
+		}, restore)
+		if err != nil {
+			return err
+		}
+		for _, at := range [...]uintptr{lo, mid} {
+			if err := vm.MapAgain(p, unsafe.Add(rec.base, at), uintptr(n)); err != nil {
+				rec.correctBooks(lo, hi, restore)
+				_ = vm.Decommit(unsafe.Add(rec.base, lo), hi-lo)
+				return err
+			}
+		}
+		rec.used = max(rec.used, hi)
+		return nil
+	})
+}

@@ -1,0 +1,145 @@
+package ring
+
+import (
+	"context"
+	"io"
+	"iter"
+	"slices"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+)
+
+// Consumer is the side of a ring that receives. One goroutine at a time may use it; PeerDied and Stats excepted.
+//
+// A Consumer gives room back in batches: when a sixteenth of the ring is read, when it waits, and at Flush.
+type Consumer struct {
+	side
+	peeked uint64 // bytes of the ring that the message of the last Peek takes; 0: there is none
+	drops  uint   // tries of Recv that the producer has thwarted
+}
+
+// Consumer makes this process the consumer. The error wraps ErrTaken if the ring has one, or has had one.
+func (r *Ring) Consumer() (*Consumer, error) {
+	r.mustBeOpen("Consumer")
+	c := new(Consumer)
+	if err := c.open(r, 1); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Peek returns the next message where it lies in the ring, until Release. If there is none, it waits. A second Peek returns the
+// same message.
+//
+// The producer must not change the message meanwhile, and a hostile one may: then check a copy, not the message. Recv copies.
+//
+// Errors: io.EOF when the producer has closed its side and all messages were received; ErrPeerDied when its process has died
+// and all that it has shown was received; ErrCorrupt; ErrDrops; the context's; guard.ErrClosed.
+//
+// Cost: 2 ns, where there is a message.
+func (c *Consumer) Peek(ctx context.Context) ([]byte, error) {
+	if c.room == 0 {
+		if err := c.peekSlowly(ctx); err != nil {
+			return nil, err
+		}
+	}
+	n := c.lengthAt(c.pos).Load()
+	if n > c.room-frame {
+		return nil, c.corrupt("a message of %d bytes, where %d are possible", n, c.room-frame)
+	}
+	c.peeked = frameSize(n)
+	return c.messageAt(c.pos, n), nil
+}
+
+// peekSlowly waits for a message.
+func (c *Consumer) peekSlowly(ctx context.Context) error {
+	c.mustBeOpen("Peek")
+	c.peeked = 0
+	switch {
+	case c.err != nil:
+		return c.errorf("receive", c.err)
+	case c.ring.full == DropOldest:
+		return c.errorf("peek", ErrDrops)
+	}
+	return c.await(ctx, frame)
+}
+
+// Release gives the message of the last Peek back: the producer may overwrite it. It panics with a *guard.Violation if there
+// is none.
+func (c *Consumer) Release() {
+	if c.peeked == 0 {
+		c.mustBeOpen("Release")
+		panic(&guard.Violation{Op: "ring.Release", Kind: guard.InvalidArgument, Detail: "there is no message from Peek", Region: c.ring.name})
+	}
+	n := c.peeked
+	c.peeked = 0
+	c.advance(n)
+}
+
+// Recv appends the next message to dst. If there is none, it waits. Errors are those of Peek; then the result is dst.
+func (c *Consumer) Recv(ctx context.Context, dst []byte) ([]byte, error) {
+	c.mustBeOpen("Recv")
+	if c.ring.full == DropOldest {
+		return c.recvDropping(ctx, dst)
+	}
+	message, err := c.Peek(ctx)
+	if err != nil {
+		return dst, err
+	}
+	dst = appendMessage(dst, message)
+	c.Release()
+	return dst, nil
+}
+
+// appendMessage appends a message of any length.
+func appendMessage(dst, message []byte) []byte {
+	had := len(dst)
+	dst = slices.Grow(dst, len(message))[:had+len(message)]
+	copyMessage(dst[had:], message)
+	return dst
+}
+
+// All iterates over the messages until the producer closes its side. A message is valid until the next step. An error of Peek
+// other than io.EOF is the last step.
+func (c *Consumer) All(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		var copied []byte
+		for {
+			var message []byte
+			var err error
+			if c.ring.full == DropOldest {
+				copied, err = c.Recv(ctx, copied[:0])
+				message = copied
+			} else {
+				message, err = c.Peek(ctx)
+			}
+			if err == io.EOF {
+				return
+			}
+			more := yield(message, err)
+			if c.peeked > 0 {
+				c.Release()
+			}
+			if err != nil || !more {
+				return
+			}
+		}
+	}
+}
+
+// Flush shows the producer which room is free again.
+func (c *Consumer) Flush() {
+	c.mustBeOpen("Flush")
+	c.show()
+}
+
+// Close ends the consumer's side: the producer gets ErrPeerClosed. The error of a second Close wraps guard.ErrClosed.
+func (c *Consumer) Close() error { return c.close("Close") }
+
+// closedByPeer returns the error that says that the other side is closed.
+func (s *side) closedByPeer() error {
+	if s.role == 1 {
+		return io.EOF
+	}
+	return s.errorf("wait", ErrPeerClosed)
+}

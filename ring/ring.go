@@ -1,0 +1,247 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/nocopy"
+	"github.com/seed-9a6c551e/offheap/internal/region"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+	"github.com/seed-9a6c551e/offheap/shm"
+)
+
+// Errors to test for with errors.Is. Recv, Peek and the other calls return io.EOF when the producer has closed its side and
+// all messages are received.
+var (
+	ErrPeerClosed = errors.New("the consumer has closed its side")
+	ErrPeerDied   = errors.New("the process at the other side has died")
+	ErrTaken      = errors.New("the ring has this side already")
+	ErrFull       = errors.New("the ring is full")
+	ErrTooLarge   = errors.New("the message is larger than the ring")
+	ErrCorrupt    = errors.New("the other side has stored what it never should")
+	ErrDrops      = errors.New("the ring drops the oldest message, which the producer may overwrite at any moment")
+)
+
+// Full says what a producer does when there is no room.
+type Full uint32
+
+// What Config.Full may be.
+const (
+	Block      Full = iota // it waits for the consumer
+	Fail                   // it returns ErrFull at once
+	DropOldest             // it drops the oldest messages. The consumer must copy: Peek returns ErrDrops
+	policies
+)
+
+// Config says what Create makes. The zero Config is a ring of 1 MiB whose producer waits when it is full.
+type Config struct {
+	// Name is shown in errors, in faults and in guard.Regions. Default "ring".
+	Name string
+
+	// Size is the bytes of data, rounded up to a power of two, and to an OS page. A message takes its own bytes, rounded up to
+	// 8, and 8 more. Default 1 MiB. The most is 1 TiB; 16 MiB where addresses have 32 bits.
+	Size int
+
+	// Full says what the producer does when there is no room. Default Block.
+	Full Full
+
+	start uint64 // the first index, for tests
+}
+
+// Ring is a ring in shared memory. It has one producer and one consumer in its life, each in any process that has the memory.
+// Create and Attach make a Ring. It must not be copied.
+//
+// Any number of goroutines may call its methods, Close excepted: nobody uses the ring, or one of its sides, after Close.
+type Ring struct {
+	_      nocopy.NoCopy
+	name   string
+	full   Full
+	memory *shm.Memory // nil if the program has brought it
+	head   *header
+	data   *region.Region // the data, mapped twice in a row
+	size   uint64
+
+	mu     sync.Mutex
+	sides  []*side // of this process
+	closed bool
+
+	// handover is what the race detector sees of the ring: see side.shown.
+	handover [2]atomic.Uint32
+}
+
+// Create makes a ring in memory of its own (shm.Create). The process that creates a ring need not be one of its two sides:
+// its Close, and its death, end nothing. The error wraps guard.ErrNoMemory where the budget or the system has no memory, and
+// errors.ErrUnsupported on systems other than Linux.
+func Create(c Config) (*Ring, error) {
+	r, err := create(c)
+	return named("create", c.Name, r, err)
+}
+
+func create(c Config) (*Ring, error) {
+	size, err := ringSize(c.Size)
+	if err != nil {
+		return nil, err
+	}
+	if c.Full >= policies {
+		return nil, fmt.Errorf("%d is no Full", c.Full)
+	}
+	m, err := shm.Create(shm.Config{Name: nameOr(c.Name), Size: headerSize() + size})
+	if err != nil {
+		return nil, err
+	}
+	headerOf(m.Bytes()).begin(size, c.Full, c.start)
+	r, err := open(m.Bytes(), c.Name)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	r.memory = m
+	return r, nil
+}
+
+// Attach opens a ring that another process has created, in memory that shm.Receive or shm.Inherited has returned. The memory is
+// the ring's from then on: Close closes it. After an error it is the caller's. The error wraps ErrCorrupt if there is no ring
+// in the memory.
+func Attach(m *shm.Memory) (*Ring, error) {
+	if m == nil || m.Size() == 0 {
+		panic(&guard.Violation{Op: "ring.Attach", Kind: guard.ZeroValue, Detail: "shm.Receive returns a Memory"})
+	}
+	name := m.Region().Name()
+	if m.ReadOnly() {
+		return named[Ring]("attach", name, nil, errors.New("both sides of a ring must store, and the memory is for reading"))
+	}
+	r, err := open(m.Bytes(), name)
+	if err == nil {
+		r.memory = m
+	}
+	return named("attach", name, r, err)
+}
+
+// MemorySize returns the bytes that a ring with this Config.Size takes.
+func MemorySize(size int) int {
+	n, err := ringSize(size)
+	if err != nil {
+		return 0
+	}
+	return headerSize() + n
+}
+
+// CreateIn makes a ring in memory that the program has mapped: zeroed, shared with other processes, one mapping, MemorySize bytes.
+// It serves memory of other origin than package shm: a file in /dev/shm, System V shared memory. The memory stays the
+// program's, and mapped until Close. What touches of it may meet, such as a file that is made shorter, the program answers for.
+func CreateIn(memory []byte, c Config) (*Ring, error) {
+	err := checkMemory(memory)
+	var r *Ring
+	switch {
+	case err != nil:
+	case c.Full >= policies:
+		err = fmt.Errorf("%d is no Full", c.Full)
+	default:
+		headerOf(memory).begin(len(memory)-headerSize(), c.Full, c.start)
+		r, err = open(memory, c.Name)
+	}
+	return named("create", c.Name, r, err)
+}
+
+// AttachIn opens a ring that CreateIn has made, in memory as CreateIn takes it.
+func AttachIn(memory []byte) (*Ring, error) {
+	r, err := open(memory, "")
+	return named("attach", "", r, err)
+}
+
+// checkMemory returns an error if a ring does not fit exactly.
+func checkMemory(memory []byte) error {
+	data := len(memory) - headerSize()
+	switch n, err := ringSize(data); {
+	case data <= 0 || err != nil || n != data:
+		return fmt.Errorf("memory of %d bytes is not one OS page and a power of two of OS pages: %w", len(memory), ErrCorrupt)
+	case uintptr(unsafe.Pointer(unsafe.SliceData(memory)))%uintptr(guard.PageSize()) != 0:
+		return fmt.Errorf("the memory does not begin at an OS page")
+	}
+	return nil
+}
+
+// open makes a Ring of memory that has one.
+func open(memory []byte, name string) (*Ring, error) {
+	if err := checkMemory(memory); err != nil {
+		return nil, err
+	}
+	n := len(memory) - headerSize()
+	head := headerOf(memory)
+	full, err := head.read(n)
+	if err != nil {
+		return nil, err
+	}
+	r := &Ring{name: nameOr(name), full: full, head: head, size: uint64(n)}
+	r.data, err = mirror(memory[headerSize():], r.name, vm.ReadWrite)
+	return r, err
+}
+
+// mirror returns a region that shows shared memory twice in a row.
+func mirror(memory []byte, name string, prot vm.Prot) (*region.Region, error) {
+	r, err := region.Reserve(region.Config{Name: name, Size: 2 * len(memory), Skip: 3})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Mirror(0, len(memory), unsafe.Pointer(unsafe.SliceData(memory)), prot); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func nameOr(name string) string {
+	if name == "" {
+		return "ring"
+	}
+	return name
+}
+
+// named adds the call and the ring to an error.
+func named[T any](call, name string, r *T, err error) (*T, error) {
+	if err != nil {
+		return nil, fmt.Errorf("ring: %s %q: %w", call, nameOr(name), err)
+	}
+	return r, nil
+}
+
+// Memory returns the memory of the ring, to give it to another process: by its Send or its AppendFile. It is nil for a ring of
+// CreateIn or AttachIn. Do not close it: close the Ring.
+func (r *Ring) Memory() *shm.Memory {
+	r.mustBeOpen("Memory")
+	return r.memory
+}
+
+// Size returns the bytes of data.
+func (r *Ring) Size() int { return int(r.size) }
+
+// Close closes the sides that this process has, and the memory. The other process keeps its own. The error of a second Close
+// wraps guard.ErrClosed.
+func (r *Ring) Close() error {
+	r.mustBeOpen("Close")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return fmt.Errorf("ring: close %q: %w", r.name, guard.ErrClosed)
+	}
+	for _, s := range r.sides {
+		s.end()
+	}
+	if err := r.data.Close(); err != nil {
+		return fmt.Errorf("ring: close %q: %w", r.name, err)
+	}
+	r.closed = true
+	if r.memory != nil {
+		return r.memory.Close()
+	}
+	return nil
+}
+
+// mustBeOpen panics for a zero Ring.
+func (r *Ring) mustBeOpen(op string) {
+	if r == nil || r.head == nil {
+		panic(&guard.Violation{Op: "ring." + op, Kind: guard.ZeroValue, Detail: "ring.Create makes a Ring"})
+	}
+}
