@@ -130,7 +130,8 @@
 // # Many goroutines
 //
 // A Concurrent consists of shards, 32 or more. Each shard is a table of its own, as this page describes it,
-// with a lock and a counter on the Go heap. All shards share the arena's memory.
+// with a lock and a counter on the Go heap. All shards share the arena's memory. Their blocks have the size of those
+// of a large table from the beginning: so a shard that is refused memory can take a block of any other.
 //
 //	hash ──▶ shard ──▶ leaf ──▶ group ──▶ slot
 //
