@@ -231,8 +231,8 @@ func (s *side) await(ctx context.Context, need uint64) error {
 	}
 	s.stalls.Add(1)
 	s.show()
-	if s.spinFor(need) {
-		return s.err
+	if done, err := s.spinFor(need); done {
+		return err
 	}
 	s.watch(ctx)
 	for {
@@ -271,6 +271,9 @@ func (s *side) ready(ctx context.Context, need uint64, life uint32) (done bool, 
 // has died, and the program has called PeerDied or ended the context.
 const pollTime = 5 * time.Millisecond
 
+// waitAny is vm.WaitAny, but for tests.
+var waitAny = vm.WaitAny
+
 // sleep waits until the other side has woken this one, or has died, or interrupts is not ticket any more.
 func (s *side) sleep(life, ticket uint32) {
 	s.words = [...]vm.WaitWord{
@@ -278,7 +281,7 @@ func (s *side) sleep(life, ticket uint32) {
 		vm.WaitWhile(&s.theirs.life, life, false),
 		vm.WaitWhile(&s.interrupts, ticket, true),
 	}
-	if vm.WaitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
+	if waitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
 		time.Sleep(pollTime)
 	}
 }
