@@ -44,7 +44,8 @@ func TestHostileScribble(t *testing.T) {
 		rounds = 60
 	}
 	for round := range rounds {
-		random := rand.New(rand.NewPCG(uint64(round), 1))
+		// The goroutines share no source of random numbers.
+		source := func(i uint64) *rand.Rand { return rand.New(rand.NewPCG(uint64(round), i)) }
 		full := Full(round % int(policies))
 		r, err := Create(Config{Size: 4096, Full: full})
 		mustDo(t, err)
@@ -55,7 +56,7 @@ func TestHostileScribble(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		var all sync.WaitGroup
 		all.Go(func() {
-			memory := r.Memory().Bytes()
+			random, memory := source(1), r.Memory().Bytes()
 			offsets := []uintptr{unsafe.Offsetof(header{}.producer), unsafe.Offsetof(header{}.consumer)}
 			for ctx.Err() == nil {
 				var at uintptr
@@ -78,9 +79,9 @@ func TestHostileScribble(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			message := make([]byte, 900)
+			random, message := source(2), make([]byte, 900)
 			for err := error(nil); err == nil && ctx.Err() == nil; {
-				if err = p.Send(ctx, message[:random.IntN(900)%900]); err == nil {
+				if err = p.Send(ctx, message[:random.IntN(900)]); err == nil {
 					err = p.Flush()
 				}
 				if !expected(err) {
