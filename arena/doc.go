@@ -6,6 +6,7 @@
 //	Concurrent  one arena for many goroutines
 //	Writer      an io.Writer that gathers bytes in an Arena
 //	Ref[T]      a reference without a pointer, to link objects in an arena
+//	OpenIn      opens an Arena in shared memory or in a mapped file
 //
 // # Memory
 //
@@ -34,6 +35,13 @@
 //  5. Purge gives back to the system all memory that is not handed out.
 //  6. Close gives everything back. Pointers into a closed arena fault as long as its addresses are in
 //     quarantine (guard.SetQuarantine).
+//
+// # Memory of the program's own
+//
+// OpenIn opens an arena in a region that the program has: memory that processes share (package shm), or a mapped
+// file. Refs, and tables by table.Attach, are valid for everybody who opens an arena there, at whatever address.
+// Publish shows the others what was allocated, and names the object from which they find the rest; Published
+// returns that object. One process allocates at a time.
 //
 // # Types
 //

@@ -30,7 +30,7 @@ var _ = [1]int{}[(unsafe.Sizeof(header{})-1)/first] // it fits below the first o
 // Several processes may open arenas in the same memory. Refs, and tables by table.Attach, are valid in all of them; pointers
 // are not. At each moment one of them allocates. The others read what it has published, and see no later Publish
 // until they open the arena again. An arena in memory for reading (shm.Config.PeersReadOnly) does not allocate: the error
-// is guard.ErrNoMemory. Do not call its Reset or Rewind: they store.
+// is guard.ErrNoMemory. Its Reset and Rewind store, so they fault (guard.ReadOnly).
 //
 // After a Reset or Rewind that freed what was published, publish anew before anybody looks there: the objects are gone.
 //
@@ -98,7 +98,7 @@ func (a *Arena) adopt(writable bool) error {
 		return errors.New("the memory is not zero, and has no arena")
 	}
 	root, top := h.root.Load(), h.top.Load() // Publish stores them in the other order
-	if h.size != uint64(size) || top < first || top > uint64(size) || top%granule != 0 || root >= top {
+	if h.size != uint64(size) || top < first || top > uint64(size) || top%granule != 0 || root >= top || root > 0 && root < first {
 		return fmt.Errorf("the arena in the memory is damaged: size %d of %d, %d in use, root %d", h.size, size, top, root)
 	}
 	a.published = root
@@ -115,19 +115,24 @@ func (a *Arena) adopt(writable bool) error {
 // other processes, and names the object from which they find the others. a was opened by OpenIn.
 //
 // Stores that happened before Publish are seen by an OpenIn that sees it. To tell the others that there is something new is
-// up to the program: by a message, say.
+// up to the program: by a message, say. It panics with a *guard.Violation for an arena of another kind, or in memory for
+// reading.
 func Publish[T any](a *Arena, root Ref[T]) {
 	a.usable("Publish")
 	if a.header == nil {
 		panic(a.violation("Publish", guard.InvalidArgument, "the arena was not opened by OpenIn"))
+	}
+	if !a.region.Writable() {
+		panic(a.violation("Publish", guard.InvalidArgument, "the memory is for reading"))
 	}
 	a.published = root.off
 	a.header.top.Store(uint64(a.top))
 	a.header.root.Store(root.off)
 }
 
-// Published returns the object that the last Publish before OpenIn has named; nil if there was none. T must be the type that
-// it was published with. The Ref may be any if others can store to the memory: Deref checks that it lies inside.
+// Published returns the object that the last Publish before OpenIn has named; the nil Ref if there was none, or if the arena
+// was not opened by OpenIn. T must be the type that it was published with. The Ref may be any if others can store to the
+// memory: Deref checks that it lies inside.
 func Published[T any](a *Arena) Ref[T] {
 	a.usable("Published")
 	return Ref[T]{a.published}

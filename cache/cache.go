@@ -78,7 +78,7 @@ func Open(config Config) (*Cache, error) {
 	if config.Limit != 0 && config.Limit < MinLimit {
 		return nil, fmt.Errorf("cache: open %q: the Limit of %d bytes is below %d", config.Name, config.Limit, MinLimit)
 	}
-	heap, err := slab.Open(slab.Config{Name: config.Name, Reserve: reserveFor(config.Limit), Limit: config.Limit, LimitCommitted: config.Limit > 0, HugePages: config.Limit == 0 || config.Limit >= leastForHuge})
+	heap, err := slab.Open(slab.Config{Name: config.Name, Reserve: reserveFor(config.Limit), Limit: config.Limit - config.Limit/booksShare, LimitCommitted: config.Limit > 0, HugePages: config.Limit == 0 || config.Limit >= leastForHuge})
 	if err != nil {
 		return nil, fmt.Errorf("cache: open %q: %w", config.Name, err)
 	}
@@ -87,7 +87,7 @@ func Open(config Config) (*Cache, error) {
 	n := mostShards
 	c.segmentSize = mostSegment
 	if config.Limit > 0 {
-		n = min(n, floor(config.Limit/leastPerShard))
+		n = min(n, floor(max(config.Limit/leastPerShard, 1)))
 		c.segmentSize = min(max(floor(config.Limit/n/segmentsPerShard), leastSegment), mostSegment)
 	}
 	c.mostInLog = c.segmentSize / granule / 4
@@ -105,9 +105,10 @@ func Open(config Config) (*Cache, error) {
 }
 
 const (
+	booksShare       = 64       // this part of the Limit is for books on the Go heap: of leaves of the index, segments, objects apart
 	leastForHuge     = 64 << 20 // bytes of the Limit
 	mostShards       = 128
-	leastPerShard    = 1 << 20 // bytes of the Limit
+	leastPerShard    = 4 << 20 // bytes of the Limit
 	segmentsPerShard = 64      // at least, if segments are not the smallest
 )
 
@@ -235,7 +236,9 @@ func (c *Cache) put(s *shard, it *item, set func(*item) need) error {
 		}
 		err := c.provide(s, what)
 		_ = c.leave()
-		if err != nil {
+		if err != nil && what == needsGhosts {
+			s.doWithoutGhosts()
+		} else if err != nil {
 			return fmt.Errorf("cache: set: %w", err)
 		}
 	}
@@ -324,7 +327,11 @@ func (c *Cache) Close() error {
 		if c.users.Load() > 0 {
 			return c.errClosed("close")
 		}
-		if err := c.heap.Close(); err != nil { // or it was not closed for good before
+		err := c.heap.Close() // again, if the kernel refused before
+		switch {
+		case errors.Is(err, guard.ErrClosed):
+			return c.errClosed("close")
+		case err != nil:
 			return fmt.Errorf("cache: close %q: %w", c.config.Name, err)
 		}
 		return nil

@@ -45,7 +45,8 @@ func (s *shard) reset() {
 		}
 	}
 	s.scrap = append(s.scrap, s.chunks...)
-	s.chunks = nil
+	s.scrap = append(s.scrap, s.policy.ghosts.chunks...)
+	s.chunks, s.retiring = nil, 0
 	s.index.Open(s.cache.base)
 	s.compacting, s.compactFrom, s.expireAt, s.expireHand = 0, 0, 0, 0
 	s.withTTL, s.counts.dead = 0, 0

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/cache/internal/index"
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // ErrSnapshot is wrapped by the error of a ReadFrom that does not find a whole snapshot.
@@ -165,7 +166,7 @@ func (s *shard) writeTo(sw *snapshotWriter, wall int64) error {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return s.cache.errClosed("write")
+			return guard.ErrClosed
 		}
 		now := s.cache.now()
 		long = long[:0]

@@ -63,8 +63,9 @@ type FileConfig struct {
 // addresses can hold; io.ErrUnexpectedEOF where Offset or Length reach beyond the end of the file; fs.ErrPermission
 // where the file is not open for what Mode needs. After an error nothing is mapped, and no descriptor is kept.
 //
-// It works on all systems. File systems of other machines (NFS) and of programs (FUSE) may refuse FileShared; then the
-// error is the kernel's.
+// It works on all systems. A file system may refuse to map a file at all, as those of settings (/proc, /sys) do, or
+// FileShared, as those of programs (FUSE) may: then the error is the kernel's. Of files on other machines (NFS) the other
+// machines' stores show late, and a file that was deleted there faults (FileFailed). The tests do not cover NFS and FUSE.
 func MapFile(f *os.File, c FileConfig) (*Region, error) {
 	config := region.FileConfig{
 		Name: c.Name, Offset: c.Offset, Length: c.Length, Prot: ReadWrite, Reserve: c.Reserve, Populate: c.Populate,

@@ -305,6 +305,105 @@ func TestTruncatedFile(t *testing.T) {
 	}
 }
 
+// TestReplacedFile replaces a mapped file by another of the same name, and deletes one: the regions show, write and grow the
+// files that they have shown from the start.
+func TestReplacedFile(t *testing.T) {
+	page := PageSize()
+	for name, away := range map[string]func(name string) error{
+		"replaced": func(name string) error {
+			other := name + ".new"
+			return errors.Join(os.WriteFile(other, bytes.Repeat([]byte{'n'}, page), 0o600), os.Rename(other, name))
+		},
+		"deleted": os.Remove,
+		"renamed": func(name string) error { return os.Rename(name, name+".old") },
+	} {
+		f := letters(t, 2*page)
+		shared := mustMap(t, f, FileConfig{Mode: FileShared, Reserve: int64(8 * page)})
+		reads, private := mustMap(t, f, FileConfig{Reserve: int64(8 * page)}), mustMap(t, f, FileConfig{Mode: FilePrivate})
+		mustDo(t, f.Close(), away(f.Name()))
+		shared.Bytes()[page] = 'S'
+		if reads.Bytes()[page] != 'S' || reads.Bytes()[1] != letter(1) || private.Bytes()[2*page-1] != letter(2*page-1) {
+			t.Errorf("%s: other bytes", name)
+		}
+		b, err := shared.Grow(page + 1)
+		mustDo(t, err, shared.Sync(0, len(b), true), reads.Prefetch(0, 2*page))
+		b[3*page] = 'G'
+		if b, err = reads.Grow(page + 1); err != nil || b[3*page] != 'G' {
+			t.Errorf("%s: a reader of the longer file: %v", name, err)
+		}
+		if n, err := shared.File().WriteAt([]byte("end"), int64(5*page)); n != 3 || err != nil {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+		if now, err := os.ReadFile(f.Name()); name == "replaced" && (err != nil || !bytes.Equal(now, bytes.Repeat([]byte{'n'}, page))) || name != "replaced" && err == nil {
+			t.Errorf("%s: the name has %d bytes, %v", name, len(now), err)
+		}
+	}
+}
+
+// TestMapFileBeyond32Bits maps the end of a file that is larger than 32 bits count.
+func TestMapFileBeyond32Bits(t *testing.T) {
+	const size = int64(5<<30 + 17)
+	f := letters(t, 0)
+	if err := f.Truncate(size); err != nil {
+		t.Skipf("no file with a hole of 5 GiB: %v", err)
+	}
+	_, err := f.WriteAt([]byte("the end"), size-7)
+	mustDo(t, err)
+	for name, mode := range fileModes {
+		r := mustMap(t, f, FileConfig{Offset: size - 7, Mode: mode, Reserve: 100})
+		if string(r.Bytes()) != "the end" {
+			t.Errorf("%s: %q", name, r.Bytes())
+		}
+		if mode == FileShared {
+			b, err := r.Grow(1)
+			mustDo(t, err)
+			b[7] = '.'
+		}
+		mustDo(t, r.Close())
+		if mode == FileShared {
+			mustDo(t, f.Truncate(size))
+		}
+	}
+	r, err := MapFile(f, FileConfig{})
+	if math.MaxInt == math.MaxInt32 {
+		if !errors.Is(err, ErrNoMemory) {
+			t.Errorf("more bytes than addresses: %v", err)
+		}
+		return
+	}
+	mustDo(t, err)
+	if b := r.Bytes(); int64(len(b)) != size || string(b[len(b)-7:]) != "the end" || b[len(b)/2] != 0 {
+		t.Errorf("%d bytes", len(b))
+	}
+	mustDo(t, r.Close())
+}
+
+// TestMapFileRefused maps files of a file system that cannot map them, or does not now: the error is the kernel's.
+func TestMapFileRefused(t *testing.T) {
+	before, had := Usage(), descriptors()
+	if f, err := os.Open("/sys/kernel/mm/transparent_hugepage/enabled"); err == nil {
+		defer f.Close()
+		had++
+		if r, err := MapFile(f, FileConfig{}); err == nil && r.Size() > 0 || err != nil && !errors.Is(err, syscall.ENODEV) {
+			t.Errorf("a file that cannot be mapped: %v", err)
+		}
+	}
+	f := letters(t, 10)
+	had++
+	for _, nth := range []int{1, 2} { // the addresses, and the file
+		stop := vm.Inject(vm.Mmap, nth, syscall.ENODEV)
+		_, err := MapFile(f, FileConfig{Mode: FileShared})
+		stop()
+		if nth == 2 && !errors.Is(err, syscall.ENODEV) || err == nil {
+			t.Errorf("call %d: %v", nth, err)
+		}
+	}
+	after := Usage()
+	if before.Regions != after.Regions || before.Committed != after.Committed || descriptors() > 0 && descriptors() != had {
+		t.Errorf("before %+v, after %+v; %d descriptors, want %d", before, after, descriptors(), had)
+	}
+}
+
 // TestFileMethods reads and writes a region through File, and compares with a file of the system.
 func TestFileMethods(t *testing.T) {
 	page := PageSize()

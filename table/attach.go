@@ -62,6 +62,7 @@ func Attach[K comparable, V any](a *arena.Arena, ref Ref) (*Map[K, V], error) {
 	if err := m.attach(a, "Attach", ref); err != nil {
 		return nil, err
 	}
+	m.watch(true)
 	return m, nil
 }
 
@@ -71,6 +72,7 @@ func AttachStrings[V any](a *arena.Arena, ref Ref) (*Strings[V], error) {
 	if err := m.attach(a, "AttachStrings", ref); err != nil {
 		return nil, err
 	}
+	m.watch(true)
 	return m, nil
 }
 

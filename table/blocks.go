@@ -91,7 +91,7 @@ func (u *untyped) openFor(hint uint64) (err error) {
 	r := u.root
 	last := lastShift(u.slotSize)
 	r.setShift(0)
-	for r.comfortable(smallBlocks) < hint && r.shift < last {
+	for r.shift < last && (r.comfortable(smallBlocks) < hint || u.supply != nil) { // all shards have blocks of one size: they exchange them
 		r.setShift(nextShift(r.shift, last))
 	}
 	leaves := uint64(1)

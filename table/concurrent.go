@@ -55,9 +55,11 @@ import (
 //
 // # Memory
 //
-// Shards share the arena, and what one has free is taken by another when the arena is full. So insertion fails only if the arena is
-// full and no shard can spare a block (4 KiB if entries have 16 bytes). A Concurrent of n entries takes as much memory as Maps of n entries
-// divided by the number of shards: 1.3 times the bytes of the entries, if that is several thousand entries a shard.
+// Each shard has at least one block: 4 KiB if entries have 16 bytes, 4 to 16 KiB for larger ones, or room for 15 entries if that is more. From some
+// thousand entries a shard on a Concurrent takes 1.3 times the bytes of its entries, as a Map does.
+//
+// All blocks of a table are equally large, so a shard that cannot grow because the arena is full takes a block that another shard can spare. An insertion
+// fails only if the arena is full and no shard can spare a block.
 type Concurrent[K comparable, V any] struct {
 	_      nocopy.NoCopy
 	locks  []shardLock
@@ -67,6 +69,7 @@ type Concurrent[K comparable, V any] struct {
 	value  []part // of V: see Update
 	shards []typed[K, V]
 	supply *supply
+	moving sync.Mutex    // of the goroutine that moves a block from one shard to another
 	most   atomic.Uint64 // at least the entries of the largest shard: see Sample
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
 // shardedMap is what programs write that have no concurrent table: Go maps, each with a lock.
@@ -57,10 +58,11 @@ func (s *syncMap) Put(k, v uint64) { s.m.Store(k, v) }
 
 // zipfKeys returns n of the keys, each as often as Zipf's law with exponent 0.99 says.
 func zipfKeys(keys []uint64, n int) []uint64 {
-	z := newZipf(len(keys), 0.99)
+	z := workload.NewZipf(len(keys), 0.99)
+	random := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	drawn := make([]uint64, n)
 	for i := range drawn {
-		drawn[i] = keys[z.draw()]
+		drawn[i] = keys[z.Draw(random)]
 	}
 	return drawn
 }

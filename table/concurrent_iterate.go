@@ -24,6 +24,25 @@ func (s stretch) behind() (next spot, ok bool) {
 	return spot{s: stretch{uint32(end), unknown}}, end < 1<<32
 }
 
+// next returns the spot behind the rest of a class; ok is false if that was the last one.
+func (at spot) next() (next spot, ok bool) {
+	if at.class++; at.class < classes {
+		at.from = 0
+		return at, true
+	}
+	return at.s.behind()
+}
+
+// randomSpot returns the spot of a random entry, or the first one if there are no entries.
+func (t *typed[K, V]) randomSpot() spot {
+	number, g, i, ok := t.randomSlot()
+	if !ok {
+		return spot{s: t.root.stretchAt(0)}
+	}
+	hash := t.storedHash(slotAt[K, V](g, i), g.tag(i), uint64(number))
+	return spot{t.root.stretchAt(bits.Reverse32(number)), g.tag(i) >> classShift, hash >> 32}
+}
+
 // copier copies entries.
 type copier[K comparable, V any] struct {
 	walker  walker[K, V]
@@ -69,14 +88,7 @@ func (c *Concurrent[K, V]) forEach(yield func(e *slot[K, V]) bool) {
 	}
 	var b copier[K, V]
 	counter := c.locks[first].lock(c.supply)
-	t := &c.shards[first]
-	begin := spot{s: stretch{0, unknown}}
-	if number, g, i, ok := t.randomSlot(); ok {
-		hash := t.storedHash(slotAt[K, V](g, i), g.tag(i), uint64(number))
-		begin = spot{t.root.stretchAt(bits.Reverse32(number)), g.tag(i) >> classShift, hash >> 32}
-	} else {
-		begin.s = t.root.stretchAt(0)
-	}
+	begin := c.shards[first].randomSpot()
 	c.locks[first].unlockUnchanged(counter)
 
 	groups := uint64(1) // because programs that delete the first entry and stop need no more
@@ -129,11 +141,9 @@ func (c *Concurrent[K, V]) walkShard(b *copier[K, V], shard uint32, at spot, to 
 		if last && at.class == to.class {
 			return true
 		}
-		if at.class, at.from = at.class+1, 0; at.class == classes {
-			var more bool
-			if at, more = at.s.behind(); !more {
-				return true
-			}
+		var more bool
+		if at, more = at.next(); !more {
+			return true
 		}
 	}
 }
@@ -221,17 +231,16 @@ func (c *Concurrent[K, V]) Scan(cursor *Cursor, n int) iter.Seq2[K, V] {
 			}
 			groups := min(uint64(max(n, 0))*classes/groupSlots+1, t.mostGroups())
 			at = b.copy(t, at, groups, 1<<32)
-			next := at.cursor(shard)
+			more := true
 			if at.from == 1<<32 {
-				if at.class, at.from = at.class+1, 0; at.class < classes {
-					next = at.cursor(shard)
-				} else if after, more := at.s.behind(); more {
-					after.s = t.root.stretchAt(after.s.first)
-					next = after.cursor(shard)
-				} else {
-					next = spot{s: stretch{0, unknown}}.cursor((shard + 1) % uint32(len(c.shards)))
-				}
+				at, more = at.next()
 			}
+			if !more {
+				shard, at = (shard+1)%uint32(len(c.shards)), spot{s: stretch{0, unknown}}
+			} else if at.s.depth == unknown {
+				at.s = t.root.stretchAt(at.s.first)
+			}
+			next := at.cursor(shard)
 			lock.unlockUnchanged(counter)
 			for i := range b.entries {
 				n--

@@ -416,9 +416,9 @@ func TestConcurrentCursor(t *testing.T) {
 
 // TestOutsideConcurrentAtLimit: at constant size, insertion does not fail where the arena is full: shards take blocks of others.
 func TestOutsideConcurrentAtLimit(t *testing.T) {
-	// A shard leaves some blocks unused, and there are more shards where there are more processors: the figures are for two.
+	// Each shard has free slots in its last block, and there are more shards where there are more processors: the figures are for two.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	for limit, percent := range map[int]int{1 << 20: 60, 4 << 20: 78} {
+	for limit, percent := range map[int]int{288 << 10: 60, 560 << 10: 70, 1 << 20: 78, 4 << 20: 86} {
 		a := openTest(t, arena.Config{Limit: limit})
 		c := NewConcurrent[uint64, uint64](a, 0)
 		keys := []uint64{}
@@ -455,6 +455,49 @@ func TestOutsideConcurrentAtLimit(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestConcurrentRefusedTogether: two goroutines are refused in a shard while another shard can spare a single block. Both get their
+// room, the one that looks for a block after the other has moved it, too.
+func TestConcurrentRefusedTogether(t *testing.T) {
+	c := NewConcurrent[uint64, uint64](openTest(t, arena.Config{Limit: 1 << 20}), 0)
+	var keys []uint64
+	next := uint64(0)
+	for ; c.TryPut(next, next) == nil; next++ {
+		keys = append(keys, next)
+	}
+	full := c.shardOf(c.hash(&next))
+	other := (full + 1) % uint32(len(c.shards))
+	for i, slots := 0, c.shards[other].root.slots(); slots > 0; i++ {
+		if c.shardOf(c.hash(&keys[i])) == other {
+			c.Delete(keys[i])
+			slots--
+		}
+	}
+	insert := func() error {
+		for next++; c.shardOf(c.hash(&next)) != full; next++ {
+		}
+		return c.shards[full].insertEntry(c.hash(&next), next, next)
+	}
+	first, second := insert(), insert()
+	if !errors.Is(first, guard.ErrNoMemory) || !errors.Is(second, guard.ErrNoMemory) {
+		t.Fatalf("insertions into a full shard: %v, %v", first, second)
+	}
+	for i, err := range []error{first, second} {
+		if !c.makeRoom(full, 0, err) {
+			t.Errorf("refusal %d: no room", i)
+		} else if err := insert(); err != nil {
+			t.Errorf("refusal %d: there is room, and %v", i, err)
+		}
+	}
+	var err error
+	for err == nil {
+		err = insert()
+	}
+	if c.makeRoom(full, 0, err) {
+		t.Error("no shard can spare a block, but makeRoom says so")
+	}
+	c.check()
 }
 
 // TestConcurrentOnSoft: Budget.OnSoft runs while no shard is locked, so it may use the table.

@@ -21,22 +21,8 @@ func (c *Concurrent[K, V]) Put(k K, v V) {
 // TryPut is Put that returns its error. After an error the table has the entries that it had.
 func (c *Concurrent[K, V]) TryPut(k K, v V) error {
 	c.mustBeMade()
-	hash := c.hash(&k)
-	shard := c.shardOf(hash)
-	lock, t := &c.locks[shard], &c.shards[shard]
-	for tries := 0; ; tries++ {
-		counter := lock.lock(c.supply)
-		if p, ok := t.locate(hash, k); ok {
-			*slotAt[K, V](p.g, p.slot) = slot[K, V]{k, v} // the key too: see Map
-			lock.unlock(counter)
-			return nil
-		}
-		err := t.insertEntry(hash, k, v)
-		lock.unlock(counter)
-		if !c.makeRoom(shard, tries, err) {
-			return err
-		}
-	}
+	_, err := c.put(c.hash(&k), k, v, true)
+	return err
 }
 
 // Add inserts k with the value v if k is not there, and tells whether it did. It panics as Put does.
@@ -49,17 +35,27 @@ func (c *Concurrent[K, V]) TryAdd(k K, v V) (added bool, err error) {
 	if _, there := c.find(hash, k); there {
 		return false, nil // without the lock
 	}
+	return c.put(hash, k, v, false)
+}
+
+// put inserts k with the value v if k is not there, and tells whether it did. If k is there, it sets the value if replace says so.
+func (c *Concurrent[K, V]) put(hash uint64, k K, v V, replace bool) (inserted bool, err error) {
 	shard := c.shardOf(hash)
 	lock, t := &c.locks[shard], &c.shards[shard]
-	for tries := 0; ; tries++ {
+	for refused := 0; ; refused++ {
 		counter := lock.lock(c.supply)
-		if _, there := t.locate(hash, k); there {
+		switch p, there := t.locate(hash, k); {
+		case there && replace:
+			*slotAt[K, V](p.g, p.slot) = slot[K, V]{k, v} // the key too: see Map
+			lock.unlock(counter)
+			return false, nil
+		case there:
 			lock.unlockUnchanged(counter)
 			return false, nil
 		}
 		err := t.insertEntry(hash, k, v)
 		lock.unlock(counter)
-		if !c.makeRoom(shard, tries, err) {
+		if !c.makeRoom(shard, refused, err) {
 			return err == nil, err
 		}
 	}
@@ -204,33 +200,37 @@ func (c *Concurrent[K, V]) makeRoom(shard uint32, refused int, err error) (again
 	return refused == 0 && reclaimed || c.moveBlock(shard, false) || c.moveBlock(shard, true)
 }
 
-// moveBlock gives a block of another shard to a shard, and tells whether one had a block to spare. With hard, leaves are left full.
-// It holds one lock at a time.
+// moveBlock gives a block of another shard to a shard, and tells whether the shard has got one. With hard, leaves of the other shard
+// are left full. Caller holds no lock. moveBlock locks one shard at a time.
 func (c *Concurrent[K, V]) moveBlock(to uint32, hard bool) bool {
-	shift := c.shards[to].root.shift // if it changes meanwhile, the block is not of use there
-	for i := range c.locks {
-		from := (to + 1 + uint32(i)) & uint32(len(c.locks)-1)
-		if from == to {
-			break
-		}
-		if c.countOf(int(from)) == 0 && c.shards[from].root.blocks <= 1 {
-			continue
-		}
+	c.moving.Lock() // no block is on its way while somebody looks for one
+	defer c.moving.Unlock()
+	counter := c.locks[to].lock(c.supply)
+	room := c.shards[to].hasRoom()
+	c.locks[to].unlockUnchanged(counter)
+	if room {
+		return true // another goroutine moved a block here
+	}
+	for i := range uint32(len(c.locks) - 1) {
+		from := (to + 1 + i) & uint32(len(c.locks)-1)
 		counter := c.locks[from].lock(c.supply)
-		block := c.shards[from].spare(shift, hard)
-		c.locks[from].unlock(counter)
+		block := c.shards[from].spare(hard)
 		if block == 0 {
+			c.locks[from].unlockUnchanged(counter)
 			continue
 		}
-		counter = c.locks[to].lock(c.supply)
-		took := c.shards[to].adopt(shift, c.fromTo(block, from, to))
-		c.locks[to].unlock(counter)
-		if took {
+		c.locks[from].unlock(counter)
+		renamed := c.fromTo(block, from, to)
+		taker := to
+		if renamed == 0 {
+			taker, renamed = from, block
+		}
+		counter = c.locks[taker].lock(c.supply)
+		c.shards[taker].adopt(renamed)
+		c.locks[taker].unlock(counter)
+		if taker == to {
 			return true
 		}
-		counter = c.locks[from].lock(c.supply)
-		c.shards[from].adopt(shift, block)
-		c.locks[from].unlock(counter)
 	}
 	return false
 }
@@ -244,11 +244,13 @@ func (c *Concurrent[K, V]) fromTo(block, from, to uint32) uint32 {
 	return uint32(name)
 }
 
-// spare takes a block from the table, which belongs to it no longer. It returns 0 if the table has none to spare, or has
-// blocks of another size.
-func (t *typed[K, V]) spare(shift uint32, hard bool) (block uint32) {
+// hasRoom tells whether the table can have one entry more with the blocks that it has.
+func (u *untyped) hasRoom() bool { return u.root.count < u.root.assured() }
+
+// spare takes a block from the table, which belongs to it no longer. It returns 0 if the table has none to spare.
+func (t *typed[K, V]) spare(hard bool) (block uint32) {
 	r := t.root
-	if r.shift != shift || r.blocks <= 1 {
+	if r.blocks <= 1 {
 		return 0
 	}
 	r.blocks--
@@ -265,14 +267,10 @@ func (t *typed[K, V]) spare(shift uint32, hard bool) (block uint32) {
 	return block
 }
 
-// adopt gives the table a block of another one, if it has blocks of that size.
-func (t *typed[K, V]) adopt(shift, block uint32) bool {
-	if t.root.shift != shift || block == 0 {
-		return false
-	}
+// adopt gives the table a block that another one has spared.
+func (t *typed[K, V]) adopt(block uint32) {
 	t.root.blocks++
 	t.giveBlock(block)
 	t.root.schedule()
 	t.checkAfterChange()
-	return true
 }

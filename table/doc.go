@@ -130,7 +130,8 @@
 // # Many goroutines
 //
 // A Concurrent consists of shards, 32 or more. Each shard is a table of its own, as this page describes it,
-// with a lock and a counter on the Go heap. All shards share the arena's memory.
+// with a lock and a counter on the Go heap. All shards share the arena's memory. Their blocks have the size of those
+// of a large table from the beginning: so a shard that is refused memory can take a block of any other.
 //
 //	hash ──▶ shard ──▶ leaf ──▶ group ──▶ slot
 //
@@ -166,8 +167,8 @@
 // Ref names a table in 8 bytes that may lie in the arena, and Attach makes a Map of it again, AttachStrings a
 // Strings. The table has a description of its entries' fields with it: Attach refuses other types, and names the
 // first field that differs. Names, kinds, sizes and places of fields count; names of types do not. Hashes depend on
-// nothing but the table, so another process finds the same entries. The arenas of today have memory of their
-// process alone: Attach serves programs that keep Refs in the arena.
+// nothing but the table, so another process finds the same entries: arena.OpenIn opens an arena in shared memory. In
+// one process Attach serves programs that keep Refs in the arena.
 //
 // # Concurrency
 //

@@ -4,17 +4,22 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
 )
 
-// checkAfterChange checks the table in builds with -tags invariants: a small table after every change, a
-// large one now and then, because a check visits every entry.
+// checkIsDue tells whether to check the table after a change: never but in builds with -tags invariants, there a small table after
+// every change, and a large one now and then, because a check visits every entry.
+func (u *untyped) checkIsDue() bool {
+	return invariant.Enabled && (u.root.count < 200 || u.root.changes%(1<<16) == 0)
+}
+
+// checkAfterChange checks the table if that is due.
 func (t *typed[K, V]) checkAfterChange() {
-	if invariant.Enabled && (t.root.count < 200 || t.root.changes%(1<<16) == 0) {
+	if t.checkIsDue() {
 		t.check()
 	}
 }
 
 // checkAfterChange checks the memory of keys, too.
 func (m *Strings[V]) checkAfterChange() {
-	if invariant.Enabled && (m.root.count < 200 || m.root.changes%(1<<16) == 0) {
+	if m.checkIsDue() {
 		m.checkKeys()
 	}
 }

@@ -331,9 +331,6 @@ func (t *typed[K, V]) shrinkLeaf(number uint32) {
 // enlargeBlocks gives a table of one leaf larger blocks. It fails, and changes nothing, if the arena is full.
 func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 	r := t.root
-	if t.supply != nil { // what is left unused counts as often as there are shards
-		shift = lastShift(t.slotSize)
-	}
 	was := r.shift
 	r.setShift(shift)
 	blocks := r.blocksFor(r.most) + 1

@@ -35,7 +35,10 @@ import (
 //
 // A hint for NewMap saves the time of growing, and memory: maps of up to some 2,000 entries leave what they grew out
 // of to the arena's Reset. A map that loses entries uses their memory for entries to come: see Shrink.
-type Map[K comparable, V any] struct{ typed[K, V] }
+type Map[K comparable, V any] struct {
+	marks
+	typed[K, V]
+}
 
 // NewMap makes an empty map in a. The map takes memory for hint entries at once, and does not fail before it has
 // them. With hint 0 it is made small, and grows. NewMap panics with an error that wraps guard.ErrNoMemory if the
@@ -52,14 +55,17 @@ func TryNewMap[K comparable, V any](a *arena.Arena, hint int) (*Map[K, V], error
 	if err := m.open(a, "NewMap", hint); err != nil {
 		return nil, err
 	}
+	m.watch(false)
 	return m, nil
 }
 
-// mustBeMade panics if no NewMap made the map.
+// mustBeMade panics if no NewMap made the map. All calls begin with it but Get, Lookup and TryPut, so it is the place to mark
+// the map as read.
 func (m *Map[K, V]) mustBeMade() {
 	if m == nil || m.find == nil {
 		panic(zeroUse("Map"))
 	}
+	m.markRead()
 }
 
 // zeroUse returns the violation of using a zero Map or Strings.
@@ -147,6 +153,7 @@ func (m *Map[K, V]) TryPut(k K, v V) error {
 	if m == nil {
 		panic(zeroUse("Map"))
 	}
+	m.markWrite()
 	s := search(m, k, m.find, zeroUse)
 	if s != nil {
 		*s = slot[K, V]{k, v} // the key too: a -0 is written over a 0, as in Go's maps
@@ -174,6 +181,7 @@ func (m *Map[K, V]) Entry(k K) (v *V, inserted bool) {
 // TryEntry is Entry that returns its error. After an error the map has the entries that it had.
 func (m *Map[K, V]) TryEntry(k K) (v *V, inserted bool, err error) {
 	m.mustBeMade()
+	m.markWrite()
 	if s, _ := m.find(&m.typed, k); s != nil {
 		s.key = k // as Put does
 		return &s.value, false, nil
@@ -194,6 +202,7 @@ func (m *Map[K, V]) Add(k K, v V) bool {
 // TryAdd is Add that returns its error. After an error the map has the entries that it had.
 func (m *Map[K, V]) TryAdd(k K, v V) (added bool, err error) {
 	m.mustBeMade()
+	m.markWrite()
 	if s, _ := m.find(&m.typed, k); s != nil {
 		return false, nil
 	}
@@ -219,6 +228,7 @@ func (m *Map[K, V]) insertKey(k K) (*slot[K, V], error) {
 // Delete removes k, and tells whether k was there. It never fails. Its memory serves other entries of the map.
 func (m *Map[K, V]) Delete(k K) bool {
 	m.mustBeMade()
+	m.markWrite()
 	m.usable()
 	hash := m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))
 	p, ok := m.locate(hash, k)
@@ -235,6 +245,7 @@ func (m *Map[K, V]) Delete(k K) bool {
 // Cost: proportional to the memory of the map, not to the number of entries: it touches each block of some KiB once.
 func (m *Map[K, V]) Clear() {
 	m.mustBeMade()
+	m.markWrite()
 	m.usable()
 	m.clearAll()
 	m.checkAfterChange()
@@ -247,6 +258,7 @@ func (m *Map[K, V]) Clear() {
 // Cost: 50 to 300 ns for each entry. A second Shrink takes a microsecond or two.
 func (m *Map[K, V]) Shrink() {
 	m.mustBeMade()
+	m.markWrite()
 	m.usable()
 	m.shrinkAll()
 	m.checkAfterChange()
@@ -266,7 +278,7 @@ func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.forEach(func(s *slot[K, V]) bool { return yield(s.key, s.value) })
+		m.forEach(func(s *slot[K, V]) bool { m.markRead(); return yield(s.key, s.value) })
 	}
 }
 
@@ -275,7 +287,7 @@ func (m *Map[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.forEach(func(s *slot[K, V]) bool { return yield(s.key) })
+		m.forEach(func(s *slot[K, V]) bool { m.markRead(); return yield(s.key) })
 	}
 }
 
@@ -284,7 +296,7 @@ func (m *Map[K, V]) Values() iter.Seq[V] {
 	return func(yield func(V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.forEach(func(s *slot[K, V]) bool { return yield(s.value) })
+		m.forEach(func(s *slot[K, V]) bool { m.markRead(); return yield(s.value) })
 	}
 }
 
@@ -307,7 +319,7 @@ func (m *Map[K, V]) Scan(c *Cursor, n int) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.scan(c, n, func(s *slot[K, V]) bool { return yield(s.key, s.value) })
+		m.scan(c, n, func(s *slot[K, V]) bool { m.markRead(); return yield(s.key, s.value) })
 	}
 }
 
@@ -322,7 +334,7 @@ func (m *Map[K, V]) Sample(n int) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.sample(n, func(s *slot[K, V]) bool { return yield(s.key, s.value) })
+		m.sample(n, func(s *slot[K, V]) bool { m.markRead(); return yield(s.key, s.value) })
 	}
 }
 

@@ -70,7 +70,11 @@ func TestOutsideStringsReuseKeys(t *testing.T) {
 					}
 				}
 			}
-			if live := a.Stats().Live; live > before+before/10 {
+			allowed := before / 10
+			if n < 20_000 {
+				allowed *= 2 // slabs with free slots weigh more among few keys
+			}
+			if live := a.Stats().Live; live > before+allowed {
 				t.Errorf("%d bytes are live after ten turnovers, %d before", live, before)
 			}
 			m.checkKeys()

@@ -20,6 +20,7 @@ import (
 // there are 100,000 of them, up to twice as much if there are 100. Concurrency, lifetime and the memory of entries
 // are those of Map. A search reads the bytes of the key that it finds: one cache miss more than Map has.
 type Strings[V any] struct {
+	marks
 	typed[stringKey, V]
 }
 
@@ -67,14 +68,16 @@ func TryNewStrings[V any](a *arena.Arena, hint int) (*Strings[V], error) {
 	if err := m.open(a, "NewStrings", hint); err != nil {
 		return nil, err
 	}
+	m.watch(false)
 	return m, nil
 }
 
-// mustBeMade panics if no NewStrings made the table.
+// mustBeMade panics if no NewStrings made the table. All calls begin with it, so it is the place to mark the table as read.
 func (m *Strings[V]) mustBeMade() {
 	if m == nil || m.root == nil {
 		panic(zeroUse("Strings"))
 	}
+	m.markRead()
 }
 
 // Len returns the number of entries.
@@ -155,6 +158,7 @@ func (m *Strings[V]) TryEntryBytes(key []byte) (v *V, inserted bool, err error) 
 // key are invalid afterwards: another key may take their bytes.
 func (m *Strings[V]) Delete(key string) bool {
 	p, half, ok := m.findKey(key)
+	m.markWrite()
 	if !ok {
 		return false
 	}
@@ -194,6 +198,7 @@ func (m *Strings[V]) TryPutBytes(key []byte, v V) error { return m.TryPut(view(k
 // has yielded are invalid afterwards. It never fails.
 func (m *Strings[V]) Clear() {
 	m.mustBeMade()
+	m.markWrite()
 	m.usable()
 	m.clearAll()
 	m.keyHeap().Reset(m.base())
@@ -203,6 +208,7 @@ func (m *Strings[V]) Clear() {
 // Shrink fits the table to its entries, as Map.Shrink does. Keys stay where they are.
 func (m *Strings[V]) Shrink() {
 	m.mustBeMade()
+	m.markWrite()
 	m.usable()
 	m.shrinkAll()
 	m.checkAfterChange()
@@ -214,7 +220,7 @@ func (m *Strings[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.forEach(func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key), s.value) })
+		m.forEach(func(s *slot[stringKey, V]) bool { m.markRead(); return yield(m.string(&s.key), s.value) })
 	}
 }
 
@@ -223,7 +229,7 @@ func (m *Strings[V]) Keys() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.forEach(func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key)) })
+		m.forEach(func(s *slot[stringKey, V]) bool { m.markRead(); return yield(m.string(&s.key)) })
 	}
 }
 
@@ -232,7 +238,7 @@ func (m *Strings[V]) Values() iter.Seq[V] {
 	return func(yield func(V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.forEach(func(s *slot[stringKey, V]) bool { return yield(s.value) })
+		m.forEach(func(s *slot[stringKey, V]) bool { m.markRead(); return yield(s.value) })
 	}
 }
 
@@ -241,7 +247,7 @@ func (m *Strings[V]) Scan(c *Cursor, n int) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.scan(c, n, func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key), s.value) })
+		m.scan(c, n, func(s *slot[stringKey, V]) bool { m.markRead(); return yield(m.string(&s.key), s.value) })
 	}
 }
 
@@ -250,7 +256,7 @@ func (m *Strings[V]) Sample(n int) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		m.mustBeMade()
 		m.usable()
-		m.sample(n, func(s *slot[stringKey, V]) bool { return yield(m.string(&s.key), s.value) })
+		m.sample(n, func(s *slot[stringKey, V]) bool { m.markRead(); return yield(m.string(&s.key), s.value) })
 	}
 }
 
@@ -304,6 +310,7 @@ func (m *Strings[V]) lookup(key string) *slot[stringKey, V] {
 // upsert returns the slot of a key, which it inserts if it is not there.
 func (m *Strings[V]) upsert(key string) (s *slot[stringKey, V], inserted bool, err error) {
 	p, half, ok := m.findKey(key)
+	m.markWrite()
 	if ok {
 		return slotAt[stringKey, V](p.g, p.slot), false, nil
 	}

@@ -21,7 +21,7 @@ func TestOutsideCopies(t *testing.T) {
 	if err == nil {
 		t.Errorf("go vet is silent")
 	}
-	for _, name := range []string{"Map", "Strings"} {
+	for _, name := range []string{"Map", "Strings", "Concurrent"} {
 		if !regexp.MustCompile(`assignment copies lock value to copied` + name + `: \S*/table\.` + name + `\b`).Match(out) {
 			t.Errorf("a copied %s is not reported:\n%s", name, out)
 		}

@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 
+	"github.com/seed-9a6c551e/offheap/internal/workload"
 	"github.com/seed-9a6c551e/offheap/table"
 )
 
@@ -14,14 +14,26 @@ import (
 // other goroutine changes. The time is that of the clock, divided by the operations of all goroutines.
 func concurrentRows(n int) []row {
 	label := fmt.Sprintf("%g M Concurrent: ", float64(n)/1e6)
-	return []row{
+	rows := []row{
 		{name: label + "get, two goroutines", beside: "one goroutine", target: "0.56", unit: "ns", open: scaling(n, getConcurrent)},
 		{name: label + "put, two goroutines", beside: "one goroutine", target: "0.56", unit: "ns", open: scaling(n, putConcurrent)},
 		{name: label + "get, one goroutine", beside: "table.Map", unit: "ns", open: besideMap(n)},
-		{name: label + "get, two goroutines", beside: "locked Go maps", unit: "ns", open: besideLocked(n, getConcurrent, getLocked)},
-		{name: label + "9 get, 1 put, two", beside: "locked Go maps", unit: "ns", open: besideLocked(n, mixConcurrent, mixLocked)},
-		{name: label + "put, two goroutines", beside: "locked Go maps", unit: "ns", open: besideLocked(n, putConcurrent, putLocked)},
 	}
+	for _, how := range []struct {
+		name string
+		run  func(f func(g int) uint64) uint64
+	}{{"one", inTurn}, {"two", atOnce}} {
+		add := func(op, beside string, open func(o *options) pair) {
+			rows = append(rows, row{name: label + op + ", " + how.name, beside: beside, unit: "ns", open: open})
+		}
+		add("get", "locked Go maps", besides(n, newLocked, how.run, getConcurrent, getLocked))
+		add("9 get, 1 put", "locked Go maps", besides(n, newLocked, how.run, mixConcurrent, mixLocked))
+		add("put", "locked Go maps", besides(n, newLocked, how.run, putConcurrent, putLocked))
+		add("get", "sync.Map", besides(n, newSynced, how.run, getConcurrent, getSynced))
+		add("9 get, 1 put", "sync.Map", besides(n, newSynced, how.run, mixConcurrent, mixSynced))
+		add("put", "sync.Map", besides(n, newSynced, how.run, putConcurrent, putSynced))
+	}
+	return rows
 }
 
 // asked has the keys that two goroutines ask for, and those that they change: the first one the even numbers, the
@@ -29,11 +41,11 @@ func concurrentRows(n int) []row {
 type asked struct{ get, put [2][]uint64 }
 
 func newAsked(o *options, n int) (a asked) {
-	z := newZipf(n, 0.99)
+	z := workload.NewZipf(n, 0.99)
 	random := rand.New(rand.NewPCG(1, uint64(n)))
 	for g := range uint64(2) {
 		for range o.steps(n) {
-			a.get[g] = append(a.get[g], key(uint64(z.draw(random))))
+			a.get[g] = append(a.get[g], key(uint64(z.Draw(random))))
 			a.put[g] = append(a.put[g], key(random.Uint64N(uint64(n)/2)*2+g))
 		}
 	}
@@ -99,22 +111,23 @@ func besideMap(n int) func(o *options) pair {
 	}
 }
 
-// besideLocked compares a Concurrent with Go's maps behind locks, on two goroutines.
-func besideLocked(n int, ours func(m *concurrent, a *asked, g int) uint64, theirs func(m *locked, a *asked, g int) uint64) func(o *options) pair {
+// besides compares a Concurrent with another table for many goroutines, both on as many as run has.
+func besides[T interface{ put(k, v uint64) }](n int, newOther func() T, run func(f func(g int) uint64) uint64,
+	ours func(m *concurrent, a *asked, g int) uint64, theirs func(m T, a *asked, g int) uint64) func(o *options) pair {
 	return func(o *options) (p pair) {
 		m, close := newConcurrent(o, n)
 		a := newAsked(o, n)
-		other := newLocked()
+		other := newOther()
 		for i := range uint64(n) {
 			other.put(key(i), key(i+1))
 		}
 		runtime.GC()
 		return pair{
 			ours: func() (float64, uint64) {
-				return o.timed(2*len(a.get[0]), func() uint64 { return atOnce(func(g int) uint64 { return ours(m, &a, g) }) })
+				return o.timed(2*len(a.get[0]), func() uint64 { return run(func(g int) uint64 { return ours(m, &a, g) }) })
 			},
 			theirs: func() (float64, uint64) {
-				return o.timed(2*len(a.get[0]), func() uint64 { return atOnce(func(g int) uint64 { return theirs(other, &a, g) }) })
+				return o.timed(2*len(a.get[0]), func() uint64 { return run(func(g int) uint64 { return theirs(other, &a, g) }) })
 			},
 			close: close,
 		}
@@ -122,6 +135,9 @@ func besideLocked(n int, ours func(m *concurrent, a *asked, g int) uint64, their
 }
 
 type concurrent = table.Concurrent[uint64, uint64]
+
+// value is what a put has left behind of its key: the check of loops that put.
+func value(v uint64, there bool) uint64 { return v }
 
 func getConcurrent(m *concurrent, a *asked, g int) (check uint64) {
 	for _, k := range a.get[g] {
@@ -135,7 +151,7 @@ func putConcurrent(m *concurrent, a *asked, g int) uint64 {
 	for _, k := range a.put[g] {
 		m.Put(k, k)
 	}
-	return uint64(m.Len())
+	return value(m.Get(a.put[g][0]))
 }
 
 func mixConcurrent(m *concurrent, a *asked, g int) uint64 {
@@ -146,7 +162,7 @@ func mixConcurrent(m *concurrent, a *asked, g int) uint64 {
 		}
 		m.Get(k)
 	}
-	return uint64(m.Len())
+	return value(m.Get(a.get[g][9]))
 }
 
 // locked is what programs write that have no concurrent table: 64 Go maps, each with a lock.
@@ -181,15 +197,6 @@ func (l *locked) put(k, v uint64) {
 	s.Unlock()
 }
 
-func (l *locked) len() (n uint64) {
-	for i := range l.shards {
-		l.shards[i].RLock()
-		n += uint64(len(l.shards[i].m))
-		l.shards[i].RUnlock()
-	}
-	return n
-}
-
 func getLocked(m *locked, a *asked, g int) (check uint64) {
 	for _, k := range a.get[g] {
 		check += m.get(k)
@@ -201,7 +208,7 @@ func putLocked(m *locked, a *asked, g int) uint64 {
 	for _, k := range a.put[g] {
 		m.put(k, k)
 	}
-	return m.len()
+	return m.get(a.put[g][0])
 }
 
 func mixLocked(m *locked, a *asked, g int) uint64 {
@@ -212,34 +219,44 @@ func mixLocked(m *locked, a *asked, g int) uint64 {
 		}
 		m.get(k)
 	}
-	return m.len()
+	return m.get(a.get[g][9])
 }
 
-// zipf draws numbers below n, i with a probability proportional to 1/(i+1)^theta, by the method of Gray et al., "Quickly
-// generating billion-record synthetic databases" (SIGMOD 1994).
-type zipf struct {
-	n, alpha, zeta, eta, half float64
+// synced is a sync.Map with types.
+type synced struct{ sync.Map }
+
+func newSynced() *synced { return new(synced) }
+
+func (s *synced) get(k uint64) uint64 {
+	if v, ok := s.Load(k); ok {
+		return v.(uint64)
+	}
+	return 0
 }
 
-func newZipf(n int, theta float64) zipf {
-	zeta := func(n int) (sum float64) {
-		for i := range n {
-			sum += math.Pow(float64(i+1), -theta)
+func (s *synced) put(k, v uint64) { s.Store(k, v) }
+
+func getSynced(m *synced, a *asked, g int) (check uint64) {
+	for _, k := range a.get[g] {
+		check += m.get(k)
+	}
+	return check
+}
+
+func putSynced(m *synced, a *asked, g int) uint64 {
+	for _, k := range a.put[g] {
+		m.put(k, k)
+	}
+	return m.get(a.put[g][0])
+}
+
+func mixSynced(m *synced, a *asked, g int) uint64 {
+	for i, k := range a.get[g] {
+		if i%10 == 9 {
+			m.put(k, k)
+			continue
 		}
-		return sum
+		m.get(k)
 	}
-	z := zipf{n: float64(n), alpha: 1 / (1 - theta), zeta: zeta(n), half: 1 + math.Pow(0.5, theta)}
-	z.eta = (1 - math.Pow(2/float64(n), 1-theta)) / (1 - zeta(2)/z.zeta)
-	return z
-}
-
-func (z *zipf) draw(random *rand.Rand) int {
-	u := random.Float64()
-	switch uz := u * z.zeta; {
-	case uz < 1:
-		return 0
-	case uz < z.half:
-		return 1
-	}
-	return min(int(z.n*math.Pow(z.eta*u-z.eta+1, z.alpha)), int(z.n)-1)
+	return m.get(a.get[g][9])
 }

@@ -40,6 +40,13 @@ func (w *world) closed() (*arena.Arena, arena.Ref[uint64]) {
 	return a, ref
 }
 
+// openIn opens an arena in memory that the case has.
+func (w *world) openIn(r *guard.Region) *arena.Arena {
+	a, err := arena.OpenIn(r, arena.Config{Name: "a"})
+	w.must(err)
+	return a
+}
+
 func (w *world) arenas() *arena.Pool {
 	p, err := arena.OpenPool(arena.Config{Name: "pool"})
 	w.must(err)
@@ -297,6 +304,82 @@ var arenaMisuse = []misuse{
 	{"alignment above the limit", func(w *world) { w.arena("a").Alloc(8, 4<<20) }, plainly(refused("arena", 8, 4<<20, 2<<20))},
 	{"slice overflow", func(w *world) { arena.MakeSlice[int](w.arena("a"), 0, math.MaxInt) },
 		plainly("panic: arena: 9223372036854775807 elements of 8 bytes are more than addresses can hold: no memory")},
+	{"OpenIn a closed region", func(w *world) {
+		r := w.region(1 << 16)
+		w.must(r.Close())
+		_, err := arena.OpenIn(r, arena.Config{Name: "a"})
+		w.must(err)
+	}, plainly(`error: arena: open "a": closed`)},
+	{"OpenIn a zero Region", func(w *world) { arena.OpenIn(new(guard.Region), arena.Config{}) },
+		inArena("OpenIn", "use of a zero value: guard.Reserve makes a Region", "")},
+	{"OpenIn memory that is not committed", func(w *world) {
+		r := w.region(1 << 16)
+		w.must(r.Decommit(0, 1<<16))
+		_, err := arena.OpenIn(r, arena.Config{Name: "a"})
+		w.mustNotReturnFault(err)
+	}, plainly(`error: arena: open "a": guard: touch of decommitted memory in region "region": address 0xADDR, offset 0 of 65536`)},
+	{"OpenIn memory of another use", func(w *world) {
+		r := w.region(1 << 16)
+		r.Bytes()[20] = 1
+		_, err := arena.OpenIn(r, arena.Config{Name: "a"})
+		w.must(err)
+	}, plainly(`error: arena: open "a": the memory is not zero, and has no arena`)},
+	{"OpenIn damaged memory", func(w *world) {
+		r := w.region(1 << 16)
+		w.openIn(r)
+		r.Bytes()[18] = 1
+		w.openIn(r)
+	}, plainly(`error: arena: open "a": the arena in the memory is damaged: size 65536 of 65536, 65600 in use, root 0`)},
+	{"touch of an OpenIn arena after Close of its region", func(w *world) {
+		r := w.region(1 << 16)
+		x := arena.New[uint64](w.openIn(r))
+		w.must(r.Close())
+		*x = 1
+	}, plainly(`fault: guard: use after close in region "region": address 0xADDR, offset 64 of 65536`)},
+	{"New in an OpenIn arena after Close", func(w *world) {
+		a := w.openIn(w.region(1 << 16))
+		w.must(a.Close())
+		arena.New[uint64](a)
+	}, inArena("New", afterClose, "a")},
+	{"more than the memory of an OpenIn arena", func(w *world) { w.openIn(w.region(1<<16)).Alloc(1<<16, 8) },
+		plainly(`panic: arena: "a": 65536 bytes more than the 0 in use exceed its Reserve of 65536: no memory`)},
+	{"Reset in memory for reading", func(w *world) {
+		m := w.memory()
+		a := w.openIn(m.Region())
+		arena.Publish(a, arena.RefOf(a, arena.New[uint64](a)))
+		w.openIn(w.reader(m).Region()).Reset()
+	}, plainly(`fault: guard: write to a file that is mapped for reading in region "reader": address 0xADDR, offset 64 of 65536`)},
+	{"New in memory for reading", func(w *world) {
+		m := w.memory()
+		w.openIn(m.Region())
+		arena.New[uint64](w.openIn(w.reader(m).Region()))
+	}, plainly(`panic: arena: "a": 8 bytes more than the 0 in use exceed its Reserve of 65536: no memory`)},
+	{"Publish in memory for reading", func(w *world) {
+		m := w.memory()
+		w.openIn(m.Region())
+		arena.Publish(w.openIn(w.reader(m).Region()), arena.Ref[uint64]{})
+	}, inArena("Publish", "invalid argument: the memory is for reading", "a")},
+	{"OpenIn empty memory for reading", func(w *world) { w.openIn(w.reader(w.memory()).Region()) },
+		plainly(`error: arena: open "a": there is no arena in the memory, which is for reading`)},
+	{"Publish of an arena of its own memory", func(w *world) { arena.Publish(w.arena("a"), arena.Ref[uint64]{}) },
+		inArena("Publish", "invalid argument: the arena was not opened by OpenIn", "a")},
+	{"Publish after Close", func(w *world) { a, ref := w.closed(); arena.Publish(a, ref) }, inArena("Publish", afterClose, "shut")},
+	{"Published after Close", func(w *world) { a, _ := w.closed(); arena.Published[uint64](a) }, inArena("Published", afterClose, "shut")},
+	{"Ref to what was not published", func(w *world) {
+		r := w.region(1 << 16)
+		a := w.openIn(r)
+		ref := arena.RefOf(a, arena.New[uint64](a))
+		ref.Deref(w.openIn(r))
+	}, plainly(`violation: arena.Deref: invalid pointer: reference to memory that is not handed out ("a", offset 64)`)},
+	{"OpenIn twice, one after the other", func(w *world) {
+		r := w.region(1 << 16)
+		a := w.openIn(r)
+		arena.Publish(a, arena.RefOf(a, arena.New[uint64](a)))
+		w.must(a.Close())
+		again := w.openIn(r)
+		w.holds(*arena.Published[uint64](again).Deref(again) == 0, "the object is there")
+		w.holds(arena.Published[uint64](w.arena("b")).IsNil(), "nothing is published elsewhere")
+	}, plainly(fine)},
 	{"rewind to a mark twice", func(w *world) {
 		a := w.arena("a")
 		m := a.Mark()

@@ -43,7 +43,7 @@ func TestMatrix(t *testing.T) {
 // cases that are not caught.
 func matrix() string {
 	var b strings.Builder
-	b.WriteString("| cases | misuse | default | hardened | sampled | invariants | valid | false positives |\n|---|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| cases | misuse | default | hardened | sampled | invariants | race | valid | false positives |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	all := suite{name: "all"}
 	for _, s := range suites {
 		all.cases = append(all.cases, s.cases...)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/invariant"
+	"github.com/seed-9a6c551e/offheap/internal/race"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
@@ -36,11 +36,12 @@ type misuse struct {
 // outcomes says how a case ends in each mode: with fine or notCaught, or with the first line of the error. In
 // this line # stands for any number, 0xADDR for any address and "*" for the name of any region; the stacks
 // that the error has follow behind it. It is "" where the mode does not apply.
-type outcomes struct{ plain, hardened, sampled, invariants string }
+type outcomes struct{ plain, hardened, sampled, invariants, race string }
 
 const (
 	fine      = "fine"       // nothing is wrong, and the case runs to its end
 	notCaught = "not caught" // it is misuse, and the case runs to its end
+	reported  = "data race"  // the race detector reports it, and the case runs to its end
 )
 
 // mode is a way to run the cases.
@@ -57,6 +58,7 @@ func modes() []mode {
 		{name: "hardened", want: func(o outcomes) string { return o.hardened }},
 		{name: "sampled", want: func(o outcomes) string { return o.sampled }},
 		{name: "invariants", want: func(o outcomes) string { return o.invariants }},
+		{name: "race", want: func(o outcomes) string { return o.race }},
 	}
 }
 
@@ -71,6 +73,12 @@ func apart(plain, hardened, sampled string) outcomes {
 
 // plainly expects an outcome of an owner other than a heap: it has no hardened form and no sampled objects.
 func plainly(s string) outcomes { return outcomes{plain: s, invariants: s} }
+
+// underRace expects the race detector to report what two goroutines do. Without it anything may happen.
+func underRace() outcomes { return outcomes{race: reported} }
+
+// inOrder expects that two goroutines do nothing wrong.
+func inOrder() outcomes { return outcomes{plain: fine, invariants: fine, race: fine} }
 
 // violates returns the error for a violation of an object at some offset in a region.
 func violates(op, what, region, offset string) string {
@@ -116,6 +124,14 @@ func (w *world) must(err error) {
 	}
 }
 
+// mustNotReturnFault is must for an error that may wrap a *guard.Fault: a fault that a call returns is an error as others
+// are, and ends no program.
+func (w *world) mustNotReturnFault(err error) {
+	if err != nil {
+		w.must(errors.New(err.Error()))
+	}
+}
+
 // then calls f when the case has ended, in whatever way. f must succeed.
 func (w *world) then(f func() error) { w.after = append(w.after, f) }
 
@@ -128,7 +144,11 @@ func (c misuse) run(mode string) (end string) {
 	if mode == "sampled" {
 		slab.SetSampling(slab.Sampling{Every: 1, Seed: 3}) // the first object lies at the end of its slot, the second at the start
 	}
+	races := race.Errors()
 	end = ending(func() { c.do(w) })
+	if end == "end" && race.Errors() > races {
+		end = reported
+	}
 	for _, f := range w.after {
 		if then := ending(func() { w.must(f()) }); then != "end" {
 			return end + ", and then " + then
@@ -216,6 +236,9 @@ func ends(binary, mode string, names []string) (map[string]string, error) {
 	cmd := exec.CommandContext(ctx, binary)
 	// With one processor the order of slots, and so of errors, does not change.
 	cmd.Env = append(os.Environ(), asked+"="+mode+"\n"+strings.Join(names, "\n"), "GOMAXPROCS=1")
+	if mode == "race" {
+		cmd.Env = append(cmd.Env, "GORACE=exitcode=0 atexit_sleep_ms=0") // a report is no failure of the process
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -242,6 +265,8 @@ func TestMisuse(t *testing.T) {
 			m.binary, m.fail = buildInvariants(t)
 		case m.name == "default" && invariant.Enabled:
 			m.fail = "this binary checks invariants"
+		case m.name == "race" && !race.Enabled:
+			m.fail = "this binary was not built with -race"
 		}
 		if m.fail != "" {
 			t.Logf("mode %s is left out: %s", m.name, m.fail)
@@ -250,7 +275,7 @@ func TestMisuse(t *testing.T) {
 	ended := runAll(t, all)
 	var matrix strings.Builder
 	table := tabwriter.NewWriter(&matrix, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "case\tdefault\thardened\tsampled\tinvariants")
+	fmt.Fprintln(table, "case\tdefault\thardened\tsampled\tinvariants\trace")
 	for _, s := range suites {
 		fmt.Fprintf(table, "\n%s\n", s.name)
 		for _, c := range s.cases {
@@ -307,7 +332,7 @@ func (m mode) sum() string {
 // by mode and name.
 func runAll(t *testing.T, all []mode) map[string]string {
 	together := 1 // cases in a process
-	if testing.Short() || raceBuild() {
+	if testing.Short() || race.Enabled {
 		together = 50
 	}
 	type job struct {
@@ -370,10 +395,4 @@ func buildInvariants(t *testing.T) (binary, fail string) {
 		return "", "it does not build"
 	}
 	return binary, ""
-}
-
-// raceBuild reports whether the binary has the race detector. Its processes start slowly.
-func raceBuild() bool {
-	info, _ := debug.ReadBuildInfo()
-	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }

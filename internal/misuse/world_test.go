@@ -18,9 +18,14 @@ var suites = []suite{
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
 	{"table", false, tableMisuse},
+	{"cache", false, cacheMisuse},
+	{"table.Concurrent", false, concurrentMisuse()},
+	{"two goroutines", false, goroutinesMisuse},
 	{"stack", false, stackMisuse},
 	{"stack/native", false, nativeMisuse},
 	{"guard", false, regionMisuse},
+	{"files", false, fileMisuse},
+	{"shm", false, shmMisuse},
 }
 
 const (

@@ -14,3 +14,6 @@ func Unseen(f func()) {
 	defer runtime.RaceEnable()
 	f()
 }
+
+// Errors returns how many races the detector has reported.
+func Errors() int { return runtime.RaceErrors() }

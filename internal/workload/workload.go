@@ -8,6 +8,7 @@
 // Random is a generator with a seed. From each of its numbers a benchmark takes a place (Below) and
 // an object size (SizeIndex, Size). The drivers for C allocators draw the same numbers, to the bit, so
 // equal check values prove that the work was the same.
+// Zipf draws the keys of benchmarks that ask for some more often than for others.
 //
 // # Memory
 //

@@ -6,7 +6,9 @@ import "github.com/seed-9a6c551e/offheap/table"
 func main() {
 	var m table.Map[int, int]
 	var s table.Strings[int]
+	var c table.Concurrent[int, int]
 	copiedMap := m
 	copiedStrings := s
-	println(&copiedMap, &copiedStrings)
+	copiedConcurrent := c
+	println(&copiedMap, &copiedStrings, &copiedConcurrent)
 }
