@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"testing"
 	"time"
 
@@ -254,7 +255,7 @@ func TestPolicies(t *testing.T) {
 	if dropped := p.Stats().Dropped; dropped+uint64(left) != 1000 || last != 999%256 || left < 5 {
 		t.Errorf("%d dropped, %d left, the last is %d", dropped, left, last)
 	}
-	for _, n := range []int{-1, p.MaxMessage() + 1, 1 << 40} {
+	for _, n := range []int{-1, p.MaxMessage() + 1, math.MaxInt} {
 		if _, err := p.Claim(ctx, n); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("Claim of %d bytes: %v", n, err)
 		}
