@@ -207,7 +207,7 @@ func (c *Cache) set(op string, key, value []byte, deadline int64) error {
 
 // store sets an item by s.set or, if it is not nil, by set, which holds s.mu.
 func (c *Cache) store(s *shard, it *item, set func(*item) need) error {
-	if len(it.key)+len(it.value) >= (c.mostInLog-2)*granule {
+	if c.isLarge(it.key, it.value) {
 		return c.storeApart(s, it, set)
 	}
 	return c.put(s, it, set)
@@ -231,17 +231,15 @@ func (c *Cache) put(s *shard, it *item, set func(*item) need) error {
 		if what == nothing {
 			return nil
 		}
-		if !c.enter() {
-			return c.errClosed("set")
-		}
-		err := c.provide(s, what)
-		_ = c.leave()
-		if err != nil && what == needsGhosts {
-			s.doWithoutGhosts()
-		} else if err != nil {
-			return fmt.Errorf("cache: set: %w", err)
+		if err := c.provideFor(s, what); err != nil {
+			return err
 		}
 	}
+}
+
+// isLarge tells whether an entry does not fit into the log: it lies apart.
+func (c *Cache) isLarge(key, value []byte) bool {
+	return len(key)+len(value) >= (c.mostInLog-2)*granule
 }
 
 // storeApart is store for an item that is too large for the log.
