@@ -58,6 +58,10 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
 	expect(t, "store on a full disk", poke(h, page), FileFailed, page)
+	expect(t, "read of a hole on a full tmpfs", touch(h, 2*page), FileFailed, 2*page)
+	if n, err := h.File().ReadAt(make([]byte, page), int64(2*page)); n != 0 || err == nil {
+		t.Errorf("read %d bytes of a hole on a full tmpfs: %v", n, err)
+	}
 	n, err := h.File().WriteAt(bytes.Repeat([]byte{1}, 2*page), 5)
 	var fault *Fault
 	if n != 0 || !errors.Is(err, syscall.ENOSPC) || !errors.As(err, &fault) || fault.Kind != FileFailed {
