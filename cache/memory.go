@@ -179,18 +179,15 @@ const purgeEvery = 16
 
 // dropSpares makes all spare segments trash.
 func (c *Cache) dropSpares() {
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
+	c.eachOpen(func(s *shard) {
 		for {
 			n, ok := s.spares.pop(&c.segments)
 			if !ok {
-				break
+				return
 			}
 			s.trash.push(&c.segments, n)
 		}
-		s.mu.Unlock()
-	}
+	})
 }
 
 // evictSegment evicts entries until a segment becomes free, of a shard or of one that has more than its share; false if
