@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -224,7 +223,7 @@ func (b *Broadcast) Publish(n int) {
 		panic(&guard.Violation{Op: "ring.Publish", Kind: guard.InvalidArgument, Detail: fmt.Sprintf("%d bytes, and %d are claimed", n, max(b.claimed, 0)), Region: b.name})
 	}
 	b.claimed = -1
-	(*atomic.Uint64)(unsafe.Add(b.at, uintptr(b.pos&(b.size-1)))).Store(uint64(n))
+	*(*uint64)(unsafe.Add(b.at, uintptr(b.pos&(b.size-1)))) = uint64(n)
 	used := frameSize(uint64(n))
 	b.pos += used
 	b.room -= used
