@@ -41,8 +41,7 @@ func (s *shard) addApart(b []byte, key int) (number uint32) {
 		number = s.freeApart - 1
 		s.freeApart = s.apart[number].next
 	}
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(s.cache.base)
-	s.apart[number] = apartObject{at: at, size: len(b), key: uint32(key), wait: true}
+	s.apart[number] = apartObject{at: s.cache.offsetOf(b), size: len(b), key: uint32(key), wait: true}
 	s.counts.apart += len(b)
 	s.cache.held.Add(int64(len(b)))
 	return number

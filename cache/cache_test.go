@@ -303,13 +303,9 @@ func skipUnderRace(t *testing.T) {
 // memory is used.
 func TestShiftingSizes(t *testing.T) {
 	skipUnderRace(t)
-	sets := 10_000_000
+	sets, limit, least := 10_000_000, 16<<20, 0.5
 	if testing.Short() {
-		sets = 100_000
-	}
-	limit := 16 << 20
-	if testing.Short() {
-		limit = 4 << 20
+		sets, limit, least = 100_000, 8<<20, 0.35 // two shards: what one of them keeps is half of all
 	}
 	c, _ := open(t, Config{Limit: limit})
 	sizes := []int{128, 640, 128, 8, 3000, 20, 20_000, 100, 5000, 128, 100_000, 640, 1500}
@@ -333,10 +329,24 @@ func TestShiftingSizes(t *testing.T) {
 			}
 		}
 		st := c.Stats()
-		if share := float64(st.Live) / float64(limit); share < 0.25 && size <= 1500 || share < 0.1 {
+		if share := float64(st.Live) / float64(limit); share < least {
 			t.Errorf("phase %d, %d bytes: %.2f of the Limit are live: %+v", phase, size, share, st)
 		}
+		t.Logf("phase %d, %d bytes: %.2f of the Limit are live", phase, size, float64(st.Live)/float64(limit))
 		c.check()
+	}
+}
+
+// TestHugePages opens caches with and without: the memory of a large one is committed 2 MiB at a time.
+func TestHugePages(t *testing.T) {
+	for limit, want := range map[int]bool{0: true, leastForHuge: true, leastForHuge - 1: false, MinLimit: false} {
+		c, _ := open(t, Config{Limit: limit})
+		if err := c.Set([]byte("k"), []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+		if huge := c.heap.Stats().Committed >= 2<<20; huge != want {
+			t.Errorf("with a Limit of %d bytes %d are committed", limit, c.heap.Stats().Committed)
+		}
 	}
 }
 

@@ -44,12 +44,17 @@ func (c *Cache) alloc(size int) (off uintptr, err error) {
 		if err != nil {
 			return 0, err
 		}
-		off = uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(c.base)
+		off = c.offsetOf(b)
 		if off < uintptr(c.reserve) && off%uintptr(size) == 0 {
 			return off, nil
 		}
 		sampled = append(sampled, b)
 	}
+}
+
+// offsetOf returns where memory of the heap lies behind the base; a large or sampled object may lie before it.
+func (c *Cache) offsetOf(b []byte) uintptr {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(c.base)
 }
 
 // free gives an object of the heap back.
@@ -72,6 +77,8 @@ func (s *shard) give(what need, off uintptr) {
 		s.spares.push(&c.segments, n)
 		s.segments++
 		c.held.Add(int64(c.segmentSize))
+	case what == needsGhosts && !s.closed:
+		s.policy.ghosts.addChunk(c.base, uint32(off/granule))
 	case !s.closed:
 		s.chunks = append(s.chunks, uint32(off/granule))
 		s.index.Add(off, chunkSize)
@@ -80,10 +87,25 @@ func (s *shard) give(what need, off uintptr) {
 
 // sizeOfNeed returns the bytes of what a shard needs.
 func (c *Cache) sizeOfNeed(what need) int {
-	if what == needsChunk {
-		return chunkSize
+	if what == needsSegment {
+		return c.segmentSize
 	}
-	return c.segmentSize
+	return chunkSize
+}
+
+// provideFor gets for a shard what a call lacked. Caller holds no lock, and tries again what it did.
+func (c *Cache) provideFor(s *shard, what need) error {
+	if !c.enter() {
+		return c.errClosed("set")
+	}
+	defer c.leave()
+	switch err := c.provide(s, what); {
+	case err != nil && what == needsGhosts:
+		s.doWithoutGhosts()
+	case err != nil:
+		return fmt.Errorf("cache: set: %w", err)
+	}
+	return nil
 }
 
 // provide gets for a shard what it needs: from the heap or, at the limit, by evicting entries. Caller has entered, and holds
@@ -102,6 +124,13 @@ func (c *Cache) provide(s *shard, what need) error {
 	return err
 }
 
+// doWithoutGhosts is called when there is no memory for more ghosts: it is asked for again when there are twice as many entries.
+func (s *shard) doWithoutGhosts() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy.ghosts.enough = 2 * s.index.Len()
+}
+
 func (s *shard) hasSpare() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,6 +146,9 @@ func (c *Cache) makeRoom(s *shard, try func() (done bool, err error)) error {
 		done, err := try()
 		if done || !errors.Is(err, guard.ErrNoMemory) || inVain == mostInVain || c.closed.Load() {
 			return err
+		}
+		if round == 1 && c.config.Limit > 0 {
+			c.repack(s)
 		}
 		switch {
 		case c.emptyTrash():
@@ -147,18 +179,15 @@ const purgeEvery = 16
 
 // dropSpares makes all spare segments trash.
 func (c *Cache) dropSpares() {
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
+	c.eachOpen(func(s *shard) {
 		for {
 			n, ok := s.spares.pop(&c.segments)
 			if !ok {
-				break
+				return
 			}
 			s.trash.push(&c.segments, n)
 		}
-		s.mu.Unlock()
-	}
+	})
 }
 
 // evictSegment evicts entries until a segment becomes free, of a shard or of one that has more than its share; false if
@@ -189,7 +218,6 @@ func (s *shard) evictUntilFree(least int) (freed bool) {
 			return false
 		}
 		s.full, s.untilTry = true, segmentsUntilTry
-		s.policy.ghosts.fit(s.index.Len())
 		had := s.spares.n + s.trash.n
 		looked := 1
 		for n := 0; n < 32 && looked > 0 && !freed; n++ {

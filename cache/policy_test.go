@@ -4,7 +4,25 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
+
+	"github.com/seed-9a6c551e/offheap/slab"
 )
+
+// ghostMemory returns a function that gives ghosts chunks until they suffice for some entries.
+func ghostMemory(t *testing.T) (grow func(g *ghosts, entries int)) {
+	heap, err := slab.Open(slab.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = heap.Close() })
+	return func(g *ghosts, entries int) {
+		for g.lacks(entries) {
+			p := unsafe.Pointer(unsafe.SliceData(heap.AllocDirty(chunkSize, granule)))
+			g.addChunk(heap.Base(), uint32((uintptr(p)-uintptr(heap.Base()))/granule))
+		}
+	}
+}
 
 // TestGhosts adds frequencies, and looks for them: in a table that has room for all of them few may be lost, none may be found
 // for keys that were not added, except by chance, and each epoch halves them.
@@ -14,14 +32,15 @@ func TestGhosts(t *testing.T) {
 	if g.add(1, 0, 3); g.frequency(1, 0) != 0 {
 		t.Error("a table without memory remembers")
 	}
-	g.fit(n)
+	grow := ghostMemory(t)
+	grow(&g, n)
 	r := rand.New(rand.NewPCG(1, 1))
 	hashes := make([]uint64, n)
 	for i := range hashes {
 		hashes[i] = r.Uint64()
 		g.add(hashes[i], 0, 1+i%mostFrequent)
 	}
-	g.fit(2 * n) // keeps what there is
+	grow(&g, 2*n) // keeps what there is
 	found := func(epoch uint16, shift int) (right, wrong int) {
 		for i, hash := range hashes {
 			switch g.frequency(hash, epoch) {
@@ -58,7 +77,7 @@ func TestGhosts(t *testing.T) {
 func TestGhostsKeepFrequent(t *testing.T) {
 	const n = 2000
 	var g ghosts
-	g.fit(n)
+	ghostMemory(t)(&g, n)
 	r := rand.New(rand.NewPCG(2, 2))
 	often := make([]uint64, n/4)
 	for i := range often {
@@ -148,5 +167,36 @@ func TestPolicyCounts(t *testing.T) {
 	c.check()
 	if c.Stats().Evictions == 0 {
 		t.Error("nothing was evicted")
+	}
+}
+
+// TestSetEvictsAhead sets new keys at the Limit. A Set evicts a few entries, however full the cache is: only one in ten thousand finds no free
+// segment, and empties one.
+func TestSetEvictsAhead(t *testing.T) {
+	skipUnderRace(t)
+	c, err := Open(Config{Limit: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const fill, sets = 100_000, 400_000
+	var key [16]byte
+	value := make([]byte, 100)
+	many := 0
+	for i := range fill + sets {
+		binary.LittleEndian.PutUint64(key[:], uint64(i))
+		s, _ := c.shardOf("Set", key[:])
+		before := s.counts.evictions
+		if err := c.Set(key[:], value); err != nil {
+			t.Fatal(err)
+		}
+		if i >= fill && s.counts.evictions-before > evictAtOnce {
+			many++
+		}
+	}
+	if st := c.Stats(); st.Evictions < sets*9/10 || many > sets/10_000 {
+		t.Errorf("%d evictions; %d Sets of %d evicted more than %d entries", st.Evictions, many, sets, evictAtOnce)
+	} else {
+		t.Logf("%d Sets of %d evicted more than %d entries", many, sets, evictAtOnce)
 	}
 }

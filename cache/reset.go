@@ -11,14 +11,7 @@ func (c *Cache) Reset() {
 	if c == nil || len(c.shards) == 0 {
 		unopened("Reset")
 	}
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		if !s.closed {
-			s.reset()
-		}
-		s.mu.Unlock()
-	}
+	c.eachOpen((*shard).reset)
 }
 
 // reset makes all memory of the shard trash, but for what is pinned. Caller holds s.mu.
@@ -45,7 +38,8 @@ func (s *shard) reset() {
 		}
 	}
 	s.scrap = append(s.scrap, s.chunks...)
-	s.chunks = nil
+	s.scrap = append(s.scrap, s.policy.ghosts.chunks...)
+	s.chunks, s.retiring = nil, 0
 	s.index.Open(s.cache.base)
 	s.compacting, s.compactFrom, s.expireAt, s.expireHand = 0, 0, 0, 0
 	s.withTTL, s.counts.dead = 0, 0

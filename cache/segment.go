@@ -122,7 +122,7 @@ func (l *list) pop(t *segments) (number uint32, ok bool) {
 	return number, true
 }
 
-// chunkSize is the bytes of memory that an index is given at a time.
+// chunkSize is the bytes of memory that the index or the ghosts of a shard are given at a time.
 const chunkSize = 16 << 10
 
 var _ = [1]struct{}{}[chunkSize%index.BlockSize]

@@ -38,10 +38,13 @@ type shard struct {
 	trash    list     // segments for the heap
 	chunks   []uint32 // of the index: offsets, in granules
 	scrap    []uint32 // chunks for the heap
+	retiring uint32   // the number, plus 1, of the chunk that the index is to leave
 
 	apart     []apartObject
 	freeApart uint32 // the first that is free, plus 1
 	deadApart uint32 // the first whose memory is for the heap, plus 1
+
+	repackHand uint32 // the object that repack moved last
 
 	compacting  uint32 // the number, plus 1, of the segment that compact works on
 	compactHand uint32
@@ -55,6 +58,9 @@ type shard struct {
 	expireHand uint32 // granules of it that were looked at
 	policy     policy
 
+	places []place // of walk
+	ahead  uint64  // what walk has read: so the compiler does not leave it out
+
 	counts counts
 	rehash func(place) uint64
 	_      [64]byte
@@ -67,6 +73,7 @@ const (
 	nothing      need = iota
 	needsSegment      // a segment
 	needsChunk        // memory for the index
+	needsGhosts       // memory for ghosts
 )
 
 // live is a key that was found: where its entry is, and in the index.
@@ -299,6 +306,9 @@ func (s *shard) set(it *item) need {
 func (s *shard) insert(it *item) need {
 	if !s.index.Ready() {
 		return needsChunk
+	}
+	if s.full && s.policy.ghosts.lacks(s.index.Len()) {
+		return needsGhosts
 	}
 	granules := it.granules()
 	q := s.queueFor(it.hash)

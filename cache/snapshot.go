@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/cache/internal/index"
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // ErrSnapshot is wrapped by the error of a ReadFrom that does not find a whole snapshot.
@@ -165,11 +166,11 @@ func (s *shard) writeTo(sw *snapshotWriter, wall int64) error {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return s.cache.errClosed("write")
+			return guard.ErrClosed
 		}
 		now := s.cache.now()
 		long = long[:0]
-		pos, more = s.index.Walk(pos, s.rehash, func(p place) {
+		pos, more = s.walk(pos, func(p place) {
 			e := s.cache.at(p)
 			deadline := int64(0)
 			if e.hasTTL() {

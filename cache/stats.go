@@ -16,6 +16,7 @@ type Stats struct {
 	Live      int64 // of entries: headers, keys, values, and what they are rounded up by
 	Dead      int64 // of entries that were deleted, replaced or moved, until their segment is free
 	Index     int64
+	Ghosts    int64 // of keys that were evicted: how often they were used
 	Free      int64 // of segments: behind the youngest entries, and spare ones
 }
 
@@ -56,6 +57,7 @@ func (s *shard) addTo(st *Stats) {
 	st.Live += int64(live)*granule + int64(n.apart)
 	st.Dead += int64(n.dead) * granule
 	st.Index += int64(s.index.Bytes())
+	st.Ghosts += int64(len(s.policy.ghosts.chunks)) * chunkSize
 	st.Free += int64(s.segments)*int64(s.cache.segmentSize) - int64(live+n.dead)*granule
 }
 

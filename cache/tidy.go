@@ -15,6 +15,16 @@ func (s *shard) tidy(granules int) {
 	if s.withTTL > 0 {
 		s.expireSome()
 	}
+	if at, ok := s.policy.ghosts.dropChunk(s.index.Len()); ok {
+		s.scrap = append(s.scrap, at)
+	}
+	if s.index.HasMuchFree(chunkSize) && len(s.chunks) > 0 {
+		s.index.Retire(uintptr(s.chunks[len(s.chunks)-1])*granule, chunkSize)
+		s.retiring = uint32(len(s.chunks))
+	}
+	if s.retiring > 0 && s.index.DrainSome() {
+		s.returnChunk()
+	}
 }
 
 const (
@@ -106,4 +116,12 @@ func (s *shard) chooseDeadest() {
 	if most*deadShare >= 1<<t.shift {
 		s.compacting, s.compactHand = best, first(best-1)
 	}
+}
+
+// returnChunk has the chunk that the index has left go back to the heap. Caller holds s.mu.
+func (s *shard) returnChunk() {
+	n, last := s.retiring-1, len(s.chunks)-1
+	s.scrap = append(s.scrap, s.chunks[n])
+	s.chunks[n], s.chunks = s.chunks[last], s.chunks[:last]
+	s.retiring = 0
 }

@@ -12,7 +12,7 @@ import (
 
 // File reads and writes the bytes of a region with errors in the place of faults. Region.File makes one. It is an
 // io.Reader, io.Writer, io.ReaderAt, io.WriterAt and io.Seeker, with offsets from the base of the region. It is not
-// closed: the region is.
+// closed: the region is. The zero File panics with a *Violation.
 //
 // Any number of goroutines may call ReadAt and WriteAt, if the bytes that are written are nobody else's at that moment.
 // Read, Write and Seek share a position, and are for one goroutine at a time.

@@ -23,7 +23,7 @@
 // # Life
 //
 //  1. Create makes memory, sets RAM aside for all of it, and seals it: nobody, the creator included, can make it shorter or
-//     longer after that. So no touch of it can fail, whatever other processes do.
+//     longer after that. So no touch of it faults, whatever other processes do.
 //  2. Send gives it to another process over a Unix socket, AppendFile to a program that is to be started.
 //  3. Receive and Inherited take it. They check the seals, the size and the owner before they map anything.
 //  4. Close ends the use by this process. The memory goes when the last process has closed it, or ended.
@@ -48,7 +48,8 @@
 // sealed against new writable mappings, and their descriptor is for reading.
 //
 // Without it, every process may store at any moment, also between a check of a value and its use. Copy what you got from
-// somebody whom you do not trust, check the copy, and use the copy.
+// somebody whom you do not trust, check the copy, and use the copy. Whoever may store may also give memory back to the
+// system (fallocate with a hole): it reads zero then, and takes RAM anew at the next touch.
 //
 // Memory with a name is for processes of one user that trust each other: any of them may make the file shorter, and then a
 // touch faults (guard.Truncated).

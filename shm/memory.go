@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-// Config says what Create makes. Only Size must be set.
+// Config says what Create and CreateNamed make. Only Size must be set.
 type Config struct {
 	// Name is shown in faults, in guard.Regions and in /proc/PID/maps. Default "shared memory".
 	Name string
@@ -20,14 +20,14 @@ type Config struct {
 	// Size is the bytes, rounded up to OS pages. It must be positive.
 	Size int
 
-	// PeersReadOnly lets other processes read, and nobody but the creator store.
+	// PeersReadOnly lets other processes read, and nobody but the creator store. It is for Create alone.
 	PeersReadOnly bool
 }
 
-// ReceiveConfig says what Receive and Inherited accept. The zero ReceiveConfig accepts any size, of memory that this
-// user or root has made.
+// ReceiveConfig says what Receive, Inherited and OpenNamed accept. The zero ReceiveConfig accepts any size, of memory
+// that this user or root has made.
 type ReceiveConfig struct {
-	// Name is shown in faults and in guard.Regions. Default "shared memory".
+	// Name is shown in faults and in guard.Regions. Default "shared memory", and for OpenNamed the name that it opens.
 	Name string
 
 	// MinSize and MaxSize bound the bytes. Default: no bound.
@@ -42,8 +42,9 @@ type ReceiveConfig struct {
 
 const defaultName = "shared memory"
 
-// Memory is memory that processes share. Create makes one, and Receive and Inherited return one. It must not be copied.
-// Bytes, Size and ReadOnly of the zero Memory return zero; its other methods panic with a *guard.Violation.
+// Memory is memory that processes share. Create and CreateNamed make one; Receive, Inherited and OpenNamed return one that
+// another process has made. It must not be copied. Bytes, Size, ReadOnly and Name of the zero Memory return zero; its other
+// methods panic with a *guard.Violation.
 type Memory struct {
 	_      nocopy.NoCopy
 	region *guard.Region

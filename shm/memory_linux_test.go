@@ -149,6 +149,19 @@ func TestSeals(t *testing.T) {
 				t.Errorf("%s file, read-only %v: write %v, map %v", name, readOnly, err, err2)
 			}
 		}
+		// A hole reads zero, and no touch of it faults.
+		m.Bytes()[9] = 9
+		const punchHole, keepSize = 2, 1
+		if err := syscall.Fallocate(int(reopened.Fd()), punchHole|keepSize, 0, int64(page)); (err == nil) == readOnly {
+			t.Errorf("a hole, read-only %v: %v", readOnly, err)
+		}
+		if err := guard.Catch(func() {
+			if (m.Bytes()[9] == 0) == readOnly {
+				t.Errorf("read-only %v: %d after a hole", readOnly, m.Bytes()[9])
+			}
+		}); err != nil {
+			t.Error(err)
+		}
 		a, b := sockets(t, syscall.SOCK_STREAM)
 		mustDo(t, m.Send(a))
 		got, err := Receive(b, ReceiveConfig{})

@@ -55,6 +55,9 @@ var readers = map[string]func(b *testing.B, f *os.File){
 	"MapFile,Sequential": func(b *testing.B, f *os.File) {
 		mapped(b, f, func(r *guard.Region) error { return r.Advise(0, r.Size(), guard.Sequential) })
 	},
+	"MapFile,Random": func(b *testing.B, f *os.File) {
+		mapped(b, f, func(r *guard.Region) error { return r.Advise(0, r.Size(), guard.Random) })
+	},
 	"MapFile,WillNeed": func(b *testing.B, f *os.File) {
 		mapped(b, f, func(r *guard.Region) error { return r.Advise(0, r.Size(), guard.WillNeed) })
 	},

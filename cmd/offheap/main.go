@@ -5,6 +5,7 @@
 //	offheap bench           time the operations of an allocator
 //	offheap replay          replay a recorded trace of allocations off the Go heap and on it
 //	offheap stacks          hold a million guarded stacks, beside goroutines and threads
+//	offheap ipc             send messages between processes: rings beside pipes, sockets and queues
 //	offheap info            show the limits of this machine, and what offheap does with them
 //
 // Every command explains itself with -h. The exit status is 0 on success, 1 if the
@@ -15,11 +16,11 @@
 // This package parses command lines and prints. The measurements are in packages below it, which
 // import downwards only:
 //
-//	compare  compare index   bench      replay   stacks       this package
-//	   │          │            │          │        │
-//	service     index      allocbench   trace  stackbench     cmd/offheap/internal/...: a job each
-//	   │          │            └ allocators ┘      │
-//	   └──────────┴──────┬─────────────────────────┘
+//	compare  compare index   bench      replay   stacks      ipc       this package
+//	   │          │            │          │        │          │
+//	service     index      allocbench   trace  stackbench  messages    cmd/offheap/internal/...: a job each
+//	   │          │            └ allocators ┘      │          │
+//	   └──────────┴──────┬─────────────────────────┴──────────┘
 //	                  measure                                 progress, medians, the collector's work
 //	                     │
 //	                 workload                                 internal/workload: shared with module bench
@@ -27,7 +28,7 @@
 // Some measurements take figures of the whole process, so each runs in a process of its own: compare,
 // replay and stacks start this program again with a command that help does not list (compare-side,
 // index-side, replay-side, stacks-side), write the job to its standard input and read the figures from its standard
-// output.
+// output. ipc starts two of them for each measurement (ipc-side), which send messages to each other.
 package main
 
 import (
@@ -52,11 +53,13 @@ func init() { // a plain initialiser would refer to itself
 		{"bench", "time the operations of an allocator", bench},
 		{"replay", "replay a recorded trace of allocations off the Go heap and on it", replay},
 		{"stacks", "hold a million guarded stacks, beside goroutines and threads", stacks},
+		{"ipc", "send messages between processes: rings beside pipes, sockets and queues", ipc},
 		{"info", "show the limits of this machine, and what offheap does with them", info},
 		{compareSideCommand, "", compareSide},
 		{indexSideCommand, "", indexSide},
 		{replaySideCommand, "", replaySide},
 		{stacksSideCommand, "", stacksSide},
+		{ipcSideCommand, "", ipcSide},
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // TestMain makes the test binary a child that commands may start as they start offheap.
 func TestMain(m *testing.M) {
-	sides := []string{compareSideCommand, indexSideCommand, replaySideCommand, stacksSideCommand}
+	sides := []string{compareSideCommand, indexSideCommand, replaySideCommand, stacksSideCommand, ipcSideCommand}
 	if len(os.Args) > 1 && slices.Contains(sides, os.Args[1]) {
 		main()
 	}
@@ -104,6 +104,20 @@ func TestCommandLineRefused(t *testing.T) {
 		{"stacks -size 2000000000", "1 GiB"},
 		{"stacks here", `"here"`},
 		{"replay " + empty, "is a folder"},
+		{"ipc -fast", "-fast"},
+		{"ipc here", `"here"`},
+		{"ipc -seconds 0", "-seconds 0 must be"},
+		{"ipc -seconds NaN", "-seconds NaN must be"},
+		{"ipc -seconds 3601", "-seconds 3601 must be"},
+		{"ipc -seconds soon", "soon"},
+		{"ipc -sizes=", "-sizes names no size"},
+		{"ipc -sizes 64,", `-sizes 64,: ""`},
+		{"ipc -sizes large", `"large"`},
+		{"ipc -sizes 56", "56 must be from 64 to 1,048,576"},
+		{"ipc -sizes 64,2MiB", "2MiB must be from 64 to 1,048,576"},
+		{"ipc -sizes 100", "100 is no multiple of 8"},
+		{"ipc -sizes -64", "-64"},
+		{"ipc -sizes 64,4KiB,4096", "4096 stands there twice"},
 		{"info -fast", "-fast"},
 		{"info now", `"now"`},
 		{"info -json=perhaps", "perhaps"},

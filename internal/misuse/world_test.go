@@ -18,6 +18,7 @@ var suites = []suite{
 	{"slab.Pool", true, poolMisuse},
 	{"arena", false, arenaMisuse},
 	{"table", false, tableMisuse()},
+	{"cache", false, cacheMisuse},
 	{"table.Concurrent", false, concurrentMisuse()},
 	{"two goroutines", false, goroutinesMisuse},
 	{"stack", false, stackMisuse},
@@ -25,6 +26,7 @@ var suites = []suite{
 	{"guard", false, regionMisuse},
 	{"files", false, fileMisuse},
 	{"shm", false, shmMisuse},
+	{"ring", false, ringMisuse},
 }
 
 const (

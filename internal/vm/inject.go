@@ -30,11 +30,12 @@ const (
 	Unlink
 	Futex       // waiting
 	RobustLists // to be told of the end of a thread
+	IPC         // each call of package ipc
 	Kinds       // how many there are
 )
 
 var kindNames = [Kinds]string{"mmap", "munmap", "mprotect", "madvise", "mlock", "munlock", "mincore", "mremap", "rt_sigaction", "msync", "dup", "ftruncate", "fallocate", "pwrite",
-	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "linkat", "unlink", "futex", "set_robust_list"}
+	"memfd_create", "fcntl", "open", "sendmsg", "recvmsg", "flock", "linkat", "unlink", "futex", "set_robust_list", "ipc"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -61,6 +62,9 @@ func Inject(kind Kind, nth int, err error) (stop func() int) {
 		return int(in.seen.Load())
 	}
 }
+
+// Failing is failing, for package ipc.
+func Failing(k Kind) error { return failing(k) }
 
 // failing is asked by every call before it goes to the kernel.
 func failing(k Kind) error {

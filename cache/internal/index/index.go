@@ -39,7 +39,8 @@
 // other (linear hashing): the next one when there are more than 380 entries for each leaf. For a split the caller
 // says the hash of each entry again. Nothing else waits: no insertion rebuilds more than a leaf.
 //
-// A leaf gives blocks back when it has lost a third of its entries. They serve other leaves.
+// A leaf gives blocks back when it has lost a third of its entries. They serve other leaves. When a fourth of the blocks is free, the
+// caller may have memory back: see retire.go.
 //
 // An Index is for one goroutine at a time: the cache holds a shard's lock.
 package index
@@ -81,6 +82,7 @@ type Index struct {
 	entries int
 	blocks  int      // that Add gave
 	free    []uint32 // blocks
+	out     retiring
 }
 
 // Open prepares an empty index whose memory will lie behind base.
@@ -276,7 +278,7 @@ func (x *Index) gather(l *leaf, all *[leafSlots]entry) (n int) {
 func (x *Index) empty(l *leaf, size uint32) {
 	for l.size > size {
 		l.size--
-		x.free = append(x.free, l.blocks[l.size])
+		x.release(l.blocks[l.size])
 	}
 	for i := range l.size {
 		*(*[BlockSize]byte)(unsafe.Add(x.base, uintptr(l.blocks[i])*BlockSize)) = [BlockSize]byte{}

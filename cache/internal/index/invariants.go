@@ -48,5 +48,6 @@ func (x *Index) Check() {
 		entries += int(n)
 	}
 	holds(entries == x.entries, "there are %d entries, and Len is %d", entries, x.entries)
-	holds(len(seen) == x.blocks, "%d blocks are used or free, of %d", len(seen), x.blocks)
+	retired := int(x.out.n) - x.out.left
+	holds(len(seen)+retired == x.blocks, "%d blocks are used or free, %d have retired, of %d", len(seen), retired, x.blocks)
 }
