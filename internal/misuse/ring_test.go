@@ -150,9 +150,9 @@ var ringMisuse = []misuse{
 		w.must(b.Flush())
 		m, err := c.Peek(never())
 		w.must(err)
-		defer r.Close()
+		w.then(r.Close)
 		poke(m, 0)
-	}, plainly(`fault: guard: store to memory for reading in region "data": address 0xADDR, offset 8 of #`)},
+	}, plainly(`fault: guard: access refused by protection in region "data": address 0xADDR, offset 8 of #`)},
 	{"zero Ring", func(w *world) { new(ring.Ring).Close() }, plainly(`violation: ring.Close: use of a zero value: ring.Create makes a Ring`)},
 	{"zero Producer", func(w *world) { new(ring.Producer).Claim(never(), 1) }, plainly(`violation: ring.Claim: use of a zero value: Ring.Producer and Ring.Consumer make a side`)},
 	{"zero Broadcast", func(w *world) { new(ring.Broadcast).Flush() }, plainly(`violation: ring.Flush: use of a zero value: ring.CreateBroadcast makes a Broadcast`)},
