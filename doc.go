@@ -25,6 +25,8 @@
 //	parser manages itself                                Protect, Grow
 //	a file as memory, which others may make shorter      guard.MapFile, Region.File
 //	memory that processes share                          shm.Create, Memory.Send, shm.Receive
+//	messages between processes, one after the other      ring.Create, Producer.Send, Consumer.Recv
+//	from many processes, to many processes               ring.FanIn, ring.CreateBroadcast
 //	the same, opened by a name                           shm.CreateNamed, shm.OpenNamed
 //	tables and objects there                             arena.OpenIn, arena.Publish, table.Attach
 //	a bound on all of it                                 guard.SetBudget
@@ -83,6 +85,7 @@
 //	canary                   bytes behind an object that are compared when it is freed
 //	poison                   bytes that freed memory is filled with, compared when it is used again
 //	quarantine               closed addresses, or freed slots, that are withheld from use for a while
+//	claim, publish           take room in a ring; send what was written there
 //	handle, reference        a name of an object without a pointer, which may be stored off-heap
 //	slab, slot, size class   a run of equal slots; the place of an object; sizes that share one slot size
 //	magazine, depot          the free slots that a processor or a Local keeps; the shared store behind it

@@ -2,6 +2,8 @@ package arena
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"unsafe"
 
@@ -119,5 +121,74 @@ func TestOpenIn(t *testing.T) {
 			}()
 			call()
 		}()
+	}
+}
+
+// TestOpenInFile keeps an arena in a file: what was published is there when the file is mapped again, also behind a head of
+// the file's own.
+func TestOpenInFile(t *testing.T) {
+	type node struct {
+		next Ref[node]
+		n    int
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "arena"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const head, size = 16, 1 << 16
+	if err := f.Truncate(head + size); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		r, err := guard.MapFile(f, guard.FileConfig{Mode: guard.FileShared, Offset: head})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := OpenIn(r, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := New[node](a)
+		n.next, n.n = Published[node](a), i
+		if i > 0 && n.next.Deref(a).n != i-1 {
+			t.Errorf("round %d: another object", i)
+		}
+		Publish(a, RefOf(a, n))
+		if err := errors.Join(a.Close(), r.Sync(0, r.Size(), true), r.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := guard.MapFile(f, guard.FileConfig{Offset: head})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	a, err := OpenIn(reader, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	length := 0
+	for n := Published[node](a).Deref(a); n != nil; n = n.next.Deref(a) {
+		length++
+	}
+	if length != 3 {
+		t.Errorf("%d nodes, want 3", length)
+	}
+
+	odd, err := guard.MapFile(f, guard.FileConfig{Mode: guard.FileShared, Offset: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer odd.Close()
+	if _, err := OpenIn(odd, Config{}); err == nil {
+		t.Error("memory at an odd offset: no error")
+	}
+	if err := f.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	var fault *guard.Fault
+	if _, err := OpenIn(reader, Config{}); !errors.As(err, &fault) {
+		t.Errorf("a file that became shorter: %v", err)
 	}
 }

@@ -21,8 +21,8 @@ const (
 	MinLimit = 1 << 20  // the smallest Limit
 )
 
-// ErrTooLarge is wrapped by the error of a Set whose key or value is longer than MaxKey or MaxValue, or can never fit beside
-// nothing else into the Limit.
+// ErrTooLarge is wrapped by the error of a Set whose key is longer than MaxKey, whose value is longer than MaxValue, or whose key and value take
+// more than half of the Limit together.
 var ErrTooLarge = errors.New("too large for the cache")
 
 // Config says how a cache is opened. The zero Config is the default.
@@ -31,9 +31,13 @@ type Config struct {
 	Name string
 
 	// Limit is the most bytes that the cache may commit, that is what the budget counts for it: entries, index, books,
-	// and memory that is free for the next entries. Entries are evicted to stay within it. The default, 0, is no limit:
-	// then nothing is evicted, and Set fails where the process has no memory. A negative Limit is an error, and so is
-	// one below MinLimit.
+	// and memory that is free for the next entries. Entries are evicted to stay within it; one that takes more than half of it is
+	// refused. A 64th of it is set aside for the cache's books on the Go heap. Some two thirds to four fifths are keys, values and
+	// their headers when the cache is full. The default, 0, is no limit: then nothing is evicted, and Set fails where the process has no
+	// memory. A negative Limit is an error, and so is one below MinLimit.
+	//
+	// A cache has a shard, with a lock of its own, for each 4 MiB of its Limit, up to 128. A cache of a few MiB for many processors
+	// may wait for locks.
 	Limit int
 
 	// OnEvict is called with the key and the value of each entry that is evicted to make room: not for entries that
@@ -133,6 +137,16 @@ func (c *Cache) shardOf(op string, key []byte) (s *shard, hash uint64) {
 	return &c.shards[hash&c.mask], hash
 }
 
+// lockAndFind locks the shard of a key, and searches there. ok is false if the key is not there, or the cache is closed. Caller unlocks the shard.
+func (c *Cache) lockAndFind(op string, key []byte) (s *shard, l live, ok bool) {
+	s, hash := c.shardOf(op, key)
+	s.mu.Lock()
+	if !s.closed {
+		l, ok = s.find(hash, key)
+	}
+	return s, l, ok
+}
+
 // unopened panics for a nil or zero Cache.
 func unopened(op string) {
 	panic(&guard.Violation{Op: "cache." + op, Kind: guard.ZeroValue, Detail: "cache.Open makes a Cache"})
@@ -176,7 +190,7 @@ func (c *Cache) Get(dst, key []byte) (value []byte, ok bool) {
 // mostUnderLock is the most bytes that are copied under a lock.
 const mostUnderLock = 4 << 10
 
-// Set sets the value of key, without a time to live. It copies both. The error wraps ErrTooLarge if they can never fit,
+// Set sets the value of key, without a time to live. It copies both. The error wraps ErrTooLarge if they are too large,
 // guard.ErrNoMemory if there is no memory, and guard.ErrClosed after Close; then the cache has what it had.
 //
 // Cost: that of Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
@@ -207,7 +221,7 @@ func (c *Cache) set(op string, key, value []byte, deadline int64) error {
 
 // store sets an item by s.set or, if it is not nil, by set, which holds s.mu.
 func (c *Cache) store(s *shard, it *item, set func(*item) need) error {
-	if len(it.key)+len(it.value) >= (c.mostInLog-2)*granule {
+	if c.isLarge(it.key, it.value) {
 		return c.storeApart(s, it, set)
 	}
 	return c.put(s, it, set)
@@ -231,17 +245,15 @@ func (c *Cache) put(s *shard, it *item, set func(*item) need) error {
 		if what == nothing {
 			return nil
 		}
-		if !c.enter() {
-			return c.errClosed("set")
-		}
-		err := c.provide(s, what)
-		_ = c.leave()
-		if err != nil && what == needsGhosts {
-			s.doWithoutGhosts()
-		} else if err != nil {
-			return fmt.Errorf("cache: set: %w", err)
+		if err := c.provideFor(s, what); err != nil {
+			return err
 		}
 	}
+}
+
+// isLarge tells whether an entry does not fit into the log: it lies apart.
+func (c *Cache) isLarge(key, value []byte) bool {
+	return len(key)+len(value) >= (c.mostInLog-2)*granule
 }
 
 // storeApart is store for an item that is too large for the log.
@@ -284,13 +296,7 @@ func (c *Cache) largest() int { return c.config.Limit / 2 }
 
 // Delete removes key, and tells whether it was there.
 func (c *Cache) Delete(key []byte) bool {
-	s, hash := c.shardOf("Delete", key)
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return false
-	}
-	l, ok := s.find(hash, key)
+	s, l, ok := c.lockAndFind("Delete", key)
 	if ok {
 		s.counts.deletes++
 		s.remove(&l)
@@ -304,15 +310,20 @@ func (c *Cache) Len() (n int) {
 	if c == nil || len(c.shards) == 0 {
 		unopened("Len")
 	}
+	c.eachOpen(func(s *shard) { n += s.index.Len() })
+	return n
+}
+
+// eachOpen calls f for one shard after the other, under its lock, unless the cache is closed.
+func (c *Cache) eachOpen(f func(s *shard)) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
 		if !s.closed {
-			n += s.index.Len()
+			f(s)
 		}
 		s.mu.Unlock()
 	}
-	return n
 }
 
 // Close gives all memory back. Calls that come later miss, or return an error that wraps guard.ErrClosed, as a second
@@ -336,12 +347,7 @@ func (c *Cache) Close() error {
 		}
 		return nil
 	}
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		s.closed = true
-		s.mu.Unlock()
-	}
+	c.eachOpen(func(s *shard) { s.closed = true })
 	if err := c.leave(); err != nil {
 		return fmt.Errorf("cache: close %q: %w", c.config.Name, err)
 	}

@@ -20,7 +20,7 @@
 //
 // Entries lie one behind the other in segments of 16 to 64 KiB, which are objects of a slab.Heap. So entries of all sizes share
 // memory, and the order of the log is the order of the queues of the policy. An entry of more than a quarter of a segment has
-// an object of its own, and only a number in the log. A cache has up to 128 shards, which share the memory.
+// an object of its own, and only a number in the log. A cache has a shard for each 4 MiB of its Limit, up to 128, which share the memory.
 //
 // # Life of an entry
 //
@@ -31,10 +31,13 @@
 //  3. An entry that is deleted, replaced or has expired is dead. A segment whose entries are all dead is free. When an eighth
 //     of the log is dead, Sets copy live entries out of the segments that have most dead memory, a few at a time.
 //  4. When the heap has no memory any more, the shard looks at its oldest entries, a few with each Set, ahead of need. It keeps
-//     those that were hit often, by a copy at the beginning of main, and evicts the others. policy.go has the rules.
-//  5. View, Update, Scan and the like pin an entry: its segment stays, unchanged, until the last of them ends, whatever becomes
+//     those that were hit often, by a copy at the beginning of main, and evicts the others. policy.go has the rules. It remembers
+//     the keys that went out: ghosts, some 4 bytes for each entry of the cache.
+//  5. When sizes shift, memory serves the new ones: the index and the ghosts give back what they need no more, and entries with objects
+//     of their own are moved together (repack.go).
+//  6. View, Update, Scan and the like pin an entry: its segment stays, unchanged, until the last of them ends, whatever becomes
 //     of the entry.
-//  6. Entries with a TTL expire by a clock that no change of the wall clock moves. Get does not find them from then on; each Set
+//  7. Entries with a TTL expire by a clock that no change of the wall clock moves. Get does not find them from then on; each Set
 //     looks at a few entries, and removes those that have expired.
 //
 // # Concurrency
@@ -55,11 +58,11 @@
 // # Cost
 //
 // A Get takes two cache misses. A million entries of 16 and 100 bytes take 1.22 times their bytes: 8 for the header, 8 for the
-// index. On the Go heap there are books of a thousandth of that, without pointers, so a collection takes the same time whatever
+// index. On the Go heap there are books of half a byte an entry, without pointers, so a collection takes the same time whatever
 // the cache holds. With a Limit of 64 MiB and more, and without one, the memory has huge pages.
 //
 // # What it does not do
 //
-// It does not write to a disk (WriteTo does when told), and has no goroutine of its own. Keys are compared as bytes. A
-// cache of a few MiB of values of more than 4 KiB uses its Limit less well, because they share slabs: see slab.Config.Limit.
+// It does not write to a disk (WriteTo does when told), and has no goroutine of its own. Keys are compared as bytes. Values of more
+// than 16 KiB (4 KiB if the Limit is below 4 MiB) use the Limit less well: their memory has size classes, see slab.Config.Limit.
 package cache

@@ -4,14 +4,7 @@ import "github.com/seed-9a6c551e/offheap/internal/invariant"
 
 // check panics if an invariant of the cache does not hold. It takes the lock of one shard after the other.
 func (c *Cache) check() {
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		if !s.closed {
-			s.check()
-		}
-		s.mu.Unlock()
-	}
+	c.eachOpen((*shard).check)
 }
 
 // checked checks a small shard after a change, in builds with -tags invariants. Caller holds s.mu.

@@ -93,6 +93,21 @@ func (c *Cache) sizeOfNeed(what need) int {
 	return chunkSize
 }
 
+// provideFor gets for a shard what a call lacked. Caller holds no lock, and tries again what it did.
+func (c *Cache) provideFor(s *shard, what need) error {
+	if !c.enter() {
+		return c.errClosed("set")
+	}
+	defer c.leave()
+	switch err := c.provide(s, what); {
+	case err != nil && what == needsGhosts:
+		s.doWithoutGhosts()
+	case err != nil:
+		return fmt.Errorf("cache: set: %w", err)
+	}
+	return nil
+}
+
 // provide gets for a shard what it needs: from the heap or, at the limit, by evicting entries. Caller has entered, and holds
 // no lock.
 func (c *Cache) provide(s *shard, what need) error {
@@ -164,18 +179,15 @@ const purgeEvery = 16
 
 // dropSpares makes all spare segments trash.
 func (c *Cache) dropSpares() {
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
+	c.eachOpen(func(s *shard) {
 		for {
 			n, ok := s.spares.pop(&c.segments)
 			if !ok {
-				break
+				return
 			}
 			s.trash.push(&c.segments, n)
 		}
-		s.mu.Unlock()
-	}
+	})
 }
 
 // evictSegment evicts entries until a segment becomes free, of a shard or of one that has more than its share; false if

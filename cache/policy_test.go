@@ -169,3 +169,34 @@ func TestPolicyCounts(t *testing.T) {
 		t.Error("nothing was evicted")
 	}
 }
+
+// TestSetEvictsAhead sets new keys at the Limit. A Set evicts a few entries, however full the cache is: only one in ten thousand finds no free
+// segment, and empties one.
+func TestSetEvictsAhead(t *testing.T) {
+	skipUnderRace(t)
+	c, err := Open(Config{Limit: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const fill, sets = 100_000, 400_000
+	var key [16]byte
+	value := make([]byte, 100)
+	many := 0
+	for i := range fill + sets {
+		binary.LittleEndian.PutUint64(key[:], uint64(i))
+		s, _ := c.shardOf("Set", key[:])
+		before := s.counts.evictions
+		if err := c.Set(key[:], value); err != nil {
+			t.Fatal(err)
+		}
+		if i >= fill && s.counts.evictions-before > evictAtOnce {
+			many++
+		}
+	}
+	if st := c.Stats(); st.Evictions < sets*9/10 || many > sets/10_000 {
+		t.Errorf("%d evictions; %d Sets of %d evicted more than %d entries", st.Evictions, many, sets, evictAtOnce)
+	} else {
+		t.Logf("%d Sets of %d evicted more than %d entries", many, sets, evictAtOnce)
+	}
+}

@@ -11,14 +11,7 @@ func (c *Cache) Reset() {
 	if c == nil || len(c.shards) == 0 {
 		unopened("Reset")
 	}
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		if !s.closed {
-			s.reset()
-		}
-		s.mu.Unlock()
-	}
+	c.eachOpen((*shard).reset)
 }
 
 // reset makes all memory of the shard trash, but for what is pinned. Caller holds s.mu.

@@ -202,14 +202,29 @@ func (sr *snapshotReader) all(set func(key, value []byte, deadline int64) error)
 func (c *Cache) setAll(r io.Reader) error {
 	sr := &snapshotReader{r: r}
 	wall := time.Now().UnixNano() - c.now() // of Open
-	return sr.all(func(key, value []byte, deadline int64) error {
+	var b batch
+	err := sr.all(func(key, value []byte, deadline int64) error {
 		if deadline != 0 && deadline != 1<<63-1 {
 			if deadline -= wall; deadline <= c.now() {
 				return nil
 			}
 		}
-		return c.set("ReadFrom", key, value, deadline)
+		if c.isLarge(key, value) {
+			return c.set("ReadFrom", key, value, deadline)
+		}
+		if b.add(c, key, value, deadline) {
+			return nil
+		}
+		if err := b.set(c); err != nil {
+			return err
+		}
+		b.add(c, key, value, deadline)
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return b.set(c)
 }
 
 // keptBytes keeps what is written to it, for reading. It is outside the Go heap.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"iter"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/cache/internal/index"
 )
@@ -42,7 +43,7 @@ func (c *Cache) next(at Cursor, into []found) (s *shard, all []found, behind Cur
 	if s.closed {
 		return nil, nil, 0
 	}
-	pos, more := s.index.Walk(pos, s.rehash, func(p place) {
+	pos, more := s.walk(pos, func(p place) {
 		f := found{}
 		e := c.at(p)
 		if e.hasTTL() {
@@ -59,6 +60,27 @@ func (c *Cache) next(at Cursor, into []found) (s *shard, all []found, behind Cur
 		}
 	}
 	return s, into, cursorOf(number, pos)
+}
+
+// walk calls visit for the places of the next entries, some 50, as index.Walk does. It reads their first and their last bytes ahead: the processor waits for
+// many of these cache misses at a time, as no load depends on another. Caller holds s.mu.
+func (s *shard) walk(pos index.Pos, visit func(place)) (next index.Pos, more bool) {
+	places := s.places[:0]
+	next, more = s.index.Walk(pos, s.rehash, func(p place) { places = append(places, p) })
+	s.places = places
+	sum := uint64(0)
+	for _, p := range places {
+		sum += *s.cache.at(p).head()
+	}
+	for _, p := range places {
+		e := s.cache.at(p)
+		sum += uint64(*(*byte)(unsafe.Add(e.p, e.granules()*granule-1)))
+	}
+	s.ahead = sum
+	for _, p := range places {
+		visit(p)
+	}
+	return next, more
 }
 
 // unpinAll unpins entries of the shard.

@@ -58,6 +58,9 @@ type shard struct {
 	expireHand uint32 // granules of it that were looked at
 	policy     policy
 
+	places []place // of walk
+	ahead  uint64  // what walk has read: so the compiler does not leave it out
+
 	counts counts
 	rehash func(place) uint64
 	_      [64]byte

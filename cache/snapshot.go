@@ -170,7 +170,7 @@ func (s *shard) writeTo(sw *snapshotWriter, wall int64) error {
 		}
 		now := s.cache.now()
 		long = long[:0]
-		pos, more = s.index.Walk(pos, s.rehash, func(p place) {
+		pos, more = s.walk(pos, func(p place) {
 			e := s.cache.at(p)
 			deadline := int64(0)
 			if e.hasTTL() {

@@ -183,18 +183,10 @@ func (s *shard) retime(l *live, deadline int64) need {
 // TTL returns the time that key has to live, 0 if it lives for ever, and whether it is there. It counts neither as a hit nor
 // as a miss.
 func (c *Cache) TTL(key []byte) (ttl time.Duration, ok bool) {
-	s, hash := c.shardOf("TTL", key)
-	s.mu.Lock()
+	s, l, ok := c.lockAndFind("TTL", key)
 	defer s.unlock()
-	if s.closed {
-		return 0, false
-	}
-	l, ok := s.find(hash, key)
-	if !ok {
-		return 0, false
-	}
-	if l.entry.hasTTL() && l.entry.deadline() != math.MaxInt64 {
+	if ok && l.entry.hasTTL() && l.entry.deadline() != math.MaxInt64 {
 		ttl = max(time.Duration(l.entry.deadline()-s.cache.now()), 1)
 	}
-	return ttl, true
+	return ttl, ok
 }

@@ -73,13 +73,7 @@ func (s *shard) pinned(held pin) (key, value []byte) {
 //
 // Cost: that of Get without the copy, and the lock once more.
 func (c *Cache) View(key []byte, f func(value []byte)) bool {
-	s, hash := c.shardOf("View", key)
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return false
-	}
-	l, ok := s.find(hash, key)
+	s, l, ok := c.lockAndFind("View", key)
 	if !ok {
 		s.counts.misses++
 		s.unlock()

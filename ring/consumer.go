@@ -16,6 +16,7 @@ type Consumer struct {
 	side
 	peeked uint64 // bytes of the ring that the message of the last Peek takes; 0: there is none
 	drops  uint   // tries of Recv that the producer has thwarted
+	number uint64 // messages received or missed, of a producer that does not wait
 }
 
 // Consumer makes this process the consumer. The error wraps ErrTaken if the ring has one, or has had one.
@@ -58,7 +59,7 @@ func (c *Consumer) peekSlowly(ctx context.Context) error {
 	switch {
 	case c.err != nil:
 		return c.errorf("receive", c.err)
-	case c.ring.full == DropOldest:
+	case c.mustCopy():
 		return c.errorf("peek", ErrDrops)
 	}
 	return c.await(ctx, frame)
@@ -76,11 +77,15 @@ func (c *Consumer) Release() {
 	c.advance(n)
 }
 
-// Recv appends the next message to dst. If there is none, it waits. Errors are those of Peek; then the result is dst.
+// Recv appends the next message to dst. If there is none, it waits. Errors are those of Peek; then the result is dst. A reader of
+// a Broadcast that drops messages gets *ErrLagged for those that it has missed, and after that the next ones.
 func (c *Consumer) Recv(ctx context.Context, dst []byte) ([]byte, error) {
 	c.mustBeOpen("Recv")
-	if c.ring.full == DropOldest {
+	switch c.ring.full {
+	case DropOldest:
 		return c.recvDropping(ctx, dst)
+	case mayLag:
+		return c.recvLagging(ctx, dst)
 	}
 	message, err := c.Peek(ctx)
 	if err != nil {
@@ -107,7 +112,7 @@ func (c *Consumer) All(ctx context.Context) iter.Seq2[[]byte, error] {
 		for {
 			var message []byte
 			var err error
-			if c.ring.full == DropOldest {
+			if c.mustCopy() {
 				copied, err = c.Recv(ctx, copied[:0])
 				message = copied
 			} else {
@@ -126,6 +131,9 @@ func (c *Consumer) All(ctx context.Context) iter.Seq2[[]byte, error] {
 		}
 	}
 }
+
+// mustCopy tells whether the producer may overwrite a message while it is being read.
+func (c *Consumer) mustCopy() bool { return c.ring.full == DropOldest || c.ring.full == mayLag }
 
 // Flush shows the producer which room is free again.
 func (c *Consumer) Flush() {

@@ -17,6 +17,16 @@ type header struct {
 	_     [lineSize - 20]byte
 
 	producer, consumer half
+
+	lag lag
+}
+
+// lag is what a producer shows that does not wait for slow readers: see broadcast.go.
+type lag struct {
+	dirty  atomic.Uint64 // where it may be writing: what lies a ring or more before is overwritten
+	before atomic.Uint64 // messages shown since the reader was added, stored before the producer's index
+	after  atomic.Uint64 // the same, stored after it
+	_      [lineSize - 24]byte
 }
 
 // half is what one side shows the other. Each word that is written often has a line of its own, so that neither side takes
@@ -77,7 +87,7 @@ func (h *header) read(size int) (full Full, err error) {
 		return 0, fmt.Errorf("the header says %d bytes, and there are %d: %w", s, size, ErrCorrupt)
 	}
 	f := h.full.Load()
-	if f >= uint32(policies) {
+	if f > uint32(mayLag) {
 		return 0, fmt.Errorf("%d is no Full: %w", f, ErrCorrupt)
 	}
 	return Full(f), nil

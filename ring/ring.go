@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -35,6 +36,8 @@ const (
 	Fail                   // it returns ErrFull at once
 	DropOldest             // it drops the oldest messages. The consumer must copy: Peek returns ErrDrops
 	policies
+
+	mayLag = policies // DropOldest of a Broadcast
 )
 
 // Config says what Create makes. The zero Config is a ring of 1 MiB whose producer waits when it is full.
@@ -61,6 +64,7 @@ type Ring struct {
 	name   string
 	full   Full
 	memory *shm.Memory // nil if the program has brought it
+	shared *shm.Memory // the data of a Broadcast, which this process may read; else nil
 	head   *header
 	data   *region.Region // the data, mapped twice in a row
 	size   uint64
@@ -94,11 +98,10 @@ func create(c Config) (*Ring, error) {
 		return nil, err
 	}
 	headerOf(m.Bytes()).begin(size, c.Full, c.start)
-	r, err := open(m.Bytes(), c.Name)
+	r, err := open(m.Bytes(), c.Name, m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	r.memory = m
 	return r, nil
 }
 
@@ -113,10 +116,7 @@ func Attach(m *shm.Memory) (*Ring, error) {
 	if m.ReadOnly() {
 		return named[Ring]("attach", name, nil, errors.New("both sides of a ring must store, and the memory is for reading"))
 	}
-	r, err := open(m.Bytes(), name)
-	if err == nil {
-		r.memory = m
-	}
+	r, err := open(m.Bytes(), name, m)
 	return named("attach", name, r, err)
 }
 
@@ -141,14 +141,14 @@ func CreateIn(memory []byte, c Config) (*Ring, error) {
 		err = fmt.Errorf("%d is no Full", c.Full)
 	default:
 		headerOf(memory).begin(len(memory)-headerSize(), c.Full, c.start)
-		r, err = open(memory, c.Name)
+		r, err = open(memory, c.Name, nil)
 	}
 	return named("create", c.Name, r, err)
 }
 
 // AttachIn opens a ring that CreateIn has made, in memory as CreateIn takes it.
 func AttachIn(memory []byte) (*Ring, error) {
-	r, err := open(memory, "")
+	r, err := open(memory, "", nil)
 	return named("attach", "", r, err)
 }
 
@@ -164,8 +164,8 @@ func checkMemory(memory []byte) error {
 	return nil
 }
 
-// open makes a Ring of memory that has one.
-func open(memory []byte, name string) (*Ring, error) {
+// open makes a Ring of memory that has one. m is what the memory belongs to, or nil.
+func open(memory []byte, name string, m *shm.Memory) (*Ring, error) {
 	if err := checkMemory(memory); err != nil {
 		return nil, err
 	}
@@ -175,18 +175,24 @@ func open(memory []byte, name string) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{name: nameOr(name), full: full, head: head, size: uint64(n)}
-	r.data, err = mirror(memory[headerSize():], r.name, vm.ReadWrite)
+	r := &Ring{name: nameOr(name), full: full, memory: m, head: head, size: uint64(n)}
+	r.data, err = mirror(memory, headerSize(), r.name, vm.ReadWrite, m)
 	return r, err
 }
 
-// mirror returns a region that shows shared memory twice in a row.
-func mirror(memory []byte, name string, prot vm.Prot) (*region.Region, error) {
-	r, err := region.Reserve(region.Config{Name: name, Size: 2 * len(memory), Skip: 3})
+// mirror returns a region that shows shared memory from an offset on, twice in a row.
+func mirror(memory []byte, from int, name string, prot vm.Prot, m *shm.Memory) (*region.Region, error) {
+	var file *os.File
+	if m != nil {
+		files, _ := m.AppendFile(nil)
+		file = files[0]
+	}
+	data := memory[from:]
+	r, err := region.Reserve(region.Config{Name: name, Size: 2 * len(data), Skip: 3})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Mirror(0, len(memory), unsafe.Pointer(unsafe.SliceData(memory)), prot); err != nil {
+	if err := r.Mirror(0, len(data), unsafe.Pointer(unsafe.SliceData(data)), prot, file, int64(from)); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -218,7 +224,7 @@ func (r *Ring) Memory() *shm.Memory {
 func (r *Ring) Size() int { return int(r.size) }
 
 // Close closes the sides that this process has, and the memory. The other process keeps its own. The error of a second Close
-// wraps guard.ErrClosed.
+// wraps guard.ErrClosed. After any other error Close may be called again.
 func (r *Ring) Close() error {
 	r.mustBeOpen("Close")
 	r.mu.Lock()
@@ -229,12 +235,27 @@ func (r *Ring) Close() error {
 	for _, s := range r.sides {
 		s.end()
 	}
-	if err := r.data.Close(); err != nil {
+	if err := closeAll(r.data, r.memory, r.shared); err != nil {
 		return fmt.Errorf("ring: close %q: %w", r.name, err)
 	}
 	r.closed = true
-	if r.memory != nil {
-		return r.memory.Close()
+	return nil
+}
+
+// closeAll closes a region and memories, where they are there and not closed yet: so that it may be called again after an error.
+func closeAll(data *region.Region, all ...*shm.Memory) error {
+	if data.IsOpen() {
+		if err := data.Close(); err != nil {
+			return err
+		}
+	}
+	for _, m := range all {
+		if m == nil {
+			continue
+		}
+		if err := m.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
+			return err
+		}
 	}
 	return nil
 }

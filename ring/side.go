@@ -50,14 +50,12 @@ type side struct {
 	err  error // what ended this side: then room is 0
 
 	// Waiting.
-	spin       time.Duration // how long spinning pays, as far as is known
-	waits      uint          // since the last try where it does not
-	interrupts atomic.Uint32 // counts what ends a wait of this side, beside the other side
-	gone       atomic.Bool   // PeerDied was called
-	words      [3]vm.WaitWord
-	done       <-chan struct{} // of the context that is watched
-	unwatch    func() bool
-	interrupt  func()
+	spin  time.Duration         // how long spinning pays, as far as is known
+	waits uint                  // since the last try where it does not
+	bell  bell                  // rings when a wait should end, whatever the other side does
+	gone  atomic.Bool           // PeerDied was called
+	fan   atomic.Pointer[FanIn] // which waits for this side, too; or nil
+	words [3]vm.WaitWord
 
 	stalls, parks, wakes, dropped atomic.Uint64
 }
@@ -82,7 +80,6 @@ func (s *side) open(r *Ring, role int) error {
 func (s *side) begin() error {
 	s.batch = s.size / 16
 	s.spin = maxSpin
-	s.interrupt = s.stopWaiting
 	start := s.mine.index.Load()
 	if start%8 != 0 {
 		return s.corrupt("its own index is %d", start)
@@ -105,9 +102,7 @@ func (s *side) end() {
 	s.life.end()
 	s.life = nil
 	s.fail(guard.ErrClosed)
-	if s.unwatch != nil {
-		s.unwatch()
-	}
+	s.bell.watch(context.Background())
 }
 
 // close is Close of a side.
@@ -128,7 +123,10 @@ func (s *side) close(op string) error {
 func (s *side) PeerDied() {
 	s.mustBeOpen("PeerDied")
 	s.gone.Store(true)
-	s.stopWaiting()
+	s.bell.ring()
+	if f := s.fan.Load(); f != nil {
+		f.bell.ring()
+	}
 }
 
 // fail ends the side with an error, which all later calls return.
@@ -196,6 +194,9 @@ func (s *side) look() error {
 	}
 	// The producer shows no more than fits behind what was freed. The consumer frees no more than was shown.
 	moved, most := index-s.peer, s.size-s.lead+s.shown-s.peer
+	if s.ring.full == mayLag && s.role == 1 {
+		most = math.MaxUint64 // the producer does not wait: see broadcast.go
+	}
 	if moved > most || moved%8 != 0 {
 		if s.overtaken() {
 			return errOvertaken
@@ -216,7 +217,7 @@ func (s *side) check() {
 		invariant.Holds("ring", ok, "%s: role %d, pos %d, shown %d, peer %d, room %d, size %d", what, s.role, s.pos, s.shown, s.peer, s.room, s.size)
 	}
 	holds(s.err != nil || s.room == s.lead+s.peer-s.pos, "the room is from pos to the other side")
-	holds(s.room <= s.size, "the room is within the ring")
+	holds(s.room <= s.size || s.ring.full == mayLag, "the room is within the ring")
 	holds(s.pos-s.shown <= s.size, "what is not shown is within the ring")
 	holds(s.pos%8 == 0, "messages begin at multiples of 8")
 }
@@ -231,12 +232,12 @@ func (s *side) await(ctx context.Context, need uint64) error {
 	}
 	s.stalls.Add(1)
 	s.show()
-	if s.spinFor(need) {
-		return s.err
+	if done, err := s.spinFor(need); done {
+		return err
 	}
-	s.watch(ctx)
+	s.bell.watch(ctx)
 	for {
-		ticket := s.interrupts.Load()
+		ticket := s.bell.count.Load()
 		s.mine.asleep.Store(1)
 		life := s.theirs.life.Load() // before the index: whatever was shown before the end is received
 		if done, err := s.ready(ctx, need, life); done {
@@ -271,36 +272,17 @@ func (s *side) ready(ctx context.Context, need uint64, life uint32) (done bool, 
 // has died, and the program has called PeerDied or ended the context.
 const pollTime = 5 * time.Millisecond
 
-// sleep waits until the other side has woken this one, or has died, or interrupts is not ticket any more.
+// waitAny is vm.WaitAny, but for tests.
+var waitAny = vm.WaitAny
+
+// sleep waits until the other side has woken this one, or has died, or the bell has rung since ticket.
 func (s *side) sleep(life, ticket uint32) {
 	s.words = [...]vm.WaitWord{
 		vm.WaitWhile(&s.mine.asleep, 1, false),
 		vm.WaitWhile(&s.theirs.life, life, false),
-		vm.WaitWhile(&s.interrupts, ticket, true),
+		s.bell.while(ticket),
 	}
-	if vm.WaitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
+	if waitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
 		time.Sleep(pollTime)
-	}
-}
-
-// stopWaiting makes a side that waits look whether it still should.
-func (s *side) stopWaiting() {
-	s.interrupts.Add(1)
-	vm.Wake(&s.interrupts, math.MaxInt32, true)
-}
-
-// watch makes the end of the context end a wait. It remembers the last context, so that a program that waits with one context
-// again and again allocates once.
-func (s *side) watch(ctx context.Context) {
-	done := ctx.Done()
-	if done == s.done {
-		return
-	}
-	if s.unwatch != nil {
-		s.unwatch()
-	}
-	s.done, s.unwatch = done, nil
-	if done != nil {
-		s.unwatch = context.AfterFunc(ctx, s.interrupt)
 	}
 }

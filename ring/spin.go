@@ -15,18 +15,18 @@ const (
 )
 
 // spinFor looks at the other side's index again and again for a while, if that may pay: the other side runs on another
-// processor, and spinning has paid before. It returns true if the side has room for need bytes, or has failed.
+// processor, and spinning has paid before. done says that the side has room for need bytes, or has failed.
 //
 // On the same processor it is the other side that does not run while this one spins.
-func (s *side) spinFor(need uint64) bool {
+func (s *side) spinFor(need uint64) (done bool, err error) {
 	here := uint32(vm.Processor() + 1)
 	if there := s.theirs.processor.Load(); here == 0 || there == 0 || there == here {
-		return false
+		return false, nil
 	}
 	limit := s.spin
 	if limit < maxSpin/8 {
 		if s.waits++; s.waits%retrySpin != 0 {
-			return false
+			return false, nil
 		}
 		limit = maxSpin
 	}
@@ -36,12 +36,12 @@ func (s *side) spinFor(need uint64) bool {
 			vm.Pause(4)
 			if err := s.look(); err != nil || s.room >= need {
 				s.spin = min(s.spin+maxSpin/4, maxSpin)
-				return true
+				return true, err
 			}
 		}
 		if time.Since(start) > limit {
 			s.spin /= 2
-			return false
+			return false, nil
 		}
 	}
 }

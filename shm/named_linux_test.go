@@ -2,6 +2,7 @@ package shm
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -139,7 +141,9 @@ func TestNamedChild(t *testing.T) {
 // startNamed starts a process that opens memory, or makes some if name is "new". It returns when the process has it.
 func startNamed(t *testing.T, name string) (*namedChild, string) {
 	t.Helper()
-	c := &namedChild{cmd: exec.Command(os.Args[0], "-test.run=^TestNamedChild$")}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	c := &namedChild{cmd: exec.CommandContext(ctx, os.Args[0], "-test.run=^TestNamedChild$")}
 	c.cmd.Env = append(os.Environ(), asNamedChild+"="+name)
 	c.cmd.Stderr = os.Stderr
 	var err error

@@ -26,6 +26,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/bench/internal/machine"
 	"github.com/seed-9a6c551e/offheap/bench/internal/summary"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
 type options struct {
@@ -221,7 +222,7 @@ func (o *options) undisturbed(workers []*remote, f func()) bool {
 		for _, w := range workers {
 			seconds += processSeconds(w.cmd.Process.Pid)
 		}
-		return seconds + ownTime().Seconds()
+		return seconds + workload.ProcessorTime().Seconds()
 	}
 	busy, processors := machine.BusySeconds()
 	was, began := own(), time.Now()

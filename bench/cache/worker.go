@@ -16,10 +16,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/bench/internal/summary"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
 // Each cache is measured in a process of its own, so that no cache pays for the Go heap of another. The command starts itself
@@ -189,14 +189,14 @@ func (w *worker) time(o *order) (a answer) {
 		_   [120]byte
 	}
 	var done sync.WaitGroup
-	cpu, began := ownTime(), time.Now()
+	cpu, began := workload.ProcessorTime(), time.Now()
 	for g := range o.Goroutines {
 		done.Go(func() { sums[g].sum = loop(w.peer, asked[g]) })
 	}
 	done.Wait()
 	took := time.Since(began)
 	if o.CPU {
-		took = ownTime() - cpu
+		took = workload.ProcessorTime() - cpu
 	}
 	return answer{
 		Figures: []float64{float64(took.Nanoseconds()) / float64(o.Steps*o.Goroutines)},
@@ -316,13 +316,6 @@ func unwrap(p peer) any {
 		return c.Cache
 	}
 	return p
-}
-
-// ownTime returns the processor time of the process.
-func ownTime() time.Duration {
-	var u syscall.Rusage
-	must(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // processSeconds returns the processor time of another process.

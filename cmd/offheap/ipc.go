@@ -20,6 +20,9 @@ import (
 
 const ipcAbout = `Sends messages from one process to another, both of this program, by each mechanism in turn:
 
+  ring           package ring, in memory of package shm
+  ring_shmget    the same ring in System V shared memory
+  ring_tmpfs     the same ring in a file in /dev/shm
   pipe           a pipe as it comes
   pipe_1m        a pipe with a buffer of 1 MiB
   pipe_bufio     a pipe with package bufio, 64 KiB on both sides
@@ -30,7 +33,8 @@ const ipcAbout = `Sends messages from one process to another, both of this progr
 
 One way, the sender sends as fast as it can. It writes every byte of a message and the receiver reads
 them all ("touched"); then the same without that ("handed over"). In ping-pong each message is answered by
-one as long. All messages are checked: their numbers, and the sums of touched ones.
+one as long. All messages are checked: their numbers, and the sums of touched ones. In a ring a message is
+written and read where it lies. Streams (pipes, unix_stream) carry no lengths here: both sides know them.
 
 CPU is the processor time of both processes for a GB of messages (10^9 bytes). Latencies are, one way, from
 before a message is sent until it is received, with the mechanism as full as the sender can make it; in

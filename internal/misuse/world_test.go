@@ -26,6 +26,7 @@ var suites = []suite{
 	{"guard", false, regionMisuse},
 	{"files", false, fileMisuse},
 	{"shm", false, shmMisuse},
+	{"ring", false, ringMisuse},
 }
 
 const (

@@ -2,6 +2,7 @@ package region
 
 import (
 	"errors"
+	"os"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/internal/vm"
@@ -10,7 +11,9 @@ import (
 // Mirror maps n bytes of shared memory at p into [off, off+2n), twice in a row: the byte behind the last is the first. What may
 // be done with the memory there may be done with it here. Nothing of the range is committed or guarded yet. The budget is not
 // charged: the owner of the memory is. The memory at p may be unmapped afterwards.
-func (r *Region) Mirror(off, n int, p unsafe.Pointer, prot vm.Prot) error {
+//
+// file, where it is not nil, has the memory from offset at on. It serves emulators, which refuse to map memory again without it.
+func (r *Region) Mirror(off, n int, p unsafe.Pointer, prot vm.Prot, file *os.File, at int64) error {
 	return r.change("mirror", off, 2*n, func(rec *record, lo, hi uintptr) error {
 		if rec.committed.bytes(lo, hi) > 0 || rec.guards.bytes(lo, hi) > 0 {
 			return errors.New("part of it is committed or guarded")
@@ -29,8 +32,13 @@ func (r *Region) Mirror(off, n int, p unsafe.Pointer, prot vm.Prot) error {
 		if err != nil {
 			return err
 		}
-		for _, at := range [...]uintptr{lo, mid} {
-			if err := vm.MapAgain(p, unsafe.Add(rec.base, at), uintptr(n)); err != nil {
+		for _, half := range [...]uintptr{lo, mid} {
+			to := unsafe.Add(rec.base, half)
+			err := vm.MapAgain(p, to, uintptr(n))
+			if err != nil && file != nil && control(file, func(fd int) error { return vm.MapFile(to, uintptr(n), fd, at, prot, true) }) == nil {
+				err = nil
+			}
+			if err != nil {
 				rec.correctBooks(lo, hi, restore)
 				_ = vm.Decommit(unsafe.Add(rec.base, lo), hi-lo)
 				return err

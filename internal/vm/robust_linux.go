@@ -21,9 +21,9 @@ const (
 type RobustList struct {
 	// As the kernel reads it (struct robust_list_head): a ring of entries from the first field on, the way from an entry to its
 	// word, and an entry that is being changed.
-	first   uintptr
-	toWord  uintptr
-	_       uintptr
+	first  uintptr
+	toWord uintptr
+	_      uintptr
 
 	entry    uintptr // the one entry: the address of the first field, which ends the list
 	previous uintptr // the list that the thread had

@@ -21,7 +21,7 @@
 //
 // # Failing on purpose
 //
-// All calls count as vm.IPC for vm.Inject.
+// All calls but Detach count as vm.IPC for vm.Inject.
 package ipc
 
 import (

@@ -103,10 +103,13 @@ func (s Segment) Attach(at unsafe.Pointer) (unsafe.Pointer, error) {
 	return unsafe.Add(nil, p), nil
 }
 
-// Detach unmaps memory at the address that Attach returned.
+// Detach unmaps memory at the address that Attach returned. The kernel has no reason to refuse that, so it is not among the
+// calls that fail on purpose.
 func Detach(p unsafe.Pointer) error {
-	_, err := call(unix.SYS_SHMDT, uintptr(p), 0, 0, 0, 0)
-	return err
+	if _, _, errno := unix.Syscall(unix.SYS_SHMDT, uintptr(p), 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // Remove removes the memory as soon as no process has attached it. It is no error if it is gone.

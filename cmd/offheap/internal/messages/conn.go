@@ -23,10 +23,15 @@ type conn interface {
 	flush() error           // sends what was kept back
 	peek() ([]byte, error)  // waits for the next message, which stays until release
 	release() error         // is done with it
-	close() error           // leaves the end's descriptors open
+	tryer
+}
 
-	// try receives once, as much as the mechanism gives at once, and does not wait: ipc.ErrWouldWait if there is nothing.
+// tryer is a receiver that does not wait.
+type tryer interface {
+	// try receives once, as much as the mechanism gives at once: ipc.ErrWouldWait if there is nothing.
 	try(b []byte) (n int, err error)
+
+	close() error // leaves the end's descriptors open
 }
 
 // buffered is what those conns have in common that send from a buffer and receive into another.

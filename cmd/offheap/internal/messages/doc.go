@@ -25,8 +25,8 @@
 //
 // # What the kernel keeps
 //
-// Segments, names of files and POSIX queues are removed before the first message: what is in use then goes with the last
-// process that uses it. A System V queue is removed at the end, by this process; and by the sides, which see the end
+// Segments, and the names of files and of POSIX queues, are removed before the first message: what is in use then goes with the
+// last process that uses it. A System V queue is removed at the end, by this process; and by the sides, which see the end
 // of their standard input, if this process is killed.
 //
 // # Touched

@@ -67,18 +67,19 @@ func (f *Features) probeLink(l *link) error {
 		return err
 	}
 	defer receiver.close()
-	other, err := l.ends[1].open()
+	first := alignedBytes(probeBytes)
+	fill(first, 1)
+	other, err := l.ends[1].openAgain(first)
 	if err != nil {
 		return err
 	}
 	defer other.close()
 
-	sendTwo := func() error { return errors.Join(sendOne(sender, 1), sendOne(sender, 2)) }
-	if err := sendTwo(); err != nil {
-		return err
+	for number := range uint64(2) {
+		if err := sendOne(sender, number+1); err != nil {
+			return err
+		}
 	}
-	first := alignedBytes(probeBytes)
-	fill(first, 1)
 	if f.FileBacked, err = l.hasFileWith(first); err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ import (
 type Mechanism string
 
 const (
+	Ring          Mechanism = "ring"        // package ring in memory of package shm
+	RingShmget    Mechanism = "ring_shmget" // the same in System V shared memory
+	RingTmpfs     Mechanism = "ring_tmpfs"  // the same in a file in /dev/shm
 	Pipe          Mechanism = "pipe"
 	Pipe1M        Mechanism = "pipe_1m"    // with a buffer of 1 MiB in the kernel
 	PipeBufio     Mechanism = "pipe_bufio" // with package bufio on both sides
@@ -23,13 +26,16 @@ const (
 )
 
 // Mechanisms are all mechanisms, in the order in which they are measured.
-var Mechanisms = []Mechanism{Pipe, Pipe1M, PipeBufio, UnixStream, UnixSeqpacket, SysVQueue, POSIXQueue}
+var Mechanisms = []Mechanism{Ring, RingShmget, RingTmpfs, Pipe, Pipe1M, PipeBufio, UnixStream, UnixSeqpacket, SysVQueue, POSIXQueue}
 
 // kinds are how each mechanism works.
 var kinds map[Mechanism]kind
 
 func init() { // a plain initialiser would refer to itself
 	kinds = map[Mechanism]kind{
+		Ring:          {make: makeRings, open: openRings, attach: attachRings, again: readMemory},
+		RingShmget:    {make: makeSegmentRings, open: openRings, attach: attachSegmentRings, again: readMemory, remove: removeSegments},
+		RingTmpfs:     {make: makeFileRings, open: openRings, attach: attachFileRings, again: readMemory, find: findFile, remove: removeFiles},
 		Pipe:          {copies: 2, polled: true, make: makePipes, open: openPipe},
 		Pipe1M:        {copies: 2, polled: true, make: makeLargePipes, open: openPipe},
 		PipeBufio:     {copies: 4, polled: true, make: makePipes, open: openBufio},
@@ -40,16 +46,19 @@ func init() { // a plain initialiser would refer to itself
 	}
 }
 
-// kind is how a mechanism works.
+// kind is how a mechanism works. The functions from attach on may be nil.
 type kind struct {
-	copies  int                                 // of each payload, between what the sender writes and what the receiver reads
-	packets bool                                // a message is sent whole or refused, so its size is tried first
-	polled  bool                                // descriptors that Go's poller waits for
-	make    func(l *link) error                 // makes what both ends use; close and remove work after an error, too
-	open    func(e *end) (conn, error)          // opens an end, in any process
-	why     func(bytes int) string              // names the limits that refuse a message of so many bytes
-	find    func(name string) (*os.File, error) // opens by its name what an end inherits; nil if it has none
-	remove  func(e *end) error                  // removes what outlives the processes, both ways; nil if nothing does
+	copies  int  // of each payload, between what the sender writes and what the receiver reads
+	packets bool // a message is sent whole or refused, so its size is tried first
+	polled  bool // descriptors that Go's poller waits for
+
+	make   func(l *link) error                      // makes what both ends use; close and remove work after an error, too
+	open   func(e *end) (conn, error)               // opens an end, in any process
+	attach func(e *end, r *rings) error             // opens rings in a process that has not made them
+	again  func(e *end, want []byte) (tryer, error) // opens another receiver, where open opens only one
+	why    func(bytes int) string                   // names the limits that refuse a message of so many bytes
+	find   func(name string) (*os.File, error)      // opens by its name what an end inherits
+	remove func(e *end) error                       // removes what outlives the processes, both ways
 }
 
 // end is a side of a link, as the process of this side gets it.
@@ -61,12 +70,15 @@ type end struct {
 	Names     []string // of what has a name, as long as it has it: likewise
 	Files     int      // how many it inherits
 	files     []*os.File
+	rings     *rings // in the process that has made them
 }
 
 // link is a mechanism between two sides, both ways, in the process that has made it.
 type link struct {
-	ends  [2]end
-	named bool // names stay, so that other processes can open them
+	ends     [2]end
+	named    bool // names stay, so that other processes can open them
+	rings    *rings
+	borrowed bool // the files are those of the rings
 }
 
 // makeLink makes a link for messages of so many bytes. An error says that this is not possible here, and why.
@@ -143,19 +155,19 @@ func (e *end) remove() error {
 	return nil
 }
 
-// close closes the descriptors of both ends in this process.
+// close closes what both ends have in this process.
 func (l *link) close() (err error) {
 	closed := map[*os.File]bool{}
 	for i := range l.ends {
 		for _, f := range l.ends[i].files {
-			if !closed[f] {
+			if !closed[f] && !l.borrowed {
 				closed[f] = true
 				err = errors.Join(err, f.Close())
 			}
 		}
 		l.ends[i].files = nil
 	}
-	return err
+	return errors.Join(err, l.rings.close())
 }
 
 // give gives the ends their descriptors: the first from side 0 to side 1, the second back, each as the ends have it.
@@ -164,10 +176,16 @@ func (l *link) give(send0, receive1, send1, receive0 *os.File) {
 	l.ends[1].files = []*os.File{send1, receive1}
 }
 
-// inherit takes the descriptors that the process has inherited.
+// firstInherited is the descriptor of the first file that a process inherits, beside those that all have.
+const firstInherited = 3
+
+// inherit takes the descriptors that the process has inherited. Those of package shm it leaves to shm.Inherited.
 func (e *end) inherit() error {
+	if e.Mechanism == Ring {
+		return nil
+	}
 	for i := range e.Files {
-		fd := 3 + i
+		fd := firstInherited + i
 		if kinds[e.Mechanism].polled {
 			// Only then does os.NewFile give it to the poller.
 			if err := syscall.SetNonblock(fd, true); err != nil {
@@ -180,3 +198,11 @@ func (e *end) inherit() error {
 }
 
 func (e *end) open() (conn, error) { return kinds[e.Mechanism].open(e) }
+
+// openAgain opens another receiver beside one that is open. It may look for the message that is wanted.
+func (e *end) openAgain(want []byte) (tryer, error) {
+	if f := kinds[e.Mechanism].again; f != nil {
+		return f(e, want)
+	}
+	return e.open()
+}

@@ -173,6 +173,9 @@ func TestFeatures(t *testing.T) {
 	needsStart(t)
 	leavesNothing(t, func() {
 		for m, want := range map[Mechanism]Features{
+			Ring:          {SharedByReaders: true, MessageBoundaries: true, FileBacked: true},
+			RingShmget:    {SharedByReaders: true, MessageBoundaries: true, SurvivesProcess: true},
+			RingTmpfs:     {SharedByReaders: true, MessageBoundaries: true, FileBacked: true, SurvivesProcess: true},
 			Pipe:          {Copies: 2},
 			Pipe1M:        {Copies: 2},
 			PipeBufio:     {Copies: 4},
@@ -212,7 +215,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestFailEveryCall has each call of package ipc fail: making a link, or finding features, is an error, and nothing stays.
+// TestFailEveryCall has each system call fail: making a link and finding features leave nothing. A failed call of package ipc is an
+// error; others may be tried in another way.
 func TestFailEveryCall(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("mechanisms need Linux")
@@ -224,20 +228,25 @@ func TestFailEveryCall(t *testing.T) {
 			return err
 		}
 		err = errors.Join(new(Features).probeLink(l), l.close(), l.remove())
-		return errors.Join(err, l.remove()) // for the case that the first failed
+		return errors.Join(err, l.close(), l.remove()) // for the case that the first failed
 	}
 	for _, m := range Mechanisms {
-		stop := vm.Inject(vm.IPC, 0, failed)
-		mustDo(t, do(m))
-		for n := range stop() {
-			leavesNothing(t, func() {
-				stop := vm.Inject(vm.IPC, n+1, failed)
-				err := do(m)
-				stop()
-				if !errors.Is(err, failed) && m != POSIXQueue { // which tries again, with fewer messages
-					t.Errorf("%s: call %d failed, and there is the error %v", m, n+1, err)
-				}
-			})
+		for kind := range vm.Kinds {
+			if kind == vm.Mmap || kind == vm.Munmap {
+				continue // closing makes these calls, too, and what is not closed stays
+			}
+			stop := vm.Inject(kind, 0, failed)
+			mustDo(t, do(m))
+			for n := range stop() {
+				leavesNothing(t, func() {
+					stop := vm.Inject(kind, n+1, failed)
+					err := do(m)
+					stop()
+					if kind == vm.IPC && !errors.Is(err, failed) && m != POSIXQueue { // which tries again, with fewer messages
+						t.Errorf("%s: call %d failed, and there is the error %v", m, n+1, err)
+					}
+				})
+			}
 		}
 	}
 }

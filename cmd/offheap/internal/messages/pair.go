@@ -89,8 +89,10 @@ func (start Side) startPair(l *link, pattern Pattern, touched bool) (p *pair, er
 			return nil, errors.Join(err, p.end())
 		}
 	}
-	// From now on a side learns from the link that the other has ended.
-	if err := l.close(); err != nil {
+	// After a round without messages both have opened their ends. From then on a side learns from the link that the other has
+	// ended.
+	_, err = p.do(round{})
+	if err = errors.Join(err, l.close()); err != nil {
 		return nil, errors.Join(err, p.end())
 	}
 	return p, nil

@@ -2,6 +2,7 @@ package messages
 
 import (
 	"fmt"
+	"time"
 	"unsafe"
 )
 
@@ -57,6 +58,21 @@ func check(b []byte, number uint64) error {
 		return fmt.Errorf("message %d has other contents than were sent", number)
 	}
 	return nil
+}
+
+// stamp writes the number and the time to a message.
+func stamp(b []byte, number int) {
+	w := words(b)
+	w[wordNumber], w[wordSent] = uint64(number), uint64(time.Now().UnixNano())
+}
+
+// appendLatency appends the time since a message with a time was sent.
+func appendLatency(to []int64, b []byte, number int) ([]int64, error) {
+	w := words(b)
+	if w[wordNumber] != uint64(number) {
+		return to, wrongNumber(w[wordNumber], uint64(number))
+	}
+	return append(to, time.Now().UnixNano()-int64(w[wordSent])), nil
 }
 
 func wrongNumber(got, want uint64) error {

@@ -105,14 +105,10 @@ func (t *task) measure(c conn, n int) (a answer, err error) {
 		latencies, err = ask(c, n)
 	case t.Pattern == PingPong:
 		err = reply(c, n)
-	case t.End.Side == 0 && t.Touched:
-		err = send(c, n)
 	case t.End.Side == 0:
-		err = handOver(c, n)
-	case t.Touched:
-		latencies, err = receive(c, n)
+		err = send(c, n, t.Touched)
 	default:
-		latencies, err = takeOver(c, n)
+		latencies, err = receive(c, n, t.Touched)
 	}
 	a.End = time.Now().UnixNano()
 	a.CPU = workload.ProcessorTime() - cpu
@@ -126,17 +122,22 @@ func (t *task) measure(c conn, n int) (a answer, err error) {
 // interval is how many messages lie between two that carry their time.
 func interval(n int) int { return max(1, n/samples) }
 
-// send sends n messages and touches them.
-func send(c conn, n int) error {
+// send sends n messages. If touched is false it writes to those alone that carry their time.
+func send(c conn, n int, touched bool) error {
+	if r, ok := c.(*ringConn); ok {
+		return r.send(n, touched)
+	}
 	every, next := interval(n), 0
 	for i := range n {
 		b, err := c.claim()
 		if err != nil {
 			return err
 		}
-		fill(b, uint64(i))
+		if touched {
+			fill(b, uint64(i))
+		}
 		if i == next {
-			words(b)[wordSent] = uint64(time.Now().UnixNano())
+			stamp(b, i)
 			next += every
 		}
 		if err := c.publish(); err != nil {
@@ -146,67 +147,26 @@ func send(c conn, n int) error {
 	return c.flush()
 }
 
-// receive receives n messages and touches them.
-func receive(c conn, n int) (latencies []int64, err error) {
+// receive receives n messages of send.
+func receive(c conn, n int, touched bool) (latencies []int64, err error) {
+	if r, ok := c.(*ringConn); ok {
+		return r.receive(n, touched)
+	}
 	every, next := interval(n), 0
 	latencies = make([]int64, 0, n/every+1)
 	for i := range n {
 		b, err := c.peek()
-		if err != nil {
-			return nil, err
+		if err == nil && touched {
+			err = check(b, uint64(i))
 		}
-		if err := check(b, uint64(i)); err != nil {
-			return nil, err
-		}
-		if i == next {
-			latencies = append(latencies, time.Now().UnixNano()-int64(words(b)[wordSent]))
+		if err == nil && i == next {
+			latencies, err = appendLatency(latencies, b, i)
 			next += every
 		}
-		if err := c.release(); err != nil {
-			return nil, err
+		if err == nil {
+			err = c.release()
 		}
-	}
-	return latencies, nil
-}
-
-// handOver sends n messages and touches those alone that carry their time.
-func handOver(c conn, n int) error {
-	every, next := interval(n), 0
-	for i := range n {
-		b, err := c.claim()
 		if err != nil {
-			return err
-		}
-		if i == next {
-			w := words(b)
-			w[wordNumber], w[wordSent] = uint64(i), uint64(time.Now().UnixNano())
-			next += every
-		}
-		if err := c.publish(); err != nil {
-			return err
-		}
-	}
-	return c.flush()
-}
-
-// takeOver receives n messages of handOver.
-func takeOver(c conn, n int) (latencies []int64, err error) {
-	every, next := interval(n), 0
-	latencies = make([]int64, 0, n/every+1)
-	for i := range n {
-		b, err := c.peek()
-		if err != nil {
-			return nil, err
-		}
-		if i == next {
-			w := words(b)
-			if w[wordNumber] != uint64(i) {
-				return nil, wrongNumber(w[wordNumber], uint64(i))
-			}
-			latencies = append(latencies, time.Now().UnixNano()-int64(w[wordSent]))
-			next += every
-		}
-		if err := c.release(); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,154 @@
+package ring
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
+)
+
+func descriptors(t testing.TB) int {
+	list, err := os.ReadDir("/proc/self/fd")
+	mustDo(t, err)
+	return len(list)
+}
+
+// TestFailEveryCall makes each system call fail once, in the life of a ring and of a broadcast: there is an error or none, nothing is
+// left behind, and what worked before works again.
+func TestFailEveryCall(t *testing.T) {
+	ctx := soon(t)
+	message := []byte("message")
+	exchange := func(p interface {
+		Flush() error
+	}, send func() error, c *Consumer) error {
+		if err := errors.Join(send(), p.Flush()); err != nil {
+			return err
+		}
+		b, err := c.Recv(ctx, nil)
+		if err == nil && string(b) != string(message) {
+			err = errors.New("another message")
+		}
+		return err
+	}
+	ring := func() (err error) {
+		r, err := Create(Config{})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if failed := r.Close(); failed != nil {
+				err = errors.Join(err, failed)
+				if r.Close() != nil {
+					t.Error("the second Close fails, too")
+				}
+			}
+		}()
+		p, err := r.Producer()
+		if err != nil {
+			return err
+		}
+		c, err := r.Consumer()
+		if err != nil {
+			return err
+		}
+		go func() { // once the consumer sleeps
+			for c.Stats().Parks == 0 && ctx.Err() == nil {
+				c.bell.ring()
+			}
+			c.PeerDied()
+		}()
+		if err := exchange(p, func() error { return p.Send(ctx, message) }, c); err != nil {
+			return err
+		}
+		if _, err := c.Recv(ctx, nil); !errors.Is(err, ErrPeerDied) {
+			return err
+		}
+		return nil
+	}
+	broadcast := func() (err error) {
+		b, err := CreateBroadcast(Config{})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if failed := b.Close(); failed != nil {
+				err = errors.Join(err, failed)
+				if b.Close() != nil {
+					t.Error("the second Close fails, too")
+				}
+			}
+		}()
+		data, cursor, err := b.AddReader()
+		if err != nil {
+			return err
+		}
+		_, _ = data, cursor
+		return errors.Join(b.Send(ctx, message), b.Flush())
+	}
+	for name, do := range map[string]func() error{"ring": ring, "broadcast": broadcast} {
+		mustDo(t, do())
+		before, had := guard.Usage(), descriptors(t)
+		for kind := range vm.Kinds {
+			stop := vm.Inject(kind, 0, nil)
+			err := do()
+			calls := stop()
+			mustDo(t, err)
+			for nth := 1; nth <= calls; nth++ {
+				stop := vm.Inject(kind, nth, vm.OutOfMemory)
+				err := do()
+				stop()
+				if err != nil && !errors.Is(err, vm.OutOfMemory) && !errors.Is(err, guard.ErrNoMemory) {
+					t.Errorf("%s, %v %d of %d: %v", name, kind, nth, calls, err)
+				}
+				if after := guard.Usage(); after.Committed != before.Committed || after.Regions != before.Regions || descriptors(t) != had {
+					t.Fatalf("%s, %v %d of %d: before %+v and %d descriptors, after %+v and %d", name, kind, nth, calls, before, had, after, descriptors(t))
+				}
+				mustDo(t, do())
+			}
+		}
+	}
+}
+
+// TestBadConfig gives what no ring can be.
+func TestBadConfig(t *testing.T) {
+	for _, c := range []Config{{Size: -1}, {Size: maxSize + 1}, {Full: policies}, {Full: 99}} {
+		if _, err := Create(c); err == nil {
+			t.Errorf("%+v: no error", c)
+		}
+		if _, err := CreateBroadcast(c); err == nil {
+			t.Errorf("broadcast %+v: no error", c)
+		}
+	}
+	page := guard.PageSize()
+	for size, want := range map[int]int{0: 1 << 20, 1: page, page: page, page + 1: 2 * page, 3 * page: 4 * page} {
+		if got := MemorySize(size) - page; got != want {
+			t.Errorf("a size of %d makes %d", size, got)
+		}
+	}
+	for _, n := range []int{0, 1, page, 2*page - 1, 4 * page, 2*page + 1} {
+		if _, err := AttachIn(make([]byte, n+page)[:n]); err == nil {
+			t.Errorf("AttachIn of %d bytes: no error", n)
+		}
+	}
+	for what, call := range map[string]func(){
+		"Ring":      func() { new(Ring).Close() },
+		"Producer":  func() { new(Producer).Claim(t.Context(), 1) },
+		"Publish":   func() { new(Producer).Publish(1) },
+		"Consumer":  func() { new(Consumer).Peek(t.Context()) },
+		"Release":   func() { new(Consumer).Release() },
+		"Broadcast": func() { new(Broadcast).Flush() },
+		"Attach":    func() { Attach(nil) },
+		"FanIn":     func() { new(FanIn).Add(new(Consumer)) },
+	} {
+		func() {
+			defer func() {
+				if v, ok := recover().(*guard.Violation); !ok || v.Kind != guard.ZeroValue {
+					t.Errorf("%s: %v", what, v)
+				}
+			}()
+			call()
+		}()
+	}
+}
