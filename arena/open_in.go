@@ -25,7 +25,7 @@ var _ = [1]int{}[(unsafe.Sizeof(header{})-1)/first] // it fits below the first o
 
 // OpenIn opens an arena in memory that the program has made itself: a shared memory (shm.Memory.Region), a file that is
 // mapped, or a region all of which is committed. The memory must be zero, or have had an arena before: then the arena
-// goes on with what was handed out at the last Publish.
+// goes on with what was handed out at the last Publish. Of the Config only Name counts; its default is the region's.
 //
 // Several processes may open arenas in the same memory. Refs, and tables by table.Attach, are valid in all of them; pointers
 // are not. At each moment one of them allocates. The others read what it has published, and see no later Publish

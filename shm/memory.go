@@ -274,7 +274,7 @@ func (m *Memory) Bytes() []byte {
 	return m.region.Bytes()
 }
 
-// Size returns the bytes.
+// Size returns the bytes, whole OS pages.
 func (m *Memory) Size() int {
 	if m.region == nil {
 		return 0
@@ -322,7 +322,7 @@ func Inherited(fd int, c ReceiveConfig) (*Memory, error) {
 	return m, nil
 }
 
-// Close unmaps the memory. Other processes keep it. The name of memory that has one goes with its last user.
+// Close unmaps the memory. Other processes keep it. If the memory has a name and nobody else has it open, the name goes, too.
 //
 // The error of a second Close wraps guard.ErrClosed. After an error that wraps an *os.PathError the memory is unmapped, and
 // its name is left for a later CreateNamed to remove. After any other error the Memory is open as it was.

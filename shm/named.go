@@ -115,7 +115,8 @@ func isName(name string) bool {
 //
 // Before anything is mapped, OpenNamed checks that the name is one of CreateNamed and no link, that nobody but the owner of
 // the memory may open it, and what Receive checks: the owner, who is this user or root unless AnyOwner is set, and the size.
-// If not, there is an error, nothing is mapped, and the file stays as it was.
+// If not, there is an error, nothing is mapped, and the file stays as it was. If there is no room to map the memory, the
+// error wraps guard.ErrNoMemory, and memory that nobody else has open goes, as by Close.
 func OpenNamed(name string, c ReceiveConfig) (*Memory, error) {
 	m, err := openNamed(name, c)
 	if err != nil {
