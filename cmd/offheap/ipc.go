@@ -20,7 +20,7 @@ import (
 
 const ipcAbout = `Sends messages from one process to another, both of this program, by each mechanism in turn:
 
-  ring           package ring, in memory of package shm
+  ring           package ring, 4 MiB in memory of package shm
   ring_shmget    the same ring in System V shared memory
   ring_tmpfs     the same ring in a file in /dev/shm
   pipe           a pipe as it comes

@@ -11,7 +11,8 @@ const slotsPerBucket = 10
 // Bucket has the slots of one CPU cache line.
 type Bucket struct {
 	tags   [slotsPerBucket]uint16
-	passed uint32 // entries whose home is here or before, and that lie behind, because this bucket was full
+	passed uint16 // entries whose home is here or before, and that lie behind, because this bucket was full
+	used   uint16 // slots, a bit each
 	places [slotsPerBucket]uint32
 }
 
@@ -51,12 +52,20 @@ func fold(m uint64) uint32 {
 
 // room returns a free slot; ok is false if there is none.
 func (b *Bucket) room() (slot int, ok bool) {
-	for i, p := range b.places {
-		if p == 0 {
-			return i, true
-		}
-	}
-	return 0, false
+	slot = bits.TrailingZeros16(^b.used)
+	return slot, slot < slotsPerBucket
+}
+
+// put fills a free slot.
+func (b *Bucket) put(slot int, tag uint16, place uint32) {
+	b.tags[slot], b.places[slot] = tag, place
+	b.used |= 1 << slot
+}
+
+// remove makes a slot free.
+func (b *Bucket) remove(slot int) {
+	b.tags[slot], b.places[slot] = 0, 0
+	b.used &^= 1 << slot
 }
 
 func lowest(slots uint32) int { return bits.TrailingZeros32(slots) }

@@ -16,9 +16,9 @@
 //	block    ┌────────┬────────┬────────┬────────┐
 //	         │ bucket │ bucket │ bucket │ bucket │           256 bytes
 //	         └────────┴────────┴────────┴────────┘
-//	bucket   ┌─────────┬────────┬───────────┐
-//	         │ 10 tags │ passed │ 10 places │                64 bytes
-//	         └─────────┴────────┴───────────┘
+//	bucket   ┌─────────┬────────┬──────┬───────────┐
+//	         │ 10 tags │ passed │ used │ 10 places │         64 bytes
+//	         └─────────┴────────┴──────┴───────────┘
 //
 // A slot takes 6 bytes: 16 bits of the hash, and 32 bits that say where the entry lies. A place is never 0, so that is a
 // free slot. Blocks lie off-heap, in memory that Add was given; leaves lie on the Go heap, without pointers, and take
@@ -196,7 +196,7 @@ func (s *Search) Remove() {
 			n = 0
 		}
 	}
-	s.b.places[s.at], s.b.tags[s.at] = 0, 0
+	s.b.remove(int(s.at))
 	x.entries--
 	l.entries--
 	x.shrink(l)
@@ -230,7 +230,7 @@ func (x *Index) put(l *leaf, tag uint16, place uint32) {
 	for n := l.home(tag); ; {
 		b := x.bucket(l, n)
 		if i, ok := b.room(); ok {
-			b.tags[i], b.places[i] = tag, place
+			b.put(i, tag, place)
 			return
 		}
 		b.passed++

@@ -24,7 +24,7 @@ func (x *Index) Check() {
 	for number := range x.leaves {
 		l := &x.leaves[number]
 		holds(l.size <= maxBlocks, "leaf %d has %d blocks", number, l.size)
-		passed := make([]uint32, l.buckets())
+		passed := make([]uint16, l.buckets())
 		n := uint32(0)
 		for _, b := range l.blocks[:l.size] {
 			use(b)
@@ -32,6 +32,7 @@ func (x *Index) Check() {
 		for i := range l.buckets() {
 			b := x.bucket(l, i)
 			for k, p := range b.places {
+				holds(b.used>>k&1 == 1 == (p != 0), "bucket %d of leaf %d marks the slots that are used", i, number)
 				if p == 0 {
 					continue
 				}
