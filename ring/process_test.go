@@ -20,7 +20,8 @@ const childEnv = "RING_TEST_CHILD"
 
 // children are what the children of tests do, by name.
 var children = map[string]func(rings []*Ring) error{
-	"echo": echo,
+	"echo":  echo,
+	"large": large,
 }
 
 func TestMain(m *testing.M) {
@@ -109,6 +110,16 @@ func echo(rings []*Ring) error {
 			return err
 		}
 	}
+}
+
+// large is echo in a process of 512 MiB.
+func large(rings []*Ring) error {
+	touched := make([]byte, 512<<20)
+	for i := 0; i < len(touched); i += 4096 {
+		touched[i] = 1
+	}
+	defer runtime.KeepAlive(touched)
+	return echo(rings)
 }
 
 // pair makes two rings and a child, and returns this process's sides.

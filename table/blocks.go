@@ -17,8 +17,8 @@ import (
 // a program that deletes entries in the order of an iteration while it inserts others makes the last leaf e times as dense.
 const (
 	loadPer     = 64 // a group that is full has 960
-	loadHigh    = 888
-	loadLow     = 780
+	loadHigh    = 872
+	loadLow     = 764
 	splitBlocks = 20
 	smallBlocks = 30 // a table with smaller blocks than those of large ones gets larger blocks at this many
 

@@ -38,7 +38,7 @@ func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
 			g.set(s, hash, i != home)
 			return slotAt[K, V](g, s)
 		}
-		g.addPassed(hash)
+		g.setPassed(hash)
 	}
 }
 
@@ -46,12 +46,8 @@ func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
 func (t *typed[K, V]) remove(hash uint64, p place) {
 	r := t.root
 	l := r.leafAt(p.number)
-	for i := homeOf(hash, l.groups); i != p.i; i = l.after(i) {
-		if !r.group(l, i, t.slotSize).dropPassed(hash) {
-			r.stuck++
-		}
-	}
 	p.g.clear(p.slot)
+	t.unpass(l, p.number, homeOf(hash, l.groups), p.i, hash)
 	l.count--
 	r.count--
 	r.changes++
@@ -60,15 +56,37 @@ func (t *typed[K, V]) remove(hash uint64, p place) {
 	}
 	if block := uint32(1) << r.shift; l.count*loadPer < (l.groups-min(l.groups, 2*block))*loadLow || l.count == 0 {
 		t.shrinkLeaf(p.number)
-	} else if r.stuck >= stuckMost {
-		r.stuck = 0
-		t.resize(p.number, l.groups>>r.shift)
 	}
 }
 
-// stuckMost is how often counters of passed entries may not be lowered, because they had been at their most, before the leaf is rebuilt in which
-// that happened last. A leaf that was crowded for a while, and is not any more, would otherwise keep its searches long.
-const stuckMost = 64
+// unpass is called when an entry with a hash has left group at for group home or for good: groups from home on, up to at, say that an entry of its
+// kind has passed them only if another one has.
+func (t *typed[K, V]) unpass(l *leaf, number, home, at uint32, hash uint64) {
+	for i := home; i != at; i = l.after(i) {
+		if !t.isPassed(l, number, i, hash) {
+			t.root.group(l, i, t.slotSize).clearPassed(hash)
+		}
+	}
+}
+
+// isPassed tells whether an entry of the kind of a hash has passed a group. All groups between it and such an entry say that they are passed.
+func (t *typed[K, V]) isPassed(l *leaf, number, at uint32, hash uint64) bool {
+	r := t.root
+	for i, distance := l.after(at), uint32(1); i != at; i, distance = l.after(i), distance+1 {
+		g := r.group(l, i, t.slotSize)
+		even, odd := g.words()
+		for m := displacedKind(even, odd, hash); m != 0; m &= m - 1 {
+			other := t.storedHash(slotAt[K, V](g, m.first()), g.tag(m.first()), uint64(number))
+			if l.distance(homeOf(other, l.groups), i) >= distance {
+				return true
+			}
+		}
+		if !passes(odd, hash) {
+			break
+		}
+	}
+	return false
+}
 
 // fillReach is how many groups a deletion searches for an entry to fill the slot that it emptied.
 const fillReach = 8
@@ -92,11 +110,7 @@ func (t *typed[K, V]) fillGap(p place, l *leaf) {
 			p.g.set(p.slot, hash, home != p.i)
 			*slotAt[K, V](p.g, p.slot) = *e
 			g.clear(s)
-			for at := p.i; at != i; at = l.after(at) {
-				if !r.group(l, at, t.slotSize).dropPassed(hash) {
-					r.stuck++
-				}
-			}
+			t.unpass(l, p.number, p.i, i, hash)
 			p.g, p.slot, p.i, distance = g, s, i, 0
 			break
 		}

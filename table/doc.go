@@ -36,8 +36,8 @@
 //	block                ┌────┬──────────┬────┬──────────┬─ ─ ┬────┬──────────┐
 //	                     │ h0 │ 15 slots │ h1 │ 15 slots │    │h15 │ 15 slots │
 //	                     └────┴──────────┴────┴──────────┴─ ─ ┴────┴──────────┘
-//	header, 16 bytes     15 tags, a byte each, 0 for a free slot; and two counters of
-//	                     entries that passed the group because it was full
+//	header, 16 bytes     15 tags, a byte each, 0 for a free slot; and a byte that says which
+//	                     entries passed the group because it was full
 //
 // A block of a large table is 4 KiB, 16 groups, if entries have 16 bytes. Larger entries make blocks of 4
 // groups and some KiB, very large ones of a single group. A small table has one leaf, whose blocks are single
@@ -57,17 +57,16 @@
 //     which the entry probably lies: two cache misses at a time. All 15 tags are compared at once.
 //  5. If a tag is equal, its slot is read: of small entries mostly in the line that was asked for. If its key is equal, the
 //     entry is found. One of 10 searches meets an equal tag of another key, and looks at one slot more.
-//  6. Otherwise a counter in the header says whether an entry with such a hash has passed the group. If none
+//  6. Otherwise a bit in the header says whether an entry with such a hash may have passed the group. If none
 //     has, the key is not there. If one has, the next group is looked at, after the last one of the leaf the
 //     first one. There only displaced entries can be equal; a bit beside the tag tells them.
 //
-// A search that finds its key looks at 1.1 to 1.2 groups on average, one that does not at 2 to 3.4, by the
-// load.
+// A search that finds its key looks at 1.1 groups on average, one that does not at 1.2 to 1.4, by the load.
 //
 // # Insertion and deletion
 //
-// An entry goes to the first free slot from its home on. Each group that it passes counts it. Deletion counts it
-// down, and then fills the free slot with a displaced entry of the next eight groups that has passed it, and the slot
+// An entry goes to the first free slot from its home on, and sets a bit in each group that it passes. Deletion clears the bits that
+// no other entry needs, and then fills the free slot with a displaced entry of the next eight groups that has passed it, and the slot
 // of that one, and so on. So it leaves no mark behind that would make searches longer, and entries stay near their
 // homes.
 //
@@ -75,8 +74,8 @@
 //
 // Each leaf grows and shrinks alone:
 //
-//  1. A leaf grows by a sixth when its load would exceed 0.925. It gives blocks back when its load would be
-//     under 0.81 with two blocks less, and all when it has no entries. The blocks that it keeps stay in their
+//  1. A leaf grows by about an eighth when its load would exceed 0.91. It gives blocks back when its load would be
+//     under 0.80 with two blocks less, and all when it has no entries. The blocks that it keeps stay in their
 //     places: its entries move among them, one group after another in an order in which the new home was
 //     emptied before. That takes some 50 µs for a leaf with 4,000 entries.
 //  2. Blocks that a leaf gives back serve any other leaf. All blocks are equal, so nothing is fragmented.

@@ -7,8 +7,8 @@ import (
 
 // A group is a header of 16 bytes and 15 slots. A header has a byte for each slot: the tag of the entry in it, 7 bits of its hash, which is
 // not 0; and one bit that says whether the entry is displaced: its home is an earlier group. The byte of a free slot
-// is 0. The last byte counts the entries that passed the group because it was full: two counters, chosen by a bit of
-// the hash. A search goes on to the next group only if the counter is not 0.
+// is 0. The last byte says which entries have passed the group because it was full: three bits of the hash choose one of its 8 bits. A search
+// goes on to the next group only if that bit is set.
 //
 //	byte 0  1  2  3  4  5  6  7 │ 8  9 10 11 12 13 14 15
 //	slot 0  2  4  6  8 10 12 14 │ 1  3  5  7  9 11 13 passed
@@ -39,9 +39,6 @@ const (
 	lowBits       = 0x0101010101010101
 	highBits      = 0x8080808080808080
 	displacedTags = highBits // the bits that make tags those of displaced entries
-
-	// A counter of passed entries stays at passedMost once it is there: searches go on until the leaf is rebuilt. See stuckMost.
-	passedMost = 15
 )
 
 // tagOf returns the tag of a hash. Its bits are well mixed, and choose neither the leaf nor the group. A tag
@@ -180,29 +177,31 @@ func (g group) isDisplaced(slot uintptr) bool {
 	return g.header[slot&1]>>(slot/2*8&63)&displaced != 0
 }
 
-// passed returns the counters of both kinds of passed entries together: 0 if no entry has passed the group.
+// passed returns the bits of entries that have passed the group: 0 if none has.
 func (g group) passed() uint64 { return g.header[1] >> 56 }
 
-// passShift returns where the counter of a hash is in odd.
-func passShift(hash uint64) uint64 { return hash>>(tagShift+2)&4 | 56 }
+// passKind returns the three bits of a hash that choose a bit of passed. They are bits of the tag.
+func passKind(hash uint64) uint64 { return hash >> (tagShift + kindShift) & (passKinds - 1) }
+
+const (
+	kindShift = 2
+	passKinds = 8
+)
 
 // passes tells whether an entry with the hash may lie in a group behind the one with the header word odd.
-func passes(odd, hash uint64) bool { return odd>>passShift(hash)&passedMost != 0 }
+func passes(odd, hash uint64) bool { return odd>>(passKind(hash)|56)&1 != 0 }
 
-// addPassed counts one more entry that passed the group.
-func (g group) addPassed(hash uint64) {
-	if g.header[1]>>passShift(hash)&passedMost != passedMost {
-		g.header[1] += 1 << passShift(hash)
-	}
-}
+// setPassed says that an entry with the hash has passed the group.
+func (g group) setPassed(hash uint64) { g.header[1] |= 1 << (passKind(hash) | 56) }
 
-// dropPassed counts one entry less, and tells whether it could: a counter at passedMost stays.
-func (g group) dropPassed(hash uint64) bool {
-	if g.header[1]>>passShift(hash)&passedMost == passedMost {
-		return false
-	}
-	g.header[1] -= 1 << passShift(hash)
-	return true
+// clearPassed says that no entry of the kind of the hash has passed the group.
+func (g group) clearPassed(hash uint64) { g.header[1] &^= 1 << (passKind(hash) | 56) }
+
+// displacedKind returns the slots whose entries are displaced, and of the kind of a hash.
+func displacedKind(even, odd, hash uint64) slotSet {
+	const mask = (passKinds - 1) * lowBits
+	kind := passKind(hash) * lowBits
+	return slotsOf(^(even>>kindShift&mask^kind+highBits-lowBits)&even, ^(odd>>kindShift&mask^kind+highBits-lowBits)&odd)
 }
 
 // groupSizeOf returns the bytes of a group: its slots and its header.

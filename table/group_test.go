@@ -11,7 +11,7 @@ func TestGroup(t *testing.T) {
 	for range 20_000 {
 		var header [2]uint64
 		g := group{header: &header}
-		header[1] = uint64(rand.IntN(256)) << 56 // the counters are no tag
+		header[1] = uint64(rand.IntN(256)) << 56 // the bits of passed are no tag
 		passed := g.passed()
 		var tags [groupSlots]uint64
 		few := 2 + rand.Uint64N(126) // so that tags come again
@@ -32,6 +32,7 @@ func TestGroup(t *testing.T) {
 		search, class := 2+(few+rand.Uint64N(4))%126, rand.Uint64N(classes)
 		found, foundAway := matching(even, odd, search*lowBits), matching(even, odd, search*lowBits|displacedTags)
 		used, free, away, inClass := g.used(), g.free(), displacedSlots(even, odd), inClass(even, odd, class)
+		awayKind := displacedKind(even, odd, hashOf(search))
 		for i, tag := range tags {
 			bit := slotSet(1) << (4*i + 3)
 			switch has := func(s slotSet) bool { return s&bit != 0 }; {
@@ -43,12 +44,14 @@ func TestGroup(t *testing.T) {
 				t.Fatalf("tag %x in slot %d of %x is not found", search, i, header)
 			case has(found) && tag != search && tag != search^1 || has(foundAway) && tag != search|displaced && tag != search^1|displaced:
 				t.Fatalf("tag %x in slot %d of %x is taken for %x", tag, i, header, search)
+			case has(awayKind) != (has(away) && tag>>kindShift%passKinds == search>>kindShift%passKinds):
+				t.Fatalf("tag %x in slot %d is displaced and of the kind of %x: %v", tag, i, search, has(awayKind))
 			case tag != 0 && has(inClass) != (tag&^displaced>>classShift == class):
 				t.Fatalf("tag %x in slot %d is in class %d: %v", tag, i, class, has(inClass))
 			}
 		}
 		if g.passed() != passed || used.count()+free.count() != groupSlots {
-			t.Fatalf("%x counts %x passed, want %x; %d used, %d free", header, g.passed(), passed, used.count(), free.count())
+			t.Fatalf("%x says %x passed, want %x; %d used, %d free", header, g.passed(), passed, used.count(), free.count())
 		}
 		for s, want := used, uintptr(0); s != 0; s &= s - 1 {
 			for tags[want] == 0 {
@@ -62,42 +65,24 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestGroupCounters counts entries that pass a group up to where a counter stays, by both bits of their hashes.
-func TestGroupCounters(t *testing.T) {
+// TestGroupPassed sets and clears the bits of entries that pass a group, by hashes of all kinds.
+func TestGroupPassed(t *testing.T) {
 	var header [2]uint64
 	g := group{header: &header}
-	g.set(13, 0x55<<tagShift, true) // the neighbour of the counters
+	g.set(13, 0x55<<tagShift, true) // the neighbour of the bits
 	before := header
-	// Hashes of both counters.
-	hashes := [2]uint64{}
-	for i := uint64(0); hashes[0] == 0 || hashes[1] == 0; i++ {
-		h := i<<tagShift | 1
-		hashes[passShift(h)/4%2] = h
-	}
-	for c, hash := range hashes {
-		other := hashes[1-c]
-		for n := range passedMost {
-			if passes(header[1], hash) != (n > 0) || passes(header[1], other) {
-				t.Fatalf("after %d entries passes is %v, for others %v", n, passes(header[1], hash), passes(header[1], other))
+	for bits := range uint64(displaced) {
+		hash := bits<<tagShift | rand.Uint64()&^(0x7f<<tagShift)
+		g.setPassed(hash)
+		for others := range uint64(displaced) {
+			other := others<<tagShift | rand.Uint64()&^(0x7f<<tagShift)
+			if like := tagOf(other)>>kindShift%passKinds == tagOf(hash)>>kindShift%passKinds; passes(header[1], other) != like {
+				t.Fatalf("an entry with the tag %d has passed; one with the tag %d may have: %v", tagOf(hash), tagOf(other), !like)
 			}
-			g.addPassed(hash)
 		}
-		// At its limit it stays.
-		for range 3 {
-			g.addPassed(hash)
-		}
-		if g.dropPassed(hash); g.passed()>>(passShift(hash)-56)&passedMost != passedMost {
-			t.Errorf("a counter that may be too small was lowered: %x", g.passed())
-		}
-		header = before
-		for range passedMost - 1 {
-			g.addPassed(hash)
-		}
-		for range passedMost - 1 {
-			g.dropPassed(hash)
-		}
-		if header != before {
-			t.Errorf("%x after as many entries left as came, before %x", header, before)
+		g.setPassed(hash)
+		if g.clearPassed(hash); header != before {
+			t.Errorf("%x after an entry has passed and left, before %x", header, before)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (t *typed[K, V]) check() {
 			holds((b != 0) == (uint32(i) < l.groups>>r.shift), "block %d of leaf %d, which has %d groups, is %d", i, number, l.groups, b)
 		}
 		blocks += uint64(l.groups >> r.shift)
-		passed := make([][2]int, l.groups)
+		passed := make([]uint64, l.groups)
 		inLeaf := uint32(0)
 		for i := range l.groups {
 			g := r.group(l, i, t.slotSize)
@@ -58,7 +58,7 @@ func (t *typed[K, V]) check() {
 				home := homeOf(hash, l.groups)
 				holds(g.isDisplaced(s) == (home != i), "slot %d of group %d is displaced: %v, its home is %d", s, i, g.isDisplaced(s), home)
 				for ; home != i; home = l.after(home) {
-					passed[home][passShift(hash)/4%2]++
+					passed[home] |= 1 << passKind(hash)
 				}
 				inLeaf++
 			}
@@ -66,10 +66,7 @@ func (t *typed[K, V]) check() {
 		holds(inLeaf == l.count, "leaf %d has %d entries, its count is %d", number, inLeaf, l.count)
 		for i := range l.groups {
 			g := r.group(l, i, t.slotSize)
-			for c, n := range passed[i] {
-				has := int(g.passed() >> (4 * c) & passedMost)
-				holds(has == min(n, passedMost) || has == passedMost, "%d entries passed group %d, its counter %d has %d", n, i, c, has)
-			}
+			holds(g.passed() == passed[i], "entries of kinds %08b have passed group %d, it says %08b", passed[i], i, g.passed())
 		}
 		count += uint64(inLeaf)
 	}

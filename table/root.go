@@ -52,7 +52,6 @@ type root struct {
 	hand      uint32 // the leaf where the next reclaim begins
 	lastSize  uint32 // groups of the largest leaf that there ever was
 	clears    uint64 // how often all entries were removed at once
-	stuck     uint64 // how often counters could not be lowered: see stuckMost
 
 	mark       uint64          // rootMark
 	layout     arena.Ref[byte] // a text that describes the entries: see internal/typelayout

@@ -124,6 +124,9 @@ func leavesNothing(t *testing.T, test func()) {
 func TestMeasure(t *testing.T) {
 	needsStart(t)
 	job := Job{Mechanisms: Mechanisms, Sizes: []int{64, 4096, 72 << 10}, Time: 2 * time.Millisecond}
+	if testing.Short() {
+		job.Sizes = []int{64}
+	}
 	leavesNothing(t, func() {
 		steps := 0
 		r, err := Measure(t.Context(), startTest, job, func(_ string, done, total int) { steps++ })
