@@ -242,6 +242,8 @@ func (c *Concurrent[K, V]) Len() int {
 	return int(n)
 }
 
+const _ = -(unsafe.Offsetof(root{}.count) % 64) // does not compile unless count begins a cache line
+
 // countOf returns the number of entries of a shard.
 func (c *Concurrent[K, V]) countOf(shard int) uint64 {
 	return atomic.LoadUint64(&c.rootOf(uint32(shard)).count)

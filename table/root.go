@@ -37,6 +37,7 @@ type root struct {
 	half    uint32 // half of that power of two; 0 for a single leaf
 	shift   uint32 // a block has 1<<shift groups
 	inBlock uint32 // the bits of a group's number that count in its block: 1<<shift - 1
+	_       uint32 // count is read atomically: it has a multiple of 8 on 32-bit processors, too
 
 	count     uint64 // entries
 	expandAt  uint64 // the insertion at this count looks for memory or leaves: see expand
