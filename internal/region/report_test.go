@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-9a6c551e/offheap/internal/race"
 	"github.com/seed-9a6c551e/offheap/internal/trap"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
@@ -201,7 +202,7 @@ func TestChangesWaitForTheHandler(t *testing.T) {
 // TestHammerReports looks for reports while goroutines reserve, change and close regions.
 func TestHammerReports(t *testing.T) {
 	rounds := 2000
-	if testing.Short() {
+	if testing.Short() || race.Enabled { // the detector makes a round ten times as long
 		rounds = 200
 	}
 	page := PageSize()
