@@ -66,12 +66,9 @@ func CreateBroadcast(c Config) (*Broadcast, error) {
 }
 
 func createBroadcast(c Config) (*Broadcast, error) {
-	size, err := ringSize(c.Size)
+	size, err := c.check(c.Size)
 	if err != nil {
 		return nil, err
-	}
-	if c.Full >= policies {
-		return nil, fmt.Errorf("%d is no Full", c.Full)
 	}
 	if c.Full == DropOldest {
 		c.Full = mayLag

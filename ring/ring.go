@@ -85,13 +85,19 @@ func Create(c Config) (*Ring, error) {
 	return named("create", c.Name, r, err)
 }
 
+// check returns the bytes of data for a size, if a ring can be made so.
+func (c Config) check(size int) (int, error) {
+	n, err := ringSize(size)
+	if err == nil && c.Full >= policies {
+		err = fmt.Errorf("%d is no Full", c.Full)
+	}
+	return n, err
+}
+
 func create(c Config) (*Ring, error) {
-	size, err := ringSize(c.Size)
+	size, err := c.check(c.Size)
 	if err != nil {
 		return nil, err
-	}
-	if c.Full >= policies {
-		return nil, fmt.Errorf("%d is no Full", c.Full)
 	}
 	m, err := shm.Create(shm.Config{Name: nameOr(c.Name), Size: headerSize() + size})
 	if err != nil {
@@ -134,12 +140,11 @@ func MemorySize(size int) int {
 // program's, and mapped until Close. What touches of it may meet, such as a file that is made shorter, the program answers for.
 func CreateIn(memory []byte, c Config) (*Ring, error) {
 	err := checkMemory(memory)
+	if err == nil {
+		_, err = c.check(len(memory) - headerSize())
+	}
 	var r *Ring
-	switch {
-	case err != nil:
-	case c.Full >= policies:
-		err = fmt.Errorf("%d is no Full", c.Full)
-	default:
+	if err == nil {
 		headerOf(memory).begin(len(memory)-headerSize(), c.Full, c.start)
 		r, err = open(memory, c.Name, nil)
 	}

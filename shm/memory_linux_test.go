@@ -34,12 +34,17 @@ func mustCreate(t testing.TB, c Config) *Memory {
 	t.Helper()
 	m, err := Create(c)
 	mustDo(t, err)
+	closeAtEnd(t, m)
+	return m
+}
+
+// closeAtEnd closes memory at the end of a test that may have closed it already.
+func closeAtEnd(t testing.TB, m *Memory) {
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
 			t.Error(err)
 		}
 	})
-	return m
 }
 
 // sockets returns both ends of a Unix socket.

@@ -48,11 +48,7 @@ func mustCreateNamed(t testing.TB, c Config) *Memory {
 	t.Helper()
 	m, err := CreateNamed(c)
 	mustDo(t, err)
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil && !errors.Is(err, guard.ErrClosed) {
-			t.Error(err)
-		}
-	})
+	closeAtEnd(t, m)
 	return m
 }
 

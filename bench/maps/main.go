@@ -23,11 +23,11 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/bench/internal/machine"
 	"github.com/seed-9a6c551e/offheap/bench/internal/summary"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
 )
 
 type options struct {
@@ -136,7 +136,7 @@ func measure(o *options, r *row) (m result) {
 		}
 		runtime.GC()
 		busy, processors := machine.BusySeconds()
-		own, began := ownSeconds(), time.Now()
+		own, began := workload.ProcessorTime().Seconds(), time.Now()
 		sides := []func() (float64, uint64){p.ours, p.theirs}
 		var figures [2]float64
 		var checks [2]uint64
@@ -149,7 +149,7 @@ func measure(o *options, r *row) (m result) {
 		}
 		now, _ := machine.BusySeconds()
 		wall := time.Since(began).Seconds()
-		if wall > 0.1 && !o.cpu && (now-busy-(ownSeconds()-own))/(wall*float64(processors)) > o.busy/100 {
+		if wall > 0.1 && !o.cpu && (now-busy-(workload.ProcessorTime().Seconds()-own))/(wall*float64(processors)) > o.busy/100 {
 			m.leftOut++
 			continue
 		}
@@ -158,15 +158,6 @@ func measure(o *options, r *row) (m result) {
 		m.ratios = append(m.ratios, figures[0]/figures[1])
 	}
 	return m
-}
-
-// ownSeconds returns the processor time of this process.
-func ownSeconds() float64 {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return math.NaN()
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
 // surroundings describes what else the figures depend on.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/internal/workload"
 	"github.com/seed-9a6c551e/offheap/table"
 )
 
@@ -99,9 +100,9 @@ func (o *options) steps(n int) int {
 // timed returns the nanoseconds that each of n operations takes.
 func (o *options) timed(n int, f func() uint64) (ns float64, check uint64) {
 	if o.cpu {
-		start := ownSeconds()
+		start := workload.ProcessorTime()
 		check = f()
-		return (ownSeconds() - start) * 1e9 / float64(n), check
+		return float64(workload.ProcessorTime()-start) / float64(n), check
 	}
 	start := time.Now()
 	check = f()

@@ -231,6 +231,12 @@ func makeMail(l *link) (err error) {
 		}
 		e.Names, e.files = append(e.Names, name), append(e.files, q)
 	}
+	return l.mirrorFiles()
+}
+
+// mirrorFiles gives the second end the files of the first, in the order of its own directions. The files lose their names, unless the link is named.
+func (l *link) mirrorFiles() error {
+	e := &l.ends[0]
 	if !l.named {
 		if err := e.remove(); err != nil {
 			return err

@@ -178,14 +178,7 @@ func makeFileRings(l *link) error {
 			return err
 		}
 	}
-	if !l.named {
-		if err := e.remove(); err != nil {
-			return err
-		}
-		e.Names = nil
-	}
-	l.ends[1].Names, l.ends[1].files = reversed(e.Names), reversed(e.files)
-	return nil
+	return l.mirrorFiles()
 }
 
 func attachFileRings(e *end, r *rings) error {
