@@ -181,6 +181,14 @@ func (u *untyped) takeBlock() uint32 {
 	return 0
 }
 
+// touch reads a byte of each cache line of a block, so that the processor loads all of them at a time.
+func touch(block unsafe.Pointer, size uintptr) (all byte) {
+	for at := uintptr(0); at < size; at += blockUnit {
+		all |= *(*byte)(unsafe.Add(block, at))
+	}
+	return all
+}
+
 // giveBlock gives a block back that no leaf uses any more.
 func (u *untyped) giveBlock(block uint32) {
 	*(*uint32)(u.at(uint64(block) * blockUnit)) = u.root.free

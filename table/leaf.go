@@ -1,6 +1,7 @@
 package table
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"sync"
@@ -11,10 +12,24 @@ import (
 
 // scratch has what is in the way when a leaf is rebuilt, on the Go heap.
 type scratch struct {
-	used    [2][maxLeafGroups]uint16 // the slots of each group of the new leaves that have an entry: slot s is bit s+1
-	group   []uint64                 // a copy of the slots of a group
-	entries []uint64                 // copies of entries that found no place yet
-	hashes  []uint64                 // of these entries
+	groups  [2 * maxLeafGroups]newGroup // of the new leaves
+	block   []uint64                    // a copy of a block
+	hashes  [groupSlots + 1]uint64      // of the entries in a group of it
+	entries []uint64                    // copies of entries that found no place yet
+	waiting []uint64                    // the hashes of these entries
+}
+
+// newGroup is a group of a leaf that is being rebuilt. Its header is written when all are known.
+type newGroup struct {
+	slots uint64                // the offset of the slot that would be before the first
+	tags  [groupSlots + 1]uint8 // the bytes of the header
+	used  uint16                // the slots that have an entry: slot s is bit s+1, and bit 0 is always set
+}
+
+// newLeaf is a leaf that is being rebuilt.
+type newLeaf struct {
+	first, groups uint32 // its groups, among those of the scratch
+	ready, end    uint32 // from ready to end: its groups that may be filled, because their old entries have been moved
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -27,96 +42,46 @@ func room(b []uint64, n uintptr) []uint64 {
 	return b
 }
 
-// wait keeps an entry until all others have their place.
-func (s *scratch) wait(e unsafe.Pointer, size uintptr, hash uint64) {
-	at := uintptr(len(s.hashes)) * size
-	s.entries = room(s.entries, at+size)
-	copy(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), at)), size), unsafe.Slice((*byte)(e), size))
-	s.hashes = append(s.hashes, hash)
-}
-
 // rebuild puts the entries of a leaf into other groups: their homes have changed. An entry goes to one of two leaves, which
-// may be the same, by a bit of its hash. It goes through the groups in such a direction that each entry's new
-// home is one of the groups that it has emptied already, or is empty anyway. Entries whose new home is full, and those
-// that were displaced, have to wait until all others have their place. Caller has set the groups of the new leaves.
+// may be the same, by a bit of its hash. It copies one block after the other, in such a direction that the new homes of nearly all entries
+// of a block are in blocks that were copied already, or are new. The other entries, and those whose new home is full, have to wait until all others have their
+// place. Caller has set the groups of the new leaves.
 //
-// Cost: the slots of a group are filled in turn, so a byte that counts them says where the next entry goes; there are no
-// branches but those for entries that wait; and the memory of a whole block is asked for before its first entry is moved.
+// Cost: some 15 ns for an entry. A block is copied whole, so the processor asks for all its cache lines at a time.
 func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int, backward bool) {
 	r := t.root
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	size := unsafe.Sizeof(slot[K, V]{})
-	s.group, s.hashes = room(s.group, groupSlots*size), s.hashes[:0]
-	s.used = [2][maxLeafGroups]uint16{}
-	copied := unsafe.Pointer(unsafe.SliceData(s.group))
-	type target struct {
-		*leaf
-		used *[maxLeafGroups]uint16
+	s.block, s.waiting = room(s.block, t.blockSize()), s.waiting[:0]
+	copied := unsafe.Pointer(unsafe.SliceData(s.block))
+	from := s.open(r, to[0], 0, size)
+	leaves := [2]*newLeaf{from, from}
+	if to[1] != to[0] {
+		leaves[1] = s.open(r, to[1], to[0].groups, size)
 	}
-	targets := [2]target{{to[0], &s.used[0]}, {to[1], &s.used[1]}}
-	if to[0] == to[1] {
-		targets[1] = targets[0]
-	}
-	from, shift := to[0], r.shift&31
-	touched, start := byte(0), uint32(0) // of a block: its group that comes first
-	if backward {
-		start = 1<<shift - 1
-	}
-	for n := range groups {
-		i := n
+	blocks := groups >> r.shift
+	for n := range blocks {
 		if backward {
-			i = groups - 1 - n
+			n = blocks - 1 - n
+			from.ready = n << r.shift
+		} else {
+			from.end = (n + 1) << r.shift
 		}
-		if i&(1<<shift-1) == start {
-			touched |= touch(t.at(uint64(from.blocks[i>>shift])*blockUnit), t.blockSize())
-		}
-		old := r.group(from, i, size)
-		even, odd := old.words()
-		*old.header = [2]uint64{}
-		if first, last := homesOf(i, groups, from.groups); first <= i && i <= last {
-			copy(unsafe.Slice((*slot[K, V])(copied), groupSlots), unsafe.Slice((*slot[K, V])(old.slots), groupSlots))
-			old.slots = copied
-		}
-		away := displacedSlots(even, odd)
-		for m := usedSlots(even, odd); m != 0; m &= m - 1 {
-			e := slotAt[K, V](old, m.first())
-			var hash uint64
-			if unsafe.Sizeof(e.key) == 8 && t.hasher.kind == byBytes {
-				hash = r.seed.word(load8(unsafe.Pointer(e), 0))
-			} else {
-				hash = t.storedHash(e, tagIn(even, odd, m.first()), splitBits(number, bit, i, m.first()))
-			}
-			l := &targets[leafBits(hash)>>(bit&31)&1]
-			home := homeOf(hash, l.groups)
-			used := &l.used[home]
-			free := ^uint32(*used) & 0xfffe
-			if free == 0 || m&-m&away != 0 {
-				s.wait(unsafe.Pointer(e), size, hash)
-				continue
-			}
-			if size <= smallSlot {
-				if near := free & (0xf << (quarterOf(hash) * 4)); near != 0 {
-					free = near
-				}
-			}
-			*used |= uint16(free & -free)
-			slot := uintptr(bits.TrailingZeros32(free)) - 1
-			g := groupAt(unsafe.Pointer(r), l.leaf, home, shift, size)
-			g.set(slot, hash, false)
-			*slotAt[K, V](g, slot) = *e
+		block := t.at(uint64(to[0].blocks[n]) * blockUnit)
+		copy(unsafe.Slice((*byte)(copied), t.blockSize()), unsafe.Slice((*byte)(block), t.blockSize()))
+		for i := range uint32(1) << r.shift {
+			header := unsafe.Add(copied, uintptr(i)*groupSizeOf(size))
+			g := group{(*[2]uint64)(header), unsafe.Add(header, headerSize)}
+			t.hashGroup(s, g, number, n<<r.shift+i, bit)
+			scatter(s, unsafe.Pointer(r), (*[groupSlots]slot[K, V])(g.slots), g.used(), &leaves, bit)
 		}
 	}
-	sink(touched)
-	for i := range to {
-		to[i].count = 0
+	s.close(r, to[0], from, size)
+	if to[1] != to[0] {
+		s.close(r, to[1], leaves[1], size)
 	}
-	for i, l := range to {
-		for _, used := range s.used[i][:l.groups] {
-			l.count += uint32(bits.OnesCount16(used))
-		}
-	}
-	for i, hash := range s.hashes {
+	for i, hash := range s.waiting {
 		l := to[leafBits(hash)>>bit&1]
 		*t.put(l, hash) = *(*slot[K, V])(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), uintptr(i)*size))
 		l.count++
@@ -124,17 +89,78 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 	r.changes++
 }
 
-// homesOf returns the first and the last home among groups that entries may have whose home was group i of was ones.
-func homesOf(i, was, groups uint32) (first, last uint32) {
-	return uint32(uint64(i) * uint64(groups) / uint64(was)), uint32((uint64(i+1)*uint64(groups) + uint64(was) - 1) / uint64(was))
+// hashGroup hashes the entries of a group. All at once are faster than each before it is moved: the processor works at several at a time.
+func (t *typed[K, V]) hashGroup(s *scratch, g group, number, i uint32, bit int) {
+	if unsafe.Sizeof((*slot[K, V])(nil).key) == 8 && t.hasher.kind == byBytes {
+		seed := t.root.seed
+		for at := range uintptr(groupSlots) { // what is in free slots, too: there is no branch then
+			s.hashes[at] = seed.word(load8(g.at(at, unsafe.Sizeof(slot[K, V]{})), 0))
+		}
+		return
+	}
+	for m := g.used(); m != 0; m &= m - 1 {
+		at := m.first()
+		s.hashes[at] = t.storedHash(slotAt[K, V](g, at), g.tag(at), splitBits(number, bit, i, at))
+	}
 }
 
-// touch reads a byte of each cache line of a block, so that the processor loads all of them at a time.
-func touch(block unsafe.Pointer, size uintptr) (all byte) {
-	for at := uintptr(0); at < size; at += blockUnit {
-		all |= *(*byte)(unsafe.Add(block, at))
+// scatter moves the used slots of a copied group to their new homes. It is apart, and not inlined, because it has enough registers so.
+//
+//go:noinline
+func scatter[E any](s *scratch, base unsafe.Pointer, old *[groupSlots]E, used slotSet, leaves *[2]*newLeaf, bit int) {
+	size := unsafe.Sizeof(old[0])
+	for ; used != 0; used &= used - 1 {
+		at := used.first()
+		hash := s.hashes[at&groupSlots]
+		l := leaves[hash>>(bit&63)&1]
+		home := homeOf(hash, l.groups)
+		g := &s.groups[l.first+home]
+		near := 0 // the first bit of used where the entry wants to be: that of its quarter
+		if size <= smallSlot {
+			near = int(quarterOf(hash) * 4)
+		}
+		free := bits.RotateLeft16(^g.used, -near)
+		if free == 0 || home-l.ready >= l.end-l.ready {
+			s.wait(unsafe.Pointer(&old[at]), size, hash)
+			continue
+		}
+		bit := (bits.TrailingZeros16(free) + near) & groupSlots
+		g.used |= 1 << bit
+		g.tags[tagByte[bit]&groupSlots] = uint8(tagOf(hash))
+		*(*E)(unsafe.Add(base, uintptr(g.slots)+uintptr(bit)*size)) = *(*E)(unsafe.Add(unsafe.Pointer(old), at*size))
 	}
-	return all
+}
+
+// tagByte says which byte of a header is the tag of a slot, whose number is one less: see group.
+var tagByte = [groupSlots + 1]uint8{15, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7}
+
+// wait keeps an entry until all others have their place.
+//
+//go:noinline
+func (s *scratch) wait(e unsafe.Pointer, size uintptr, hash uint64) {
+	at := uintptr(len(s.waiting)) * size
+	s.entries = room(s.entries, at+size)
+	copy(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), at)), size), unsafe.Slice((*byte)(e), size))
+	s.waiting = append(s.waiting, hash)
+}
+
+// open makes a new leaf of empty groups, from number first on.
+func (s *scratch) open(r *root, l *leaf, first uint32, size uintptr) *newLeaf {
+	for i := range l.groups {
+		g := r.group(l, i, size)
+		s.groups[first+i] = newGroup{slots: uint64(uintptr(g.slots) - uintptr(unsafe.Pointer(r)) - size), used: 1}
+	}
+	return &newLeaf{first, l.groups, 0, l.groups}
+}
+
+// close writes the headers of a new leaf, and counts its entries.
+func (s *scratch) close(r *root, l *leaf, n *newLeaf, size uintptr) {
+	l.count = 0
+	for i := range n.groups {
+		g := &s.groups[n.first+i]
+		*r.group(l, i, size).header = [2]uint64{binary.LittleEndian.Uint64(g.tags[:]), binary.LittleEndian.Uint64(g.tags[8:])}
+		l.count += uint32(bits.OnesCount16(g.used)) - 1
+	}
 }
 
 // splitBits returns the low bits of the hash of an entry with a NaN, for a split of its leaf by a bit. The bit depends on
