@@ -311,7 +311,7 @@ func (s *shard) insert(it *item) need {
 		return needsGhosts
 	}
 	granules := it.granules()
-	q := s.queueFor(it.hash)
+	q := s.queueFor()
 	p, ok := s.room(q, granules)
 	if !ok {
 		return needsSegment
