@@ -42,9 +42,9 @@ const (
 
 // policy is the state of a shard's policy.
 type policy struct {
-	epoch       uint16 // 12 bits; entries know 5 of them
-	accesses    int    // in this epoch
+	accesses    int // in this epoch
 	insertions  int
+	epoch       uint16                // 12 bits; entries know 5 of them
 	inMain      int                   // entries
 	frequencies [mostFrequent + 1]int // of main's entries
 	ghosts      ghosts
