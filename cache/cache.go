@@ -196,8 +196,8 @@ const mostUnderLock = 4 << 10
 // Cost: that of Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
 func (c *Cache) Set(key, value []byte) error { return c.set("Set", key, value, 0) }
 
-// SetTTL sets the value of key for a time: ttl after the call the entry has expired. With ttl at or below 0 it deletes key.
-// Otherwise it is Set.
+// SetTTL sets the value of key for a time: ttl after the call the entry has expired; with Forever it never does. With ttl at or
+// below 0 it deletes key. Otherwise it is Set.
 func (c *Cache) SetTTL(key, value []byte, ttl time.Duration) error {
 	if c == nil || len(c.shards) == 0 {
 		unopened("SetTTL")
@@ -278,11 +278,11 @@ func (c *Cache) storeApart(s *shard, it *item, set func(*item) need) error {
 	n := len(it.key) + len(it.value)
 	switch {
 	case len(it.key) > MaxKey:
-		return errTooLarge("a key", len(it.key), MaxKey)
+		return c.errTooLarge("a key", len(it.key), MaxKey)
 	case len(it.value) > MaxValue:
-		return errTooLarge("a value", len(it.value), MaxValue)
+		return c.errTooLarge("a value", len(it.value), MaxValue)
 	case c.config.Limit > 0 && n > c.largest():
-		return errTooLarge("an entry", n, c.largest())
+		return c.errTooLarge("an entry", n, c.largest())
 	}
 	if !c.enter() {
 		return c.errClosed("set")

@@ -305,6 +305,6 @@ func (s *shard) chores() {
 }
 
 // errTooLarge returns the error for a key or a value that can never be set.
-func errTooLarge(what string, n, most int) error {
-	return fmt.Errorf("cache: set: %s of %d bytes, the most is %d: %w", what, n, most, ErrTooLarge)
+func (c *Cache) errTooLarge(what string, n, most int) error {
+	return fmt.Errorf("cache: set %q: %s of %d bytes, the most is %d: %w", c.config.Name, what, n, most, ErrTooLarge)
 }

@@ -224,7 +224,7 @@ func TestSnapshotTTL(t *testing.T) {
 	if ttl, ok := other.TTL([]byte("hour")); !ok || ttl > time.Hour || ttl < 50*time.Minute {
 		t.Errorf("an hour has become %v, %v", ttl, ok)
 	}
-	if ttl, ok := other.TTL([]byte("ever")); !ok || ttl != 0 {
+	if ttl, ok := other.TTL([]byte("ever")); !ok || ttl != Forever {
 		t.Errorf("ever has become %v, %v", ttl, ok)
 	}
 }

@@ -48,8 +48,9 @@ type lane struct {
 	first  uint64 // messages sent before it was added
 }
 
-// ErrLagged is the error of a reader that was so slow that messages were overwritten before it has read them. The next message is the
-// first that was sent after the error was found. Test for it with errors.As.
+// ErrLagged is the error of a reader that was so slow that messages were overwritten before it has read them. It misses those that
+// are still in the ring, too, because it knows no place where one of them begins: the next message is the first that was sent after
+// the error was found. Test for it with errors.As.
 type ErrLagged struct {
 	Missed uint64 // messages
 }
@@ -59,7 +60,8 @@ func (e *ErrLagged) Error() string {
 }
 
 // CreateBroadcast makes a Broadcast without readers. Config.Full says what happens when a reader is slow: Block waits for it, Fail
-// returns ErrFull, and with DropOldest the reader misses messages (ErrLagged) and must copy (Recv). Errors are those of Create.
+// returns ErrFull. With DropOldest a reader must copy (Recv), and one that is behind by more than the ring misses all messages until
+// the newest (ErrLagged): choose a Size that holds what is sent while a reader pauses, or starts. Errors are those of Create.
 func CreateBroadcast(c Config) (*Broadcast, error) {
 	b, err := createBroadcast(c)
 	return named("create", c.Name, b, err)
@@ -186,7 +188,7 @@ func (b *Broadcast) claimSlowly(ctx context.Context, n int) error {
 		err := l.makeRoom(ctx, b, need)
 		switch {
 		case err == nil:
-			room = min(room, l.room)
+			room = min(room, l.room())
 			i++
 		case errors.Is(err, ErrFull) || ctx.Err() != nil:
 			return err
@@ -202,7 +204,7 @@ func (b *Broadcast) claimSlowly(ctx context.Context, n int) error {
 func (l *lane) makeRoom(ctx context.Context, b *Broadcast, need uint64) error {
 	b.show()
 	if b.full == Fail {
-		if err := l.look(); err != nil || l.room >= need {
+		if err := l.look(); err != nil || l.room() >= need {
 			return err
 		}
 		if done, err := l.ready(context.Background(), need, l.theirs.life.Load()); done {
@@ -245,7 +247,6 @@ func (b *Broadcast) Send(ctx context.Context, message []byte) error {
 func (b *Broadcast) show() {
 	b.shown = b.pos
 	for _, l := range b.readers {
-		l.room -= b.pos - l.pos // no more than Claim has found
 		l.pos = b.pos
 		if b.full == mayLag {
 			l.ring.head.lag.before.Store(b.messages - l.first)
@@ -318,13 +319,13 @@ func (c *Consumer) recvLagging(ctx context.Context, dst []byte) ([]byte, error) 
 	if c.err != nil {
 		return dst, c.errorf("receive", c.err)
 	}
-	if c.room == 0 {
+	if c.room() == 0 {
 		if err := c.await(ctx, frame); err != nil {
 			return dst, err
 		}
 	}
 	n := c.lengthAt(c.pos).Load()
-	fits := n <= min(c.room, c.size)-frame
+	fits := n <= min(c.room(), c.size)-frame
 	copied := dst
 	if fits {
 		copied = appendMessage(dst, c.messageAt(c.pos, n))
@@ -335,10 +336,11 @@ func (c *Consumer) recvLagging(ctx context.Context, dst []byte) ([]byte, error) 
 	case dirty-c.pos > c.size:
 		return dst, c.lagged(ctx)
 	case !fits:
-		return dst, c.corrupt("a message of %d bytes, where %d are possible", n, c.room-frame)
+		return dst, c.corrupt("a message of %d bytes, where %d are possible", n, c.room()-frame)
 	}
 	c.number++
-	c.advance(frameSize(n))
+	c.advance(n)
+	c.settle()
 	return copied, nil
 }
 
@@ -359,7 +361,7 @@ func (c *Consumer) lagged(ctx context.Context) error {
 		}
 		missed := after - c.number
 		c.number = after
-		c.pos, c.shown, c.peer, c.room = index, index, index, 0
+		c.pos, c.shown, c.peer = index, index, index
 		return &ErrLagged{Missed: missed}
 	}
 }
