@@ -48,8 +48,9 @@ type lane struct {
 	first  uint64 // messages sent before it was added
 }
 
-// ErrLagged is the error of a reader that was so slow that messages were overwritten before it has read them. The next message is the
-// first that was sent after the error was found. Test for it with errors.As.
+// ErrLagged is the error of a reader that was so slow that messages were overwritten before it has read them. It misses those that
+// are still in the ring, too, because it knows no place where one of them begins: the next message is the first that was sent after
+// the error was found. Test for it with errors.As.
 type ErrLagged struct {
 	Missed uint64 // messages
 }
@@ -59,7 +60,8 @@ func (e *ErrLagged) Error() string {
 }
 
 // CreateBroadcast makes a Broadcast without readers. Config.Full says what happens when a reader is slow: Block waits for it, Fail
-// returns ErrFull, and with DropOldest the reader misses messages (ErrLagged) and must copy (Recv). Errors are those of Create.
+// returns ErrFull. With DropOldest a reader must copy (Recv), and one that is behind by more than the ring misses all messages until
+// the newest (ErrLagged): choose a Size that holds what is sent while a reader pauses, or starts. Errors are those of Create.
 func CreateBroadcast(c Config) (*Broadcast, error) {
 	b, err := createBroadcast(c)
 	return named("create", c.Name, b, err)

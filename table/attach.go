@@ -46,7 +46,10 @@ func (m *Strings[V]) Ref() Ref {
 //     names of fields, their order, kinds, sizes and places must be the same; the names of types need not.
 //   - that wraps ErrLayout if ref names a Strings.
 //   - if ref is the zero Ref, names no table, or names one that was damaged. Attach checks that all memory that the table
-//     names is the arena's. It does not look at entries.
+//     names is the arena's. It does not look at entries: of memory that others may store to, they may be any, and the keys
+//     of a Strings may seem to lie anywhere.
+//
+// Calls that change a table in memory for reading (shm.Config.PeersReadOnly, guard.FileRead) fault (guard.ReadOnly).
 //
 // It panics with a *guard.Violation if ref lies outside of what a has handed out, and as NewMap does if K or V
 // contains Go pointers.
