@@ -63,6 +63,6 @@
 //
 // # What it does not do
 //
-// It does not write to a disk (WriteTo does when told), and has no goroutine of its own. Keys are compared as bytes. Values of more
+// It does not write to a disk (WriteTo does when told), and has no goroutine of its own but while ReadFrom runs. Keys are compared as bytes. Values of more
 // than 16 KiB (4 KiB if the Limit is below 4 MiB) use the Limit less well: their memory has size classes, see slab.Config.Limit.
 package cache

@@ -282,11 +282,16 @@ const trashPerCall = 4
 // unlock unlocks the shard and then does what must not be done under the lock, if there is something to do.
 func (s *shard) unlock() {
 	s.checked()
-	chores := s.trash.n > 0 || s.deadApart != 0 || len(s.scrap) > 0 || len(s.evicted) > 0
+	chores := s.hasChores()
 	s.mu.Unlock()
 	if chores {
 		s.chores()
 	}
+}
+
+// hasChores tells whether there is something to do that must not be done under the lock. Caller holds s.mu.
+func (s *shard) hasChores() bool {
+	return s.trash.n > 0 || s.deadApart != 0 || len(s.scrap) > 0 || len(s.evicted) > 0
 }
 
 // chores calls OnEvict for entries that were evicted, and gives some free memory back. Caller holds no lock.

@@ -38,12 +38,12 @@ func (c *Cache) update(s *shard, hash uint64, key []byte, f func(old []byte, ok 
 	var held pin
 	l, ok := s.find(hash, key)
 	if ok {
-		if s.counts.hits++; l.entry.hasTTL() {
+		if s.hits++; l.entry.hasTTL() {
 			it.deadline = l.entry.deadline()
 		}
 		held = s.pin(l.place, l.entry)
 	} else {
-		s.counts.misses++
+		s.misses++
 	}
 	s.unlock()
 	if ok {

@@ -75,11 +75,11 @@ func (s *shard) pinned(held pin) (key, value []byte) {
 func (c *Cache) View(key []byte, f func(value []byte)) bool {
 	s, l, ok := c.lockAndFind("View", key)
 	if !ok {
-		s.counts.misses++
+		s.misses++
 		s.unlock()
 		return false
 	}
-	s.counts.hits++
+	s.hits++
 	s.hit(l.place, l.entry)
 	held := s.pin(l.place, l.entry)
 	s.mu.Unlock()
