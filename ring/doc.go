@@ -50,7 +50,7 @@
 // set. A context that is done ends a wait, and so does PeerDied.
 //
 // The first 16 sides of a process that sleep at a time hold an OS thread each. More of them share threads, 42 sides each, and wake
-// some microseconds later: a thousand goroutines that wait for a thousand rings hold some 40 threads.
+// some 50 µs later: a thousand goroutines that wait for a thousand rings hold some 40 threads.
 //
 // # Death
 //
