@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// The sizes of what a cache takes, in bytes.
+// The sizes of keys, values and Limits, in bytes.
 const (
 	MaxKey   = 64 << 10 // the longest key
 	MaxValue = 1 << 30  // the longest value
@@ -30,7 +30,7 @@ type Config struct {
 	// Name is shown in errors, faults and /proc/PID/maps. Default "cache".
 	Name string
 
-	// Limit is the most bytes that the cache may commit, that is what the budget counts for it: entries, index, books,
+	// Limit is the most bytes that the cache may commit, as the budget counts them: entries, index, books,
 	// and memory that is free for the next entries. Entries are evicted to stay within it; one that takes more than half of it is
 	// refused. A 64th of it is set aside for the cache's books on the Go heap. Some two thirds to four fifths are keys, values and
 	// their headers when the cache is full. The default, 0, is no limit: then nothing is evicted, and Set fails where the process has no
@@ -193,7 +193,7 @@ const mostUnderLock = 4 << 10
 // Set sets the value of key, without a time to live. It copies both. The error wraps ErrTooLarge if they are too large,
 // guard.ErrNoMemory if there is no memory, and guard.ErrClosed after Close; then the cache has what it had.
 //
-// Cost: that of Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
+// Cost: as a Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
 func (c *Cache) Set(key, value []byte) error { return c.set("Set", key, value, 0) }
 
 // SetTTL sets the value of key for a time: ttl after the call the entry has expired; with Forever it never does. With ttl at or
