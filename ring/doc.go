@@ -31,7 +31,8 @@
 //  2. Ring.Producer and Ring.Consumer take one side each, in any process that has the memory; each is taken once. The side keeps an OS thread by
 //     which the kernel knows its process.
 //  3. Claim gives room in the ring, Publish sends what was written there; Send copies. Peek gives the next message where it lies, Release
-//     gives its room back; Recv copies. All iterates.
+//     gives its room back; Recv copies. All iterates. ClaimBatch and PublishBatch send several messages that are seen at once,
+//     PeekBatch looks at several until one Release.
 //  4. The producer shows messages in batches of a sixteenth of the ring, as a bufio.Writer does, and when it waits. Flush shows them at
 //     once: call it when there is nothing more to send at the moment. The consumer gives room back in batches, too.
 //  5. Close of the producer lets the consumer receive what is left, and then io.EOF. Close of the consumer gives the producer

@@ -14,8 +14,10 @@ import (
 // A Producer shows messages to the consumer in batches, as a bufio.Writer does: when a sixteenth of the ring is written, when it
 // waits for room, and at Flush. Call Flush when there is nothing more to send at the moment.
 type Producer struct {
-	side
-	claimed int // by the fast path: 1 more than the bytes; else 0
+	side        // held: 1 more than the bytes that claimSlowly has claimed; else 0
+	claimed int // the same by the fast path
+	rooms   int // of the last ClaimBatch: 1 more than there are; 0 if another claim has come
+	each    int // bytes of each of them
 }
 
 // Producer makes this process the producer. The error wraps ErrTaken if the ring has one, or has had one.
@@ -55,16 +57,16 @@ func (p *Producer) claim(ctx context.Context, n int, slowly func(*Producer, cont
 // claimSlowly is Claim where there is no room, where the message makes a batch full, and where nothing can be claimed.
 func (p *Producer) claimSlowly(ctx context.Context, n int) ([]byte, error) {
 	p.mustBeOpen("Claim")
-	p.claimed, p.held, p.fast = 0, 0, 0
-	if err := p.makeRoom(ctx, n); err != nil {
+	if err := p.makeRoom(ctx, n, 1); err != nil {
 		return nil, err
 	}
 	p.held = n + 1
 	return p.messageAt(p.pos, uint64(n)), nil
 }
 
-// makeRoom makes room for a message of n bytes, as Config.Full says.
-func (p *Producer) makeRoom(ctx context.Context, n int) error {
+// makeRoom forgets what was claimed, and makes room for some messages of n bytes, as Config.Full says.
+func (p *Producer) makeRoom(ctx context.Context, n, count int) error {
+	p.claimed, p.held, p.rooms, p.fast = 0, 0, 0, 0
 	if p.err != nil {
 		return p.errorf("claim", p.err)
 	}
@@ -72,6 +74,10 @@ func (p *Producer) makeRoom(ctx context.Context, n int) error {
 		return p.errorf("claim", fmt.Errorf("%d bytes, of at most %d: %w", n, p.MaxMessage(), ErrTooLarge))
 	}
 	need := frameSize(uint64(n))
+	if uint64(count) > p.size/need {
+		return p.errorf("claim", fmt.Errorf("%d messages of %d bytes, of at most %d: %w", count, n, p.size/need, ErrTooLarge))
+	}
+	need *= uint64(count)
 	if p.room() >= need {
 		return nil
 	}
@@ -122,6 +128,42 @@ func (p *Producer) publishSlowly(n int) {
 	p.held = 0
 	*(*uint64)(unsafe.Pointer(p.lengthAt(p.pos))) = uint64(n)
 	p.advance(uint64(n))
+	p.settle()
+}
+
+// ClaimBatch returns room for as many messages as there are rooms, each of n bytes: it sets the rooms. Write a message into each of
+// them, and PublishBatch them; or claim again, which forgets them. Waiting and errors are those of Claim, and there is room for
+// all messages or for none. Messages of different lengths are claimed by Claim, one after the other.
+//
+// Cost: 2 ns a message, where there is room.
+func (p *Producer) ClaimBatch(ctx context.Context, n int, rooms [][]byte) error {
+	p.mustBeOpen("ClaimBatch")
+	if err := p.makeRoom(ctx, n, len(rooms)); err != nil {
+		return err
+	}
+	for i := range rooms {
+		rooms[i] = p.messageAt(p.pos+uint64(i)*frameSize(uint64(n)), uint64(n))
+	}
+	p.rooms, p.each = len(rooms)+1, n
+	return nil
+}
+
+// PublishBatch sends the messages that were written to the first rooms of the last ClaimBatch, count of them: the consumer sees all of
+// them at once, or none. It panics with a *guard.Violation if no batch is claimed, or count is more than were claimed.
+func (p *Producer) PublishBatch(count int) {
+	p.mustBeOpen("PublishBatch")
+	if uint(count) >= uint(p.rooms) {
+		detail := "no batch is claimed"
+		if p.rooms > 0 {
+			detail = fmt.Sprintf("%d messages, and %d are claimed", count, p.rooms-1)
+		}
+		panic(&guard.Violation{Op: "ring.PublishBatch", Kind: guard.InvalidArgument, Detail: detail, Region: p.ring.name})
+	}
+	p.rooms = 0
+	for range count {
+		*(*uint64)(unsafe.Pointer(p.lengthAt(p.pos))) = uint64(p.each)
+		p.advance(uint64(p.each))
+	}
 	p.settle()
 }
 

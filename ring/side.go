@@ -34,7 +34,7 @@ type side struct {
 	// negative, and is set by settle.
 	fast int
 	next unsafe.Pointer // data at pos, if fast is positive
-	held int            // what was claimed or peeked otherwise: 1 more than its bytes, and fast is 0; 0 if nothing
+	held int            // what was claimed or peeked otherwise, and then fast is 0: see Producer and Consumer
 
 	data unsafe.Pointer // mapped twice in a row, so that no message is cut
 	mask uint64
