@@ -39,7 +39,7 @@ var _ = [1]int{}[(unsafe.Sizeof(header{})-1)/first] // it fits below the first o
 //
 // Close, Reset and Purge leave the memory to its owner: it stays committed. The region must stay open as long as the arena.
 //
-// The error says what is wrong with the memory: it is no arena's and not zero, it was damaged, it has another size. OpenIn
+// The error says what is wrong: the memory is neither zero nor an arena's, the arena was damaged, or had another size. OpenIn
 // checks its own figures and not the objects: of memory that others may store to, they may be any.
 func OpenIn(r *guard.Region, c Config) (*Arena, error) {
 	if r == nil || r.Base() == nil {

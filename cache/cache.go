@@ -30,7 +30,7 @@ type Config struct {
 	// Name is shown in errors, faults and /proc/PID/maps. Default "cache".
 	Name string
 
-	// Limit is the most bytes that the cache may commit, as the budget counts them: entries, index, books,
+	// Limit bounds the bytes that the cache commits (Stats.Committed), which the budget counts: entries, index, books,
 	// and memory that is free for the next entries. Entries are evicted to stay within it; one that takes more than half of it is
 	// refused. A 64th of it is set aside for the cache's books on the Go heap. Some two thirds to four fifths are keys, values and
 	// their headers when the cache is full. The default, 0, is no limit: then nothing is evicted, and Set fails where the process has no

@@ -35,7 +35,7 @@ type Broadcast struct {
 	claimed  int
 	messages uint64
 	readers  []*lane
-	removed  []*shm.Memory // of readers that are gone, which the kernel did not unmap
+	removed  []*lane // readers that are gone, whose memory the kernel did not unmap
 	closed   bool
 }
 
@@ -106,9 +106,11 @@ func (b *Broadcast) AddReader() (data, cursor *shm.Memory, err error) {
 	head.begin(int(b.size), b.full, b.pos)
 	head.lag.dirty.Store(b.pos + b.room)
 	l.ring = Ring{name: b.name, full: b.full, head: head, data: b.data, size: b.size}
-	l.lead = b.size
+	if l.ring.watch, err = watch(head, b.name, m); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("ring: add a reader to %q: %w", b.name, err), m.Close())
+	}
 	if err := l.side.open(&l.ring, 0); err != nil {
-		return nil, nil, errors.Join(err, m.Close())
+		return nil, nil, errors.Join(err, l.close())
 	}
 	if b.full != mayLag {
 		b.room = 0 // Claim looks
@@ -146,8 +148,10 @@ func attachReader(data, cursor *shm.Memory, name string) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{name: name, full: full, memory: cursor, shared: data, head: head, size: uint64(data.Size())}
-	r.data, err = mirror(data.Bytes(), 0, name, vm.Read, data)
-	return r, err
+	if r.data, err = mirror(data.Bytes(), 0, name, vm.Read, data); err != nil {
+		return nil, err
+	}
+	return r.watched(cursor)
 }
 
 // MaxMessage returns the most bytes of a message.
@@ -279,10 +283,13 @@ func (b *Broadcast) remove(i int) {
 	l := b.readers[i]
 	b.readers = slices.Delete(b.readers, i, i+1)
 	l.side.end()
-	if l.memory.Close() != nil {
-		b.removed = append(b.removed, l.memory) // Close tries again
+	if l.close() != nil {
+		b.removed = append(b.removed, l) // Close tries again
 	}
 }
+
+// close closes what a lane has alone.
+func (l *lane) close() error { return closeAll([]*region.Region{l.ring.watch}, l.memory) }
 
 // Close flushes and ends the Broadcast: the readers receive what was sent, and then io.EOF. The error of a second Close wraps
 // guard.ErrClosed.
@@ -295,7 +302,12 @@ func (b *Broadcast) Close() error {
 	for len(b.readers) > 0 {
 		b.remove(len(b.readers) - 1)
 	}
-	if err := closeAll(b.data, append(b.removed, b.memory)...); err != nil {
+	for _, l := range b.removed {
+		if err := l.close(); err != nil {
+			return b.errorf("close", err)
+		}
+	}
+	if err := closeAll([]*region.Region{b.data}, b.memory); err != nil {
 		return b.errorf("close", err)
 	}
 	b.closed, b.room = true, 0

@@ -52,7 +52,7 @@ type side struct {
 
 	ring *Ring
 	role int // 0 is the producer
-	life *keeper
+	life *kept
 	err  error // what ended this side: then fast is 0
 
 	// Waiting.
@@ -62,6 +62,7 @@ type side struct {
 	gone  atomic.Bool           // PeerDied was called
 	fan   atomic.Pointer[FanIn] // which waits for this side, too; or nil
 	words [3]vm.WaitWord
+	woken chan error // where a crowd tells that the wait is over; nil until the first such wait
 
 	stalls, parks, wakes, dropped atomic.Uint64
 }
@@ -90,7 +91,7 @@ func (s *side) begin() error {
 	if start%8 != 0 {
 		return s.corrupt("its own index is %d", start)
 	}
-	if s.life = keep(&s.mine.life); s.life == nil {
+	if s.life = keep(s.ring, &s.mine.life); s.life == nil {
 		return fmt.Errorf("ring: open a side of %q: %w", s.ring.name, ErrTaken)
 	}
 	s.pos, s.shown, s.peer = start, start, start
@@ -305,7 +306,10 @@ func (s *side) sleep(life, ticket uint32) {
 		vm.WaitWhile(&s.theirs.life, life, false),
 		s.bell.while(ticket),
 	}
-	if waitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
+	defer sleepers.Add(-1)
+	if sleepers.Add(1) > ownThreads {
+		s.sleepInCrowd(life, ticket)
+	} else if waitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
 		time.Sleep(pollTime)
 	}
 }

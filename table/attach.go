@@ -51,7 +51,7 @@ func (m *Strings[V]) Ref() Ref {
 //
 // Calls that change a table in memory for reading (shm.Config.PeersReadOnly, guard.FileRead) fault (guard.ReadOnly).
 //
-// It panics with a *guard.Violation if ref lies outside of what a has handed out, and as NewMap does if K or V
+// It panics with a *guard.Violation if ref lies outside the memory that a has handed out, and as NewMap does if K or V
 // contains Go pointers.
 //
 // A Map that Attach returned becomes invalid when the arena is reset, closed, or rewound to a Mark older than the

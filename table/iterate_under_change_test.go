@@ -106,7 +106,7 @@ func TestIterationsUnderChange(t *testing.T) {
 func TestClearInIterations(t *testing.T) {
 	for _, n := range []int{1, 20, 500, 20000} {
 		for form := range 4 {
-			a := openTest(t, arena.Config{Limit: 1 << 28})
+			a := openTest(t, arena.Config{Reserve: 1 << 24})
 			m := NewMap[float64, uint64](a, 0)
 			for i := range n {
 				m.Put(float64(i), 1)
