@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// batch collects entries of a snapshot, and sets those of a shard one behind the other: then the shard's index is in the processor's caches, and
+// batch collects entries of a snapshot, and sets the entries of a shard one behind the other: then the shard's index is in the processor's caches, and
 // its lock is taken for some entries at once. Other goroutines help:
 //
 //	caller    add … add, prepare ──▶ share ──▶ add … add to the other batch ──▶ finish
@@ -186,7 +186,7 @@ func (b *batch) finish() (err error) {
 	return err
 }
 
-// stop waits until no helper sets entries of the batch, which takes no longer than those of a shard.
+// stop waits until no helper sets entries of the batch any more: each ends with the shard that it is at.
 func (b *batch) stop() {
 	b.next.Store(int32(len(b.shards)))
 	b.helpers.Wait()

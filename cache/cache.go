@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/slab"
 )
 
-// The sizes of what a cache takes, in bytes.
+// The sizes of keys, values and Limits, in bytes.
 const (
 	MaxKey   = 64 << 10 // the longest key
 	MaxValue = 1 << 30  // the longest value
@@ -193,7 +193,7 @@ const mostUnderLock = 4 << 10
 // Set sets the value of key, without a time to live. It copies both. The error wraps ErrTooLarge if they are too large,
 // guard.ErrNoMemory if there is no memory, and guard.ErrClosed after Close; then the cache has what it had.
 //
-// Cost: that of Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
+// Cost: as a Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
 func (c *Cache) Set(key, value []byte) error { return c.set("Set", key, value, 0) }
 
 // SetTTL sets the value of key for a time: ttl after the call the entry has expired; with Forever it never does. With ttl at or

@@ -23,7 +23,7 @@ func (c *Cache) enter() bool {
 	}
 }
 
-// leave is the end of what enter begins. The last one to leave a closed cache closes the heap.
+// leave ends the use of the heap that enter began. The last one to leave a closed cache closes the heap.
 func (c *Cache) leave() error {
 	if c.users.Add(-1) == 0 {
 		return c.heap.Close()
@@ -85,7 +85,7 @@ func (s *shard) give(what need, off uintptr) {
 	}
 }
 
-// sizeOfNeed returns the bytes of what a shard needs.
+// sizeOfNeed returns the size in bytes of the memory that a shard needs.
 func (c *Cache) sizeOfNeed(what need) int {
 	if what == needsSegment {
 		return c.segmentSize

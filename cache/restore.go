@@ -16,13 +16,13 @@ type snapshotReader struct {
 	r       io.Reader
 	n       int64  // bytes read
 	block   []byte // the last block that was read
-	rest    []byte // what is left of it
+	rest    []byte // the part of it that was not read as entries yet
 	joined  []byte // an entry that reaches over the end of a block
 	entries uint64
 	ended   bool
 }
 
-// torn returns the error for what is no snapshot.
+// torn returns the error for bytes that are no snapshot.
 func torn(what string, about ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(what, about...), ErrSnapshot)
 }

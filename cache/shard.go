@@ -71,7 +71,7 @@ type shard struct {
 	_      [96]byte
 }
 
-// need is what a call lacks.
+// need names the memory that a call lacks.
 type need uint8
 
 const (
@@ -251,7 +251,7 @@ func (s *shard) hasRoom(queue uint8, granules int) bool {
 	return s.spares.n > 0 || q.head != 0 && int(t.at(q.head-1).used)+granules <= 1<<t.shift
 }
 
-// item is what is to be set.
+// item is an entry that a call sets.
 type item struct {
 	hash       uint64
 	key, value []byte

@@ -23,7 +23,7 @@ type Stats struct {
 // Stats returns the figures of the cache. They are not of one moment: it looks at one shard after the other. It makes no system
 // call. After Close the bytes are 0.
 //
-// Cost: the lock of each shard, and that of slab.Heap.Stats: some microseconds.
+// Cost: some microseconds. It takes the lock of each shard, and calls slab.Heap.Stats.
 func (c *Cache) Stats() (st Stats) {
 	if c == nil || len(c.shards) == 0 {
 		unopened("Stats")

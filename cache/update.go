@@ -87,7 +87,7 @@ func (s *shard) forgo(it *item) {
 // key that is not there counts as 0. The entry keeps its time to live. The error wraps ErrNoNumber if the value has
 // another length, and is that of Set otherwise; then nothing has changed.
 //
-// Cost: that of Set, without a copy on the Go heap.
+// Cost: as a Set, and some 100 bytes of garbage on the Go heap.
 func (c *Cache) Add(key []byte, delta int64) (sum int64, err error) {
 	s, hash := c.shardOf("Add", key)
 	var bytes [8]byte

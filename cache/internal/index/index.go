@@ -282,7 +282,7 @@ func (x *Index) take() uint32 {
 	return b
 }
 
-// entry is what a slot holds.
+// entry is the contents of a slot.
 type entry struct {
 	place uint32
 	tag   uint16
