@@ -200,6 +200,9 @@ func (c *Config) unit() uintptr {
 
 // full returns the error for size bytes that do not fit above top.
 func (c *Config) full(size, top uintptr) error {
+	if c.Limit == 0 { // see adopt
+		return fmt.Errorf("arena: %q: the memory is for reading: %w", c.Name, guard.ErrNoMemory)
+	}
 	name := "Limit"
 	if c.Limit == c.Reserve {
 		name = "Reserve"

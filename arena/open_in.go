@@ -27,6 +27,9 @@ var _ = [1]int{}[(unsafe.Sizeof(header{})-1)/first] // it fits below the first o
 // mapped, or a region all of which is committed. The memory must be zero, or have had an arena before: then the arena
 // goes on with what was handed out at the last Publish. Of the Config only Name counts; its default is the region's.
 //
+// The arena has the size that the region has now, and never makes a file longer. So make a new file as long as the arena may
+// ever need (os.File.Truncate): it takes disk space only for what is used.
+//
 // Several processes may open arenas in the same memory. Refs, and tables by table.Attach, are valid in all of them; pointers
 // are not. At each moment one of them allocates. The others read what it has published, and see no later Publish
 // until they open the arena again. An arena in memory for reading (shm.Config.PeersReadOnly) does not allocate: the error
@@ -36,7 +39,7 @@ var _ = [1]int{}[(unsafe.Sizeof(header{})-1)/first] // it fits below the first o
 //
 // Close, Reset and Purge leave the memory to its owner: it stays committed. The region must stay open as long as the arena.
 //
-// The error says what is wrong with the memory: it is no arena's and not zero, it was damaged, it has another size. OpenIn
+// The error says what is wrong: the memory is neither zero nor an arena's, the arena was damaged, or had another size. OpenIn
 // checks its own figures and not the objects: of memory that others may store to, they may be any.
 func OpenIn(r *guard.Region, c Config) (*Arena, error) {
 	if r == nil || r.Base() == nil {
@@ -106,7 +109,7 @@ func (a *Arena) adopt(writable bool) error {
 	a.ready, a.peak, a.high = a.top, a.top, a.top
 	a.dirty = size // who allocated before may have stored there
 	if !writable {
-		a.ceiling = a.top
+		a.ceiling, a.config.Limit = a.top, 0
 	}
 	return nil
 }

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/alloctest"
+	"github.com/seed-9a6c551e/offheap/internal/invariant"
 	"github.com/seed-9a6c551e/offheap/internal/race"
 	"github.com/seed-9a6c551e/offheap/slab"
 )
@@ -460,4 +462,31 @@ func TestNoPointers(t *testing.T) {
 		t.Errorf("%d bytes on the Go heap for %d entries", grown, n)
 	}
 	runtime.KeepAlive(c)
+}
+
+// TestNoGarbage says that neither Set nor Get leaves garbage on the Go heap.
+func TestNoGarbage(t *testing.T) {
+	if invariant.Enabled {
+		t.Skip("the checks leave some")
+	}
+	c, _ := open(t, Config{})
+	key, value := []byte("key"), make([]byte, 100)
+	dst := make([]byte, 0, len(value))
+	if n := testing.AllocsPerRun(100, func() {
+		_ = c.Set(key, value)
+		dst, _ = c.Get(dst[:0], key)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestLayoutOfShard says that a Get of a frequent entry touches two CPU cache lines of its shard: see shard.
+func TestLayoutOfShard(t *testing.T) {
+	var s shard
+	if unsafe.Sizeof(uintptr(0)) == 4 {
+		t.Skip("the layout is for addresses of 64 bits")
+	}
+	if end := unsafe.Offsetof(s.policy) + unsafe.Offsetof(s.policy.inMain); end != 64 || unsafe.Offsetof(s.index) != 192 || unsafe.Sizeof(s)%128 != 0 {
+		t.Errorf("what Get writes ends at %d, what it reads begins at %d, a shard has %d bytes", end, unsafe.Offsetof(s.index), unsafe.Sizeof(s))
+	}
 }

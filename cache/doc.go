@@ -33,7 +33,7 @@
 //  4. When the heap has no memory any more, the shard looks at its oldest entries, a few with each Set, ahead of need. It keeps
 //     those that were hit often, by a copy at the beginning of main, and evicts the others. policy.go has the rules. It remembers
 //     the keys that went out: ghosts, some 4 bytes for each entry of the cache.
-//  5. When sizes shift, memory serves the new ones: the index and the ghosts give back what they need no more, and entries with objects
+//  5. When sizes shift, memory serves the new ones: the index and the ghosts give back what they no longer need, and entries with objects
 //     of their own are moved together (repack.go).
 //  6. View, Update, Scan and the like pin an entry: its segment stays, unchanged, until the last of them ends, whatever becomes
 //     of the entry.
@@ -63,6 +63,6 @@
 //
 // # What it does not do
 //
-// It does not write to a disk (WriteTo does when told), and has no goroutine of its own. Keys are compared as bytes. Values of more
+// It does not write to a disk (WriteTo does when told), and has no goroutine of its own but while ReadFrom runs. Keys are compared as bytes. Values of more
 // than 16 KiB (4 KiB if the Limit is below 4 MiB) use the Limit less well: their memory has size classes, see slab.Config.Limit.
 package cache

@@ -23,7 +23,7 @@ func (c *Cache) enter() bool {
 	}
 }
 
-// leave is the end of what enter begins. The last one to leave a closed cache closes the heap.
+// leave ends the use of the heap that enter began. The last one to leave a closed cache closes the heap.
 func (c *Cache) leave() error {
 	if c.users.Add(-1) == 0 {
 		return c.heap.Close()
@@ -85,7 +85,7 @@ func (s *shard) give(what need, off uintptr) {
 	}
 }
 
-// sizeOfNeed returns the bytes of what a shard needs.
+// sizeOfNeed returns the size in bytes of the memory that a shard needs.
 func (c *Cache) sizeOfNeed(what need) int {
 	if what == needsSegment {
 		return c.segmentSize
@@ -282,11 +282,16 @@ const trashPerCall = 4
 // unlock unlocks the shard and then does what must not be done under the lock, if there is something to do.
 func (s *shard) unlock() {
 	s.checked()
-	chores := s.trash.n > 0 || s.deadApart != 0 || len(s.scrap) > 0 || len(s.evicted) > 0
+	chores := s.hasChores()
 	s.mu.Unlock()
 	if chores {
 		s.chores()
 	}
+}
+
+// hasChores tells whether there is something to do that must not be done under the lock. Caller holds s.mu.
+func (s *shard) hasChores() bool {
+	return s.trash.n > 0 || s.deadApart != 0 || len(s.scrap) > 0 || len(s.evicted) > 0
 }
 
 // chores calls OnEvict for entries that were evicted, and gives some free memory back. Caller holds no lock.
@@ -300,6 +305,6 @@ func (s *shard) chores() {
 }
 
 // errTooLarge returns the error for a key or a value that can never be set.
-func errTooLarge(what string, n, most int) error {
-	return fmt.Errorf("cache: set: %s of %d bytes, the most is %d: %w", what, n, most, ErrTooLarge)
+func (c *Cache) errTooLarge(what string, n, most int) error {
+	return fmt.Errorf("cache: set %q: %s of %d bytes, the most is %d: %w", c.config.Name, what, n, most, ErrTooLarge)
 }

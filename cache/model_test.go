@@ -183,8 +183,12 @@ func (m *model) step(op, k, size, extra byte) {
 			delete(m.entries, key)
 			return
 		}
-		if wantTTL := max(e.deadline-*m.clock, 0); ok != want || ok && int64(ttl) != wantTTL {
-			t.Fatalf("TTL of %q: %v, %v, want %d, %v", short(key), ttl, ok, wantTTL, want)
+		wantTTL := Forever
+		if e.deadline > 0 {
+			wantTTL = time.Duration(e.deadline - *m.clock)
+		}
+		if ok != want || ok && ttl != wantTTL {
+			t.Fatalf("TTL of %q: %v, %v, want %v, %v", short(key), ttl, ok, wantTTL, want)
 		}
 	case 12:
 		*m.clock += int64(extra) / 4

@@ -42,9 +42,9 @@ const (
 
 // policy is the state of a shard's policy.
 type policy struct {
-	epoch       uint16 // 12 bits; entries know 5 of them
-	accesses    int    // in this epoch
+	accesses    int // in this epoch
 	insertions  int
+	epoch       uint16                // 12 bits; entries know 5 of them
 	inMain      int                   // entries
 	frequencies [mostFrequent + 1]int // of main's entries
 	ghosts      ghosts
@@ -132,8 +132,8 @@ func (s *shard) hit(at place, e entry) {
 // forget is called when all entries of the shard were deleted at once: left was not called for them.
 func (s *shard) forget() { s.policy = policy{} }
 
-// queueFor returns the queue for a new entry.
-func (s *shard) queueFor(hash uint64) uint8 {
+// queueFor returns the queue for new entries.
+func (s *shard) queueFor() uint8 {
 	if s.cache.config.Limit == 0 {
 		return main
 	}

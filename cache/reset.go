@@ -14,7 +14,7 @@ func (c *Cache) Reset() {
 	c.eachOpen((*shard).reset)
 }
 
-// reset makes all memory of the shard trash, but for what is pinned. Caller holds s.mu.
+// reset makes all memory of the shard trash, but for pinned entries. Caller holds s.mu.
 func (s *shard) reset() {
 	t := &s.cache.segments
 	for i := range s.queues {

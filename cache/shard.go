@@ -24,21 +24,28 @@ import (
 // user: a call that needs memory returns what it needs, and its caller provides that without the lock. Memory that becomes
 // free waits in trash until a caller without the lock gives it back.
 type shard struct {
-	mu     sync.Mutex
-	cache  *Cache
-	closed bool
-	full   bool // the heap has refused memory: entries are evicted before it is needed
-	index  index.Index
-
+	// What each Get writes is one CPU cache line, and what it reads of the index another: a processor to which a shard's lock comes from another one waits
+	// for few lines.
+	mu       sync.Mutex
+	cache    *Cache
+	closed   bool
+	full     bool  // the heap has refused memory: entries are evicted before it is needed
 	untilTry uint8 // segments to open before the heap is asked for memory
+	hits     int
+	misses   int
+	policy   policy
+	_        [8]byte
 
+	index    index.Index
+	chunks   []uint32 // of the index: offsets, in granules
+	retiring uint32   // the number, plus 1, of the chunk that the index is to leave
+
+	counts   counts
 	queues   [2]queue
 	segments int // of the queues, spare, trash and doomed
 	spares   list
 	trash    list     // segments for the heap
-	chunks   []uint32 // of the index: offsets, in granules
 	scrap    []uint32 // chunks for the heap
-	retiring uint32   // the number, plus 1, of the chunk that the index is to leave
 
 	apart     []apartObject
 	freeApart uint32 // the first that is free, plus 1
@@ -56,17 +63,15 @@ type shard struct {
 	withTTL    int    // entries
 	expireAt   uint32 // the number, plus 1, of the segment that expireSome looks at
 	expireHand uint32 // granules of it that were looked at
-	policy     policy
 
 	places []place // of walk
-	ahead  uint64  // what walk has read: so the compiler does not leave it out
+	ahead  uint64  // what was read ahead of need: so the compiler does not leave it out
 
-	counts counts
 	rehash func(place) uint64
-	_      [64]byte
+	_      [96]byte
 }
 
-// need is what a call lacks.
+// need names the memory that a call lacks.
 type need uint8
 
 const (
@@ -246,7 +251,7 @@ func (s *shard) hasRoom(queue uint8, granules int) bool {
 	return s.spares.n > 0 || q.head != 0 && int(t.at(q.head-1).used)+granules <= 1<<t.shift
 }
 
-// item is what is to be set.
+// item is an entry that a call sets.
 type item struct {
 	hash       uint64
 	key, value []byte
@@ -311,7 +316,7 @@ func (s *shard) insert(it *item) need {
 		return needsGhosts
 	}
 	granules := it.granules()
-	q := s.queueFor(it.hash)
+	q := s.queueFor()
 	p, ok := s.room(q, granules)
 	if !ok {
 		return needsSegment

@@ -123,7 +123,7 @@ func (sw *snapshotWriter) long(b []byte) error {
 	return nil
 }
 
-// end writes what is left, and the end.
+// end writes the last block, and the end of the snapshot.
 func (sw *snapshotWriter) end() error {
 	if err := sw.flush(); err != nil {
 		return err

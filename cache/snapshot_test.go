@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"github.com/seed-9a6c551e/offheap/guard"
 )
 
 // some sets entries of all kinds, and returns what they are.
@@ -125,6 +127,78 @@ func TestTornSnapshot(t *testing.T) {
 	}
 }
 
+// TestLargeSnapshot reads a snapshot of several batches, which helpers set: into an empty cache, over its entries, into one that is too small. A panic of
+// OnEvict meets the caller, and so does Close.
+func TestLargeSnapshot(t *testing.T) {
+	const n = 3 * batchBytes / 1000
+	c, _ := open(t, Config{})
+	want := map[string]string{}
+	for i := range n {
+		key, value := fmt.Sprint("key", i), fmt.Sprintf("%*d", 900+i%200, i)
+		want[key] = value
+		if err := c.SetTTL([]byte(key), []byte(value), Forever-time.Duration(i%2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b bytes.Buffer
+	if _, err := c.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := open(t, Config{})
+	for range 2 {
+		if _, err := other.ReadFrom(bytes.NewReader(b.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+		if got := contents(other); !same(got, want) {
+			t.Fatalf("%d entries, want %d", len(got), len(want))
+		}
+		other.check()
+	}
+
+	evictions, fails := 0, false // only the caller calls OnEvict
+	tiny, _ := open(t, Config{Limit: 4 << 20, OnEvict: func(_, _ []byte) {
+		if evictions++; fails {
+			panic("on evict")
+		}
+	}})
+	if _, err := tiny.ReadFrom(bytes.NewReader(b.Bytes())); err != nil || tiny.Len()+evictions != n {
+		t.Fatalf("%v; %d entries, %d were evicted, of %d", err, tiny.Len(), evictions, n)
+	}
+	fails = true
+	func() {
+		defer func() {
+			if recover() != "on evict" {
+				t.Error("no panic")
+			}
+		}()
+		_, _ = tiny.ReadFrom(bytes.NewReader(b.Bytes()))
+	}()
+	fails = false
+	tiny.check()
+	if _, err := tiny.ReadFrom(&closing{Reader: bytes.NewReader(b.Bytes()), c: tiny}); !errors.Is(err, guard.ErrClosed) {
+		t.Errorf("Close in the middle: %v", err)
+	}
+}
+
+// closing closes a cache when half of a snapshot has been read for the second time.
+type closing struct {
+	*bytes.Reader
+	c     *Cache
+	again bool
+}
+
+func (r *closing) Seek(at int64, whence int) (int64, error) {
+	r.again = whence == io.SeekStart
+	return r.Reader.Seek(at, whence)
+}
+
+func (r *closing) Read(b []byte) (int, error) {
+	if r.again && int64(r.Len()) < r.Size()/2 {
+		_ = r.c.Close()
+	}
+	return r.Reader.Read(b)
+}
+
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
@@ -150,7 +224,7 @@ func TestSnapshotTTL(t *testing.T) {
 	if ttl, ok := other.TTL([]byte("hour")); !ok || ttl > time.Hour || ttl < 50*time.Minute {
 		t.Errorf("an hour has become %v, %v", ttl, ok)
 	}
-	if ttl, ok := other.TTL([]byte("ever")); !ok || ttl != 0 {
+	if ttl, ok := other.TTL([]byte("ever")); !ok || ttl != Forever {
 		t.Errorf("ever has become %v, %v", ttl, ok)
 	}
 }

@@ -23,7 +23,7 @@ type Stats struct {
 // Stats returns the figures of the cache. They are not of one moment: it looks at one shard after the other. It makes no system
 // call. After Close the bytes are 0.
 //
-// Cost: the lock of each shard, and that of slab.Heap.Stats: some microseconds.
+// Cost: some microseconds. It takes the lock of each shard, and calls slab.Heap.Stats.
 func (c *Cache) Stats() (st Stats) {
 	if c == nil || len(c.shards) == 0 {
 		unopened("Stats")
@@ -43,8 +43,8 @@ func (s *shard) addTo(st *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := &s.counts
-	st.Hits += n.hits
-	st.Misses += n.misses
+	st.Hits += s.hits
+	st.Misses += s.misses
 	st.Sets += n.sets
 	st.Deletes += n.deletes
 	st.Evictions += n.evictions
@@ -61,10 +61,10 @@ func (s *shard) addTo(st *Stats) {
 	st.Free += int64(s.segments)*int64(s.cache.segmentSize) - int64(live+n.dead)*granule
 }
 
-// counts are the figures of a shard. Its lock guards them.
+// counts are the figures of a shard, but for the hits and the misses. Its lock guards them.
 type counts struct {
-	hits, misses, sets, deletes int
-	evictions, expirations      int
-	dead                        int // granules of dead entries in segments of queues
-	apart                       int // bytes of objects of the heap that hold a key and a value
+	sets, dead             int // dead: granules of dead entries in segments of queues
+	deletes                int
+	evictions, expirations int
+	apart                  int // bytes of objects of the heap that hold a key and a value
 }

@@ -71,15 +71,15 @@ func (s *shard) pinned(held pin) (key, value []byte) {
 // not write to it. No lock is held while f runs: f may call the cache, for the same key too, may take its time, and may
 // panic. As long as it runs, up to 64 KiB of memory around the entry are kept.
 //
-// Cost: that of Get without the copy, and the lock once more.
+// Cost: as a Get, without the copy; the lock is taken twice.
 func (c *Cache) View(key []byte, f func(value []byte)) bool {
 	s, l, ok := c.lockAndFind("View", key)
 	if !ok {
-		s.counts.misses++
+		s.misses++
 		s.unlock()
 		return false
 	}
-	s.counts.hits++
+	s.hits++
 	s.hit(l.place, l.entry)
 	held := s.pin(l.place, l.entry)
 	s.mu.Unlock()

@@ -20,7 +20,7 @@ const (
 	Guarded       Kind = region.Guarded       // a guard inside the region (Region.Guard)
 	Protected     Kind = region.Protected     // committed, but Protect refuses this access
 	Truncated     Kind = region.Truncated     // beyond the end of the file that is mapped there
-	ReadOnly      Kind = region.ReadOnly      // a store to a file that is mapped for reading (FileRead)
+	ReadOnly      Kind = region.ReadOnly      // a store to a file that is mapped for reading (FileRead), or to memory that others share for reading
 	FileFailed    Kind = region.FileFailed    // inside the file: the disk is full, or it failed
 )
 

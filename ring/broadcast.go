@@ -35,7 +35,7 @@ type Broadcast struct {
 	claimed  int
 	messages uint64
 	readers  []*lane
-	removed  []*shm.Memory // of readers that are gone, which the kernel did not unmap
+	removed  []*lane // readers that are gone, whose memory the kernel did not unmap
 	closed   bool
 }
 
@@ -48,8 +48,9 @@ type lane struct {
 	first  uint64 // messages sent before it was added
 }
 
-// ErrLagged is the error of a reader that was so slow that messages were overwritten before it has read them. The next message is the
-// first that was sent after the error was found. Test for it with errors.As.
+// ErrLagged is the error of a reader that was so slow that messages were overwritten before it has read them. It misses those that
+// are still in the ring, too, because it knows no place where one of them begins: the next message is the first that was sent after
+// the error was found. Test for it with errors.As.
 type ErrLagged struct {
 	Missed uint64 // messages
 }
@@ -59,7 +60,8 @@ func (e *ErrLagged) Error() string {
 }
 
 // CreateBroadcast makes a Broadcast without readers. Config.Full says what happens when a reader is slow: Block waits for it, Fail
-// returns ErrFull, and with DropOldest the reader misses messages (ErrLagged) and must copy (Recv). Errors are those of Create.
+// returns ErrFull. With DropOldest a reader must copy (Recv), and one that is behind by more than the ring misses all messages until
+// the newest (ErrLagged): choose a Size that holds what is sent while a reader pauses, or starts. Errors are those of Create.
 func CreateBroadcast(c Config) (*Broadcast, error) {
 	b, err := createBroadcast(c)
 	return named("create", c.Name, b, err)
@@ -104,9 +106,11 @@ func (b *Broadcast) AddReader() (data, cursor *shm.Memory, err error) {
 	head.begin(int(b.size), b.full, b.pos)
 	head.lag.dirty.Store(b.pos + b.room)
 	l.ring = Ring{name: b.name, full: b.full, head: head, data: b.data, size: b.size}
-	l.lead = b.size
+	if l.ring.watch, err = watch(head, b.name, m); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("ring: add a reader to %q: %w", b.name, err), m.Close())
+	}
 	if err := l.side.open(&l.ring, 0); err != nil {
-		return nil, nil, errors.Join(err, m.Close())
+		return nil, nil, errors.Join(err, l.close())
 	}
 	if b.full != mayLag {
 		b.room = 0 // Claim looks
@@ -144,8 +148,10 @@ func attachReader(data, cursor *shm.Memory, name string) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{name: name, full: full, memory: cursor, shared: data, head: head, size: uint64(data.Size())}
-	r.data, err = mirror(data.Bytes(), 0, name, vm.Read, data)
-	return r, err
+	if r.data, err = mirror(data.Bytes(), 0, name, vm.Read, data); err != nil {
+		return nil, err
+	}
+	return r.watched(cursor)
 }
 
 // MaxMessage returns the most bytes of a message.
@@ -186,7 +192,7 @@ func (b *Broadcast) claimSlowly(ctx context.Context, n int) error {
 		err := l.makeRoom(ctx, b, need)
 		switch {
 		case err == nil:
-			room = min(room, l.room)
+			room = min(room, l.room())
 			i++
 		case errors.Is(err, ErrFull) || ctx.Err() != nil:
 			return err
@@ -202,7 +208,7 @@ func (b *Broadcast) claimSlowly(ctx context.Context, n int) error {
 func (l *lane) makeRoom(ctx context.Context, b *Broadcast, need uint64) error {
 	b.show()
 	if b.full == Fail {
-		if err := l.look(); err != nil || l.room >= need {
+		if err := l.look(); err != nil || l.room() >= need {
 			return err
 		}
 		if done, err := l.ready(context.Background(), need, l.theirs.life.Load()); done {
@@ -245,7 +251,6 @@ func (b *Broadcast) Send(ctx context.Context, message []byte) error {
 func (b *Broadcast) show() {
 	b.shown = b.pos
 	for _, l := range b.readers {
-		l.room -= b.pos - l.pos // no more than Claim has found
 		l.pos = b.pos
 		if b.full == mayLag {
 			l.ring.head.lag.before.Store(b.messages - l.first)
@@ -278,10 +283,13 @@ func (b *Broadcast) remove(i int) {
 	l := b.readers[i]
 	b.readers = slices.Delete(b.readers, i, i+1)
 	l.side.end()
-	if l.memory.Close() != nil {
-		b.removed = append(b.removed, l.memory) // Close tries again
+	if l.close() != nil {
+		b.removed = append(b.removed, l) // Close tries again
 	}
 }
+
+// close closes what a lane has alone.
+func (l *lane) close() error { return closeAll([]*region.Region{l.ring.watch}, l.memory) }
 
 // Close flushes and ends the Broadcast: the readers receive what was sent, and then io.EOF. The error of a second Close wraps
 // guard.ErrClosed.
@@ -294,7 +302,12 @@ func (b *Broadcast) Close() error {
 	for len(b.readers) > 0 {
 		b.remove(len(b.readers) - 1)
 	}
-	if err := closeAll(b.data, append(b.removed, b.memory)...); err != nil {
+	for _, l := range b.removed {
+		if err := l.close(); err != nil {
+			return b.errorf("close", err)
+		}
+	}
+	if err := closeAll([]*region.Region{b.data}, b.memory); err != nil {
 		return b.errorf("close", err)
 	}
 	b.closed, b.room = true, 0
@@ -318,13 +331,13 @@ func (c *Consumer) recvLagging(ctx context.Context, dst []byte) ([]byte, error) 
 	if c.err != nil {
 		return dst, c.errorf("receive", c.err)
 	}
-	if c.room == 0 {
+	if c.room() == 0 {
 		if err := c.await(ctx, frame); err != nil {
 			return dst, err
 		}
 	}
 	n := c.lengthAt(c.pos).Load()
-	fits := n <= min(c.room, c.size)-frame
+	fits := n <= min(c.room(), c.size)-frame
 	copied := dst
 	if fits {
 		copied = appendMessage(dst, c.messageAt(c.pos, n))
@@ -335,10 +348,11 @@ func (c *Consumer) recvLagging(ctx context.Context, dst []byte) ([]byte, error) 
 	case dirty-c.pos > c.size:
 		return dst, c.lagged(ctx)
 	case !fits:
-		return dst, c.corrupt("a message of %d bytes, where %d are possible", n, c.room-frame)
+		return dst, c.corrupt("a message of %d bytes, where %d are possible", n, c.room()-frame)
 	}
 	c.number++
-	c.advance(frameSize(n))
+	c.advance(n)
+	c.settle()
 	return copied, nil
 }
 
@@ -359,7 +373,7 @@ func (c *Consumer) lagged(ctx context.Context) error {
 		}
 		missed := after - c.number
 		c.number = after
-		c.pos, c.shown, c.peer, c.room = index, index, index, 0
+		c.pos, c.shown, c.peer = index, index, index
 		return &ErrLagged{Missed: missed}
 	}
 }

@@ -43,7 +43,7 @@ func (c *conn) Read(b []byte) (n int, err error) {
 		return 0, nil
 	}
 	for len(c.rest) == 0 {
-		if c.in.peeked > 0 {
+		if c.in.mayRelease() {
 			c.in.Release()
 		}
 		ctx := c.read.context()
@@ -88,7 +88,7 @@ func (c *conn) Close() error {
 	defer c.reading.Unlock()
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.rest, c.in.peeked = nil, 0
+	c.rest = nil
 	return c.read.explain(errors.Join(c.in.Close(), c.out.Close()))
 }
 

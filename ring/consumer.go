@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"iter"
+	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
 )
@@ -13,16 +15,19 @@ import (
 //
 // A Consumer gives room back in batches: when a sixteenth of the ring is read, when it waits, and at Flush.
 type Consumer struct {
-	side
-	peeked uint64 // bytes of the ring that the message of the last Peek takes; 0: there is none
+	side          // held: the bytes of the ring that the messages of peekSlowly and PeekBatch take; else 0
+	peeked uint64 // the bytes of the message that the fast path has returned; else none
 	drops  uint   // tries of Recv that the producer has thwarted
 	number uint64 // messages received or missed, of a producer that does not wait
 }
 
+// none is the length of no message.
+const none = math.MaxUint64
+
 // Consumer makes this process the consumer. The error wraps ErrTaken if the ring has one, or has had one.
 func (r *Ring) Consumer() (*Consumer, error) {
 	r.mustBeOpen("Consumer")
-	c := new(Consumer)
+	c := &Consumer{peeked: none}
 	if err := c.open(r, 1); err != nil {
 		return nil, err
 	}
@@ -37,45 +42,112 @@ func (r *Ring) Consumer() (*Consumer, error) {
 // Errors: io.EOF when the producer has closed its side and all messages were received; ErrPeerDied when its process has died
 // and all that it has shown was received; ErrCorrupt; ErrDrops; the context's; guard.ErrClosed.
 //
-// Cost: 2 ns, where there is a message.
+// Cost: inlined: a load of the length and two comparisons, where there is a message.
 func (c *Consumer) Peek(ctx context.Context) ([]byte, error) {
-	if c.room == 0 {
-		if err := c.peekSlowly(ctx); err != nil {
+	return c.peek(ctx, (*Consumer).peekSlowly)
+}
+
+// peek is Peek with its slow path as a parameter: see Producer.claim.
+func (c *Consumer) peek(ctx context.Context, slowly func(*Consumer, context.Context) ([]byte, error)) (message []byte, err error) {
+	if c.fast > 0 {
+		if n := *(*uint64)(c.next); n < uint64(c.fast) { // read once: the other side may change it
+			c.peeked = n
+			return unsafe.Slice((*byte)(unsafe.Add(c.next, frame)), n), nil
+		}
+	}
+	return slowly(c, ctx)
+}
+
+// peekSlowly is Peek where no message is known, where the message makes a batch full, and where nothing can be received.
+func (c *Consumer) peekSlowly(ctx context.Context) ([]byte, error) {
+	c.mustBeOpen("Peek")
+	c.peeked, c.held, c.fast = none, 0, 0
+	switch {
+	case c.err != nil:
+		return nil, c.errorf("receive", c.err)
+	case c.mustCopy():
+		return nil, c.errorf("peek", ErrDrops)
+	}
+	if c.room() == 0 {
+		if err := c.await(ctx, frame); err != nil {
 			return nil, err
 		}
 	}
 	n := c.lengthAt(c.pos).Load()
-	if n > c.room-frame {
-		return nil, c.corrupt("a message of %d bytes, where %d are possible", n, c.room-frame)
+	if n > c.room()-frame {
+		return nil, c.corrupt("a message of %d bytes, where %d are possible", n, c.room()-frame)
 	}
-	c.peeked = frameSize(n)
+	c.held = int(frameSize(n))
 	return c.messageAt(c.pos, n), nil
 }
 
-// peekSlowly waits for a message.
-func (c *Consumer) peekSlowly(ctx context.Context) error {
-	c.mustBeOpen("Peek")
-	c.peeked = 0
-	switch {
-	case c.err != nil:
-		return c.errorf("receive", c.err)
-	case c.mustCopy():
-		return c.errorf("peek", ErrDrops)
+// PeekBatch returns the next messages where they lie in the ring, until Release: it sets as many of messages as there are, and returns
+// how many. If there is none, it waits for the first. A second PeekBatch returns the same messages, and more if more have come.
+// It may be asked for fewer, so that Release gives back the first ones alone. Trust and errors are those of Peek.
+//
+// Cost: 2 ns a message.
+func (c *Consumer) PeekBatch(ctx context.Context, messages [][]byte) (count int, err error) {
+	c.mustBeOpen("PeekBatch")
+	if len(messages) == 0 {
+		return 0, nil
 	}
-	return c.await(ctx, frame)
+	if c.err == nil && !c.mustCopy() && c.room() > 0 {
+		if err := c.look(); err != nil {
+			return 0, err
+		}
+	}
+	if messages[0], err = c.peekSlowly(ctx); err != nil {
+		return 0, err
+	}
+	for count = 1; count < len(messages); count++ {
+		at, left := c.pos+uint64(c.held), c.room()-uint64(c.held)
+		if left == 0 {
+			break
+		}
+		n := c.lengthAt(at).Load()
+		if n > left-frame { // the next Peek says so
+			break
+		}
+		messages[count] = c.messageAt(at, n)
+		c.held += int(frameSize(n))
+	}
+	return count, nil
 }
 
-// Release gives the message of the last Peek back: the producer may overwrite it. It panics with a *guard.Violation if there
-// is none.
-func (c *Consumer) Release() {
-	if c.peeked == 0 {
-		c.mustBeOpen("Release")
-		panic(&guard.Violation{Op: "ring.Release", Kind: guard.InvalidArgument, Detail: "there is no message from Peek", Region: c.ring.name})
-	}
+// Release gives the message of the last Peek back, or all messages of the last PeekBatch: the producer may overwrite them. It
+// panics with a *guard.Violation if there is none.
+//
+// Cost: inlined: a comparison and some stores; and once in a batch, what showing it costs.
+func (c *Consumer) Release() { c.release((*Consumer).releaseSlowly) }
+
+// release is Release with its slow path as a parameter: see Producer.claim.
+func (c *Consumer) release(slowly func(*Consumer)) {
 	n := c.peeked
-	c.peeked = 0
+	if n >= uint64(c.fast) {
+		slowly(c)
+		return
+	}
+	c.peeked = none
 	c.advance(n)
 }
+
+// releaseSlowly is Release behind peekSlowly, behind Close, and where nothing was peeked.
+func (c *Consumer) releaseSlowly() {
+	c.mustBeOpen("Release")
+	if !c.mayRelease() {
+		panic(&guard.Violation{Op: "ring.Release", Kind: guard.InvalidArgument, Detail: "there is no message from Peek", Region: c.ring.name})
+	}
+	n := uint64(c.held)
+	if c.peeked != none {
+		n = frameSize(c.peeked)
+	}
+	c.peeked, c.held = none, 0
+	c.pos += n
+	c.settle()
+}
+
+// mayRelease tells whether there is a message from Peek.
+func (c *Consumer) mayRelease() bool { return c.peeked != none || c.held > 0 }
 
 // Recv appends the next message to dst. If there is none, it waits. Errors are those of Peek; then the result is dst. A reader of
 // a Broadcast that drops messages gets *ErrLagged for those that it has missed, and after that the next ones.
@@ -122,7 +194,7 @@ func (c *Consumer) All(ctx context.Context) iter.Seq2[[]byte, error] {
 				return
 			}
 			more := yield(message, err)
-			if c.peeked > 0 {
+			if c.mayRelease() {
 				c.Release()
 			}
 			if err != nil || !more {
@@ -132,8 +204,10 @@ func (c *Consumer) All(ctx context.Context) iter.Seq2[[]byte, error] {
 	}
 }
 
-// mustCopy tells whether the producer may overwrite a message while it is being read.
-func (c *Consumer) mustCopy() bool { return c.ring.full == DropOldest || c.ring.full == mayLag }
+// mustCopy tells whether this is a consumer whose producer may overwrite a message while it is being read.
+func (s *side) mustCopy() bool {
+	return s.role == 1 && (s.ring.full == DropOldest || s.ring.full == mayLag)
+}
 
 // Flush shows the producer which room is free again.
 func (c *Consumer) Flush() {

@@ -28,10 +28,11 @@
 // # Life
 //
 //  1. Create makes a ring. Ring.Memory is sent to another process (shm.Memory.Send, AppendFile), which receives it and calls Attach.
-//  2. Ring.Producer and Ring.Consumer take one side each, in any process that has the memory; each is taken once. The side keeps an OS thread by
-//     which the kernel knows its process.
+//  2. Ring.Producer and Ring.Consumer take one side each, in any process that has the memory; each is taken once. An OS
+//     thread of the process, one for a thousand sides, tells the kernel that it lives.
 //  3. Claim gives room in the ring, Publish sends what was written there; Send copies. Peek gives the next message where it lies, Release
-//     gives its room back; Recv copies. All iterates.
+//     gives its room back; Recv copies. All iterates. ClaimBatch and PublishBatch send several messages that are seen at once,
+//     PeekBatch looks at several until one Release.
 //  4. The producer shows messages in batches of a sixteenth of the ring, as a bufio.Writer does, and when it waits. Flush shows them at
 //     once: call it when there is nothing more to send at the moment. The consumer gives room back in batches, too.
 //  5. Close of the producer lets the consumer receive what is left, and then io.EOF. Close of the consumer gives the producer
@@ -45,14 +46,17 @@
 // # Waiting
 //
 // A side that waits first spins, for at most 20 µs: if the other side runs on another processor, and spinning has paid before. Then it
-// sets its word asleep, looks once more, and sleeps in the kernel (a futex), which holds an OS thread. The other side makes a system
-// call only if that word is set. A context that is done ends a wait, and so does PeerDied.
+// sets its word asleep, looks once more, and sleeps in the kernel (a futex). The other side makes a system call only if that word is
+// set. A context that is done ends a wait, and so does PeerDied.
+//
+// The first 16 sides of a process that sleep at a time hold an OS thread each. More of them share threads, 42 sides each, and wake
+// some 50 µs later: a thousand goroutines that wait for a thousand rings hold some 40 threads.
 //
 // # Death
 //
 // Where a process dies, by SIGKILL too, all that it has shown is received, and then there is ErrPeerDied: after some 0.1 ms for a small
-// process, before its memory is freed. Messages that it had not shown are gone. The kernel notes the end of a thread that the side keeps
-// for this (set_robust_list), and wakes the other side, which waits for two words (futex_waitv, Linux 5.16). Before Linux 5.16 a side that
+// process, before its memory is freed. Messages that it had not shown are gone. The kernel notes the end of a thread that the process
+// keeps for this (set_robust_list), and wakes the other side, which waits for two words (futex_waitv, Linux 5.16). Before Linux 5.16 a side that
 // sleeps looks every 5 ms. Where the kernel or a sandbox does not serve set_robust_list, and for a process that dies before it has taken its side, tell it:
 // call PeerDied after exec.Cmd.Wait, or at the end of a socket to the process. A stopped process (SIGSTOP) is waited for.
 //
@@ -72,11 +76,12 @@
 //
 // # Cost
 //
-// Messages allocate nothing on the Go heap; a new context that a side sleeps with does. Claim and Publish, or Peek and Release, take
-// some 5 ns, and a batch an atomic store and a load of each side. Waking takes some microseconds. Each side has an OS thread that does
-// nothing. bench/RESULTS.md has figures, beside the same ring in C.
+// Messages allocate nothing on the Go heap; a new context that a side sleeps with does. Claim and Publish, or Peek and Release, are
+// inlined: some 4 ns for both, without an atomic operation; and a batch takes an atomic store and a load of each side. Waking takes
+// some microseconds. A Ring takes two file descriptors, and an OS page beside its header and its data.
+// bench/RESULTS.md has figures, beside the same ring in C.
 //
 // # Systems
 //
-// Linux alone: elsewhere Create returns an error that wraps errors.ErrUnsupported.
+// Linux alone, also between goroutines of one process: elsewhere Create returns an error that wraps errors.ErrUnsupported.
 package ring

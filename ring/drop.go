@@ -12,7 +12,7 @@ import (
 // dropOldest makes room for need bytes.
 func (p *Producer) dropOldest(need uint64) error {
 	for {
-		if err := p.look(); err != nil || p.room >= need {
+		if err := p.look(); err != nil || p.room() >= need {
 			return err
 		}
 		p.stalls.Add(1)
@@ -45,14 +45,14 @@ func (c *Consumer) recvDropping(ctx context.Context, dst []byte) ([]byte, error)
 		if c.pos%8 != 0 {
 			return dst, c.corrupt("its own index is %d", c.pos)
 		}
-		c.shown, c.peer, c.room = c.pos, c.pos, 0
+		c.shown, c.peer = c.pos, c.pos
 		if err := c.await(ctx, frame); err == errOvertaken {
 			continue
 		} else if err != nil {
 			return dst, err
 		}
 		n := c.lengthAt(c.pos).Load()
-		fits := n <= c.room-frame
+		fits := n <= c.room()-frame
 		copied := dst
 		if fits {
 			copied = appendMessage(dst, c.messageAt(c.pos, n))
@@ -60,7 +60,7 @@ func (c *Consumer) recvDropping(ctx context.Context, dst []byte) ([]byte, error)
 		switch {
 		case !c.mine.index.CompareAndSwap(c.pos, c.pos+frameSize(n)):
 		case !fits:
-			return dst, c.corrupt("a message of %d bytes, where %d are possible", n, c.room-frame)
+			return dst, c.corrupt("a message of %d bytes, where %d are possible", n, c.room()-frame)
 		default:
 			return copied, nil
 		}

@@ -2,6 +2,7 @@ package ring_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +83,47 @@ func Example() {
 	// gold 2651
 	// closed
 	// <nil>
+}
+
+// Messages of a batch are written, seen and given back together.
+func ExampleProducer_ClaimBatch() {
+	r, err := ring.Create(ring.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer r.Close()
+	p, err := r.Producer()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := r.Consumer()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+
+	rooms := make([][]byte, 3)
+	if err := p.ClaimBatch(ctx, 8, rooms); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i, room := range rooms {
+		binary.LittleEndian.PutUint64(room, uint64(i))
+	}
+	p.PublishBatch(len(rooms))
+	if err := p.Flush(); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	messages := make([][]byte, 100)
+	n, err := c.PeekBatch(ctx, messages)
+	fmt.Println(n, messages[:n], err)
+	c.Release() // all of them
+	// Output: 3 [[0 0 0 0 0 0 0 0] [1 0 0 0 0 0 0 0] [2 0 0 0 0 0 0 0]] <nil>
 }
 
 // A FanIn receives from producers of which each has a ring of its own.

@@ -60,10 +60,11 @@ func (f *FanIn) Len() int {
 
 // Next returns a lane that has a message, or has ended: its Peek and its Recv do not wait. If there is none, Next waits, also
 // where there is no lane. Lanes take turns: a sixteenth of its ring each. A lane that has ended is returned once, and is no lane
-// any more: its Peek tells why it has ended, and the program closes its Ring. The error is the context's.
+// any more: its Peek tells why it has ended, and the program closes its Ring. A lane that the program closes, or whose Peek
+// has failed, is not returned again. The error is the context's.
 func (f *FanIn) Next(ctx context.Context) (*Consumer, error) {
 	if f.turn < len(f.lanes) {
-		if c := f.lanes[f.turn]; c.room > 0 && c.pos-f.began < c.batch {
+		if c := f.lanes[f.turn]; c.err == nil && c.room() > 0 && c.pos-f.began < c.batch {
 			return c, nil
 		}
 	}
@@ -72,7 +73,11 @@ func (f *FanIn) Next(ctx context.Context) (*Consumer, error) {
 		for range f.lanes {
 			f.turn = (f.turn + 1) % len(f.lanes)
 			c := f.lanes[f.turn]
-			if c.room > 0 || c.look() == nil && c.room > 0 {
+			if c.room() == 0 && c.look() != nil {
+				f.remove(f.turn)
+				return c, nil
+			}
+			if c.room() > 0 {
 				f.began = c.pos
 				return c, nil
 			}
@@ -84,12 +89,24 @@ func (f *FanIn) Next(ctx context.Context) (*Consumer, error) {
 	}
 }
 
-// adopt takes the lanes that were added.
+// adopt takes the lanes that were added, and forgets those whose end the program knows.
 func (f *FanIn) adopt() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lanes = append(f.lanes, f.added...)
 	f.added = f.added[:0]
+	had := len(f.lanes)
+	f.lanes = slices.DeleteFunc(f.lanes, func(c *Consumer) bool { return c.err != nil })
+	f.count -= had - len(f.lanes)
+}
+
+// remove ends a lane.
+func (f *FanIn) remove(i int) {
+	f.lanes[i].fan.Store(nil)
+	f.lanes = slices.Delete(f.lanes, i, i+1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count--
 }
 
 // wait waits until a lane may have something. It returns a lane that has ended.
@@ -114,12 +131,8 @@ func (f *FanIn) wait(ctx context.Context) (ended *Consumer, err error) {
 		case done && err == nil:
 			return nil, nil
 		case done:
-			f.lanes = slices.Delete(f.lanes, i, i+1)
+			f.remove(i)
 			c.mine.asleep.Store(0)
-			c.fan.Store(nil)
-			f.mu.Lock()
-			f.count--
-			f.mu.Unlock()
 			return c, nil
 		}
 		f.words = append(f.words, vm.WaitWhile(&c.mine.asleep, 1, false), vm.WaitWhile(&c.theirs.life, life, false))

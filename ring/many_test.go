@@ -107,6 +107,26 @@ func TestFanIn(t *testing.T) {
 	})
 }
 
+// TestFanInForgets has lanes that end where the program sees it: one whose message is nonsense, one that the program closes.
+func TestFanInForgets(t *testing.T) {
+	var f FanIn
+	ctx := soon(t)
+	p, bad := mustCreate(t, Config{Size: 4096})
+	_, closed := mustCreate(t, Config{Size: 4096})
+	last, good := mustCreate(t, Config{Size: 4096})
+	mustDo(t, f.Add(bad), f.Add(closed), p.Send(ctx, make([]byte, 80)), p.Flush())
+	p.lengthAt(0).Store(1 << 40)
+	c, err := f.Next(ctx)
+	mustDo(t, err)
+	if _, err := c.Recv(ctx, nil); c != bad || !errors.Is(err, ErrCorrupt) {
+		t.Fatal(err)
+	}
+	mustDo(t, closed.ring.Close(), f.Add(good), last.Send(ctx, []byte("last")), last.Flush())
+	if c, err = f.Next(ctx); c != good || err != nil || f.Len() != 1 {
+		t.Errorf("%d lanes, %v", f.Len(), err)
+	}
+}
+
 // readers adds readers to a broadcast.
 func readers(t testing.TB, b *Broadcast, n int) (all []*Consumer) {
 	t.Helper()

@@ -46,7 +46,8 @@ type Config struct {
 	Name string
 
 	// Size is the bytes of data, rounded up to a power of two, and to an OS page. A message takes its own bytes, rounded up to
-	// 8, and 8 more. Default 1 MiB. The most is 1 TiB; 16 MiB where addresses have 32 bits.
+	// 8, and 8 more. Default 1 MiB, which is enough for short messages; with 4 MiB, those of 4 to 64 KiB take half the time.
+	// The most is 1 TiB; 16 MiB where addresses have 32 bits.
 	Size int
 
 	// Full says what the producer does when there is no room. Default Block.
@@ -67,6 +68,7 @@ type Ring struct {
 	shared *shm.Memory // the data of a Broadcast, which this process may read; else nil
 	head   *header
 	data   *region.Region // the data, mapped twice in a row
+	watch  *region.Region // by which the kernel notes the end of the process: see life.go
 	size   uint64
 
 	mu     sync.Mutex
@@ -181,23 +183,38 @@ func open(memory []byte, name string, m *shm.Memory) (*Ring, error) {
 		return nil, err
 	}
 	r := &Ring{name: nameOr(name), full: full, memory: m, head: head, size: uint64(n)}
-	r.data, err = mirror(memory, headerSize(), r.name, vm.ReadWrite, m)
-	return r, err
+	if r.data, err = mirror(memory, headerSize(), r.name, vm.ReadWrite, m); err != nil {
+		return nil, err
+	}
+	return r.watched(m)
+}
+
+// watched returns a Ring whose data is mapped, with its watch. m has the header, or is nil.
+func (r *Ring) watched(m *shm.Memory) (*Ring, error) {
+	var err error
+	if r.watch, err = watch(r.head, r.name, m); err != nil {
+		return nil, errors.Join(err, r.data.Close())
+	}
+	return r, nil
+}
+
+// fileOf returns the file of memory, nil if there is none.
+func fileOf(m *shm.Memory) *os.File {
+	if m == nil {
+		return nil
+	}
+	files, _ := m.AppendFile(nil)
+	return files[0]
 }
 
 // mirror returns a region that shows shared memory from an offset on, twice in a row.
 func mirror(memory []byte, from int, name string, prot vm.Prot, m *shm.Memory) (*region.Region, error) {
-	var file *os.File
-	if m != nil {
-		files, _ := m.AppendFile(nil)
-		file = files[0]
-	}
 	data := memory[from:]
 	r, err := region.Reserve(region.Config{Name: name, Size: 2 * len(data), Skip: 3})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Mirror(0, len(data), unsafe.Pointer(unsafe.SliceData(data)), prot, file, int64(from)); err != nil {
+	if err := r.Mirror(0, len(data), unsafe.Pointer(unsafe.SliceData(data)), prot, fileOf(m), int64(from)); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -240,18 +257,20 @@ func (r *Ring) Close() error {
 	for _, s := range r.sides {
 		s.end()
 	}
-	if err := closeAll(r.data, r.memory, r.shared); err != nil {
+	if err := closeAll([]*region.Region{r.data, r.watch}, r.memory, r.shared); err != nil {
 		return fmt.Errorf("ring: close %q: %w", r.name, err)
 	}
 	r.closed = true
 	return nil
 }
 
-// closeAll closes a region and memories, where they are there and not closed yet: so that it may be called again after an error.
-func closeAll(data *region.Region, all ...*shm.Memory) error {
-	if data.IsOpen() {
-		if err := data.Close(); err != nil {
-			return err
+// closeAll closes regions and memories, where they are there and not closed yet: so that it may be called again after an error.
+func closeAll(regions []*region.Region, all ...*shm.Memory) error {
+	for _, r := range regions {
+		if r.IsOpen() {
+			if err := r.Close(); err != nil {
+				return err
+			}
 		}
 	}
 	for _, m := range all {

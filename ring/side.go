@@ -28,11 +28,17 @@ import (
 //
 // Indices count bytes from the start of the ring's life, and wrap around at 2⁶⁴. Only differences are compared.
 type side struct {
-	_    nocopy.NoCopy
+	_ nocopy.NoCopy
+
+	// fast is for the calls that are inlined: they take a message of fewer bytes without a look at anything else. It may be
+	// negative, and is set by settle.
+	fast int
+	next unsafe.Pointer // data at pos, if fast is positive
+	held int            // what was claimed or peeked otherwise, and then fast is 0: see Producer and Consumer
+
 	data unsafe.Pointer // mapped twice in a row, so that no message is cut
 	mask uint64
 	pos  uint64 // where the next message begins
-	room uint64 // bytes from pos on that are this side's: free for the producer, unread for the consumer
 
 	shown uint64 // what the other side knows of pos
 	batch uint64 // it is told when pos is so far beyond
@@ -46,8 +52,8 @@ type side struct {
 
 	ring *Ring
 	role int // 0 is the producer
-	life *keeper
-	err  error // what ended this side: then room is 0
+	life *kept
+	err  error // what ended this side: then fast is 0
 
 	// Waiting.
 	spin  time.Duration         // how long spinning pays, as far as is known
@@ -56,6 +62,7 @@ type side struct {
 	gone  atomic.Bool           // PeerDied was called
 	fan   atomic.Pointer[FanIn] // which waits for this side, too; or nil
 	words [3]vm.WaitWord
+	woken chan error // where a crowd tells that the wait is over; nil until the first such wait
 
 	stalls, parks, wakes, dropped atomic.Uint64
 }
@@ -84,11 +91,10 @@ func (s *side) begin() error {
 	if start%8 != 0 {
 		return s.corrupt("its own index is %d", start)
 	}
-	if s.life = keep(&s.mine.life); s.life == nil {
+	if s.life = keep(s.ring, &s.mine.life); s.life == nil {
 		return fmt.Errorf("ring: open a side of %q: %w", s.ring.name, ErrTaken)
 	}
 	s.pos, s.shown, s.peer = start, start, start
-	s.room = s.lead
 	s.ring.sides = append(s.ring.sides, s)
 	return nil
 }
@@ -131,7 +137,7 @@ func (s *side) PeerDied() {
 
 // fail ends the side with an error, which all later calls return.
 func (s *side) fail(err error) error {
-	s.err, s.room = err, 0
+	s.err, s.fast = err, 0
 	return err
 }
 
@@ -151,12 +157,31 @@ func (s *side) mustBeOpen(op string) {
 	}
 }
 
-// advance moves pos behind a message that takes n bytes, and shows that when a batch is full.
+// room returns how many bytes from pos on are this side's: free for the producer, unread for the consumer.
+func (s *side) room() uint64 { return s.lead + s.peer - s.pos }
+
+// advance moves pos behind a message of n bytes.
 func (s *side) advance(n uint64) {
-	s.pos += n
-	s.room -= n
+	// This is frameSize(n), twice: the inliner's budget ends here.
+	s.pos += (n + frame + 7) &^ 7
+	s.fast -= int((n + frame + 7) &^ 7)
+	s.next = unsafe.Add(s.data, s.pos&s.mask)
+}
+
+// settle shows the other side all messages if a batch is full, and sets which messages the fast path takes from now on: those
+// for which there is room, and that make no batch full.
+func (s *side) settle() {
+	s.fast = 0
+	if s.err != nil {
+		return
+	}
 	if s.pos-s.shown >= s.batch {
 		s.show()
+	}
+	if !s.mustCopy() {
+		// A message takes frame bytes more than it has, and up to 7 for what follows.
+		s.fast = int(min(max(s.room(), frame-1)-(frame-1), max(s.batch+s.shown-s.pos, frame+7)-(frame+7)))
+		s.next = unsafe.Add(s.data, s.pos&s.mask)
 	}
 }
 
@@ -204,7 +229,6 @@ func (s *side) look() error {
 		return s.corrupt("the other side moves its index by %d bytes, where %d are possible", moved, most)
 	}
 	s.peer = index
-	s.room += moved
 	if invariant.Enabled {
 		s.check()
 	}
@@ -214,10 +238,10 @@ func (s *side) look() error {
 // check panics if an invariant of the side does not hold.
 func (s *side) check() {
 	holds := func(ok bool, what string) {
-		invariant.Holds("ring", ok, "%s: role %d, pos %d, shown %d, peer %d, room %d, size %d", what, s.role, s.pos, s.shown, s.peer, s.room, s.size)
+		invariant.Holds("ring", ok, "%s: role %d, pos %d, shown %d, peer %d, fast %d, size %d", what, s.role, s.pos, s.shown, s.peer, s.fast, s.size)
 	}
-	holds(s.err != nil || s.room == s.lead+s.peer-s.pos, "the room is from pos to the other side")
-	holds(s.room <= s.size || s.ring.full == mayLag, "the room is within the ring")
+	holds(s.room() <= s.size || s.ring.full == mayLag, "the room is within the ring")
+	holds(s.fast <= 0 || uint64(s.fast)+frame-1 <= s.room() && s.next == unsafe.Pointer(s.lengthAt(s.pos)), "the fast path takes messages within the room")
 	holds(s.pos-s.shown <= s.size, "what is not shown is within the ring")
 	holds(s.pos%8 == 0, "messages begin at multiples of 8")
 }
@@ -227,7 +251,7 @@ func (s *side) await(ctx context.Context, need uint64) error {
 	if s.err != nil {
 		return s.err
 	}
-	if err := s.look(); err != nil || s.room >= need {
+	if err := s.look(); err != nil || s.room() >= need {
 		return err
 	}
 	s.stalls.Add(1)
@@ -252,7 +276,7 @@ func (s *side) await(ctx context.Context, need uint64) error {
 // ready tells whether a wait is over, and with which error.
 func (s *side) ready(ctx context.Context, need uint64, life uint32) (done bool, err error) {
 	gone := s.gone.Load()
-	if err := s.look(); err != nil || s.room >= need {
+	if err := s.look(); err != nil || s.room() >= need {
 		return true, err
 	}
 	switch {
@@ -282,7 +306,10 @@ func (s *side) sleep(life, ticket uint32) {
 		vm.WaitWhile(&s.theirs.life, life, false),
 		s.bell.while(ticket),
 	}
-	if waitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
+	defer sleepers.Add(-1)
+	if sleepers.Add(1) > ownThreads {
+		s.sleepInCrowd(life, ticket)
+	} else if waitAny(s.words[:]) != nil && vm.Wait(&s.mine.asleep, 1, pollTime) != nil {
 		time.Sleep(pollTime)
 	}
 }

@@ -34,7 +34,7 @@ func (s *side) spinFor(need uint64) (done bool, err error) {
 	for {
 		for range 8 {
 			vm.Pause(4)
-			if err := s.look(); err != nil || s.room >= need {
+			if err := s.look(); err != nil || s.room() >= need {
 				s.spin = min(s.spin+maxSpin/4, maxSpin)
 				return true, err
 			}

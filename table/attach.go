@@ -46,9 +46,12 @@ func (m *Strings[V]) Ref() Ref {
 //     names of fields, their order, kinds, sizes and places must be the same; the names of types need not.
 //   - that wraps ErrLayout if ref names a Strings.
 //   - if ref is the zero Ref, names no table, or names one that was damaged. Attach checks that all memory that the table
-//     names is the arena's. It does not look at entries.
+//     names is the arena's. It does not look at entries: of memory that others may store to, they may be any, and the keys
+//     of a Strings may seem to lie anywhere.
 //
-// It panics with a *guard.Violation if ref lies outside of what a has handed out, and as NewMap does if K or V
+// Calls that change a table in memory for reading (shm.Config.PeersReadOnly, guard.FileRead) fault (guard.ReadOnly).
+//
+// It panics with a *guard.Violation if ref lies outside the memory that a has handed out, and as NewMap does if K or V
 // contains Go pointers.
 //
 // A Map that Attach returned becomes invalid when the arena is reset, closed, or rewound to a Mark older than the

@@ -10,7 +10,7 @@ import (
 // TestAttachedInTurns uses three Maps of one table in turns.
 func TestAttachedInTurns(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
-	a := openTest(t, arena.Config{Limit: 1 << 30})
+	a := openTest(t, arena.Config{Limit: 1 << 28})
 	m1 := NewMap[uint32, uint32](a, 0)
 	hs := []*Map[uint32, uint32]{m1}
 	for range 2 {

@@ -9,7 +9,7 @@ import (
 
 // TestGetBatchOfFloats compares GetBatch with Get: NaN, -0, keys that come twice, and values that replace the keys.
 func TestGetBatchOfFloats(t *testing.T) {
-	a := openTest(t, arena.Config{Limit: 1 << 30})
+	a := openTest(t, arena.Config{Limit: 1 << 28})
 	m := NewMap[float64, float64](a, 0)
 	for i := range 5000 {
 		m.Put(float64(i), float64(2*i))

@@ -59,7 +59,8 @@ import (
 // thousand entries a shard on a Concurrent takes 1.3 times the bytes of its entries, as a Map does.
 //
 // All blocks of a table are equally large, so a shard that cannot grow because the arena is full takes a block that another shard can spare. An insertion
-// fails only if the arena is full and no shard can spare a block.
+// fails only if the arena is full and no shard can spare a block. One deletion frees a slot of its own shard alone: a program
+// that evicts at this limit deletes some entries, calls TryPut, and goes on until that succeeds.
 type Concurrent[K comparable, V any] struct {
 	_      nocopy.NoCopy
 	locks  []shardLock

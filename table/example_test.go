@@ -161,17 +161,17 @@ func ExampleAttach() {
 	defer a.Close()
 
 	columns := table.NewStrings[table.Ref](a, 0)
-	prices := table.NewMap[uint32, float64](a, 0)
+	prices := table.NewMap[uint64, float64](a, 0)
 	prices.Put(7, 9.50)
 	columns.Put("price", prices.Ref())
 
 	ref, _ := columns.Get("price")
-	found, err := table.Attach[uint32, float64](a, ref)
+	found, err := table.Attach[uint64, float64](a, ref)
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(found.Get(7))
-	_, err = table.Attach[uint32, int64](a, ref)
+	_, err = table.Attach[uint64, int64](a, ref)
 	fmt.Println(err)
 	// Output:
 	// 9.5 true

@@ -13,7 +13,7 @@ import (
 func TestIterationsUnderChange(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for round := range 14 {
-		a := openTest(t, arena.Config{Limit: 1 << 30})
+		a := openTest(t, arena.Config{Limit: 1 << 28})
 		m := NewMap[uint64, uint64](a, 0)
 		n := []int{0, 1, 10, 100, 1000, 10000, 40000}[rnd.IntN(7)]
 		stay := uint64(n) // keys below stay
@@ -106,7 +106,7 @@ func TestIterationsUnderChange(t *testing.T) {
 func TestClearInIterations(t *testing.T) {
 	for _, n := range []int{1, 20, 500, 20000} {
 		for form := range 4 {
-			a := openTest(t, arena.Config{Limit: 1 << 30})
+			a := openTest(t, arena.Config{Reserve: 1 << 24})
 			m := NewMap[float64, uint64](a, 0)
 			for i := range n {
 				m.Put(float64(i), 1)

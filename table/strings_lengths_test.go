@@ -12,7 +12,7 @@ import (
 // TestStringsOfAllLengths compares a Strings with a Go map: keys of up to 5 MB, and keys that are parts of keys of the table.
 func TestStringsOfAllLengths(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
-	a := openTest(t, arena.Config{Limit: 1 << 30})
+	a := openTest(t, arena.Config{Limit: 1 << 28})
 	m := NewStrings[uint64](a, 0)
 	model := map[string]uint64{}
 	bigs := []int{0, 1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 255, 256, 1023, 1024, 2047, 2048, 2049, 4079, 4080, 4095, 4096, 4097, 8192, 65535, 65536, 100 << 10, 5 << 20}

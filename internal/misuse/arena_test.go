@@ -348,12 +348,12 @@ var arenaMisuse = []misuse{
 		a := w.openIn(m.Region())
 		arena.Publish(a, arena.RefOf(a, arena.New[uint64](a)))
 		w.openIn(w.reader(m).Region()).Reset()
-	}, plainly(`fault: guard: write to a file that is mapped for reading in region "reader": address 0xADDR, offset 64 of 65536`)},
+	}, plainly(`fault: guard: write to memory that is mapped for reading in region "reader": address 0xADDR, offset 64 of 65536`)},
 	{"New in memory for reading", func(w *world) {
 		m := w.memory()
 		w.openIn(m.Region())
 		arena.New[uint64](w.openIn(w.reader(m).Region()))
-	}, plainly(`panic: arena: "a": 8 bytes more than the 0 in use exceed its Reserve of 65536: no memory`)},
+	}, plainly(`panic: arena: "a": the memory is for reading: no memory`)},
 	{"Publish in memory for reading", func(w *world) {
 		m := w.memory()
 		w.openIn(m.Region())

@@ -64,17 +64,17 @@ var cacheMisuse = slices.Concat(onUnopened("nil", nil), onUnopened("zero", new(c
 	{"Open with too small a Limit", func(w *world) { _, err := cache.Open(cache.Config{Limit: 1000}); w.must(err) },
 		plainly(`error: cache: open "cache": the Limit of 1000 bytes is below 1048576`)},
 	{"Set of a key that is too long", func(w *world) { w.must(w.cache(0).Set(make([]byte, cache.MaxKey+1), nil)) },
-		plainly("error: cache: set: a key of 65537 bytes, the most is 65536: too large for the cache")},
+		plainly(`error: cache: set "cache": a key of 65537 bytes, the most is 65536: too large for the cache`)},
 	{"Set of a value that is too long", func(w *world) { w.must(w.cache(0).Set(nil, make([]byte, cache.MaxValue+1))) },
-		plainly("error: cache: set: a value of 1073741825 bytes, the most is 1073741824: too large for the cache")},
+		plainly(`error: cache: set "cache": a value of 1073741825 bytes, the most is 1073741824: too large for the cache`)},
 	{"Set of more than fits", func(w *world) { w.must(w.cache(cache.MinLimit).Set(nil, make([]byte, cache.MinLimit))) },
-		plainly("error: cache: set: an entry of 1048576 bytes, the most is #: too large for the cache")},
+		plainly(`error: cache: set "cache": an entry of 1048576 bytes, the most is #: too large for the cache`)},
 	{"Add to a text", func(w *world) {
 		c := w.cache(0)
 		w.must(c.Set([]byte("k"), []byte("text")))
 		_, err := c.Add([]byte("k"), 1)
 		w.must(err)
-	}, plainly("error: cache: add: a value of 4 bytes: the value is no number of 8 bytes")},
+	}, plainly(`error: cache: add "cache": a value of 4 bytes: the value is no number of 8 bytes`)},
 	{"ReadFrom of foreign bytes", func(w *world) {
 		_, err := w.cache(0).ReadFrom(bytes.NewReader([]byte("a file of another program")))
 		w.must(err)

@@ -78,7 +78,7 @@ var fileMisuse = []misuse{
 	{"Reserve of too many bytes", func(w *world) { w.mapped(w.file(), guard.FileConfig{Reserve: math.MaxInt64}) },
 		refusesFile("9223372036854775807 bytes are more than addresses can hold: no memory")},
 	{"store to FileRead", func(w *world) { poke(w.mapped(w.file(), guard.FileConfig{}).Bytes(), 1) },
-		plainly(`fault: guard: write to a file that is mapped for reading in region "region": address 0xADDR, offset 1 of 65536`)},
+		plainly(`fault: guard: write to memory that is mapped for reading in region "region": address 0xADDR, offset 1 of 65536`)},
 	{"store to a file that became shorter", func(w *world) {
 		f := w.file()
 		r := w.mapped(f, guard.FileConfig{Mode: guard.FileShared})

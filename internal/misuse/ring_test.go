@@ -80,6 +80,31 @@ var ringMisuse = []misuse{
 		_, err := c.Peek(never())
 		w.must(err)
 	}, plainly(`error: ring: peek "ring": the ring drops the oldest message, which the producer may overwrite at any moment`)},
+	{"PublishBatch without ClaimBatch", func(w *world) {
+		_, p, _ := w.ring(ring.Block)
+		_, err := p.Claim(never(), 8)
+		w.must(err)
+		p.PublishBatch(1)
+	}, plainly(`violation: ring.PublishBatch: invalid argument: no batch is claimed ("ring")`)},
+	{"PublishBatch of more than was claimed", func(w *world) {
+		_, p, _ := w.ring(ring.Block)
+		w.must(p.ClaimBatch(never(), 8, make([][]byte, 2)))
+		p.PublishBatch(3)
+	}, plainly(`violation: ring.PublishBatch: invalid argument: 3 messages, and 2 are claimed ("ring")`)},
+	{"Publish behind ClaimBatch", func(w *world) {
+		_, p, _ := w.ring(ring.Block)
+		w.must(p.ClaimBatch(never(), 8, make([][]byte, 2)))
+		p.Publish(8)
+	}, plainly(`violation: ring.Publish: invalid argument: nothing is claimed ("ring")`)},
+	{"batch larger than the ring", func(w *world) {
+		_, p, _ := w.ring(ring.Block)
+		w.must(p.ClaimBatch(never(), 8, make([][]byte, 1<<20)))
+	}, plainly(`error: ring: claim "ring": 1048576 messages of 8 bytes, of at most #: the message is larger than the ring`)},
+	{"PeekBatch where messages are dropped", func(w *world) {
+		_, _, c := w.ring(ring.DropOldest)
+		_, err := c.PeekBatch(never(), make([][]byte, 2))
+		w.must(err)
+	}, plainly(`error: ring: peek "ring": the ring drops the oldest message, which the producer may overwrite at any moment`)},
 	{"two producers", func(w *world) {
 		r, _, _ := w.ring(ring.Block)
 		_, err := r.Producer()

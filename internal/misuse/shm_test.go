@@ -91,11 +91,11 @@ var shmMisuse = []misuse{
 	{"touch after Close", func(w *world) { m := w.memory(); b := m.Bytes(); w.must(m.Close()); poke(b, 100) },
 		plainly(`fault: guard: use after close in region "memory": address 0xADDR, offset 100 of 65536`)},
 	{"store to memory for reading", func(w *world) { poke(w.reader(w.memory()).Bytes(), 7) },
-		plainly(`fault: guard: write to a file that is mapped for reading in region "reader": address 0xADDR, offset 7 of 65536`)},
+		plainly(`fault: guard: write to memory that is mapped for reading in region "reader": address 0xADDR, offset 7 of 65536`)},
 	{"store of a peer that may read alone", func(w *world) {
 		m := w.shared(shm.Create(shm.Config{Name: "memory", Size: 1 << 16, PeersReadOnly: true}))
 		poke(w.receive(m, shm.ReceiveConfig{Name: "peer"}).Bytes(), 7)
-	}, plainly(`fault: guard: write to a file that is mapped for reading in region "peer": address 0xADDR, offset 7 of 65536`)},
+	}, plainly(`fault: guard: write to memory that is mapped for reading in region "peer": address 0xADDR, offset 7 of 65536`)},
 	{"Protect of a peer that may read alone", func(w *world) {
 		m := w.shared(shm.Create(shm.Config{Name: "memory", Size: 1 << 16, PeersReadOnly: true}))
 		w.must(w.receive(m, shm.ReceiveConfig{Name: "peer"}).Region().Protect(0, 1<<16, guard.ReadWrite))

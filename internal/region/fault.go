@@ -21,7 +21,7 @@ const (
 	Guarded       Kind = "touch of a guard"
 	Protected     Kind = "access refused by protection"
 	Truncated     Kind = "touch beyond the end of its file"
-	ReadOnly      Kind = "write to a file that is mapped for reading"
+	ReadOnly      Kind = "write to memory that is mapped for reading"
 	FileFailed    Kind = "touch that the file system could not serve"
 )
 

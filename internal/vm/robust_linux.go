@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -15,46 +16,73 @@ const (
 	robustLength        = 3 * unsafe.Sizeof(uintptr(0))
 )
 
-// RobustList names one word to the kernel, which notes in it that the thread has ended, also by SIGKILL: it sets WordDied,
-// and wakes one of those who wait at the word. It does so before it frees the memory of the process. The RobustList must stay
-// where it is, and alive, until End.
+// RobustList names words to the kernel, which notes in them that the thread has ended, also by SIGKILL: it sets WordDied, and
+// wakes one of those who wait at the word. It does so before it frees the memory of the process. The RobustList must stay where
+// it is, and alive, until End. The caller makes one call at a time.
 type RobustList struct {
 	// As the kernel reads it (struct robust_list_head): a ring of entries from the first field on, the way from an entry to its
 	// word, and an entry that is being changed.
-	first  uintptr
+	first  atomic.Uintptr
 	toWord uintptr
 	_      uintptr
 
-	entry    uintptr // the one entry: the address of the first field, which ends the list
+	entries  []*RobustEntry // the last is the first of the ring
+	thread   uint32
+	noted    bool
 	previous uintptr // the list that the thread had
 	length   uintptr
 }
 
-// Begin makes the word this thread's: from now on it is noted there when the thread ends. The caller has locked its goroutine to
-// the thread. taken is true if the word was not zero: then nothing has changed. noted is false if the kernel does not note
-// anything; then the word is the thread's all the same.
-func (l *RobustList) Begin(word *atomic.Uint32) (noted, taken bool) {
-	l.entry = uintptr(unsafe.Pointer(&l.first))
-	l.first = uintptr(unsafe.Pointer(&l.entry))
-	l.toWord = uintptr(unsafe.Pointer(word)) - l.first
+// RobustEntry is what the kernel reads for a word. It lies as many bytes before the word as Begin was told, where other processes
+// cannot store.
+type RobustEntry struct{ next atomic.Uintptr }
+
+// MaxRobust is the most words of a list: the kernel looks at no more than 2048.
+const MaxRobust = 1024
+
+// Begin begins a list without words for this thread: from now on it is noted in its words when the thread ends. The caller has
+// locked its goroutine to the thread. If the kernel does not note anything, words can be taken all the same.
+func (l *RobustList) Begin(toWord uintptr) {
+	l.first.Store(uintptr(unsafe.Pointer(l)))
+	l.toWord = toWord
+	l.thread = uint32(unix.Gettid())
 	if failing(RobustLists) == nil {
 		_, _, errno := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&l.previous)), uintptr(unsafe.Pointer(&l.length)))
 		if errno == 0 {
-			_, _, errno = unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, uintptr(unsafe.Pointer(&l.first)), robustLength, 0)
+			_, _, errno = unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, uintptr(unsafe.Pointer(l)), robustLength, 0)
 		}
-		noted = errno == 0
+		l.noted = errno == 0
 	}
-	// From here on: the kernel looks for the number of the thread in the word, and finds none before.
-	if !word.CompareAndSwap(0, WordWatched|uint32(unix.Gettid())) {
-		l.End(noted)
-		return false, true
-	}
-	return noted, false
 }
 
-// End gives the thread the list back that it had before Begin. The word does not name the thread any more.
-func (l *RobustList) End(noted bool) {
-	if noted {
+// Add makes a word this list's. taken is true if the word was not zero: then nothing has changed. Any thread may call it. At each
+// moment the list is whole, for the kernel may read it at any.
+func (l *RobustList) Add(e *RobustEntry, word *atomic.Uint32) (taken bool) {
+	e.next.Store(l.first.Load())
+	l.first.Store(uintptr(unsafe.Pointer(e)))
+	l.entries = append(l.entries, e)
+	// From here on: the kernel looks for the number of the thread in the word, and finds none before.
+	if !word.CompareAndSwap(0, WordWatched|l.thread) {
+		l.Remove(e)
+		return true
+	}
+	return false
+}
+
+// Remove takes a word from the list. Any thread may call it.
+func (l *RobustList) Remove(e *RobustEntry) {
+	i := slices.Index(l.entries, e)
+	before := &l.first
+	if i+1 < len(l.entries) {
+		before = &l.entries[i+1].next
+	}
+	before.Store(e.next.Load())
+	l.entries = slices.Delete(l.entries, i, i+1)
+}
+
+// End gives the thread of Begin, which calls it, the list back that it had before. There are no words any more.
+func (l *RobustList) End() {
+	if l.noted {
 		_, _, _ = unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, l.previous, robustLength, 0)
 	}
 }

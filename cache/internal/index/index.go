@@ -37,7 +37,8 @@
 //
 // A leaf grows by an eighth, and by one block at least, when it is fuller than 0.875. Leaves are split one after the
 // other (linear hashing): the next one when there are more than 380 entries for each leaf. For a split the caller
-// says the hash of each entry again. Nothing else waits: no insertion rebuilds more than a leaf.
+// says the hash of each entry again. Nothing else waits: no insertion rebuilds more than a leaf. An index that is to be filled has
+// its leaves at once, in their final sizes: see Expect.
 //
 // A leaf gives blocks back when it has lost a third of its entries. They serve other leaves. When a fourth of the blocks is free, the
 // caller may have memory back: see retire.go.
@@ -46,6 +47,7 @@
 package index
 
 import (
+	"math/bits"
 	"sync"
 	"unsafe"
 )
@@ -80,6 +82,7 @@ type Index struct {
 	leaves  []leaf
 	mask    uint32 // 2^n - 1 for the largest 2^n that is at most the number of leaves, once more: see leafOf
 	entries int
+	expects int      // entries: see Expect
 	blocks  int      // that Add gave
 	free    []uint32 // blocks
 	out     retiring
@@ -98,8 +101,25 @@ func (x *Index) Add(off uintptr, n int) {
 	x.blocks += n / BlockSize
 }
 
+// Expect prepares an index without entries for n insertions: it has the leaves for n entries at once, and each begins with as many blocks as it will need.
+// So no leaf is split and few grow. It takes no blocks yet. Expect(0) ends it. With entries the index stays as it is.
+func (x *Index) Expect(n int) {
+	if x.expects = 0; n == 0 || x.entries > 0 {
+		return
+	}
+	x.expects = n
+	leaves := (n + leafMean - 1) / leafMean
+	x.leaves = make([]leaf, leaves)
+	x.mask = max(uint32(1)<<bits.Len(uint(leaves-1))/2, 1) - 1
+}
+
+// Expects tells whether Expect has prepared the index for insertions.
+func (x *Index) Expects() bool { return x.expects > 0 }
+
 // Ready tells whether there are free blocks for one insertion. If not, call Add.
-func (x *Index) Ready() bool { return len(x.free) >= Spare }
+func (x *Index) Ready() bool {
+	return len(x.free) >= Spare && (!x.Expects() || len(x.free) >= maxBlocks)
+}
 
 // Len returns the number of entries.
 func (x *Index) Len() int { return x.entries }
@@ -128,6 +148,16 @@ func (l *leaf) buckets() uint32 { return l.size * bucketsPerBlock }
 
 // home returns the bucket where entries with a tag belong. Buckets are ordered by tags.
 func (l *leaf) home(tag uint16) uint32 { return uint32(tag) * l.buckets() >> 16 }
+
+// Touch reads from the line where a search for a hash begins. Before several searches, a Touch for each has the processor wait for their cache misses at once.
+// The result is for the compiler, which else left the load out.
+func (x *Index) Touch(hash uint64) (some uint16) {
+	l := &x.leaves[x.leafOf(hash)]
+	if l.size == 0 {
+		return 0
+	}
+	return x.bucket(l, l.home(tagOf(hash))).passed
+}
 
 // Search is a search for an entry with a hash. Its caller compares the entries at the places that Next returns.
 type Search struct {
@@ -208,7 +238,11 @@ func (x *Index) Insert(hash uint64, place uint32, rehash func(place uint32) uint
 	if x.entries >= leafMean*len(x.leaves) {
 		x.split(rehash)
 	}
-	l := &x.leaves[x.leafOf(hash)]
+	n := x.leafOf(hash)
+	l := &x.leaves[n]
+	if l.size == 0 && x.Expects() {
+		x.empty(l, blocksFor(uint32(x.expects>>x.depth(n))))
+	}
 	for l.entries+1 > l.size*fullPerBlock && l.size < maxBlocks && len(x.free) > 0 {
 		x.resize(l, min(l.size+max(l.size/8, 1), maxBlocks, l.size+uint32(len(x.free))))
 	}
@@ -248,7 +282,7 @@ func (x *Index) take() uint32 {
 	return b
 }
 
-// entry is what a slot holds.
+// entry is the contents of a slot.
 type entry struct {
 	place uint32
 	tag   uint16

@@ -135,6 +135,35 @@ func TestGrowsAndShrinks(t *testing.T) {
 	}
 }
 
+// TestExpect fills indexes that expect too few entries, the right number, and too many: the leaves are those of the larger number.
+func TestExpect(t *testing.T) {
+	for _, expected := range []int{1, 379, 381, 5000, 9000, 40_000} {
+		f := open(t, 60)
+		r := rand.New(rand.NewPCG(5, 5))
+		f.x.Expect(expected)
+		for range 9000 {
+			hash := r.Uint64()
+			f.x.Touch(hash)
+			f.insert(hash)
+		}
+		if leaves := len(f.x.leaves); leaves != (max(expected, 9000)+leafMean-1)/leafMean {
+			t.Errorf("%d leaves, %d entries were expected", leaves, expected)
+		}
+		if b := f.x.Bytes(); expected == 9000 && b > 9000*9+part {
+			t.Errorf("%d bytes for 9000 entries", b)
+		}
+		f.check()
+		f.x.Expect(0)
+		for p := range f.places {
+			f.remove(p)
+		}
+		f.giveBack()
+		f.x.Expect(100) // with fewer leaves than it had
+		f.insert(7)
+		f.check()
+	}
+}
+
 // TestInsertsWhileMemoryRetires inserts and removes between the steps of DrainSome.
 func TestInsertsWhileMemoryRetires(t *testing.T) {
 	f := open(t, 40)

@@ -3,7 +3,10 @@
 package main
 
 import (
+	"context"
+
 	"github.com/seed-9a6c551e/offheap/arena"
+	"github.com/seed-9a6c551e/offheap/ring"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
 	"github.com/seed-9a6c551e/offheap/table"
@@ -31,6 +34,20 @@ func arenaPoolGet(p *arena.Pool) *arena.Arena { return p.Get() }
 
 //go:noinline
 func arenaPoolPut(p *arena.Pool, a *arena.Arena) { p.Put(a) }
+
+//go:noinline
+func ringProducerClaim(ctx context.Context, p *ring.Producer, n int) ([]byte, error) {
+	return p.Claim(ctx, n)
+}
+
+//go:noinline
+func ringProducerPublish(p *ring.Producer, n int) { p.Publish(n) }
+
+//go:noinline
+func ringConsumerPeek(ctx context.Context, c *ring.Consumer) ([]byte, error) { return c.Peek(ctx) }
+
+//go:noinline
+func ringConsumerRelease(c *ring.Consumer) { c.Release() }
 
 //go:noinline
 func tableMapGet(m *table.Map[uint64, uint64], k uint64) (uint64, bool) { return m.Get(k) }
@@ -127,4 +144,11 @@ func main() {
 	stackNew(s)
 	stackStackPop(s, f)
 	stackPoolPut(stacks, s)
+	r, _ := ring.Create(ring.Config{})
+	producer, _ := r.Producer()
+	ringProducerClaim(context.Background(), producer, 1)
+	ringProducerPublish(producer, 1)
+	consumer, _ := r.Consumer()
+	ringConsumerPeek(context.Background(), consumer)
+	ringConsumerRelease(consumer)
 }
