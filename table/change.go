@@ -47,13 +47,13 @@ func (t *typed[K, V]) remove(hash uint64, p place) {
 	r := t.root
 	l := r.leafAt(p.number)
 	p.g.clear(p.slot)
-	t.unpass(l, p.number, homeOf(hash, l.groups), p.i, hash)
+	if home := homeOf(hash, l.groups); home != p.i {
+		t.unpass(l, p.number, home, p.i, hash)
+	}
 	l.count--
 	r.count--
 	r.changes++
-	if p.g.passed() != 0 {
-		t.fillGap(p, l)
-	}
+	t.fillGaps(l, p.number, p.i)
 	if block := uint32(1) << r.shift; l.count*loadPer < (l.groups-min(l.groups, 2*block))*loadLow || l.count == 0 {
 		t.shrinkLeaf(p.number)
 	}
@@ -76,6 +76,9 @@ func (t *typed[K, V]) isPassed(l *leaf, number, at uint32, hash uint64) bool {
 		g := r.group(l, i, t.slotSize)
 		even, odd := g.words()
 		for m := displacedKind(even, odd, hash); m != 0; m &= m - 1 {
+			if distance == 1 {
+				return true // as in findPassed
+			}
 			other := t.storedHash(slotAt[K, V](g, m.first()), g.tag(m.first()), uint64(number))
 			if l.distance(homeOf(other, l.groups), i) >= distance {
 				return true
@@ -88,33 +91,48 @@ func (t *typed[K, V]) isPassed(l *leaf, number, at uint32, hash uint64) bool {
 	return false
 }
 
-// fillReach is how many groups a deletion searches for an entry to fill the slot that it emptied.
+// fillReach is how many groups a deletion searches for an entry to fill a slot.
 const fillReach = 8
 
-// fillGap fills a slot that was emptied with an entry of the next groups that has passed it, then the slot of that
-// entry, and so on. Without it entries would lie farther from their homes the longer the table lives.
-func (t *typed[K, V]) fillGap(p place, l *leaf) {
-	r := t.root
-	g := p.g
-	for i, distance := p.i, uint32(1); distance <= fillReach && distance < l.groups && g.passed() != 0; distance++ {
-		i = l.after(i)
-		g = r.group(l, i, t.slotSize)
-		for m := displacedSlots(g.words()); m != 0; m &= m - 1 {
-			s := m.first()
-			e := slotAt[K, V](g, s)
-			hash := t.storedHash(e, g.tag(s), uint64(p.number))
-			home := homeOf(hash, l.groups)
-			if l.distance(home, i) < distance {
-				continue // its home is behind the gap
+// fillGaps moves entries that have passed a group into its free slots, but for one, then others to where these were, and so on. Without it entries
+// would lie farther from their homes the longer the table lives. One slot stays free, for the next insertion: so most deletions move nothing.
+func (t *typed[K, V]) fillGaps(l *leaf, number, at uint32) {
+	size := unsafe.Sizeof(slot[K, V]{})
+	for {
+		g := t.root.group(l, at, size)
+		free := g.free()
+		if g.passed() == 0 || free&(free-1) == 0 {
+			return
+		}
+		from, hash, ok := t.findPassed(l, number, at)
+		if !ok {
+			return
+		}
+		to := free.choose(hash, size)
+		g.set(to, hash, homeOf(hash, l.groups) != at)
+		*slotAt[K, V](g, to) = *slotAt[K, V](from.g, from.slot)
+		from.g.clear(from.slot)
+		t.unpass(l, number, at, from.i, hash)
+		at = from.i
+	}
+}
+
+// findPassed searches the next groups for an entry that has passed a group, and returns its hash, too.
+func (t *typed[K, V]) findPassed(l *leaf, number, at uint32) (p place, hash uint64, ok bool) {
+	for i, distance := l.after(at), uint32(1); i != at && distance <= fillReach; i, distance = l.after(i), distance+1 {
+		g := t.root.group(l, i, unsafe.Sizeof(slot[K, V]{}))
+		even, odd := g.words()
+		for m := displacedSlots(even, odd); m != 0; m &= m - 1 {
+			hash = t.storedHash(slotAt[K, V](g, m.first()), tagIn(even, odd, m.first()), uint64(number))
+			if distance == 1 || l.distance(homeOf(hash, l.groups), i) >= distance { // what is displaced in the next group has passed this one
+				return place{number, i, g, m.first()}, hash, true
 			}
-			p.g.set(p.slot, hash, home != p.i)
-			*slotAt[K, V](p.g, p.slot) = *e
-			g.clear(s)
-			t.unpass(l, p.number, p.i, i, hash)
-			p.g, p.slot, p.i, distance = g, s, i, 0
+		}
+		if g.passed() == 0 {
 			break
 		}
 	}
+	return place{}, 0, false
 }
 
 // distance returns how many groups lie between two groups of a leaf, around its end.

@@ -66,9 +66,9 @@
 // # Insertion and deletion
 //
 // An entry goes to the first free slot from its home on, and sets a bit in each group that it passes. Deletion clears the bits that
-// no other entry needs, and then fills the free slot with a displaced entry of the next eight groups that has passed it, and the slot
-// of that one, and so on. So it leaves no mark behind that would make searches longer, and entries stay near their
-// homes.
+// no other entry needs. If the group has a second free slot then, and entries have passed it, one of those moves there, from the next eight
+// groups, and another one into its slot, and so on. So deletion leaves no mark behind that would make searches longer, and entries stay near their
+// homes. The first free slot waits for the next insertion: most deletions move nothing.
 //
 // # Growth
 //

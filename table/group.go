@@ -104,14 +104,11 @@ func (g group) quarter(q uint64, slotSize uintptr) *byte {
 // choose returns the slot of a set of free ones that an entry gets: one of its quarter if there is one.
 func (s slotSet) choose(hash uint64, slotSize uintptr) uintptr {
 	if slotSize <= smallSlot {
-		if near := s & (0xffff << (quarterOf(hash) * 16) >> 4); near != 0 {
-			s = near
-		}
+		near := s & (0xffff << (quarterOf(hash) * 16) >> 4)
+		s = near | s&slotSet(int64(near-1)>>63) // all of s if near is empty, without a branch
 	}
 	return s.first()
 }
-
-func (s slotSet) count() int { return bits.OnesCount64(uint64(s)) }
 
 // classShift and classes: see iterate.go.
 const (
@@ -169,7 +166,11 @@ func (g group) tag(slot uintptr) uint64 { return tagIn(g.header[0], g.header[1],
 
 // tagIn is tag for a header.
 func tagIn(even, odd uint64, slot uintptr) uint64 {
-	return [2]uint64{even, odd}[slot&1] >> (slot / 2 * 8 & 63) & (displaced - 1)
+	word := even
+	if slot&1 != 0 {
+		word = odd
+	}
+	return word >> (slot / 2 * 8 & 63) & (displaced - 1)
 }
 
 // isDisplaced tells whether the entry in a slot is displaced.

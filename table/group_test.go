@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math/bits"
 	"math/rand/v2"
 	"testing"
 )
@@ -8,6 +9,7 @@ import (
 // TestGroup compares the operations on headers with a slice of tags.
 func TestGroup(t *testing.T) {
 	hashOf := func(tag uint64) uint64 { return tag<<tagShift | rand.Uint64()&^(0x7f<<tagShift) }
+	count := func(s slotSet) int { return bits.OnesCount64(uint64(s)) }
 	for range 20_000 {
 		var header [2]uint64
 		g := group{header: &header}
@@ -50,8 +52,8 @@ func TestGroup(t *testing.T) {
 				t.Fatalf("tag %x in slot %d is in class %d: %v", tag, i, class, has(inClass))
 			}
 		}
-		if g.passed() != passed || used.count()+free.count() != groupSlots {
-			t.Fatalf("%x says %x passed, want %x; %d used, %d free", header, g.passed(), passed, used.count(), free.count())
+		if g.passed() != passed || count(used)+count(free) != groupSlots {
+			t.Fatalf("%x says %x passed, want %x; %d used, %d free", header, g.passed(), passed, count(used), count(free))
 		}
 		for s, want := used, uintptr(0); s != 0; s &= s - 1 {
 			for tags[want] == 0 {
@@ -71,8 +73,8 @@ func TestGroupPassed(t *testing.T) {
 	g := group{header: &header}
 	g.set(13, 0x55<<tagShift, true) // the neighbour of the bits
 	before := header
-	for bits := range uint64(displaced) {
-		hash := bits<<tagShift | rand.Uint64()&^(0x7f<<tagShift)
+	for tag := range uint64(displaced) {
+		hash := tag<<tagShift | rand.Uint64()&^(0x7f<<tagShift)
 		g.setPassed(hash)
 		for others := range uint64(displaced) {
 			other := others<<tagShift | rand.Uint64()&^(0x7f<<tagShift)
@@ -89,11 +91,11 @@ func TestGroupPassed(t *testing.T) {
 
 // TestTagOf looks at the tags of all hashes: none is 0 or 1, and none is displaced.
 func TestTagOf(t *testing.T) {
-	for bits := range uint64(256) {
-		if tag := tagOf(bits<<tagShift | rand.Uint64()&(1<<tagShift-1)); tag < 2 || tag >= displaced {
-			t.Errorf("the tag of %x is %d", bits, tag)
-		} else if want := bits % displaced; want >= 2 && tag != want {
-			t.Errorf("the tag of %x is %d, want %d", bits, tag, want)
+	for low := range uint64(256) {
+		if tag := tagOf(low<<tagShift | rand.Uint64()&(1<<tagShift-1)); tag < 2 || tag >= displaced {
+			t.Errorf("the tag of %x is %d", low, tag)
+		} else if want := low % displaced; want >= 2 && tag != want {
+			t.Errorf("the tag of %x is %d, want %d", low, tag, want)
 		}
 	}
 }

@@ -249,11 +249,7 @@ func (w *walker[K, V]) collectLeaf(number uint32, s stretch) {
 		for m := usedSlots(even, odd); m != 0; m &= m - 1 {
 			at := m.first()
 			e := slotAt[K, V](g, at)
-			word := even
-			if at&1 != 0 {
-				word = odd
-			}
-			tag := word >> (at / 2 * 8 & 63) & (displaced - 1)
+			tag := tagIn(even, odd, at)
 			if whole || s.has(t.storedHash(e, tag, uint64(number))) {
 				class := tag >> classShift
 				w.batches[class] = w.add(w.batches[class], e)
@@ -327,20 +323,11 @@ func (t *typed[K, V]) scan(c *Cursor, n int, visit func(e *slot[K, V]) bool) {
 func (t *typed[K, V]) sample(n int, visit func(e *slot[K, V]) bool) {
 	r := t.root
 	for ; n > 0 && r.count > 0; n-- {
-		e := t.random()
-		if e == nil || !visit(e) {
+		if _, g, i, _ := t.randomSlot(); !visit(slotAt[K, V](g, i)) {
 			return
 		}
 		t.usable()
 	}
-}
-
-// random returns a random entry; nil if there is none.
-func (t *typed[K, V]) random() *slot[K, V] {
-	if _, g, i, ok := t.randomSlot(); ok {
-		return slotAt[K, V](g, i)
-	}
-	return nil
 }
 
 // randomSlot returns the place of a random entry: its leaf, its group and its slot. It draws slots until one is used; in a

@@ -229,13 +229,12 @@ func (m *Map[K, V]) insertKey(k K) (*slot[K, V], error) {
 func (m *Map[K, V]) Delete(k K) bool {
 	m.mustBeMade()
 	m.markWrite()
-	m.usable()
-	hash := m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))
-	p, ok := m.locate(hash, k)
-	if !ok {
+	e, _ := m.find(&m.typed, k)
+	if e == nil {
 		return false
 	}
-	m.remove(hash, p)
+	hash := m.hash(unsafe.Pointer(&k), unsafe.Sizeof(k))
+	m.remove(hash, m.placeOf(hash, e))
 	m.checkAfterChange()
 	return true
 }

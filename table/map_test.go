@@ -303,3 +303,22 @@ func TestTryForms(t *testing.T) {
 		t.Errorf("TryEntryBytes in a full arena: %v, %v, %v, %d entries", v, inserted, err, s.Len())
 	}
 }
+
+// TestEntryOfNoBytes puts and deletes the only entry that a map without bytes can have: with each hash it lies in another slot.
+func TestEntryOfNoBytes(t *testing.T) {
+	for range 100 {
+		m := NewMap[struct{}, struct{}](openTest(t, arena.Config{}), 0)
+		for range 3 {
+			m.Put(struct{}{}, struct{}{})
+			if _, ok := m.Get(struct{}{}); !ok || m.Len() != 1 {
+				t.Fatalf("the entry is there: %v; %d entries", ok, m.Len())
+			}
+			if !m.Delete(struct{}{}) || m.Delete(struct{}{}) || m.Len() != 0 {
+				t.Fatalf("one deletion of two is one of an entry; %d entries", m.Len())
+			}
+			if _, ok := m.Get(struct{}{}); ok {
+				t.Fatal("the entry is there after its deletion")
+			}
+		}
+	}
+}

@@ -187,6 +187,25 @@ type place struct {
 	slot   uintptr // of the group
 }
 
+// placeOf returns the place of an entry with a hash.
+func (t *typed[K, V]) placeOf(hash uint64, e *slot[K, V]) (p place) {
+	r := t.root
+	p.number = r.leafIndex(hash)
+	l := r.leafAt(p.number)
+	size := unsafe.Sizeof(*e)
+	for p.i = homeOf(hash, l.groups); ; p.i = l.after(p.i) {
+		p.g = r.group(l, p.i, size)
+		switch off := uintptr(unsafe.Pointer(e)) - uintptr(p.g.slots); {
+		case size == 0 && off == 0: // all slots of a group have one address, but there is only one entry
+			p.slot = p.g.used().first()
+			return p
+		case off < groupSlots*size:
+			p.slot = off / size
+			return p
+		}
+	}
+}
+
 // locate searches for a key with a hash.
 func (t *typed[K, V]) locate(hash uint64, key K) (p place, ok bool) {
 	r := t.root
