@@ -306,8 +306,9 @@ func TestTryForms(t *testing.T) {
 
 // TestEntryOfNoBytes puts and deletes the only entry that a map without bytes can have: with each hash it lies in another slot.
 func TestEntryOfNoBytes(t *testing.T) {
+	a := openTest(t, arena.Config{})
 	for range 100 {
-		m := NewMap[struct{}, struct{}](openTest(t, arena.Config{}), 0)
+		m := NewMap[struct{}, struct{}](a, 0)
 		for range 3 {
 			m.Put(struct{}{}, struct{}{})
 			if _, ok := m.Get(struct{}{}); !ok || m.Len() != 1 {
