@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -12,11 +11,7 @@ import (
 	"github.com/seed-9a6c551e/offheap/guard"
 )
 
-func threads(t testing.TB) int {
-	list, err := os.ReadDir("/proc/self/task")
-	mustDo(t, err)
-	return len(list)
-}
+func threads(t testing.TB) int { return count(t, "/proc/self/task") }
 
 // TestManyRings has a thousand rings of which each has a goroutine that waits: they hold few OS threads, each gets its message, and
 // each wait ends by Close, by the context, and by PeerDied.

@@ -9,8 +9,11 @@ import (
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
-func descriptors(t testing.TB) int {
-	list, err := os.ReadDir("/proc/self/fd")
+func descriptors(t testing.TB) int { return count(t, "/proc/self/fd") }
+
+// count returns the number of files in a directory.
+func count(t testing.TB, dir string) int {
+	list, err := os.ReadDir(dir)
 	mustDo(t, err)
 	return len(list)
 }
