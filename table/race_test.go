@@ -106,7 +106,8 @@ func TestRacesAreReported(t *testing.T) {
 		return
 	}
 	c := exec.Command(os.Args[0], "-test.run=^TestRacesAreReported$")
-	c.Env = append(os.Environ(), asked+"=1", "GORACE=atexit_sleep_ms=0")
+	// The detector drops a report if it has forgotten the stack of the earlier call: it must remember as much as it can.
+	c.Env = append(os.Environ(), asked+"=1", "GORACE=atexit_sleep_ms=0 history_size=7")
 	out, err := c.CombinedOutput()
 	if err == nil || !bytes.Contains(out, []byte("\nwrong: []\n")) {
 		_, wrong, _ := strings.Cut(string(out), "\nwrong: ")
