@@ -106,8 +106,8 @@ func TestRacesAreReported(t *testing.T) {
 		return
 	}
 	c := exec.Command(os.Args[0], "-test.run=^TestRacesAreReported$")
-	// The detector drops a report if it has forgotten the stack of the earlier call: it must remember as much as it can.
-	c.Env = append(os.Environ(), asked+"=1", "GORACE=atexit_sleep_ms=0 history_size=7")
+	// With the garbage collector running, the detector misses a race now and then: a quarter of the runs missed one.
+	c.Env = append(os.Environ(), asked+"=1", "GORACE=atexit_sleep_ms=0", "GOGC=off")
 	out, err := c.CombinedOutput()
 	if err == nil || !bytes.Contains(out, []byte("\nwrong: []\n")) {
 		_, wrong, _ := strings.Cut(string(out), "\nwrong: ")
