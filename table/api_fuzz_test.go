@@ -293,6 +293,9 @@ func operate(t *testing.T, ops []byte) {
 		if v, ok := s.Get(name(k)); v != want || ok != there {
 			t.Fatalf("Get(%q) = %d, %v; model %d, %v", name(k), v, ok, want, there)
 		}
+		if v, ok := s.GetHashed(s.HashOf(name(k)), name(k)); v != want || ok != there {
+			t.Fatalf("GetHashed(%q) = %d, %v; model %d, %v", name(k), v, ok, want, there)
+		}
 		want, there = floats[float(k)]
 		if v, ok := fm.Get(float(k)); v != want || ok != there {
 			t.Fatalf("Get(%v) = %d, %v; model %d, %v", float(k), v, ok, want, there)

@@ -137,9 +137,22 @@ func TestStringsKeys(t *testing.T) {
 		if v, ok := m.Get(k); !ok || v != i {
 			t.Fatalf("key %d: %d, %v", i, v, ok)
 		}
+		hash := m.HashOf(k)
+		if v, ok := m.GetHashedBytes(hash, []byte(k)); !ok || v != i || m.HashOfBytes([]byte(k)) != hash {
+			t.Fatalf("key %d with its hash: %d, %v", i, v, ok)
+		}
+		if _, ok := m.GetHashed(hash^1, k); ok {
+			t.Fatalf("key %d is found with another hash", i)
+		}
+		if added, err := m.TryAddBytes([]byte(k), -1); added || err != nil {
+			t.Fatalf("key %d is added again: %v, %v", i, added, err)
+		}
 	}
 	if _, ok := m.Get("absent"); ok || m.Len() != len(keys) {
 		t.Fatal(m.Len())
+	}
+	if added, err := m.TryAddBytes([]byte("absent"), 1); !added || err != nil || !m.Delete("absent") {
+		t.Fatalf("TryAddBytes of a new key: %v, %v", added, err)
 	}
 	key7 := []byte("key 7")
 	if n := testing.AllocsPerRun(100, func() {

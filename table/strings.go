@@ -89,7 +89,7 @@ func (m *Strings[V]) Len() int {
 
 // Get returns the value of key, and whether key is there. If it is not, the value is zero.
 func (m *Strings[V]) Get(key string) (v V, ok bool) {
-	if s := m.lookup(key); s != nil {
+	if s, _ := m.lookup(key); s != nil {
 		return s.value, true
 	}
 	return v, false
@@ -101,7 +101,7 @@ func (m *Strings[V]) GetBytes(key []byte) (v V, ok bool) { return m.Get(view(key
 // Lookup returns a pointer to the value of key, nil if key is not there. The program may write to the value. The
 // pointer is valid until the next insertion, one that fails included, deletion, Clear or Shrink.
 func (m *Strings[V]) Lookup(key string) *V {
-	if s := m.lookup(key); s != nil {
+	if s, _ := m.lookup(key); s != nil {
 		return &s.value
 	}
 	return nil
@@ -109,6 +109,33 @@ func (m *Strings[V]) Lookup(key string) *V {
 
 // LookupBytes is Lookup for a key in a slice.
 func (m *Strings[V]) LookupBytes(key []byte) *V { return m.Lookup(view(key)) }
+
+// HashOf returns the hash of a key, for GetHashed: a program that asks for one key several times hashes it once. It is
+// valid as long as the table is, and for tables attached to the same memory. Other tables have other hashes.
+func (m *Strings[V]) HashOf(key string) uint64 {
+	m.mustBeMade()
+	m.usable()
+	return wholeHash(m.half(key))
+}
+
+// HashOfBytes is HashOf for a key in a slice.
+func (m *Strings[V]) HashOfBytes(key []byte) uint64 { return m.HashOf(view(key)) }
+
+// GetHashed is Get for a program that has the hash of key, from HashOf. With another hash it does not find key. It pays
+// for long keys.
+func (m *Strings[V]) GetHashed(hash uint64, key string) (v V, ok bool) {
+	m.mustBeMade()
+	m.usable()
+	if p, ok := m.locateKey(hash, key); ok {
+		return slotAt[stringKey, V](p.g, p.slot).value, true
+	}
+	return v, false
+}
+
+// GetHashedBytes is GetHashed for a key in a slice.
+func (m *Strings[V]) GetHashedBytes(hash uint64, key []byte) (v V, ok bool) {
+	return m.GetHashed(hash, view(key))
+}
 
 // Put sets the value of key. It panics with an error that wraps guard.ErrNoMemory if the arena has no room
 // for a new key, and with an error if the key is longer than 4 GiB. Setting the value of a key that is there never fails.
@@ -157,13 +184,16 @@ func (m *Strings[V]) TryEntryBytes(key []byte) (v *V, inserted bool, err error) 
 // Delete removes key, and tells whether key was there. It never fails. Strings that an iteration has yielded for the
 // key are invalid afterwards: another key may take their bytes.
 func (m *Strings[V]) Delete(key string) bool {
-	p, half, ok := m.findKey(key)
+	m.mustBeMade()
 	m.markWrite()
+	m.usable()
+	hash := wholeHash(m.half(key))
+	p, ok := m.locateKey(hash, key)
 	if !ok {
 		return false
 	}
 	k := slotAt[stringKey, V](p.g, p.slot).key
-	m.remove(wholeHash(half), p)
+	m.remove(hash, p)
 	m.keyHeap().Free(m.base(), k.off, int(k.size))
 	m.checkAfterChange()
 	return true
@@ -187,6 +217,11 @@ func (m *Strings[V]) TryAdd(key string, v V) (added bool, err error) {
 
 // AddBytes is Add for a key in a slice. The bytes are copied only if the key is inserted.
 func (m *Strings[V]) AddBytes(key []byte, v V) bool { return m.Add(view(key), v) }
+
+// TryAddBytes is AddBytes that returns its error.
+func (m *Strings[V]) TryAddBytes(key []byte, v V) (added bool, err error) {
+	return m.TryAdd(view(key), v)
+}
 
 // PutBytes is Put for a key in a slice. The bytes are copied only if the key is inserted.
 func (m *Strings[V]) PutBytes(key []byte, v V) { m.Put(view(key), v) }
@@ -268,13 +303,14 @@ func (m *Strings[V]) string(k *stringKey) string {
 	return unsafe.String((*byte)(m.at(k.off)), int(k.size))
 }
 
-// findKey searches for a key, and returns half of its hash, too: see wholeHash.
-func (m *Strings[V]) findKey(key string) (p place, half uint32, ok bool) {
-	m.mustBeMade()
-	m.usable()
+// half returns the half of a key's hash that is kept: see wholeHash.
+func (m *Strings[V]) half(key string) uint32 {
+	return uint32(m.root.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)
+}
+
+// locateKey searches for a key with a hash.
+func (m *Strings[V]) locateKey(hash uint64, key string) (p place, ok bool) {
 	r := m.root
-	half = uint32(r.seed.bytes(unsafe.Pointer(unsafe.StringData(key)), uintptr(len(key))) >> 32)
-	hash := wholeHash(half)
 	p.number = r.leafIndex(hash)
 	l := r.leafAt(p.number)
 	home := homeOf(hash, l.groups)
@@ -285,34 +321,51 @@ func (m *Strings[V]) findKey(key string) (p place, half uint32, ok bool) {
 		for set := matching(even, odd, pattern); set != 0; set &= set - 1 {
 			p.slot = set.first()
 			e := slotAt[stringKey, V](p.g, p.slot)
-			if e.key.hash == half && int(e.key.size) == len(key) && m.string(&e.key) == key {
-				return p, half, true
+			if wholeHash(e.key.hash) == hash && int(e.key.size) == len(key) && m.string(&e.key) == key {
+				return p, true
 			}
 		}
 		if !passes(odd, hash) {
-			return p, half, false
+			return p, false
 		}
 		pattern |= displacedTags
 		if p.i = l.after(p.i); p.i == home {
-			return p, half, false
+			return p, false
 		}
 	}
 }
 
-// lookup returns the slot of a key, nil if it is not there.
-func (m *Strings[V]) lookup(key string) *slot[stringKey, V] {
-	if p, _, ok := m.findKey(key); ok {
-		return slotAt[stringKey, V](p.g, p.slot)
+// lookup returns the slot of a key, nil if it is not there, and half of its hash. It looks at the home of the key itself, as plainFind does.
+func (m *Strings[V]) lookup(key string) (s *slot[stringKey, V], half uint32) {
+	m.mustBeMade()
+	m.usable()
+	r := m.root
+	half = m.half(key)
+	hash := wholeHash(half)
+	l := r.leafOf(hash)
+	g := r.group(l, homeOf(hash, l.groups), unsafe.Sizeof(slot[stringKey, V]{}))
+	even, odd := g.words()
+	for set := matching(even, odd, tagOf(hash)*lowBits); set != 0; set &= set - 1 {
+		e := (*slot[stringKey, V])(g.firstOf(set, unsafe.Sizeof(slot[stringKey, V]{})))
+		if e.key.hash == half && int(e.key.size) == len(key) && m.string(&e.key) == key {
+			return e, half
+		}
 	}
-	return nil
+	if !passes(odd, hash) {
+		return nil, half
+	}
+	if p, ok := m.locateKey(hash, key); ok {
+		return slotAt[stringKey, V](p.g, p.slot), half
+	}
+	return nil, half
 }
 
 // upsert returns the slot of a key, which it inserts if it is not there.
 func (m *Strings[V]) upsert(key string) (s *slot[stringKey, V], inserted bool, err error) {
-	p, half, ok := m.findKey(key)
+	s, half := m.lookup(key)
 	m.markWrite()
-	if ok {
-		return slotAt[stringKey, V](p.g, p.slot), false, nil
+	if s != nil {
+		return s, false, nil
 	}
 	if uint64(len(key)) > keys.MaxSize {
 		return nil, false, fmt.Errorf("table: Strings: a key of %d bytes is longer than 4 GiB", len(key))
