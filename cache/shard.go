@@ -298,6 +298,42 @@ func (s *shard) write(it *item, e entry, granules int, queue uint8) {
 	}
 }
 
+// change is what a call does to a key, and what came of it. It stays on the stack of the call, which a func value that takes it would prevent: a Set that
+// leaves garbage takes a fourth longer.
+type change struct {
+	item
+	kind kind
+	keep bool  // updating: the key is to have the item, or else no entry
+	done bool  // updating, adding, touching: what the key had allowed the change
+	seen place // updating: of the entry that the user's func has seen; 0 if there was none
+
+	delta, sum int64 // adding
+	was        int   // adding: bytes of the value that was there
+}
+
+// kind says what a change does.
+type kind uint8
+
+const (
+	setting kind = iota
+	updating
+	adding
+	touching
+)
+
+// apply makes a change, or returns what it lacks: then nothing has changed. Caller holds s.mu.
+func (s *shard) apply(ch *change) need {
+	switch ch.kind {
+	case updating:
+		return s.update(ch)
+	case adding:
+		return s.add(ch)
+	case touching:
+		return s.touch(ch)
+	}
+	return s.set(&ch.item)
+}
+
 // set sets an item, or returns what it lacks: then nothing has changed. Caller holds s.mu.
 func (s *shard) set(it *item) need {
 	l, ok := s.find(it.hash, it.key)
