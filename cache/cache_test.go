@@ -587,6 +587,30 @@ func TestNoGarbage(t *testing.T) {
 	}
 }
 
+// TestReadAheadStays counts the bytes that readAhead reads at the end of a segment: none lies behind it.
+func TestReadAheadStays(t *testing.T) {
+	c, _ := open(t, Config{Limit: MinLimit})
+	s := &c.shards[0]
+	if err := c.Set(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	n := s.queues[small].head - 1
+	size := uint32(1) << c.segments.shift
+	for left, want := range map[uint32]uint64{1: 0, 4: 0, 5: 2, 8: 2, 9: 3, 16: 4, 32: 4} {
+		p := n<<c.segments.shift | (size - left)
+		e := c.at(p)
+		b := unsafe.Slice((*byte)(e.p), left*granule)
+		for i := range b {
+			b[i] = 1
+		}
+		s.ahead = 0
+		if s.readAhead(p, e, mostReadAhead); s.ahead != want {
+			t.Errorf("%d granules before the end: %d bytes read, not %d", left, s.ahead, want)
+		}
+		clear(b)
+	}
+}
+
 // TestLayoutOfShard says that a Get of a frequent entry touches two CPU cache lines of its shard: see shard.
 func TestLayoutOfShard(t *testing.T) {
 	var s shard
