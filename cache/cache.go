@@ -212,52 +212,29 @@ func (c *Cache) SetTTL(key, value []byte, ttl time.Duration) error {
 	return c.set("SetTTL", key, value, c.deadlineOf(ttl))
 }
 
-// set sets the value of key until a point in time, 0 for ever. Its item stays on the stack: a Set that leaves garbage takes a fourth longer.
+// set sets the value of key until a point in time, 0 for ever.
 func (c *Cache) set(op string, key, value []byte, deadline int64) error {
 	s, hash := c.shardOf(op, key)
-	if c.isLarge(key, value) {
-		return c.setLarge(s, hash, key, value, deadline)
+	return c.store(s, &change{item: item{hash: hash, key: key, value: value, deadline: deadline}})
+}
+
+// store makes a change that may need an object apart.
+func (c *Cache) store(s *shard, ch *change) error {
+	if c.isLarge(ch.key, ch.value) {
+		return c.storeApart(s, ch)
 	}
-	it := item{hash: hash, key: key, value: value, deadline: deadline}
+	return c.put(s, ch)
+}
+
+// put makes a change whose object apart, if it needs one, is there.
+func (c *Cache) put(s *shard, ch *change) error {
 	for {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
 			return c.errClosed("set")
 		}
-		what := s.set(&it)
-		s.unlock()
-		if what == nothing {
-			return nil
-		}
-		if err := c.provideFor(s, what); err != nil {
-			return err
-		}
-	}
-}
-
-// setLarge is set for an entry that does not fit into the log.
-func (c *Cache) setLarge(s *shard, hash uint64, key, value []byte, deadline int64) error {
-	return c.storeApart(s, &item{hash: hash, key: key, value: value, deadline: deadline}, s.set)
-}
-
-// store sets an item by set, which holds s.mu.
-func (c *Cache) store(s *shard, it *item, set func(*item) need) error {
-	if c.isLarge(it.key, it.value) {
-		return c.storeApart(s, it, set)
-	}
-	return c.put(s, it, set)
-}
-
-// put calls set, which holds s.mu, for an item whose memory is there, until it lacks nothing.
-func (c *Cache) put(s *shard, it *item, set func(*item) need) error {
-	for {
-		s.mu.Lock()
-		if s.closed {
-			s.mu.Unlock()
-			return c.errClosed("set")
-		}
-		what := set(it)
+		what := s.apply(ch)
 		s.unlock()
 		if what == nothing {
 			return nil
@@ -274,13 +251,13 @@ func (c *Cache) isLarge(key, value []byte) bool {
 }
 
 // storeApart is store for an item that is too large for the log.
-func (c *Cache) storeApart(s *shard, it *item, set func(*item) need) error {
-	n := len(it.key) + len(it.value)
+func (c *Cache) storeApart(s *shard, ch *change) error {
+	n := len(ch.key) + len(ch.value)
 	switch {
-	case len(it.key) > MaxKey:
-		return c.errTooLarge("a key", len(it.key), MaxKey)
-	case len(it.value) > MaxValue:
-		return c.errTooLarge("a value", len(it.value), MaxValue)
+	case len(ch.key) > MaxKey:
+		return c.errTooLarge("a key", len(ch.key), MaxKey)
+	case len(ch.value) > MaxValue:
+		return c.errTooLarge("a value", len(ch.value), MaxValue)
 	case c.config.Limit > 0 && n > c.largest():
 		return c.errTooLarge("an entry", n, c.largest())
 	}
@@ -296,13 +273,13 @@ func (c *Cache) storeApart(s *shard, it *item, set func(*item) need) error {
 	if err != nil {
 		return fmt.Errorf("cache: set: %w", err)
 	}
-	copy(b[copy(b, it.key):], it.value)
+	copy(b[copy(b, ch.key):], ch.value)
 	s.mu.Lock()
-	it.number = s.addApart(b, len(it.key)) + 1
+	ch.number = s.addApart(b, len(ch.key)) + 1
 	s.mu.Unlock()
-	if err = c.put(s, it, set); err != nil {
+	if err = c.put(s, ch); err != nil {
 		s.mu.Lock()
-		s.forgo(it)
+		s.forgo(&ch.item)
 		s.unlock()
 	}
 	return err

@@ -253,6 +253,85 @@ func TestUpdateAgain(t *testing.T) {
 	}
 }
 
+// TestKeyChangesWhileMemoryComes changes a key between the two tries of a call that lacked memory at first: the second one sees that.
+func TestKeyChangesWhileMemoryComes(t *testing.T) {
+	key, number := []byte("key"), make([]byte, 8)
+	for _, test := range []struct {
+		name          string
+		before, amid  func(c *Cache)
+		change        change
+		done, has     bool
+		seesWhatItHad bool
+	}{
+		{
+			name: "Update of a key that is set", change: change{kind: updating, keep: true}, seesWhatItHad: true,
+			before: func(c *Cache) { _ = c.Set(key, number) }, amid: func(c *Cache) { _ = c.Set(key, make([]byte, 7)) }, has: true,
+		},
+		{
+			name: "Update of a key that is deleted", change: change{kind: updating, keep: true}, seesWhatItHad: true,
+			before: func(c *Cache) { _ = c.Set(key, number) }, amid: func(c *Cache) { c.Delete(key) },
+		},
+		{
+			name: "Update of a key that comes", change: change{kind: updating, keep: true}, seesWhatItHad: true,
+			before: func(*Cache) {}, amid: func(c *Cache) { _ = c.Set(key, number) }, has: true,
+		},
+		{
+			name: "Add to what becomes no number", change: change{kind: adding},
+			before: func(*Cache) {}, amid: func(c *Cache) { _ = c.Set(key, make([]byte, 7)) }, has: true,
+		},
+		{
+			name: "Add to a key with a TTL that is deleted", change: change{kind: adding},
+			before: func(c *Cache) { _ = c.SetTTL(key, number, time.Hour) }, amid: func(c *Cache) { c.Delete(key) }, done: true, has: true,
+		},
+		{
+			name: "Touch of a key that is deleted", change: change{kind: touching, item: item{deadline: math.MaxInt64}},
+			before: func(c *Cache) { _ = c.Set(key, number) }, amid: func(c *Cache) { c.Delete(key) },
+		},
+	} {
+		c, _ := open(t, Config{Limit: MinLimit})
+		s := &c.shards[0]
+		test.before(c)
+		ch := test.change
+		ch.hash, ch.key, ch.value = c.hash(key), key, make([]byte, 3000)
+		if ch.kind == adding {
+			ch.value = make([]byte, 8)
+		}
+		filler := uint64(0)
+		for s.hasRoom(small, 1) || s.hasRoom(main, 1) { // entries of one granule fill the last segment
+			filler++
+			if err := c.Set(binary.LittleEndian.AppendUint64(nil, filler), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var held pin
+		l, had := s.find(ch.hash, key)
+		if had {
+			held = s.pin(l.place, l.entry) // so it is not replaced in its place
+			if test.seesWhatItHad {
+				ch.seen = l.place
+			}
+		}
+		what := s.apply(&ch)
+		if what == nothing {
+			t.Errorf("%s: the first try lacks nothing", test.name)
+		}
+		if err := c.provideFor(s, what); err != nil {
+			t.Fatal(err)
+		}
+		test.amid(c)
+		if what := s.apply(&ch); what != nothing || ch.done != test.done {
+			t.Errorf("%s: lacks %v, done %v", test.name, what, ch.done)
+		}
+		ttl, has := c.TTL(key)
+		if v, _ := c.Get(nil, key); has != test.has || has && ttl != Forever || len(v) > 8 {
+			t.Errorf("%s: there %v, TTL %v, %d bytes", test.name, has, ttl, len(v))
+		}
+		if had {
+			s.release(held)
+		}
+	}
+}
+
 // TestOnEvict sets from OnEvict, and panics in it.
 func TestOnEvict(t *testing.T) {
 	var c *Cache
@@ -464,19 +543,71 @@ func TestNoPointers(t *testing.T) {
 	runtime.KeepAlive(c)
 }
 
-// TestNoGarbage says that neither Set nor Get leaves garbage on the Go heap.
+// TestNoGarbage says that no call leaves garbage on the Go heap: of a key that is there or not, in the log and apart.
 func TestNoGarbage(t *testing.T) {
 	if invariant.Enabled {
 		t.Skip("the checks leave some")
 	}
 	c, _ := open(t, Config{})
-	key, value := []byte("key"), make([]byte, 100)
-	dst := make([]byte, 0, len(value))
-	if n := testing.AllocsPerRun(100, func() {
-		_ = c.Set(key, value)
-		dst, _ = c.Get(dst[:0], key)
-	}); n > 0 {
-		t.Errorf("%v allocations", n)
+	counter, absent, short, long := []byte("counter"), []byte("absent"), make([]byte, 100), make([]byte, 1<<20)
+	dst := make([]byte, 0, len(long))
+	seen := 0
+	view := func(value []byte) { seen += len(value) }
+	change := func(old []byte, _ bool) ([]byte, bool) { return append(append(dst[:0], old...), 'x'), len(old) < 200 }
+	for _, value := range [][]byte{short, long} {
+		for _, key := range [][]byte{[]byte("key"), make([]byte, 60<<10)} {
+			for _, call := range []struct {
+				name string
+				f    func()
+			}{
+				{"Set", func() { _ = c.Set(key, value) }},
+				{"SetTTL", func() { _ = c.SetTTL(key, value, time.Hour) }},
+				{"Touch, with a TTL", func() { c.Touch(key, time.Minute) }},
+				{"Touch, without", func() { _ = c.Set(key, value); c.Touch(key, time.Minute) }},
+				{"Touch, absent", func() { c.Touch(absent, time.Minute) }},
+				{"TTL", func() { c.TTL(key); c.TTL(absent) }},
+				{"Get", func() { dst, _ = c.Get(dst[:0], key); _, _ = c.Get(nil, absent) }},
+				{"View", func() { c.View(key, view); c.View(absent, view) }},
+				{"Update", func() { _ = c.Update(key, change); _ = c.Update(absent, change) }},
+				{"Update, of a captured variable", func() {
+					n := 0
+					_ = c.Update(absent, func([]byte, bool) ([]byte, bool) { n++; return nil, false })
+					seen += n
+				}},
+				{"Add", func() { _, _ = c.Add(counter, 1) }},
+				{"Add, absent", func() { _, _ = c.Add(absent, 1); c.Delete(absent) }},
+				{"Add, with a TTL", func() { c.Touch(counter, time.Hour); _, _ = c.Add(counter, 1) }},
+				{"Delete", func() { _ = c.Set(key, value); c.Delete(key); c.Delete(absent) }},
+			} {
+				if n := testing.AllocsPerRun(100, call.f); n > 0 {
+					t.Errorf("%s: %v allocations, with a key of %d bytes and a value of %d", call.name, n, len(key), len(value))
+				}
+			}
+		}
+	}
+}
+
+// TestReadAheadStays counts the bytes that readAhead reads at the end of a segment: none lies behind it.
+func TestReadAheadStays(t *testing.T) {
+	c, _ := open(t, Config{Limit: MinLimit})
+	s := &c.shards[0]
+	if err := c.Set(nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	n := s.queues[small].head - 1
+	size := uint32(1) << c.segments.shift
+	for left, want := range map[uint32]uint64{1: 0, 4: 0, 5: 2, 8: 2, 9: 3, 16: 4, 32: 4} {
+		p := n<<c.segments.shift | (size - left)
+		e := c.at(p)
+		b := unsafe.Slice((*byte)(e.p), left*granule)
+		for i := range b {
+			b[i] = 1
+		}
+		s.ahead = 0
+		if s.readAhead(p, e, mostReadAhead); s.ahead != want {
+			t.Errorf("%d granules before the end: %d bytes read, not %d", left, s.ahead, want)
+		}
+		clear(b)
 	}
 }
 

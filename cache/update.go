@@ -33,46 +33,51 @@ func (c *Cache) update(s *shard, hash uint64, key []byte, f func(old []byte, ok 
 		s.mu.Unlock()
 		return false, c.errClosed("update")
 	}
-	it := item{hash: hash, key: key}
-	var old []byte
+	ch := change{item: item{hash: hash, key: key}, kind: updating}
 	var held pin
 	l, ok := s.find(hash, key)
 	if ok {
 		if s.hits++; l.entry.hasTTL() {
-			it.deadline = l.entry.deadline()
+			ch.deadline = l.entry.deadline()
 		}
 		held = s.pin(l.place, l.entry)
+		ch.seen = held.place
 	} else {
 		s.misses++
 	}
 	s.unlock()
+	var old []byte
 	if ok {
 		defer s.release(held)
 		_, old = s.pinned(held)
 	}
-	value, keep := f(old, ok)
-	if it.value = value; !keep {
-		it.value = nil
+	if ch.value, ch.keep = f(old, ok); !ch.keep {
+		ch.value = nil
 	}
-	return done, c.store(s, &it, func(it *item) need {
-		l, still := s.find(hash, key)
-		if still != ok || ok && l.place != held.place {
-			s.forgo(it)
-			return nothing
-		}
-		done = true
-		switch {
-		case keep && ok:
-			return s.replace(&l, it)
-		case keep:
-			return s.insert(it)
-		case ok:
-			s.remove(&l)
-			s.counts.deletes++
-		}
-		s.forgo(it)
-		return nothing
-	})
+	err = c.store(s, &ch)
+	return ch.done, err
+}
+
+// update makes the change of a try of Update, unless the key has another entry than the one that f has seen. Caller holds s.mu.
+func (s *shard) update(ch *change) need {
+	l, ok := s.find(ch.hash, ch.key)
+	seen := place(0)
+	if ok {
+		seen = l.place
+	}
+	ch.done = seen == ch.seen // it may be false after it was true: the shard was not locked while memory was provided
+	switch {
+	case !ch.done:
+	case ch.keep && ok:
+		return s.replace(&l, &ch.item)
+	case ch.keep:
+		return s.insert(&ch.item)
+	case ok:
+		s.remove(&l)
+		s.counts.deletes++
+	}
+	s.forgo(&ch.item)
+	return nothing
 }
 
 // forgo gives up the memory of an item that is not set. Caller holds s.mu.
@@ -87,42 +92,43 @@ func (s *shard) forgo(it *item) {
 // key that is not there counts as 0. The entry keeps its time to live. The error wraps ErrNoNumber if the value has
 // another length, and is that of Set otherwise; then nothing has changed.
 //
-// Cost: as a Set, and some 100 bytes of garbage on the Go heap.
+// Cost: as a Set.
 func (c *Cache) Add(key []byte, delta int64) (sum int64, err error) {
 	s, hash := c.shardOf("Add", key)
 	var bytes [8]byte
-	it := item{hash: hash, key: key, value: bytes[:]}
-	var bad error
-	err = c.store(s, &it, func(it *item) need {
-		l, ok := s.find(hash, key)
-		sum = delta
-		if ok {
-			v := s.valueOf(l.entry)
-			if len(v) != 8 {
-				bad = fmt.Errorf("cache: add %q: a value of %d bytes: %w", c.config.Name, len(v), ErrNoNumber)
-				s.forgo(it)
-				return nothing
-			}
-			sum += int64(binary.LittleEndian.Uint64(v))
-			if l.entry.hasTTL() {
-				it.deadline = l.entry.deadline()
-			}
-		}
-		if binary.LittleEndian.PutUint64(it.value, uint64(sum)); it.number != 0 {
-			binary.LittleEndian.PutUint64(s.apartValue(it.number-1), uint64(sum))
-		}
-		if ok {
-			return s.replace(&l, it)
-		}
-		return s.insert(it)
-	})
-	if err == nil {
-		err = bad
+	ch := change{item: item{hash: hash, key: key, value: bytes[:]}, kind: adding, delta: delta}
+	if err := c.store(s, &ch); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		sum = 0
+	if ch.done {
+		return ch.sum, nil
 	}
-	return sum, err
+	return 0, fmt.Errorf("cache: add %q: a value of %d bytes: %w", c.config.Name, ch.was, ErrNoNumber)
+}
+
+// add makes the change of an Add; done is false if the value is no number. Caller holds s.mu.
+func (s *shard) add(ch *change) need {
+	l, ok := s.find(ch.hash, ch.key)
+	ch.sum, ch.deadline, ch.done = ch.delta, 0, true
+	if ok {
+		v := s.valueOf(l.entry)
+		if ch.was = len(v); len(v) != 8 {
+			ch.done = false
+			s.forgo(&ch.item)
+			return nothing
+		}
+		ch.sum += int64(binary.LittleEndian.Uint64(v))
+		if l.entry.hasTTL() {
+			ch.deadline = l.entry.deadline()
+		}
+	}
+	if binary.LittleEndian.PutUint64(ch.value, uint64(ch.sum)); ch.number != 0 {
+		binary.LittleEndian.PutUint64(s.apartValue(ch.number-1), uint64(ch.sum))
+	}
+	if ok {
+		return s.replace(&l, &ch.item)
+	}
+	return s.insert(&ch.item)
 }
 
 // Forever is a time to live without an end.
@@ -136,16 +142,18 @@ func (c *Cache) Touch(key []byte, ttl time.Duration) bool {
 	if ttl <= 0 {
 		return c.Delete(key)
 	}
-	deadline := c.deadlineOf(ttl)
-	ok := false
-	err := c.put(s, &item{}, func(*item) need {
-		var l live
-		if l, ok = s.find(hash, key); !ok {
-			return nothing
-		}
-		return s.retime(&l, deadline)
-	})
-	return ok && err == nil
+	ch := change{item: item{hash: hash, key: key, deadline: c.deadlineOf(ttl)}, kind: touching}
+	err := c.put(s, &ch)
+	return ch.done && err == nil
+}
+
+// touch makes the change of a Touch; done is false if the key is not there. Caller holds s.mu.
+func (s *shard) touch(ch *change) need {
+	l, ok := s.find(ch.hash, ch.key)
+	if ch.done = ok; !ok {
+		return nothing
+	}
+	return s.retime(&l, ch.deadline)
 }
 
 // retime gives an entry another deadline. Caller holds s.mu.
