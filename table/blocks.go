@@ -86,6 +86,9 @@ func (r *root) wanted() uint64 {
 	return r.count/r.comfortable(1) + uint64(r.leaves)*2 + 2
 }
 
+// plenty returns how many blocks a table with so many entries takes before its leaves grow by single ones: a twelfth more than those at full load.
+func (r *root) plenty() uint64 { return r.count * 13 / (12 * r.comfortable(1)) }
+
 // openFor makes the leaves of a new table, and their memory, for hint entries.
 func (u *untyped) openFor(hint uint64) (err error) {
 	r := u.root

@@ -56,6 +56,26 @@ func TestGrowthMovesOneLeaf(t *testing.T) {
 	t.Logf("%d times a leaf was rebuilt, %d at a time, for %d insertions and deletions", rebuilt, most, 2*n)
 }
 
+// TestSplitsTakeFewBlocks: a leaf that is split has the blocks that it had, and its twin gets some of them. So no split takes more new ones from the
+// arena than its two leaves lose by rounding, and one or two for each to begin with.
+func TestSplitsTakeFewBlocks(t *testing.T) {
+	m := NewMap[uint64, uint64](openTest(t, arena.Config{}), 0)
+	splits := 0
+	for i := range uint64(80_000) {
+		leaves, blocks := m.root.leaves, m.root.blocks
+		m.Put(i, i)
+		if m.root.leaves != leaves {
+			splits++
+			if more := m.root.blocks - blocks; more > 5 {
+				t.Fatalf("the split of one of %d leaves took %d blocks", leaves, more)
+			}
+		}
+	}
+	if splits < 20 {
+		t.Errorf("%d splits", splits)
+	}
+}
+
 // TestFailedPutDuringAll lets insertions fail while All runs over a table in a full arena. All entries come, each once, with
 // the values that they have.
 func TestFailedPutDuringAll(t *testing.T) {

@@ -29,7 +29,7 @@ type newGroup struct {
 // newLeaf is a leaf that is being rebuilt.
 type newLeaf struct {
 	first, groups uint32 // its groups, among those of the scratch
-	ready, end    uint32 // from ready to end: its groups that may be filled, because their old entries have been moved
+	end           uint32 // up to here its groups may be filled: their blocks are new, or were copied
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -43,32 +43,28 @@ func room(b []uint64, n uintptr) []uint64 {
 }
 
 // rebuild puts the entries of a leaf into other groups: their homes have changed. An entry goes to one of two leaves, which
-// may be the same, by a bit of its hash. It copies one block after the other, in such a direction that the new homes of nearly all entries
-// of a block are in blocks that were copied already, or are new. The other entries, and those whose new home is full, have to wait until all others have their
-// place. Caller has set the groups of the new leaves.
+// may be the same, by a bit of its hash. It copies one block after the other; rehouse has given the new leaves their blocks in such an order that nearly
+// all homes of the entries of a block are in blocks that were copied already, or are new. The other entries, and those whose new home is full, have to wait until all
+// others have their place. fresh is how many blocks are new.
 //
 // Cost: some 15 ns for an entry. A block is copied whole, so the processor asks for all its cache lines at a time.
-func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int, backward bool) {
+func (t *typed[K, V]) rebuild(number uint32, old *leaf, to [2]*leaf, blocks [2]uint32, fresh uint32, bit int) {
 	r := t.root
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	size := unsafe.Sizeof(slot[K, V]{})
 	s.block, s.waiting = room(s.block, t.blockSize()), s.waiting[:0]
 	copied := unsafe.Pointer(unsafe.SliceData(s.block))
-	from := s.open(r, to[0], 0, size)
-	leaves := [2]*newLeaf{from, from}
+	leaves := [2]*newLeaf{s.open(r, to[0], 0, size)}
+	leaves[1] = leaves[0]
 	if to[1] != to[0] {
 		leaves[1] = s.open(r, to[1], to[0].groups, size)
 	}
-	blocks := groups >> r.shift
-	for n := range blocks {
-		if backward {
-			n = blocks - 1 - n
-			from.ready = n << r.shift
-		} else {
-			from.end = (n + 1) << r.shift
-		}
-		block := t.at(uint64(to[0].blocks[n]) * blockUnit)
+	for n := range old.groups >> r.shift {
+		ready := dealt(fresh+n+1, blocks)
+		leaves[1].end = ready[1] << r.shift
+		leaves[0].end = ready[0] << r.shift // the later one counts if both are one
+		block := t.at(uint64(old.blocks[n]) * blockUnit)
 		copy(unsafe.Slice((*byte)(copied), t.blockSize()), unsafe.Slice((*byte)(block), t.blockSize()))
 		for i := range uint32(1) << r.shift {
 			header := unsafe.Add(copied, uintptr(i)*groupSizeOf(size))
@@ -77,7 +73,7 @@ func (t *typed[K, V]) rebuild(number uint32, groups uint32, to [2]*leaf, bit int
 			scatter(s, unsafe.Pointer(r), (*[groupSlots]slot[K, V])(g.slots), g.used(), &leaves, bit)
 		}
 	}
-	s.close(r, to[0], from, size)
+	s.close(r, to[0], leaves[0], size)
 	if to[1] != to[0] {
 		s.close(r, to[1], leaves[1], size)
 	}
@@ -120,7 +116,7 @@ func scatter[E any](s *scratch, base unsafe.Pointer, old *[groupSlots]E, used sl
 			near = int(quarterOf(hash) * 4)
 		}
 		free := bits.RotateLeft16(^g.used, -near)
-		if free == 0 || home-l.ready >= l.end-l.ready {
+		if free == 0 || home >= l.end {
 			s.wait(unsafe.Pointer(&old[at]), size, hash)
 			continue
 		}
@@ -150,7 +146,7 @@ func (s *scratch) open(r *root, l *leaf, first uint32, size uintptr) *newLeaf {
 		g := r.group(l, i, size)
 		s.groups[first+i] = newGroup{slots: uint64(uintptr(g.slots) - uintptr(unsafe.Pointer(r)) - size), used: 1}
 	}
-	return &newLeaf{first, l.groups, 0, l.groups}
+	return &newLeaf{first: first, groups: l.groups}
 }
 
 // close writes the headers of a new leaf, and counts its entries.
@@ -173,12 +169,43 @@ func splitBits(number uint32, bit int, group uint32, slot uintptr) uint64 {
 func (t *typed[K, V]) resize(number, blocks uint32) {
 	r := t.root
 	l := r.leafAt(number)
-	groups := l.groups
-	t.takeBlocks(l, blocks)
-	l.groups = blocks << r.shift
-	t.rebuild(number, groups, [2]*leaf{l, l}, 0, l.groups > groups)
-	t.giveBlocks(l, groups>>r.shift)
-	r.lastSize = max(r.lastSize, l.groups)
+	had := l.groups >> r.shift
+	t.rehouse(number, [2]*leaf{l, l}, [2]uint32{blocks, 0}, max(blocks, had)-had, 0)
+}
+
+// rehouse gives a leaf, or a leaf and its twin, a number of blocks each, and rebuilds it: some fresh blocks, and then those that the leaf has. It gives
+// back what is left over.
+func (t *typed[K, V]) rehouse(number uint32, to [2]*leaf, blocks [2]uint32, fresh uint32, bit int) {
+	old := *to[0]
+	*to[0] = leaf{}
+	all, has := blocks[0]+blocks[1], [2]uint32{}
+	for n := range all {
+		block := old.blocks[(n-fresh)%leafBlocks]
+		if n < fresh {
+			block = t.takeBlock()
+		}
+		shares := dealt(n+1, blocks)
+		side := shares[1] - has[1] // who gets this one
+		to[side].blocks[has[side]] = block
+		has = shares
+	}
+	for i, n := range blocks {
+		to[i].groups += n << t.root.shift
+	}
+	t.rebuild(number, &old, to, blocks, fresh, bit)
+	for n := all - fresh; n < old.groups>>t.root.shift; n++ {
+		t.giveBlock(old.blocks[n])
+	}
+	t.root.lastSize = max(t.root.lastSize, to[0].groups, to[1].groups)
+}
+
+// dealt returns how many of the first n blocks each of two leaves gets that are to have some blocks in all: its share, rounded up for the first
+// leaf and down for the second.
+func dealt(n uint32, blocks [2]uint32) [2]uint32 {
+	all := blocks[0] + blocks[1]
+	n = min(n, all)
+	second := n * blocks[1] / max(all, 1)
+	return [2]uint32{n - second, second}
 }
 
 // takeBlocks gives a leaf blocks until it has a number of them.
@@ -206,21 +233,17 @@ func (t *typed[K, V]) split() bool {
 	number, bit := r.nextSplit()
 	l := r.leafAt(number)
 	staying, moving := t.countBit(number, l, bit)
-	blocks, twinBlocks := r.blocksFor(staying), r.blocksFor(moving)
-	had := l.groups >> r.shift
-	for t.freeBlocks() < max(blocks, uint64(had))-uint64(had)+twinBlocks || r.assuredWith(r.leaves+1) < max(r.most, r.count+1) {
+	blocks := [2]uint32{uint32(r.blocksFor(staying)), uint32(r.blocksFor(moving))}
+	had, all := l.groups>>r.shift, blocks[0]+blocks[1]
+	fresh := min(max(all, had)-had+2, all) // two more than are missing: the first for each leaf
+	for t.freeBlocks() < uint64(fresh) || r.assuredWith(r.leaves+1) < max(r.most, r.count+1) {
 		if t.moreBlocks() != nil {
 			return false
 		}
 	}
 	twin := r.leafAt(r.leaves)
 	*twin = leaf{}
-	t.takeBlocks(twin, uint32(twinBlocks))
-	t.takeBlocks(l, uint32(blocks))
-	groups := l.groups
-	l.groups, twin.groups = uint32(blocks)<<r.shift, uint32(twinBlocks)<<r.shift
-	t.rebuild(number, groups, [2]*leaf{l, twin}, bit, l.groups > groups)
-	t.giveBlocks(l, had)
+	t.rehouse(number, [2]*leaf{l, twin}, blocks, fresh, bit)
 	r.setLeaves(r.leaves + 1)
 	return true
 }
@@ -275,7 +298,7 @@ func (t *typed[K, V]) growLeaf(number uint32) error {
 	if blocks == leafBlocks {
 		return t.splitFor(number)
 	}
-	for t.freeBlocks() < uint64(more) && r.blocks < r.wanted() && t.moreBlocks() == nil {
+	for free := t.freeBlocks(); free < uint64(more) && r.blocks < r.wanted() && (free == 0 || r.blocks < r.plenty()) && t.moreBlocks() == nil; free = t.freeBlocks() {
 	}
 	if t.freeBlocks() == 0 && !t.reclaim(number, false) {
 		if l.count < l.groups*groupSlots*31/32 {

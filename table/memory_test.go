@@ -56,7 +56,7 @@ func TestOutsideMemoryOverEntries(t *testing.T) {
 		}
 		for n := hint; n < 2*hint; n++ {
 			m.Put(uint64(n), 1)
-			if times := float64(a.Stats().Live) / float64(16*n); n%(hint/30) == 0 && times > mostOverEntries(n) {
+			if times := float64(a.Stats().Live) / float64(16*n); n%(hint/300) == 0 && times > mostOverEntries(n) {
 				t.Fatalf("a map for %d entries takes %.3f times its bytes when it has grown to %d", hint, times, n)
 			}
 		}
