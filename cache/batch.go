@@ -39,9 +39,9 @@ type shardBatch struct {
 }
 
 const (
-	batchBytes  = 4 << 20
-	lockedSets  = 32 // entries that are set without another look at the lock
-	mostHelpers = 2  // with more the caller has no batch for them in time
+	batchBytes  = 1 << 20 // so that it stays in the cache of a processor until its entries are set, in another order
+	lockedSets  = 32      // entries that are set without another look at the lock
+	mostHelpers = 2       // with more the caller has no batch for them in time
 )
 
 // add adds an entry to the batch; false if it has no room. deadline is in ns since Open.

@@ -130,7 +130,7 @@ func TestTornSnapshot(t *testing.T) {
 // TestLargeSnapshot reads a snapshot of several batches, which helpers set: into an empty cache, over its entries, into one that is too small. A panic of
 // OnEvict meets the caller, and so does Close.
 func TestLargeSnapshot(t *testing.T) {
-	const n = 3 * batchBytes / 1000
+	const n = 12 * batchBytes / 1000 // three times what the tiny cache has room for
 	c, _ := open(t, Config{})
 	want := map[string]string{}
 	for i := range n {

@@ -2,8 +2,8 @@ package cache
 
 // Stats are the figures of a cache: numbers of calls and entries since Open, and bytes now.
 type Stats struct {
-	Hits        int // of Get and View
-	Misses      int // of Get and View, those included that met an entry which has expired
+	Hits        int // of Get, View and Update
+	Misses      int // of Get, View and Update, those included that met an entry which has expired
 	Sets        int
 	Deletes     int // that found their key
 	Evictions   int // entries that went out to make room

@@ -12,11 +12,14 @@ import (
 var ErrNoNumber = errors.New("the value is no number of 8 bytes")
 
 // Update replaces the value of key by what f returns, or deletes key if keep is false. f gets the value, and ok false if key
-// is not there; then keep false does nothing. The entry keeps its time to live. The error is that of Set.
+// is not there; then keep false does nothing. To leave a value as it is, f returns old. The entry keeps its time to live; a new
+// one has none. The error is that of Set.
 //
-// Update takes effect at one moment: if key has changed while f ran, f is called again with the new value. So f may run
+// Update takes effect at one moment: if key has changed since f got the value, f is called again with the new one. So f may run
 // several times. It must not write to old, which is valid until f returns; what f returns may be a part of old. No lock
 // is held while f runs: f may call the cache, and may panic. If it always changes the key itself, Update never ends.
+//
+// Cost: as a View and a Set. The entry is written anew, and what it was is dead memory for a while.
 func (c *Cache) Update(key []byte, f func(old []byte, ok bool) (value []byte, keep bool)) error {
 	s, hash := c.shardOf("Update", key)
 	for {
@@ -89,8 +92,8 @@ func (s *shard) forgo(it *item) {
 }
 
 // Add adds delta to the value of key, a number of 8 bytes in little-endian order, and returns the sum. It wraps around. A
-// key that is not there counts as 0. The entry keeps its time to live. The error wraps ErrNoNumber if the value has
-// another length, and is that of Set otherwise; then nothing has changed.
+// key that is not there counts as 0. The entry keeps its time to live; a new one has none. The error wraps ErrNoNumber if the value
+// has another length, and is that of Set otherwise; then nothing has changed. Numbers that are written as text are for Update.
 //
 // Cost: as a Set.
 func (c *Cache) Add(key []byte, delta int64) (sum int64, err error) {
