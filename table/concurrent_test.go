@@ -406,7 +406,8 @@ func TestConcurrentCursor(t *testing.T) {
 	}
 }
 
-// TestOutsideConcurrentAtLimit: at constant size, insertion does not fail where the arena is full: shards take blocks of others.
+// TestOutsideConcurrentAtLimit: a program that replaces entries where the arena is full, and evicts more until an insertion succeeds, keeps nine
+// tenths of what there was room for: shards take blocks of others.
 func TestOutsideConcurrentAtLimit(t *testing.T) {
 	// Each shard has free slots in its last block, and there are more shards where there are more processors: the figures are for two.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
@@ -427,20 +428,33 @@ func TestOutsideConcurrentAtLimit(t *testing.T) {
 		if used := len(keys) * 16; used < limit/100*percent {
 			t.Errorf("full with %d entries, which are %d bytes of %d", len(keys), used, limit)
 		}
-		for range len(keys) / 20 { // what shards cannot give
-			k := keys[len(keys)-1]
-			keys = keys[:len(keys)-1]
-			c.Delete(k)
-		}
-		for range hammerRounds(2 * len(keys)) {
+		full := len(keys)
+		for range hammerRounds(2 * full) {
 			i := rand.IntN(len(keys))
 			c.Delete(keys[i])
 			keys[i] = rand.Uint64()
-			if err := c.TryPut(keys[i], keys[i]); err != nil {
-				t.Fatalf("at %d entries: %v", c.Len(), err)
+			for {
+				err := c.TryPut(keys[i], keys[i])
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, guard.ErrNoMemory) {
+					t.Fatal(err)
+				}
+				victim := keys[len(keys)-1]
+				if i == len(keys)-1 {
+					victim, keys[i-1] = keys[i-1], keys[i]
+					i--
+				}
+				keys = keys[:len(keys)-1]
+				c.Delete(victim)
 			}
 		}
 		c.check()
+		t.Logf("%d bytes: %.3f of %d entries stay", limit, float64(len(keys))/float64(full), full)
+		if len(keys) < full/10*9 {
+			t.Errorf("of %d entries, which had room in %d bytes, %d stay", full, limit, len(keys))
+		}
 		for _, k := range keys {
 			if v, ok := c.Get(k); v != k || !ok {
 				t.Fatal(k, v, ok)
