@@ -89,8 +89,8 @@ func (r *root) wanted() uint64 {
 // plenty returns how many blocks a table with so many entries takes before its leaves grow by single ones: a twelfth more than those at full load.
 func (r *root) plenty() uint64 { return r.count * 13 / (12 * r.comfortable(1)) }
 
-// openFor makes the leaves of a new table, and their memory, for hint entries.
-func (u *untyped) openFor(hint uint64) (err error) {
+// openFor makes the leaves of a new table, and their memory, for hint entries: those that the caller asked for, or the share of a shard.
+func (u *untyped) openFor(hint uint64, asked int) (err error) {
 	r := u.root
 	last := lastShift(u.slotSize)
 	r.setShift(0)
@@ -101,7 +101,7 @@ func (u *untyped) openFor(hint uint64) (err error) {
 	for r.shift == last && hint > leaves*r.comfortable(splitBlocks) {
 		leaves *= 2
 		if leaves > maxLeaves {
-			return fmt.Errorf("table: %q: a table for %d entries is not possible: %w", u.arena.Name(), hint, guard.ErrNoMemory)
+			return fmt.Errorf("table: %q: a table for %d entries is not possible: %w", u.arena.Name(), asked, guard.ErrNoMemory)
 		}
 	}
 	if r.dir, err = u.alloc(leaves, leafSize); err != nil {

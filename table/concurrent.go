@@ -147,7 +147,7 @@ func (c *Concurrent[K, V]) open(a *arena.Arena, hint int) (err error) {
 		t.root = c.rootOf(uint32(i))
 		t.root.seed = c.seed
 		t.find, t.findBehind, t.arena, t.slotSize, t.hasher, t.supply = first.find, first.findBehind, a, first.slotSize, first.hasher, s
-		if err := t.openFor(each); err != nil {
+		if err := t.openFor(each, hint); err != nil {
 			return err
 		}
 	}

@@ -653,3 +653,15 @@ func TestOutsideFailedNewConcurrent(t *testing.T) {
 		}
 	}
 }
+
+// TestConcurrentHintTooLarge: the error names the hint of the caller, not that of a shard.
+func TestConcurrentHintTooLarge(t *testing.T) {
+	hint := math.MaxInt
+	if math.MaxInt == math.MaxInt32 {
+		t.Skip("the arena is too small for such a hint, and the error says so")
+	}
+	c, err := TryNewConcurrent[uint64, uint64](openTest(t, arena.Config{}), hint)
+	if c != nil || !errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), fmt.Sprint("for ", hint, " entries")) {
+		t.Errorf("a table for %d entries: %v, %v", hint, c, err)
+	}
+}

@@ -51,7 +51,7 @@ func (t *typed[K, V]) open(a *arena.Arena, op string, hint int) (err error) {
 	if err := t.describe(typelayout.Describe(reflect.TypeFor[slot[K, V]]())); err != nil {
 		return err
 	}
-	return t.openFor(uint64(hint))
+	return t.openFor(uint64(hint), hint)
 }
 
 // prepare sets what a table has on the Go heap.
