@@ -143,10 +143,8 @@ func survives(ctx context.Context, start Side, m Mechanism) (yes bool, err error
 	if err != nil {
 		return false, err
 	}
-	stop := context.AfterFunc(ctx, p.kill)
-	defer stop()
 	var left orphan
-	err = p.dec.Decode(&left)
+	err = p.dec.Decode(&left) // it is not killed before, even if ctx is done: nobody would know what to remove
 	if err == nil && left.Error != "" {
 		err = errors.New(left.Error)
 	}
@@ -192,7 +190,7 @@ func beOrphan(m Mechanism, in io.Reader, out *gob.Encoder) error {
 	if err == nil {
 		_, err = io.Copy(io.Discard, in)
 	}
-	return errors.Join(err, left.End.remove())
+	return errors.Join(unlessUnheard(err), left.End.remove())
 }
 
 // find opens by their names the files of the end that is left, and tells whether all are there.

@@ -350,6 +350,32 @@ func TestParentKilled(t *testing.T) {
 	}
 }
 
+// TestNobodyListens has sides answer where nobody reads: they end, and remove what would outlive them.
+func TestNobodyListens(t *testing.T) {
+	needsStart(t)
+	for _, m := range Mechanisms {
+		leavesNothing(t, func() {
+			l, err := makeLink(m, 64)
+			mustDo(t, err)
+			p, err := Side(startTest).startPair(l, OneWay, true)
+			mustDo(t, err)
+			for _, s := range p.sides {
+				mustDo(t, s.out.Close())
+			}
+			for _, s := range p.sides {
+				mustDo(t, s.enc.Encode(round{16}))
+			}
+			for _, s := range p.sides {
+				mustDo(t, s.end())
+			}
+		})
+	}
+	leavesNothing(t, func() {
+		p, err := Side(startTest).startProcess("it", task{Orphan: SysVQueue}, nil)
+		mustDo(t, err, p.out.Close(), p.end())
+	})
+}
+
 // TestOrphanEnds ends the input of a process that waits to be killed.
 func TestOrphanEnds(t *testing.T) {
 	needsStart(t)

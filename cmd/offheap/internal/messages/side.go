@@ -47,8 +47,9 @@ const samples = 1 << 14
 // RunSide is a side process: it reads a task and rounds from in, and writes answers to out. It returns when in has ended, whatever it
 // is doing then; its process must end at once, because other goroutines still wait for messages.
 func RunSide(in io.Reader, out io.Writer) error {
-	// A terminal interrupts all processes. The one that started this one decides, and ends its input.
-	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A terminal interrupts all processes. The one that started this one decides, and ends its input. It may be dead when there is
+	// an answer to write, and then SIGPIPE would end this process before it has removed anything.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	t, rounds, ended := task{}, make(chan round), make(chan error, 2)
 	decoder := gob.NewDecoder(in)
 	if err := decoder.Decode(&t); err != nil {
@@ -69,8 +70,16 @@ func RunSide(in io.Reader, out io.Writer) error {
 	}()
 	go func() { ended <- t.run(rounds, gob.NewEncoder(out)) }()
 	err := <-ended
-	// Who started this process may be dead.
-	return errors.Join(err, t.End.remove())
+	// The process that started this one may be dead.
+	return errors.Join(unlessUnheard(err), t.End.remove())
+}
+
+// unlessUnheard returns nil for the error of an answer that nobody reads: the process that started this one is dead.
+func unlessUnheard(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
 }
 
 // run does the rounds. It returns after the first that fails.
