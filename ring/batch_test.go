@@ -23,7 +23,7 @@ func TestBatches(t *testing.T) {
 			b[8+i] = byte(h.number)
 		}
 	}
-	go func() {
+	beside(t, func() {
 		defer p.Close()
 		random, rooms := rand.New(rand.NewPCG(1, 2)), make([][]byte, 20)
 		for sent := 0; sent < count; {
@@ -54,7 +54,7 @@ func TestBatches(t *testing.T) {
 				return
 			}
 		}
-	}()
+	})
 	random, messages := rand.New(rand.NewPCG(3, 4)), make([][]byte, 2000)
 	next := uint32(0)
 	for {

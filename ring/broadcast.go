@@ -143,7 +143,7 @@ func attachReader(data, cursor *shm.Memory, name string) (*Ring, error) {
 		return nil, fmt.Errorf("the cursor has %d bytes, not one OS page: %w", cursor.Size(), ErrCorrupt)
 	}
 	head := headerOf(cursor.Bytes())
-	full, err := head.read(data.Size())
+	full, err := head.read(data.Size(), mayLag)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ func TestShortMessages(t *testing.T) {
 		ctx := soon(t)
 		const count = 30_000
 		length := func(i int) int { return i * i % 41 }
-		go func() {
+		beside(t, func() {
 			defer p.Close()
 			for i := range count {
 				b, err := p.Claim(ctx, length(i)+i%3) // the claim may be longer than the message
@@ -32,7 +32,7 @@ func TestShortMessages(t *testing.T) {
 					return
 				}
 			}
-		}()
+		})
 		for i := range count {
 			b, err := c.Peek(ctx)
 			mustDo(t, err)

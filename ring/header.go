@@ -78,8 +78,8 @@ func (h *header) begin(size int, full Full, start uint64) {
 	h.magic.Store(magic)
 }
 
-// read returns what the header says, if it can be the header of a ring of this size.
-func (h *header) read(size int) (full Full, err error) {
+// read returns what the header says, if it can be the header of a ring of this size, whose policy is none behind most.
+func (h *header) read(size int, most Full) (full Full, err error) {
 	if m := h.magic.Load(); m != magic {
 		return 0, fmt.Errorf("the memory has no ring of this version (%#x): %w", m, ErrCorrupt)
 	}
@@ -87,7 +87,7 @@ func (h *header) read(size int) (full Full, err error) {
 		return 0, fmt.Errorf("the header says %d bytes, and there are %d: %w", s, size, ErrCorrupt)
 	}
 	f := h.full.Load()
-	if f > uint32(mayLag) {
+	if f > uint32(most) {
 		return 0, fmt.Errorf("%d is no Full: %w", f, ErrCorrupt)
 	}
 	return Full(f), nil

@@ -161,6 +161,9 @@ func FuzzAttach(f *testing.F) {
 		binary.LittleEndian.PutUint64(bad[at:], 0x8000)
 		f.Add(bad, uint16(i*100))
 	}
+	lagging := append([]byte(nil), good...) // a policy that only readers of a Broadcast have
+	(*header)(unsafe.Pointer(&lagging[0])).begin(guard.PageSize(), mayLag, 0)
+	f.Add(lagging, uint16(216))
 	done, cancel := context.WithCancel(context.Background())
 	cancel()
 	f.Fuzz(func(t *testing.T, contents []byte, script uint16) {

@@ -45,14 +45,14 @@ func TestFanIn(t *testing.T) {
 		ctx := soon(t)
 		names := map[*Consumer]int{}
 		var mu sync.Mutex
-		go func() {
+		beside(t, func() {
 			for i := range lanes {
 				p, c := mustCreate(t, Config{Size: 4096})
 				mu.Lock()
 				names[c] = i
 				mu.Unlock()
 				mustDo(t, f.Add(c))
-				go func() {
+				beside(t, func() {
 					for k := range count {
 						if err := p.Send(ctx, fmt.Append(nil, k)); err != nil {
 							return // the lane of nonsense
@@ -68,9 +68,9 @@ func TestFanIn(t *testing.T) {
 					default:
 						p.Close()
 					}
-				}()
+				})
 			}
-		}()
+		})
 		next := map[*Consumer]int{}
 		var b []byte
 		for ended := 0; ended < lanes; {
@@ -279,12 +279,12 @@ func TestConn(t *testing.T) {
 	for i := range want {
 		want[i] = byte(i * i >> 3)
 	}
-	go func() {
+	beside(t, func() {
 		_, err := here.Write(want)
 		if err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	got := make([]byte, len(want))
 	_, err := io.ReadFull(here, got)
 	mustDo(t, err)

@@ -178,7 +178,7 @@ func open(memory []byte, name string, m *shm.Memory) (*Ring, error) {
 	}
 	n := len(memory) - headerSize()
 	head := headerOf(memory)
-	full, err := head.read(n)
+	full, err := head.read(n, DropOldest)
 	if err != nil {
 		return nil, err
 	}

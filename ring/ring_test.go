@@ -22,6 +22,16 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+// beside runs f beside a test, which ends after f: a ring must not be closed while f uses it.
+func beside(t testing.TB, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	t.Cleanup(func() { <-done })
+}
+
 // mustCreate makes a ring, and both its sides.
 func mustCreate(t testing.TB, c Config) (*Producer, *Consumer) {
 	t.Helper()
@@ -41,7 +51,7 @@ func TestOrder(t *testing.T) {
 		p, c := mustCreate(t, Config{Size: 4096, start: start})
 		ctx := soon(t)
 		const count = 20000
-		go func() {
+		beside(t, func() {
 			defer p.Close()
 			for i := range count {
 				b, err := p.Claim(ctx, 8+i%1000)
@@ -55,7 +65,7 @@ func TestOrder(t *testing.T) {
 				}
 				p.Publish(len(b))
 			}
-		}()
+		})
 		var b []byte
 		for i := range count {
 			var err error

@@ -152,7 +152,7 @@ func TestHandOver(t *testing.T) {
 	p, c := mustCreate(t, Config{Size: 4096})
 	ctx := soon(t)
 	things := make([]int, 20000)
-	go func() {
+	beside(t, func() {
 		defer p.Close()
 		for i := range things {
 			things[i] = i
@@ -160,7 +160,7 @@ func TestHandOver(t *testing.T) {
 				return
 			}
 		}
-	}()
+	})
 	i := 0
 	for _, err := range c.All(ctx) {
 		mustDo(t, err)
@@ -192,13 +192,13 @@ func TestNoAllocations(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations a message", n)
 	}
-	go func() {
+	beside(t, func() {
 		for m, err := range c.All(ctx) {
 			if err != nil || back.Send(ctx, m) != nil || back.Flush() != nil {
 				return
 			}
 		}
-	}()
+	})
 	if n := testing.AllocsPerRun(1000, func() {
 		mustDo(t, p.Send(ctx, message), p.Flush())
 		if _, err := home.Recv(ctx, buffer); err != nil {
@@ -270,7 +270,7 @@ func TestHammerDropOldest(t *testing.T) {
 	}
 	p, c := mustCreate(t, Config{Size: 16 << 10, Full: DropOldest})
 	ctx := soon(t)
-	go func() {
+	beside(t, func() {
 		defer p.Close()
 		for i := range count {
 			b, err := p.Claim(ctx, sizeOf(i))
@@ -281,7 +281,7 @@ func TestHammerDropOldest(t *testing.T) {
 			fill(b, i)
 			p.Publish(len(b))
 		}
-	}()
+	})
 	next, got := uint64(0), 0
 	for b, err := range c.All(ctx) {
 		mustDo(t, err)

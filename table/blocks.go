@@ -80,14 +80,14 @@ func (r *root) assuredWith(leaves uint32) uint64 {
 	return all - waste
 }
 
-// wanted returns how many blocks a table with so many entries takes before it looks for blocks that leaves can do without:
-// those at full load, and what leaves have too much, half a block on average.
+// wanted returns how many blocks a table with so many entries takes rather than let leaves become fuller than is good: those at full load, and what leaves
+// have too much.
 func (r *root) wanted() uint64 {
-	return r.count/r.comfortable(1) + uint64(r.leaves)*2 + 2
+	return r.count/r.comfortable(1) + uint64(r.leaves)*5/4 + 4
 }
 
-// plenty returns how many blocks a table with so many entries takes before its leaves grow by single ones: a twelfth more than those at full load.
-func (r *root) plenty() uint64 { return r.count * 13 / (12 * r.comfortable(1)) }
+// plenty returns how many blocks a table with so many entries takes without a look at what leaves can do without: a twelfth more than those at full load, and four.
+func (r *root) plenty() uint64 { return r.count*13/(12*r.comfortable(1)) + 4 }
 
 // openFor makes the leaves of a new table, and their memory, for hint entries: those that the caller asked for, or the share of a shard.
 func (u *untyped) openFor(hint uint64, asked int) (err error) {

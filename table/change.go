@@ -20,18 +20,25 @@ func (t *typed[K, V]) insert(hash uint64) (*slot[K, V], error) {
 		number = r.leafIndex(hash)
 		l = r.leafAt(number)
 	}
+	s := t.put(l, hash, farReach)
+	if s == nil {
+		t.relieve(number)
+		l = r.leafOf(hash)
+		s = t.put(l, hash, l.groups)
+	}
 	l.count++
 	r.count++
 	r.most = max(r.most, r.count)
 	r.changes++
-	return t.put(l, hash), nil
+	return s, nil
 }
 
-// put makes a slot for an entry, in its home or in the next group with room. The leaf has room.
-func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
+// put makes a slot for an entry in the first group with room, of reach groups from its home on. It returns nil if none of them has room: then they say that it
+// has passed them.
+func (t *typed[K, V]) put(l *leaf, hash uint64, reach uint32) *slot[K, V] {
 	r := t.root
 	home := homeOf(hash, l.groups)
-	for i := home; ; i = l.after(i) {
+	for i := home; reach > 0; i, reach = l.after(i), reach-1 {
 		g := r.group(l, i, t.slotSize)
 		if free := g.free(); free != 0 {
 			s := free.choose(hash, unsafe.Sizeof(slot[K, V]{}))
@@ -40,6 +47,7 @@ func (t *typed[K, V]) put(l *leaf, hash uint64) *slot[K, V] {
 		}
 		g.setPassed(hash)
 	}
+	return nil
 }
 
 // remove removes an entry.

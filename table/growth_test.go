@@ -147,3 +147,39 @@ func TestManyOfOneHash(t *testing.T) {
 	}
 	m.check()
 }
+
+// TestCrowdedGroups lets entries with homes in one half of a leaf take the place of others. At the load of the whole leaf that half overflows, so the leaf
+// grows. In the mean of some tables a miss looks at 3 groups then, and at 11 in leaves that do not grow.
+func TestCrowdedGroups(t *testing.T) {
+	groups, misses := 0, uint64(0)
+	for range 20 {
+		m := NewMap[uint64, uint64](openTest(t, arena.Config{}), 0)
+		dense := func(k uint64) bool { return m.HashOf(k)>>63 != 0 }
+		next := uint64(0)
+		for ; next < 5000; next++ {
+			m.Put(next, next)
+		}
+		for k, moved := uint64(0), 0; moved < 400; k++ {
+			if dense(k) {
+				continue
+			}
+			m.Delete(k)
+			for !dense(next) {
+				next++
+			}
+			m.Put(next, next)
+			next++
+			moved++
+		}
+		m.check()
+		for range 5000 {
+			groups += mapSearched(m, 1<<60+misses)
+			misses++
+		}
+	}
+	if mean := float64(groups) / float64(misses); mean > 5 {
+		t.Errorf("a miss looks at %.2f groups", mean)
+	} else {
+		t.Logf("a miss looks at %.2f groups", mean)
+	}
+}

@@ -79,7 +79,7 @@ func (t *typed[K, V]) rebuild(number uint32, old *leaf, to [2]*leaf, blocks [2]u
 	}
 	for i, hash := range s.waiting {
 		l := to[leafBits(hash)>>bit&1]
-		*t.put(l, hash) = *(*slot[K, V])(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), uintptr(i)*size))
+		*t.put(l, hash, l.groups) = *(*slot[K, V])(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s.entries)), uintptr(i)*size))
 		l.count++
 	}
 	r.changes++
@@ -298,9 +298,9 @@ func (t *typed[K, V]) growLeaf(number uint32) error {
 	if blocks == leafBlocks {
 		return t.splitFor(number)
 	}
-	for free := t.freeBlocks(); free < uint64(more) && r.blocks < r.wanted() && (free == 0 || r.blocks < r.plenty()) && t.moreBlocks() == nil; free = t.freeBlocks() {
+	for t.freeBlocks() < uint64(more) && r.blocks < r.plenty() && t.moreBlocks() == nil {
 	}
-	if t.freeBlocks() == 0 && !t.reclaim(number, false) {
+	if t.freeBlocks() == 0 && !t.reclaim(number, false) && (r.blocks >= r.wanted() || t.moreBlocks() != nil) {
 		if l.count < l.groups*groupSlots*31/32 {
 			return nil // fuller than is good
 		}
@@ -314,6 +314,19 @@ func (t *typed[K, V]) growLeaf(number uint32) error {
 	t.resize(number, min(blocks+uint32(min(t.freeBlocks(), uint64(more))), leafBlocks))
 	r.schedule()
 	return nil
+}
+
+// farReach is how many groups an entry may lie behind its home before its leaf grows: see relieve.
+const farReach = 48
+
+// relieve grows a leaf in which too many groups in a row are full, unless it is so empty that it may shrink, or the table has no memory to spare. Of two leaves with
+// the same load one may be like that: homes are denser in a part of it, by chance, or because an iteration that deletes was left in the middle.
+func (t *typed[K, V]) relieve(number uint32) {
+	r := t.root
+	l := r.leafAt(number)
+	if l.count*loadPer >= l.groups*loadLow && (t.freeBlocks() > 0 || r.blocks < r.plenty()) {
+		_ = t.growLeaf(number) // without memory it stays as it is
+	}
 }
 
 // splitFor splits leaves because a leaf cannot have more blocks: some of them, and if the leaf is full all up to this
@@ -401,7 +414,7 @@ func (t *typed[K, V]) enlargeBlocks(shift uint32) error {
 		g := groupAt(t.base(), &old, i, was, t.slotSize)
 		for m := g.used(); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
-			*t.put(l, t.storedHash(e, g.tag(m.first()), 0)) = *e
+			*t.put(l, t.storedHash(e, g.tag(m.first()), 0), l.groups) = *e
 			l.count++
 		}
 	}
@@ -452,7 +465,7 @@ func (t *typed[K, V]) merge() bool {
 		g := r.group(twin, i, t.slotSize)
 		for m := g.used(); m != 0; m &= m - 1 {
 			e := slotAt[K, V](g, m.first())
-			*t.put(l, t.storedHash(e, g.tag(m.first()), uint64(last))) = *e
+			*t.put(l, t.storedHash(e, g.tag(m.first()), uint64(last)), l.groups) = *e
 			l.count++
 		}
 	}
