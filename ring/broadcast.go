@@ -372,6 +372,9 @@ func (c *Consumer) lagged(ctx context.Context) error {
 			return c.corrupt("the other side moves its index to %d", index)
 		}
 		missed := after - c.number
+		if missed > (index-c.pos)/frame {
+			return c.corrupt("the other side has sent %d messages in %d bytes", missed, index-c.pos)
+		}
 		c.number = after
 		c.pos, c.shown, c.peer = index, index, index
 		return &ErrLagged{Missed: missed}

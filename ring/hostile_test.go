@@ -151,6 +151,27 @@ func TestHostileIndices(t *testing.T) {
 	}
 }
 
+// TestHostileLag has a Broadcast that stores how many messages a reader has missed: as many as fit into the bytes that it has missed,
+// or more.
+func TestHostileLag(t *testing.T) {
+	for _, row := range []struct {
+		sent    uint64
+		corrupt bool
+	}{{0, false}, {100, false}, {101, true}, {1<<64 - 1, true}} {
+		c := readers(t, mustBroadcast(t, Config{Size: 4096, Full: DropOldest}), 1)[0]
+		lag := &c.ring.head.lag
+		lag.before.Store(row.sent)
+		lag.after.Store(row.sent)
+		lag.dirty.Store(c.pos + 4096 + 8)
+		c.theirs.index.Add(100 * frame)
+		_, err := c.Recv(soon(t), nil)
+		var l *ErrLagged
+		if row.corrupt != errors.Is(err, ErrCorrupt) || !row.corrupt && (!errors.As(err, &l) || l.Missed != row.sent) {
+			t.Errorf("%d messages in %d bytes: %v", row.sent, 100*frame, err)
+		}
+	}
+}
+
 // FuzzAttach attaches to memory with any contents, and uses both sides.
 func FuzzAttach(f *testing.F) {
 	good := make([]byte, int(unsafe.Sizeof(header{}))+64)
