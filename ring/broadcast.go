@@ -154,10 +154,11 @@ func attachReader(data, cursor *shm.Memory, name string) (*Ring, error) {
 	return r.watched(cursor)
 }
 
-// MaxMessage returns the most bytes of a message.
+// MaxMessage returns the most bytes of a message: 8 less than Config.Size, rounded up as Create does.
 func (b *Broadcast) MaxMessage() int { return int(b.size - frame) }
 
-// Claim returns room for a message of n bytes, as Producer.Claim does. Readers that have closed or died are no reason for an error.
+// Claim returns room for a message of n bytes, as Producer.Claim does. Readers that have closed or died are no reason for an error:
+// they are removed. Errors: ErrFull, ErrTooLarge, the context's, guard.ErrClosed. Without readers there is always room.
 func (b *Broadcast) Claim(ctx context.Context, n int) ([]byte, error) {
 	if uint64(n) > b.size-frame || frameSize(uint64(n)) > b.room {
 		if err := b.claimSlowly(ctx, n); err != nil {
@@ -236,7 +237,7 @@ func (b *Broadcast) Publish(n int) {
 	}
 }
 
-// Send copies a message to where all readers read it. Errors are those of Claim.
+// Send copies a message to where all readers read it: it is Claim, a copy and Publish. Errors are those of Claim.
 func (b *Broadcast) Send(ctx context.Context, message []byte) error {
 	room, err := b.Claim(ctx, len(message))
 	if err != nil {
@@ -372,6 +373,9 @@ func (c *Consumer) lagged(ctx context.Context) error {
 			return c.corrupt("the other side moves its index to %d", index)
 		}
 		missed := after - c.number
+		if missed > (index-c.pos)/frame {
+			return c.corrupt("the other side has sent %d messages in %d bytes", missed, index-c.pos)
+		}
 		c.number = after
 		c.pos, c.shown, c.peer = index, index, index
 		return &ErrLagged{Missed: missed}

@@ -149,7 +149,8 @@ func (c *Consumer) releaseSlowly() {
 // mayRelease tells whether there is a message from Peek.
 func (c *Consumer) mayRelease() bool { return c.peeked != none || c.held > 0 }
 
-// Recv appends the next message to dst. If there is none, it waits. Errors are those of Peek; then the result is dst. A reader of
+// Recv appends the next message to dst, as append does. A program that passes the last result again, cut to no bytes, allocates
+// nothing. If there is no message, Recv waits. Errors are those of Peek; then the result is dst. A reader of
 // a Broadcast that drops messages gets *ErrLagged for those that it has missed, and after that the next ones.
 func (c *Consumer) Recv(ctx context.Context, dst []byte) ([]byte, error) {
 	c.mustBeOpen("Recv")
@@ -209,7 +210,8 @@ func (s *side) mustCopy() bool {
 	return s.role == 1 && (s.ring.full == DropOldest || s.ring.full == mayLag)
 }
 
-// Flush shows the producer which room is free again.
+// Flush shows the producer which room is free again. Call it before a pause without calls of this Consumer, if the producer may wait for
+// room meanwhile; a call that waits does it by itself. Cost: that of Producer.Flush.
 func (c *Consumer) Flush() {
 	c.mustBeOpen("Flush")
 	c.show()

@@ -2,7 +2,9 @@ package ring
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -111,6 +113,28 @@ func TestFailEveryCall(t *testing.T) {
 				mustDo(t, do())
 			}
 		}
+	}
+}
+
+// TestFullString prints policies, alone, in a Config and in errors.
+func TestFullString(t *testing.T) {
+	for full, want := range map[Full]string{Block: "Block", Fail: "Fail", DropOldest: "DropOldest", policies: "Full(3)", 99: "Full(99)"} {
+		if got := full.String(); got != want {
+			t.Errorf("%d: %q, not %q", uint32(full), got, want)
+		}
+		if got := fmt.Sprintf("%+v", Config{Full: full}); !strings.Contains(got, "Full:"+want+" ") {
+			t.Errorf("in a Config: %s", got)
+		}
+	}
+	if _, err := Create(Config{Full: 99}); err == nil || !strings.HasSuffix(err.Error(), "Config.Full is Full(99), not Block, Fail or DropOldest") {
+		t.Error(err)
+	}
+	r, err := Create(Config{})
+	mustDo(t, err)
+	defer r.Close()
+	r.head.full.Store(99)
+	if _, err := Attach(sent(t, r.Memory())[0]); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the header says Full(99), not") {
+		t.Error(err)
 	}
 }
 

@@ -86,11 +86,11 @@ func (h *header) read(size int, most Full) (full Full, err error) {
 	if s := h.size.Load(); s != uint64(size) {
 		return 0, fmt.Errorf("the header says %d bytes, and there are %d: %w", s, size, ErrCorrupt)
 	}
-	f := h.full.Load()
-	if f > uint32(most) {
-		return 0, fmt.Errorf("%d is no Full: %w", f, ErrCorrupt)
+	f := Full(h.full.Load())
+	if f > most {
+		return 0, fmt.Errorf("the header says %v, not Block, Fail or DropOldest: %w", f, ErrCorrupt)
 	}
-	return Full(f), nil
+	return f, nil
 }
 
 // headerOf views the first OS page of the memory as the header.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/shm"
 )
 
@@ -149,6 +151,27 @@ func TestHostileIndices(t *testing.T) {
 	}
 }
 
+// TestHostileLag has a Broadcast that stores how many messages a reader has missed: as many as fit into the bytes that it has missed,
+// or more.
+func TestHostileLag(t *testing.T) {
+	for _, row := range []struct {
+		sent    uint64
+		corrupt bool
+	}{{0, false}, {100, false}, {101, true}, {1<<64 - 1, true}} {
+		c := readers(t, mustBroadcast(t, Config{Size: 4096, Full: DropOldest}), 1)[0]
+		lag := &c.ring.head.lag
+		lag.before.Store(row.sent)
+		lag.after.Store(row.sent)
+		lag.dirty.Store(c.pos + 4096 + 8)
+		c.theirs.index.Add(100 * frame)
+		_, err := c.Recv(soon(t), nil)
+		var l *ErrLagged
+		if row.corrupt != errors.Is(err, ErrCorrupt) || !row.corrupt && (!errors.As(err, &l) || l.Missed != row.sent) {
+			t.Errorf("%d messages in %d bytes: %v", row.sent, 100*frame, err)
+		}
+	}
+}
+
 // FuzzAttach attaches to memory with any contents, and uses both sides.
 func FuzzAttach(f *testing.F) {
 	good := make([]byte, int(unsafe.Sizeof(header{}))+64)
@@ -203,4 +226,156 @@ func FuzzAttach(f *testing.F) {
 		}
 		mustDo(t, r.Close())
 	})
+}
+
+// TestHostileCrowd has peers that store anything to the words by which sides sleep and are woken, while many sides sleep, so that
+// most share threads. Each wait ends with its context at the latest, and the sides whose peers do nothing wrong receive all messages.
+func TestHostileCrowd(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
+		const good, bad = 30, 40
+		rounds := 400
+		if testing.Short() {
+			rounds = 100
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		var all, received sync.WaitGroup
+		var crowded, waits atomic.Int64
+
+		victims := make([]victim, bad)
+		for i := range victims {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					n, err := victims[i].sleep(ctx, i%2 == 0)
+					waits.Add(int64(n))
+					if err != nil {
+						t.Errorf("victim %d: %v", i, err)
+						return
+					}
+				}
+			})
+		}
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(1, 2))
+			for ctx.Err() == nil {
+				victims[random.IntN(bad)].scribble(random)
+				if random.IntN(4) == 0 {
+					time.Sleep(10 * time.Microsecond)
+				}
+			}
+		})
+
+		var producers, consumers = make([]*Producer, good), make([]*Consumer, good)
+		for i := range good {
+			producers[i], consumers[i] = mustCreate(t, Config{Size: 1})
+			received.Go(func() {
+				var b []byte
+				var err error
+				for round := range rounds {
+					if b, err = consumers[i].Recv(ctx, b[:0]); err != nil || len(b) != round {
+						t.Errorf("ring %d, round %d: %d bytes, %v", i, round, len(b), err)
+						return
+					}
+				}
+				if consumers[i].woken != nil {
+					crowded.Add(1)
+				}
+			})
+		}
+		for round := 0; round < rounds && ctx.Err() == nil; round++ {
+			for _, c := range consumers {
+				for c.Stats().Stalls != uint64(round+1) && ctx.Err() == nil { // it does not wait for this message yet
+					time.Sleep(10 * time.Microsecond)
+				}
+			}
+			for _, p := range producers {
+				if err := errors.Join(p.Send(ctx, make([]byte, round)), p.Flush()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			received.Wait()
+			cancel()
+			all.Wait()
+		}()
+		select {
+		case <-done:
+		case <-time.After(time.Minute):
+			panic("a call goes on after its context")
+		}
+		if crowded.Load() < good/2 || waits.Load() < bad {
+			t.Errorf("%d of %d sides were in a crowd, and the victims have waited %d times", crowded.Load(), good, waits.Load())
+		}
+	})
+}
+
+// victim has a ring of which one side waits, and the other is hostile.
+type victim struct {
+	mu   sync.Mutex // held by whoever stores to the header, or unmaps it
+	head *header    // nil if there is none
+}
+
+// scribble stores something to a word of the header, and may wake those who wait at it.
+func (v *victim) scribble(random *rand.Rand) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.head == nil {
+		return
+	}
+	half := []*half{&v.head.producer, &v.head.consumer}[random.IntN(2)]
+	if random.IntN(20) == 0 { // a wrong index ends the side for good
+		half.index.Add(random.Uint64() >> random.IntN(64) &^ 7)
+		return
+	}
+	word := []*atomic.Uint32{&half.asleep, &half.life, &half.processor}[random.IntN(3)]
+	word.Store([]uint32{0, 1, 2, math.MaxUint32, vm.WordWatched, vm.WordDied, word.Load() + 1, random.Uint32()}[random.IntN(8)])
+	if random.IntN(2) == 0 {
+		vm.Wake(word, 1+random.IntN(2), false)
+	}
+}
+
+// sleep waits with one side of a new ring, again and again, until a wait ends for another reason than its context. It returns how
+// often it has waited.
+func (v *victim) sleep(ctx context.Context, sends bool) (waits int, err error) {
+	r, err := Create(Config{Size: 1})
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.head = nil
+		err = errors.Join(err, r.Close())
+	}()
+	p, err := r.Producer()
+	if err != nil {
+		return 0, err
+	}
+	c, err := r.Consumer()
+	if err != nil {
+		return 0, err
+	}
+	v.mu.Lock()
+	v.head = r.head
+	v.mu.Unlock()
+	for err == nil || errors.Is(err, context.DeadlineExceeded) {
+		if ctx.Err() != nil {
+			return waits, nil
+		}
+		short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+		if sends {
+			err = p.Send(short, make([]byte, 1000))
+		} else {
+			_, err = c.Recv(short, nil)
+		}
+		cancel()
+		waits++
+	}
+	if !expected(err) {
+		return waits, err
+	}
+	return waits, nil
 }

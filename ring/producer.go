@@ -30,7 +30,8 @@ func (r *Ring) Producer() (*Producer, error) {
 	return p, nil
 }
 
-// MaxMessage returns the most bytes of a message. Messages larger than a quarter of the ring make the two sides take turns.
+// MaxMessage returns the most bytes of a message: 8 less than the ring. Messages larger than a quarter of the ring make the two
+// sides take turns.
 func (p *Producer) MaxMessage() int { return int(p.size - frame) }
 
 // Claim returns room for a message of n bytes in the ring itself, which has any contents. Write the message there, and Publish it;
@@ -97,8 +98,8 @@ func (p *Producer) makeRoom(ctx context.Context, n, count int) error {
 	return p.await(ctx, need)
 }
 
-// Publish sends the message that was written to the room of the last Claim, or its first n bytes. It panics with a
-// *guard.Violation if nothing is claimed, or n is more than was claimed.
+// Publish sends the message that was written to the room of the last Claim, or its first n bytes. The consumer sees it when the
+// batch is full, or at Flush. Publish panics with a *guard.Violation if nothing is claimed, or n is more than was claimed.
 //
 // Cost: inlined: a comparison and some stores; and once in a batch, what showing it costs.
 func (p *Producer) Publish(n int) { p.publish(n, (*Producer).publishSlowly) }
@@ -177,7 +178,8 @@ func (s *side) messageAt(pos, n uint64) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(s.data, uintptr(pos&s.mask)+frame)), n)
 }
 
-// Send copies a message into the ring: it is Claim, a copy and Publish. Errors are those of Claim.
+// Send copies a message into the ring: it is Claim, a copy and Publish. Errors are those of Claim. As after Publish, the consumer may
+// see the message only after Flush.
 func (p *Producer) Send(ctx context.Context, message []byte) error {
 	room, err := p.Claim(ctx, len(message))
 	if err != nil {

@@ -18,13 +18,26 @@ import (
 // Errors to test for with errors.Is. Recv, Peek and the other calls return io.EOF when the producer has closed its side and
 // all messages are received.
 var (
+	// ErrPeerClosed is for producers: nobody will receive what is sent.
 	ErrPeerClosed = errors.New("the consumer has closed its side")
-	ErrPeerDied   = errors.New("the process at the other side has died")
-	ErrTaken      = errors.New("the ring has this side already")
-	ErrFull       = errors.New("the ring is full")
-	ErrTooLarge   = errors.New("the message is larger than the ring")
-	ErrCorrupt    = errors.New("the other side has stored what it never should")
-	ErrDrops      = errors.New("the ring drops the oldest message, which the producer may overwrite at any moment")
+
+	// ErrPeerDied is for both sides. A consumer gets it after all that the producer had shown.
+	ErrPeerDied = errors.New("the process at the other side has died")
+
+	// ErrTaken is of Ring.Producer and Ring.Consumer.
+	ErrTaken = errors.New("the ring has this side already")
+
+	// ErrFull is for producers whose Config.Full is Fail: try again later. FanIn.Add wraps it where there is no lane left.
+	ErrFull = errors.New("the ring is full")
+
+	// ErrTooLarge is for producers: the message is longer than MaxMessage, or the batch than the ring.
+	ErrTooLarge = errors.New("the message is larger than the ring")
+
+	// ErrCorrupt ends a side for good: all its later calls return it. Attach wraps it where the memory has no ring.
+	ErrCorrupt = errors.New("the other side has stored what it never should")
+
+	// ErrDrops is of Peek and PeekBatch where Config.Full is DropOldest: use Recv.
+	ErrDrops = errors.New("the ring drops the oldest message, which the producer may overwrite at any moment")
 )
 
 // Full says what a producer does when there is no room.
@@ -39,6 +52,19 @@ const (
 
 	mayLag = policies // DropOldest of a Broadcast
 )
+
+// String returns the name of the constant, or Full(9) for another value.
+func (f Full) String() string {
+	switch f {
+	case Block:
+		return "Block"
+	case Fail:
+		return "Fail"
+	case DropOldest:
+		return "DropOldest"
+	}
+	return fmt.Sprintf("Full(%d)", uint32(f))
+}
 
 // Config says what Create makes. The zero Config is a ring of 1 MiB whose producer waits when it is full.
 type Config struct {
@@ -91,7 +117,7 @@ func Create(c Config) (*Ring, error) {
 func (c Config) check(size int) (int, error) {
 	n, err := ringSize(size)
 	if err == nil && c.Full >= policies {
-		err = fmt.Errorf("%d is no Full", c.Full)
+		err = fmt.Errorf("Config.Full is %v, not Block, Fail or DropOldest", c.Full)
 	}
 	return n, err
 }
@@ -128,7 +154,7 @@ func Attach(m *shm.Memory) (*Ring, error) {
 	return named("attach", name, r, err)
 }
 
-// MemorySize returns the bytes that a ring with this Config.Size takes.
+// MemorySize returns the bytes that a ring with this Config.Size takes; 0 if there is no ring of this size.
 func MemorySize(size int) int {
 	n, err := ringSize(size)
 	if err != nil {

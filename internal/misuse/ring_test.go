@@ -177,7 +177,7 @@ var ringMisuse = []misuse{
 		w.must(err)
 		w.then(r.Close)
 		poke(m, 0)
-	}, plainly(`fault: guard: access refused by protection in region "data": address 0xADDR, offset 8 of #`)},
+	}, plainly(`fault: guard: write to memory that is mapped for reading in region "data": address 0xADDR, offset 8 of #`)},
 	{"zero Ring", func(w *world) { new(ring.Ring).Close() }, plainly(`violation: ring.Close: use of a zero value: ring.Create makes a Ring`)},
 	{"zero Producer", func(w *world) { new(ring.Producer).Claim(never(), 1) }, plainly(`violation: ring.Claim: use of a zero value: Ring.Producer and Ring.Consumer make a side`)},
 	{"zero Broadcast", func(w *world) { new(ring.Broadcast).Flush() }, plainly(`violation: ring.Flush: use of a zero value: ring.CreateBroadcast makes a Broadcast`)},

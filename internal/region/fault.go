@@ -108,6 +108,8 @@ func (r *record) kindUnderLock(addr uintptr) Kind {
 		return r.fileKind(off, b.prot)
 	case b.file && (b.prot == vm.ReadWrite || vm.BeyondFile(unsafe.Add(r.base, off&^uintptr(PageSize()-1)))):
 		return Truncated
+	case b.file && r.mirrors && b.prot == vm.Read:
+		return ReadOnly
 	}
 	return Protected
 }

@@ -45,6 +45,7 @@ func (r *Region) Mirror(off, n int, p unsafe.Pointer, prot vm.Prot, file *os.Fil
 			}
 		}
 		rec.used = max(rec.used, hi)
+		rec.mirrors = true
 		return nil
 	})
 }

@@ -44,6 +44,7 @@ type record struct {
 	used      uintptr   // the end of the highest stretch ever committed
 	locked    spans     // by Lock or for secrets
 	files     spans     // committed stretches that show a file
+	mirrors   bool      // those stretches show shared memory (Mirror)
 	unmarked  spans     // guards here get their markers by Commit
 	unlocked  spans     // guards here were locked by mlockall: see mark
 	hints     spans     // with the set of hints: see advise

@@ -131,7 +131,7 @@ func (r *record) kinds(off uintptr, bus bool) (k *trap.Kinds) {
 		k = &guardedKinds
 	case !b.committed:
 		k = &decommittedKinds
-	case r.backing != nil && b.prot != vm.None:
+	case r.backing != nil && b.prot != vm.None, r.mirrors && b.file && b.prot == vm.Read:
 		k = &readOnlyKinds
 	default:
 		k = &protectedKinds
