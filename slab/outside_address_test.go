@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 )
 
@@ -40,6 +41,7 @@ func TestOutsideAddressesAreShared(t *testing.T) {
 	if _, inside := limited(t, "TestOutsideAddressesAreShared", 4096); !inside {
 		return
 	}
+	alloctest.GrowGoHeap()
 	type pair [2]uint64
 	for _, step := range []struct {
 		what string
@@ -80,6 +82,7 @@ func TestOutsideAddressesAreTooFew(t *testing.T) {
 	if _, inside := limited(t, "TestOutsideAddressesAreTooFew", 4096); !inside {
 		return
 	}
+	alloctest.GrowGoHeap()
 	free := int(vm.FreeAddresses())
 	all, err := guard.Reserve(guard.Config{Size: free - 50<<20})
 	if err != nil {

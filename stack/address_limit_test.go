@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/stack/internal/stacktest"
 )
@@ -20,6 +21,7 @@ func TestOutsideAddressLimit(t *testing.T) {
 	if !stacktest.InOwnProcessAfter(t, "ulimit -v 3000000") {
 		return
 	}
+	alloctest.GrowGoHeap()
 	const few = 16 << 20
 	var pools []*Pool
 	for {

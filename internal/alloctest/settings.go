@@ -1,6 +1,7 @@
 package alloctest
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/seed-9a6c551e/offheap/internal/region"
@@ -20,4 +21,11 @@ func SetQuarantine(t testing.TB, bytes int64) {
 func FlushQuarantine() {
 	old, _ := region.SetQuarantine(0)
 	region.SetQuarantine(old)
+}
+
+// GrowGoHeap gives the Go heap addresses for what it will need, for tests that count the addresses which are free, or leave few of
+// them. The heap takes 64 MiB of addresses at a time, and may begin anywhere in the first 64.
+func GrowGoHeap() {
+	runtime.KeepAlive(make([]byte, 64<<20))
+	runtime.GC()
 }

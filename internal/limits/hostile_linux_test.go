@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-9a6c551e/offheap/arena"
 	"github.com/seed-9a6c551e/offheap/guard"
+	"github.com/seed-9a6c551e/offheap/internal/alloctest"
 	"github.com/seed-9a6c551e/offheap/internal/vm"
 	"github.com/seed-9a6c551e/offheap/slab"
 	"github.com/seed-9a6c551e/offheap/stack"
@@ -494,6 +495,7 @@ func TestOutsideAddressesAreShared(t *testing.T) {
 		inAlone(t, t.Name(), "ulimit -v 4194304", "addresses")
 		return
 	}
+	alloctest.GrowGoHeap()
 	var open []any
 	for range 2 {
 		for _, o := range []struct {
@@ -523,8 +525,8 @@ func TestOutsideAddressesAreShared(t *testing.T) {
 			t.Logf("%s: %d MiB of addresses were free, %d are", o.name, free>>20, left>>20)
 		}
 	}
-	alive := make([][]byte, 64)
-	for i := range alive { // Go has room
+	alive := make([][]byte, 100)
+	for i := range alive { // Go has room for 64 MiB of addresses more
 		alive[i] = make([]byte, 1<<20)
 	}
 	runtime.KeepAlive(open)
