@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/guard"
@@ -85,7 +86,7 @@ func (c *Consumer) peekSlowly(ctx context.Context) ([]byte, error) {
 // how many. If there is none, it waits for the first. A second PeekBatch returns the same messages, and more if more have come.
 // It may be asked for fewer, so that Release gives back the first ones alone. Trust and errors are those of Peek.
 //
-// Cost: 2 ns a message.
+// Cost: what Peek and Release take.
 func (c *Consumer) PeekBatch(ctx context.Context, messages [][]byte) (count int, err error) {
 	c.mustBeOpen("PeekBatch")
 	if len(messages) == 0 {
@@ -99,18 +100,19 @@ func (c *Consumer) PeekBatch(ctx context.Context, messages [][]byte) (count int,
 	if messages[0], err = c.peekSlowly(ctx); err != nil {
 		return 0, err
 	}
-	for count = 1; count < len(messages); count++ {
-		at, left := c.pos+uint64(c.held), c.room()-uint64(c.held)
-		if left == 0 {
-			break
-		}
-		n := c.lengthAt(at).Load()
+	// All of them end where the room does, so they lie in the data as it is mapped.
+	p := unsafe.Add(c.data, uintptr(c.pos&c.mask)+uintptr(c.held))
+	left := c.room() - uint64(c.held)
+	for count = 1; count < len(messages) && left > 0; count++ {
+		n := (*atomic.Uint64)(p).Load()
 		if n > left-frame { // the next Peek says so
 			break
 		}
-		messages[count] = c.messageAt(at, n)
-		c.held += int(frameSize(n))
+		messages[count] = unsafe.Slice((*byte)(unsafe.Add(p, frame)), n)
+		p = unsafe.Add(p, frameSize(n))
+		left -= frameSize(n)
 	}
+	c.held = int(c.room() - left)
 	return count, nil
 }
 

@@ -136,14 +136,16 @@ func (p *Producer) publishSlowly(n int) {
 // them, and PublishBatch them; or claim again, which forgets them. Waiting and errors are those of Claim, and there is room for
 // all messages or for none. Messages of different lengths are claimed by Claim, one after the other.
 //
-// Cost: 2 ns a message, where there is room.
+// Cost: with PublishBatch two thirds of what Claim and Publish take, for messages of 64 bytes.
 func (p *Producer) ClaimBatch(ctx context.Context, n int, rooms [][]byte) error {
 	p.mustBeOpen("ClaimBatch")
 	if err := p.makeRoom(ctx, n, len(rooms)); err != nil {
 		return err
 	}
+	at, size := unsafe.Add(p.data, uintptr(p.pos&p.mask)+frame), frameSize(uint64(n))
 	for i := range rooms {
-		rooms[i] = p.messageAt(p.pos+uint64(i)*frameSize(uint64(n)), uint64(n))
+		rooms[i] = unsafe.Slice((*byte)(at), n)
+		at = unsafe.Add(at, size)
 	}
 	p.rooms, p.each = len(rooms)+1, n
 	return nil
@@ -161,10 +163,12 @@ func (p *Producer) PublishBatch(count int) {
 		panic(&guard.Violation{Op: "ring.PublishBatch", Kind: guard.InvalidArgument, Detail: detail, Region: p.ring.name})
 	}
 	p.rooms = 0
+	at, size := unsafe.Pointer(p.lengthAt(p.pos)), frameSize(uint64(p.each))
 	for range count {
-		*(*uint64)(unsafe.Pointer(p.lengthAt(p.pos))) = uint64(p.each)
-		p.advance(uint64(p.each))
+		*(*uint64)(at) = uint64(p.each)
+		at = unsafe.Add(at, size)
 	}
+	p.pos += uint64(count) * size
 	p.settle()
 }
 
