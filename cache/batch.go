@@ -198,12 +198,12 @@ func (b *batch) set(s *shard, part *shardBatch) error {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return s.cache.errClosed("set")
+			return s.cache.errClosed("read")
 		}
 		what := b.setSome(s, part)
 		s.unlock()
 		if what != nothing {
-			if err := s.cache.provideFor(s, what); err != nil {
+			if err := s.cache.provideFor(s, what, "read"); err != nil {
 				return err
 			}
 		}

@@ -32,8 +32,8 @@ type Config struct {
 
 	// Limit bounds the bytes that the cache commits (Stats.Committed), which the budget counts: entries, index, books,
 	// and memory that is free for the next entries. Entries are evicted to stay within it; one that takes more than half of it is
-	// refused. A 64th of it is set aside for the cache's books on the Go heap. Some two thirds to four fifths are keys, values and
-	// their headers when the cache is full. The default, 0, is no limit: then nothing is evicted, and Set fails where the process has no
+	// refused. Committed stays a 64th below it, for the cache's books on the Go heap. Some two thirds to four fifths are keys, values and
+	// their headers when the cache evicts; half, if a few values are much larger than the others, and have more than 16 KiB. The default, 0, is no limit: then nothing is evicted, and Set fails where the process has no
 	// memory. A negative Limit is an error, and so is one below MinLimit.
 	//
 	// A cache has a shard, with a lock of its own, for each 4 MiB of its Limit, up to 128. A cache of a few MiB for many processors
@@ -196,7 +196,7 @@ const mostUnderLock = 4 << 10
 // Cost: as a Get. At the Limit it looks at up to eight entries in the order of the log, and evicts some of them.
 func (c *Cache) Set(key, value []byte) error { return c.set("Set", key, value, 0) }
 
-// SetTTL sets the value of key for a time: ttl after the call the entry has expired; with Forever it never does. With ttl at or
+// SetTTL sets the value of key for a time: ttl after the call the entry has expired; with Forever, or more than 292 years after Open, it never does. With ttl at or
 // below 0 it deletes key. Otherwise it is Set.
 func (c *Cache) SetTTL(key, value []byte, ttl time.Duration) error {
 	if c == nil || len(c.shards) == 0 {
@@ -232,14 +232,14 @@ func (c *Cache) put(s *shard, ch *change) error {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return c.errClosed("set")
+			return c.errClosed(ch.kind.String())
 		}
 		what := s.apply(ch)
 		s.unlock()
 		if what == nothing {
 			return nil
 		}
-		if err := c.provideFor(s, what); err != nil {
+		if err := c.provideFor(s, what, ch.kind.String()); err != nil {
 			return err
 		}
 	}
@@ -255,14 +255,14 @@ func (c *Cache) storeApart(s *shard, ch *change) error {
 	n := len(ch.key) + len(ch.value)
 	switch {
 	case len(ch.key) > MaxKey:
-		return c.errTooLarge("a key", len(ch.key), MaxKey)
+		return c.errTooLarge(ch.kind.String(), "a key", len(ch.key), MaxKey)
 	case len(ch.value) > MaxValue:
-		return c.errTooLarge("a value", len(ch.value), MaxValue)
+		return c.errTooLarge(ch.kind.String(), "a value", len(ch.value), MaxValue)
 	case c.config.Limit > 0 && n > c.largest():
-		return c.errTooLarge("an entry", n, c.largest())
+		return c.errTooLarge(ch.kind.String(), "an entry", n, c.largest())
 	}
 	if !c.enter() {
-		return c.errClosed("set")
+		return c.errClosed(ch.kind.String())
 	}
 	defer c.leave()
 	var b []byte
@@ -271,7 +271,7 @@ func (c *Cache) storeApart(s *shard, ch *change) error {
 		return err == nil, err
 	})
 	if err != nil {
-		return fmt.Errorf("cache: set: %w", err)
+		return fmt.Errorf("cache: %v: %w", ch.kind, err)
 	}
 	copy(b[copy(b, ch.key):], ch.value)
 	s.mu.Lock()

@@ -315,7 +315,7 @@ func TestKeyChangesWhileMemoryComes(t *testing.T) {
 		if what == nothing {
 			t.Errorf("%s: the first try lacks nothing", test.name)
 		}
-		if err := c.provideFor(s, what); err != nil {
+		if err := c.provideFor(s, what, "set"); err != nil {
 			t.Fatal(err)
 		}
 		test.amid(c)

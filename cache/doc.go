@@ -53,7 +53,7 @@
 // # Errors
 //
 // Set and its like return errors that wrap ErrTooLarge, guard.ErrNoMemory or guard.ErrClosed. Then the key has what it had. A
-// nil or zero Cache is a *guard.Violation.
+// nil or zero Cache is a *guard.Violation. A nil function, Cursor, Reader or Writer is Go's own panic, where it is used first.
 //
 // # Cost
 //

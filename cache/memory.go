@@ -94,16 +94,16 @@ func (c *Cache) sizeOfNeed(what need) int {
 }
 
 // provideFor gets for a shard what a call lacked. Caller holds no lock, and tries again what it did.
-func (c *Cache) provideFor(s *shard, what need) error {
+func (c *Cache) provideFor(s *shard, what need, op string) error {
 	if !c.enter() {
-		return c.errClosed("set")
+		return c.errClosed(op)
 	}
 	defer c.leave()
 	switch err := c.provide(s, what); {
 	case err != nil && what == needsGhosts:
 		s.doWithoutGhosts()
 	case err != nil:
-		return fmt.Errorf("cache: set: %w", err)
+		return fmt.Errorf("cache: %s: %w", op, err)
 	}
 	return nil
 }
@@ -305,6 +305,6 @@ func (s *shard) chores() {
 }
 
 // errTooLarge returns the error for a key or a value that can never be set.
-func (c *Cache) errTooLarge(what string, n, most int) error {
-	return fmt.Errorf("cache: set %q: %s of %d bytes, the most is %d: %w", c.config.Name, what, n, most, ErrTooLarge)
+func (c *Cache) errTooLarge(op, what string, n, most int) error {
+	return fmt.Errorf("cache: %s %q: %s of %d bytes, the most is %d: %w", op, c.config.Name, what, n, most, ErrTooLarge)
 }

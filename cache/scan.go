@@ -138,7 +138,7 @@ func (c *Cache) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Scan iterates over the next n entries, or some 50 more, from a Cursor on, and moves the Cursor behind them. The zero Cursor is
+// Scan iterates over the next n entries, or some 50 more, from a Cursor on, and moves the Cursor behind them; n below 1 is 1. The zero Cursor is
 // the beginning; it is zero again after the last entry:
 //
 //	for {
@@ -159,9 +159,9 @@ func (c *Cache) Scan(at *Cursor, n int) iter.Seq2[[]byte, []byte] {
 	}
 	return func(yield func(key, value []byte) bool) {
 		var buffer []found
-		for seen := 0; seen < n; {
+		for seen := 0; ; {
 			more, behind, ok := c.each(*at, buffer[:0], yield)
-			if seen, *at = seen+more, behind; !ok || behind == 0 {
+			if seen, *at = seen+more, behind; !ok || behind == 0 || seen >= n {
 				return
 			}
 		}

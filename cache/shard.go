@@ -343,6 +343,9 @@ const (
 	touching
 )
 
+// String returns the call, for errors.
+func (k kind) String() string { return [...]string{"set", "update", "add", "touch"}[k] }
+
 // apply makes a change, or returns what it lacks: then nothing has changed. Caller holds s.mu.
 func (s *shard) apply(ch *change) need {
 	switch ch.kind {

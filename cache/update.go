@@ -13,7 +13,8 @@ var ErrNoNumber = errors.New("the value is no number of 8 bytes")
 
 // Update replaces the value of key by what f returns, or deletes key if keep is false. f gets the value, and ok false if key
 // is not there; then keep false does nothing. To leave a value as it is, f returns old. The entry keeps its time to live; a new
-// one has none. The error is that of Set.
+// one has none. The error is that of Set, after f has
+// run.
 //
 // Update takes effect at one moment: if key has changed since f got the value, f is called again with the new one. So f may run
 // several times. It must not write to old, which is valid until f returns; what f returns may be a part of old. No lock
@@ -22,6 +23,9 @@ var ErrNoNumber = errors.New("the value is no number of 8 bytes")
 // Cost: as a View and a Set. The entry is written anew, and what it was is dead memory for a while.
 func (c *Cache) Update(key []byte, f func(old []byte, ok bool) (value []byte, keep bool)) error {
 	s, hash := c.shardOf("Update", key)
+	if len(key) > MaxKey {
+		return c.errTooLarge(updating.String(), "a key", len(key), MaxKey)
+	}
 	for {
 		if done, err := c.update(s, hash, key, f); done || err != nil {
 			return err

@@ -84,8 +84,8 @@ const (
 	mostShards         = 1024
 )
 
-// NewConcurrent makes an empty table in a, with room for hint entries: it does not grow before (with a probability of one in a
-// million that one shard does). NewConcurrent panics with an error that wraps guard.ErrNoMemory if the arena is full, with an error if hint
+// NewConcurrent makes an empty table in a, with room for hint entries: it does not grow before they are there (one table in a million grows
+// earlier, since one of its shards gets more than its part). NewConcurrent panics with an error that wraps guard.ErrNoMemory if the arena is full, with an error if hint
 // is negative, and with an error that names the field if K or V contains Go pointers.
 func NewConcurrent[K comparable, V any](a *arena.Arena, hint int) *Concurrent[K, V] {
 	return must(TryNewConcurrent[K, V](a, hint))
@@ -185,7 +185,7 @@ func (s *supply) take(bytes int) (b []byte, err error) {
 // mustNotHaveEnded panics if the arena has freed the table.
 func (s *supply) mustNotHaveEnded() {
 	if s.ended.Load() {
-		panic(&guard.Violation{Op: "table.Concurrent", Kind: guard.UseAfterReset, Detail: "the arena freed memory of the table", Region: s.name})
+		panic(&guard.Violation{Op: "table." + callOf("Concurrent"), Kind: guard.UseAfterReset, Detail: "the arena has freed the table, or was closed", Region: s.name})
 	}
 }
 

@@ -556,7 +556,7 @@ func TestConcurrentEnds(t *testing.T) {
 		end(a, mark)
 		for name, call := range concurrentCalls(c) {
 			var v *guard.Violation
-			if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.UseAfterReset || v.Region != "a" || v.Op != "table.Concurrent" {
+			if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.UseAfterReset || v.Region != "a" || v.Op != "table.Concurrent."+name {
 				t.Errorf("%s after %s: %v", name, what, err)
 			}
 		}
@@ -609,7 +609,7 @@ func TestConcurrentZeroValue(t *testing.T) {
 	for what, calls := range map[string]map[string]func(){"zero": concurrentCalls(new(Concurrent[int, int])), "nil": null} {
 		for name, call := range calls {
 			var v *guard.Violation
-			if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || v.Detail != "table.NewConcurrent makes a Concurrent" {
+			if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || v.Detail != "table.NewConcurrent makes a Concurrent" || v.Op != "table.Concurrent."+name {
 				t.Errorf("%s of a %s Concurrent: %v", name, what, err)
 			}
 		}

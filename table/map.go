@@ -48,7 +48,7 @@ func NewMap[K comparable, V any](a *arena.Arena, hint int) *Map[K, V] {
 	return must(TryNewMap[K, V](a, hint))
 }
 
-// TryNewMap is NewMap that returns its error: no memory, or a negative hint. If it fails, it takes nothing
+// TryNewMap is NewMap that returns its error: no memory, a negative hint, or entries that are too large for a table. If it fails, it takes nothing
 // of the arena. It panics if K or V contains Go pointers.
 func TryNewMap[K comparable, V any](a *arena.Arena, hint int) (*Map[K, V], error) {
 	m := new(Map[K, V])
@@ -72,7 +72,7 @@ func (m *Map[K, V]) mustBeMade() {
 //
 //go:noinline
 func zeroUse(typ string) *guard.Violation {
-	return &guard.Violation{Op: "table." + typ, Kind: guard.ZeroValue, Detail: "table.New" + typ + " makes a " + typ}
+	return &guard.Violation{Op: "table." + callOf(typ), Kind: guard.ZeroValue, Detail: "table.New" + typ + " makes a " + typ}
 }
 
 // mustBeOpen panics if the arena cannot be used.
@@ -299,7 +299,7 @@ func (m *Map[K, V]) Values() iter.Seq[V] {
 	}
 }
 
-// Scan iterates over the next n entries, or some more, from a Cursor on, and moves the Cursor behind them. The zero
+// Scan iterates over the next n entries, or some more, from a Cursor on, and moves the Cursor behind them; with n below 1 over as few as it can. The zero
 // Cursor is the beginning; it is zero again after the last entry:
 //
 //	for {

@@ -336,3 +336,20 @@ func TestEntryOfNoBytes(t *testing.T) {
 		}
 	}
 }
+
+// TestTooLargeEntries makes tables of entries for which there is no group: that is an error, but not one that memory would mend.
+func TestTooLargeEntries(t *testing.T) {
+	a := openTest(t, arena.Config{})
+	type large [5 << 20]byte
+	_, m := TryNewMap[int, large](a, 0)
+	_, s := TryNewStrings[large](a, 0)
+	_, c := TryNewConcurrent[int, large](a, 0)
+	for _, err := range []error{m, s, c} {
+		if err == nil || errors.Is(err, guard.ErrNoMemory) || !strings.Contains(err.Error(), "too large for a table") {
+			t.Error(err)
+		}
+	}
+	if live := a.Stats().Live; live != 0 {
+		t.Errorf("%d bytes of the arena are in use", live)
+	}
+}

@@ -154,9 +154,11 @@ func (u *untyped) usable() {
 // usableInCallback is usable for an invalid table: callbacks of OnReset may use it, because its memory
 // is freed after them.
 func (u *untyped) usableInCallback() {
-	mustBeOpen(u.arena, u.hasher.typ())
-	if epoch, ending := u.arena.Epoch(); !ending || epoch != u.epoch {
-		panic(&guard.Violation{Op: "table." + u.hasher.typ(), Kind: guard.UseAfterReset, Detail: "the arena freed memory of the table", Region: u.arena.Name()})
+	epoch, ending := u.arena.Epoch()
+	if u.arena.Err() != nil || !ending || epoch != u.epoch {
+		call := callOf(u.hasher.typ())
+		mustBeOpen(u.arena, call)
+		panic(&guard.Violation{Op: "table." + call, Kind: guard.UseAfterReset, Detail: "the arena freed memory of the table", Region: u.arena.Name()})
 	}
 }
 

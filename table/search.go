@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/seed-9a6c551e/offheap/arena"
-	"github.com/seed-9a6c551e/offheap/guard"
 	"github.com/seed-9a6c551e/offheap/internal/typelayout"
 )
 
@@ -60,7 +59,7 @@ func (t *typed[K, V]) prepare(a *arena.Arena, op string) error {
 	mustBePointerFree(reflect.TypeFor[V]())
 	size := unsafe.Sizeof(slot[K, V]{})
 	if uint64(size) > math.MaxInt32/(groupSlots*leafBlocks) {
-		return fmt.Errorf("table: %s: entries of %d bytes are too large for a table: %w", op, size, guard.ErrNoMemory)
+		return fmt.Errorf("table: %s: entries of %d bytes are too large for a table", op, size)
 	}
 	t.arena, t.slotSize = a, size
 	t.hasher.parts = partsOf(reflect.TypeFor[K]())

@@ -51,7 +51,7 @@ func TestOutsideZeroValues(t *testing.T) {
 			for name, call := range calls {
 				var v *guard.Violation
 				want := "table.New" + typ + " makes a " + typ
-				if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || v.Detail != want || !strings.HasPrefix(v.Op, "table.") {
+				if err := panicOf(call); !errors.As(err, &v) || v.Kind != guard.ZeroValue || v.Detail != want || v.Op != "table."+typ+"."+name {
 					t.Errorf("%s of a %s%s: %v, want %s", name, what, typ, err, want)
 				}
 			}

@@ -178,7 +178,7 @@ func onClosed() (cases []misuse) {
 
 // closedVerb says how the errors of calls after Close name the call.
 var closedVerb = map[string]string{
-	"Set": "set", "SetTTL": "set", "Update": "update", "Add": "set", "Purge": "purge", "WriteTo": "write", "ReadFrom": "read", "Close": "close",
+	"Set": "set", "SetTTL": "set", "Update": "update", "Add": "add", "Purge": "purge", "WriteTo": "write", "ReadFrom": "read", "Close": "close",
 }
 
 // cache opens a cache. After the case it must still work.

@@ -15,7 +15,8 @@ func concurrentMisuse() []misuse {
 		return m
 	}
 	// After Close it says what it says after Reset: it asks nothing of an arena that other goroutines may use.
-	all := unusable("", "Concurrent", concurrentMethods, open, goneTable, "Get", "GetHashed")
+	const gone = "use after Reset or Rewind: the arena has freed the table, or was closed"
+	all := unusable("", "Concurrent", concurrentMethods, open, gone, gone, "Get", "GetHashed")
 	return append(all, []misuse{
 		{"Get after Rewind below its growth", func(w *world) {
 			a := w.arena("a")
@@ -26,12 +27,12 @@ func concurrentMisuse() []misuse {
 			}
 			a.Rewind(early)
 			m.Get(1)
-		}, ofTable("Concurrent", goneTable, "a")},
+		}, ofTable("Concurrent.Get", gone, "a")},
 		{"Reset in the function of Update", func(w *world) {
 			a := w.arena("a")
 			m := table.NewConcurrent[int, int](a, 0)
 			m.Update(1, func(int, bool) (int, bool) { a.Reset(); return 1, true })
-		}, ofTable("Concurrent", goneTable, "a")},
+		}, ofTable("Concurrent.Update", gone, "a")},
 		{"Reset in a loop over All", func(w *world) {
 			a := w.arena("a")
 			m := table.NewConcurrent[int, int](a, 0)
@@ -41,7 +42,7 @@ func concurrentMisuse() []misuse {
 			for range m.All() {
 				a.Reset()
 			}
-		}, ofTable("Concurrent", goneTable, "a")},
+		}, ofTable("Concurrent.All", gone, "a")},
 		{"NewConcurrent after Close", func(w *world) { a, _ := w.closed(); table.NewConcurrent[int, int](a, 0) }, ofTable("NewConcurrent", afterClose, "shut")},
 		{"TryNewConcurrent after Close", func(w *world) { a, _ := w.closed(); table.TryNewConcurrent[int, int](a, 0) }, ofTable("NewConcurrent", afterClose, "shut")},
 		{"negative hint", func(w *world) { table.NewConcurrent[int, int](w.arena("a"), -1) }, plainly("panic: table: NewConcurrent: the hint -1 is negative")},

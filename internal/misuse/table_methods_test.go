@@ -124,9 +124,9 @@ func hasAllMethods[T any](t *testing.T, methods []method[T]) {
 
 // unusable returns cases of each method: of a table whose memory the arena has freed, of a zero and of a nil one. open makes a table
 // with an entry.
-func unusable[T any](prefix, typ string, methods []method[T], open func(a *arena.Arena) *T, closed string, goPanics ...string) (all []misuse) {
-	zero := ofTable(typ, "use of a zero value: table.New"+typ+" makes a "+typ, "")
+func unusable[T any](prefix, typ string, methods []method[T], open func(a *arena.Arena) *T, gone, closed string, goPanics ...string) (all []misuse) {
 	for _, m := range methods {
+		zero := ofTable(typ+"."+m.name, "use of a zero value: table.New"+typ+" makes a "+typ, "")
 		null := zero
 		for _, name := range goPanics {
 			if m.name == name {
@@ -140,11 +140,11 @@ func unusable[T any](prefix, typ string, methods []method[T], open func(a *arena
 				t := open(a)
 				end(w, a, early)
 				m.do(t)
-			}, ofTable(typ, want, "a")}
+			}, ofTable(typ+"."+m.name, want, "a")}
 		}
 		all = append(all,
-			after("Reset", func(_ *world, a *arena.Arena, _ arena.Mark) { a.Reset() }, goneTable),
-			after("Rewind below", func(_ *world, a *arena.Arena, early arena.Mark) { a.Rewind(early) }, goneTable),
+			after("Reset", func(_ *world, a *arena.Arena, _ arena.Mark) { a.Reset() }, gone),
+			after("Rewind below", func(_ *world, a *arena.Arena, early arena.Mark) { a.Rewind(early) }, gone),
 			after("Close", func(w *world, a *arena.Arena, _ arena.Mark) { w.must(a.Close()) }, closed),
 			misuse{prefix + m.name + " of a zero " + typ, func(*world) { m.do(new(T)) }, zero},
 			misuse{prefix + m.name + " of a nil " + typ, func(*world) { m.do(nil) }, null})

@@ -28,8 +28,8 @@ func withStrings(a *arena.Arena) *intStrings {
 }
 
 func tableMisuse() []misuse {
-	all := unusable("", "Map", mapMethods, withEntry, afterClose, "Get", "Lookup")
-	all = append(all, unusable("strings: ", "Strings", stringsMethods, withStrings, afterClose)...)
+	all := unusable("", "Map", mapMethods, withEntry, goneTable, afterClose, "Get", "Lookup")
+	all = append(all, unusable("strings: ", "Strings", stringsMethods, withStrings, goneTable, afterClose)...)
 	return append(all, moreTableMisuse...)
 }
 
@@ -40,7 +40,7 @@ var moreTableMisuse = []misuse{
 		m := table.NewMap[int, int](a, 0)
 		p.Put(a)
 		m.Get(1)
-	}, ofTable("Map", afterPut, "pool")},
+	}, ofTable("Map.Get", afterPut, "pool")},
 	{"Get after growth in a callback of Rewind", func(w *world) {
 		a := w.arena("a")
 		m := table.NewMap[int, int](a, 0)
@@ -52,7 +52,7 @@ var moreTableMisuse = []misuse{
 		})
 		a.Rewind(mark)
 		m.Get(1)
-	}, ofTable("Map", goneTable, "a")},
+	}, ofTable("Map.Get", goneTable, "a")},
 	{"Attach after Reset", func(w *world) {
 		a := w.arena("a")
 		ref := table.NewMap[int, int](a, 0).Ref()
@@ -116,7 +116,7 @@ var moreTableMisuse = []misuse{
 		w.must(err)
 		a.Reset()
 		m.Get(1)
-	}, ofTable("Map", goneTable, "a")},
+	}, ofTable("Map.Get", goneTable, "a")},
 	{"Attach after Close", func(w *world) { a, _ := w.closed(); table.Attach[int, int](a, table.Ref{}) }, ofTable("Attach", afterClose, "shut")},
 	{"GetBatch with too few values", func(w *world) {
 		table.NewMap[int, int](w.arena("a"), 0).GetBatch(make([]int, 3), make([]int, 2, 10), nil)
@@ -240,13 +240,13 @@ var moreTableMisuse = []misuse{
 		for range m.All() {
 			a.Reset()
 		}
-	}, ofTable("Map", goneTable, "a")},
+	}, ofTable("Map.All", goneTable, "a")},
 	{"strings: Reset in a loop over Sample", func(w *world) {
 		a := w.arena("a")
 		for range withStrings(a).Sample(2) {
 			a.Reset()
 		}
-	}, ofTable("Strings", goneTable, "a")},
+	}, ofTable("Strings.Sample", goneTable, "a")},
 	{"panics of the program's loops", func(w *world) {
 		m := withEntry(w.arena("a"))
 		func() {
