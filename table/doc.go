@@ -166,8 +166,8 @@
 // Ref names a table in 8 bytes that may lie in the arena, and Attach makes a Map of it again, AttachStrings a
 // Strings. The table has a description of its entries' fields with it: Attach refuses other types, and names the
 // first field that differs. Names, kinds, sizes and places of fields count; names of types do not. Hashes depend on
-// nothing but the table, so another process finds the same entries: arena.OpenIn opens an arena in shared memory. In
-// one process Attach serves programs that keep Refs in the arena.
+// nothing but the table, so another process finds the same entries: arena.OpenIn opens an arena in shared memory (example
+// SharedMemory) or in a mapped file (example File). In one process Attach serves programs that keep Refs in the arena.
 //
 // # Concurrency
 //
